@@ -1,0 +1,1 @@
+"""Studies, one a file: a baseline, a tuple of tricks, some seeds."""

@@ -1,0 +1,135 @@
+"""Augmentation: of batches of float images N x C x H x W in [0, 255], each image by its own draw."""
+
+import math
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.spec import Augment, Spec
+
+
+def per_image(draw: np.ndarray, like: Tensor) -> Tensor:
+    """Draws of shape N x ... as a tensor beside `like`."""
+    return torch.from_numpy(draw).to(like.device, like.dtype, non_blocking=True)
+
+
+class Shift(Augment):
+    """Move each image by up to `pixels` each way, black coming in: the usual "pad and crop" of small images."""
+
+    pixels: int = Field(1, ge=1)
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        n, _, h, w = x.shape
+        dy, dx = rng.integers(0, 2 * self.pixels + 1, size=(2, n, 1))
+        padded = nn.functional.pad(x, [self.pixels] * 4)
+        rows, columns = (torch.from_numpy(d + np.arange(side)).to(x.device) for d, side in ((dy, h), (dx, w)))
+        image = torch.arange(n, device=x.device)[:, None, None]
+        moved = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
+        return moved.permute(0, 3, 1, 2)
+
+
+class Flip(Augment):
+    """Mirror left and right with probability ½."""
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        flip = torch.from_numpy(rng.random(len(x)) < 0.5).to(x.device)
+        return torch.where(flip[:, None, None, None], x.flip(3), x)
+
+
+class Crop(Augment):
+    """A part of each image, brought to the image's size. Photos are cut by `box` while they are decoded."""
+
+    @abstractmethod
+    def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """(top, left, height, width) in pixels of one cut from an image of that height and width."""
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        side = x.shape[2:]
+        cuts = [self.box(*side, rng) for _ in x]
+        return torch.cat(
+            [
+                nn.functional.interpolate(
+                    image[None, :, t : t + h, l : l + w], size=side, mode="bilinear", align_corners=False, antialias=True
+                )
+                for image, (t, l, h, w) in zip(x, cuts, strict=True)
+            ]
+        )
+
+
+class RandomAreaCrop(Crop):
+    """Area 8 to 100 % of the image, aspect ratio 3/4 to 4/3, log-uniform (He et al. 2019, section 2.1, step 2).
+
+    After ten cuts that do not fit, the largest centred one of an allowed ratio.
+    """
+
+    area: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        for _ in range(10):
+            area = height * width * rng.uniform(*self.area)
+            ratio = math.exp(rng.uniform(*map(math.log, self.ratio)))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                return int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1)), h, w
+        ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
+        w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
+        return (height - h) // 2, (width - w) // 2, h, w
+
+
+class ColorJitter(Augment):
+    """Scale hue, saturation and brightness, as H, S and V, by coefficients uniform in [0.6, 1.4] (section 2.1, step 4).
+
+    Hue wraps around; saturation and brightness stop at full. RGB only.
+    """
+
+    low: float = Field(0.6, ge=0)
+    high: float = 1.4
+
+    def check(self, spec: Spec) -> None:
+        if spec.data.channels != 3:
+            raise ValueError(f"{type(self).__name__} needs RGB images, and {type(spec.data).__name__} has {spec.data.channels} channel")
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        by_h, by_s, by_v = per_image(rng.uniform(self.low, self.high, size=(3, len(x), 1, 1)), x)
+        hue, saturation, value = rgb_to_hsv(x / 255)
+        return 255 * hsv_to_rgb((hue * by_h) % 1, (saturation * by_s).clamp(max=1), (value * by_v).clamp(max=1))
+
+
+def rgb_to_hsv(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """N x 3 x H x W in [0, 1] to hue, saturation and value, each N x H x W in [0, 1]."""
+    r, g, b = x.unbind(1)
+    value, low = x.amax(1), x.amin(1)
+    span = value - low
+    safe = span.clamp(min=1e-12)
+    hue = torch.where(value == r, (g - b) / safe, torch.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
+    return torch.where(span > 0, (hue / 6) % 1, 0.0), span / value.clamp(min=1e-12), value
+
+
+def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
+    """The inverse of `rgb_to_hsv`."""
+    chroma = saturation * value
+    channels = []
+    for offset in (5, 3, 1):
+        k = (hue * 6 + offset) % 6
+        channels.append(value - chroma * torch.minimum(k, 4 - k).clamp(0, 1))
+    return torch.stack(channels, 1)
+
+
+class PCANoise(Augment):
+    """Add α_i λ_i v_i over the principal components of ImageNet's RGB, α ~ N(0, 0.1) (section 2.1, step 5; AlexNet)."""
+
+    sd: float = Field(0.1, ge=0)
+    check = ColorJitter.check
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        values = np.array([55.46, 4.794, 1.148])  # of the RGB covariance of ImageNet, pixels in [0, 255]
+        vectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+        noise = (rng.normal(0, self.sd, size=(len(x), 3)) * values) @ vectors.T
+        return x + per_image(noise, x)[:, :, None, None]
+
+
+PAPER = (RandomAreaCrop(), Flip(), ColorJitter(), PCANoise())

@@ -1,0 +1,428 @@
+"""Data: digits, torchvision's small sets, and any ImageFolder tree.
+
+Images up to 64 px are held as one uint8 array and augmented as batches on the device; larger ones are decoded, cut and
+augmented by worker processes, a batch a task. Either way a batch is a function of (seed, epoch, batch number) alone.
+Every file is read and decoded once before the first epoch, and its digest is remembered by size and modification time.
+"""
+
+import hashlib
+import io
+import json
+import os
+import sys
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from pydantic import Field
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from harness import Problem
+from harness.parts.augment import Crop
+from harness.paths import runs, write_atomic
+from harness.rng import Stream
+from harness.spec import Augment, Data
+
+SMALL = 64  # px: up to here a data set is held in memory
+ENDINGS = set(Image.registered_extensions())
+PAPER_MEAN, PAPER_STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
+Triple = tuple[float, ...]
+
+
+def augmented(x: Tensor, augment: Sequence[Augment], rng: Stream, epoch: int, batch: int) -> Tensor:
+    """Each part by a stream of its own, so that adding one leaves the draws of the others as they were."""
+    for part in augment:
+        x = part(x, rng("augment", type(part).__name__, epoch, batch))
+    return x
+
+
+@dataclass
+class Images(ABC):
+    """A loaded data set: what it is, and batches of it."""
+
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    counts: dict[str, int]  # images in "train" and "test"
+    digest: str
+    mean: Triple  # of pixels in [0, 255], one a channel
+    std: Triple
+    notes: list[str] = field(default_factory=list)  # what the user should know: files skipped, odd names
+
+    @abstractmethod
+    def train(
+        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device
+    ) -> Iterator[Batch]:
+        """One epoch in an order of its own; a last batch that is not full is left out."""
+
+    @abstractmethod
+    def test(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        """The test images, in order."""
+
+    def order(self, epoch: int, batch_size: int, rng: Stream) -> list[np.ndarray]:
+        """The training images of each batch of an epoch."""
+        shuffled = rng("order", epoch).permutation(self.counts["train"])
+        return np.split(shuffled, range(batch_size, len(shuffled) + 1, batch_size))[:-1]
+
+    def normalised(self, x: Tensor) -> Tensor:
+        mean, std = (torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        return (x - mean) / std
+
+
+@dataclass
+class Cached(Images):
+    """Images in memory: uint8, N x C x H x W."""
+
+    arrays: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def on(self, device: torch.device, split: str) -> tuple[Tensor, Tensor]:
+        if (device, split) not in self._placed:
+            images, labels = (torch.from_numpy(array).to(device) for array in self.arrays[split])
+            self._placed[device, split] = images, labels.long()
+        return self._placed[device, split]
+
+    def __post_init__(self) -> None:
+        self._placed: dict[tuple[torch.device, str], tuple[Tensor, Tensor]] = {}
+
+    def train(
+        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device
+    ) -> Iterator[Batch]:
+        images, labels = self.on(device, "train")
+        for number, chosen in enumerate(self.order(epoch, batch_size, rng)):
+            index = torch.from_numpy(chosen).to(device, non_blocking=True)
+            yield self.normalised(augmented(images[index].float(), augment, rng, epoch, number)), labels[index]
+
+    def test(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        images, labels = self.on(device, "test")
+        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            yield self.normalised(x.float()), y
+
+
+@dataclass
+class Photos(Images):
+    """Image files, decoded by worker processes."""
+
+    root: Path = Path()
+    files: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # (path below root, label), by split
+
+    def train(
+        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device
+    ) -> Iterator[Batch]:
+        tasks = list(enumerate(self.order(epoch, batch_size, rng)))
+        return self._served(_Batches(self, "train", tasks, tuple(augment), rng, epoch), device)
+
+    def test(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        every = np.arange(self.counts["test"])
+        tasks = list(enumerate(np.split(every, range(batch_size, len(every), batch_size))))
+        return self._served(_Batches(self, "test", tasks, (), None, 0), device)
+
+    def _served(self, batches: "_Batches", device: torch.device) -> Iterator[Batch]:
+        cuda = device.type == "cuda"
+        loader = DataLoader(
+            batches, batch_size=None, num_workers=decoders(), prefetch_factor=2, pin_memory=cuda, multiprocessing_context="fork"
+        )
+        for x, y in loader:
+            yield x.to(device, non_blocking=cuda), y.to(device, non_blocking=cuda)
+
+
+def decoders() -> int:
+    """Decoding processes a run: HARNESS_DECODERS, which the engine sets to share the machine among its jobs."""
+    return int(os.environ.get("HARNESS_DECODERS", "1"))
+
+
+@dataclass
+class _Batches(Dataset[Batch]):
+    """What one decoding process needs to make the batches of one epoch."""
+
+    images: Photos
+    split: str
+    tasks: list[tuple[int, np.ndarray]]
+    augment: tuple[Augment, ...]
+    rng: Stream | None
+    epoch: int
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, task: int) -> Batch:
+        number, chosen = self.tasks[task]
+        entries = [self.images.files[self.split][i] for i in chosen]
+        cuts = [part for part in self.augment if isinstance(part, Crop)]
+        rest = [part for part in self.augment if not isinstance(part, Crop)]
+        size = self.images.size
+        if self.rng is None:
+            shapes = [centred(read_rgb(self.images.root / name), size) for name, _ in entries]
+        elif cuts:
+            draw = self.rng("augment", type(cuts[0]).__name__, self.epoch, number)
+            shapes = [cut_out(read_rgb(self.images.root / name), size, cuts[0], draw) for name, _ in entries]
+        else:
+            shapes = [read_rgb(self.images.root / name).resize((size, size), Image.Resampling.BILINEAR) for name, _ in entries]
+        x = torch.from_numpy(np.stack([np.asarray(image) for image in shapes])).permute(0, 3, 1, 2).float()
+        if self.rng is not None:
+            x = augmented(x, rest, self.rng, self.epoch, number)
+        return self.images.normalised(x), torch.tensor([label for _, label in entries])
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """The whole image, in RGB. Raises Problem, naming the file, where it does not decode."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Problem(f"{path} does not decode ({_brief(error)}): repair it or take it out") from None
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+def centred(image: Image.Image, size: int) -> Image.Image:
+    """The paper's test image: short edge to 256/224 of `size`, then the centre."""
+    return _centre(image, round(size * 256 / 224), size)
+
+
+def _centre(image: Image.Image, edge: int, size: int) -> Image.Image:
+    scale = edge / min(image.size)
+    w, h = (max(size, round(side * scale)) for side in image.size)
+    left, top = (w - size) // 2, (h - size) // 2
+    resized = image if image.size == (w, h) else image.resize((w, h), Image.Resampling.BILINEAR)
+    return resized.crop((left, top, left + size, top + size))
+
+
+def cut_out(image: Image.Image, size: int, crop: Crop, rng: np.random.Generator) -> Image.Image:
+    top, left, h, w = crop.box(image.height, image.width, rng)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + w, top + h))
+
+
+# --- sets -----------------------------------------------------------------------------------------------------------
+
+
+class Digits(Data):
+    """scikit-learn's 8 x 8 digits: 1,797 images split once, stratified, into 597 for training and 1,200 for test."""
+
+    @property
+    def channels(self) -> int:
+        return 1
+
+    def load(self) -> Cached:
+        return _digits()
+
+
+@lru_cache
+def _digits() -> Cached:
+    path = runs() / "cache" / "arrays" / f"digits-{version('scikit-learn')}.npz"
+    if not path.exists():
+        from sklearn.datasets import load_digits  # a second to import: once a machine, not once a process
+        from sklearn.model_selection import train_test_split
+
+        bunch = load_digits()
+        pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+        split = train_test_split(pixels, bunch.target, test_size=1200, stratify=bunch.target, random_state=0)
+        buffer = io.BytesIO()
+        np.savez(buffer, *split)
+        write_atomic(path, buffer.getvalue())
+    with np.load(path) as saved:
+        x_train, x_test, y_train, y_test = saved.values()
+    return in_memory({"train": (x_train, y_train), "test": (x_test, y_test)}, tuple("0123456789"))
+
+
+def in_memory(
+    arrays: dict[str, tuple[np.ndarray, np.ndarray]],
+    classes: tuple[str, ...],
+    mean: Triple | None = None,
+    std: Triple | None = None,
+) -> Cached:
+    """`arrays` maps "train" and "test" to uint8 images N x C x H x W and labels N; normalised by the training images."""
+    digest = hashlib.sha256(json.dumps(classes).encode())
+    for split in ("train", "test"):
+        for array in arrays[split]:
+            digest.update(f"{split}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    train = arrays["train"][0]
+    mean = mean or tuple(round(float(v), 3) for v in train.mean((0, 2, 3)))
+    std = std or tuple(round(float(v), 3) for v in train.std((0, 2, 3)))
+    counts = {split: len(labels) for split, (_, labels) in arrays.items()}
+    c, size = train.shape[1], train.shape[2]
+    return Cached(classes, c, size, counts, digest.hexdigest()[:16], mean, std, arrays=arrays)
+
+
+class Torchvision(Data):
+    """torchvision's MNIST, FashionMNIST, CIFAR10 or CIFAR100 under `root`, downloaded there where that works.
+
+    Normalised by the mean and s.d. of the training images.
+    """
+
+    name: Literal["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100"]
+    root: Path = Path("data")
+
+    @property
+    def channels(self) -> int:
+        return 1 if "MNIST" in self.name else 3
+
+    def load(self) -> Cached:
+        return _torchvision(self.name, self.root)
+
+
+@lru_cache
+def _torchvision(name: str, root: Path) -> Cached:
+    from torchvision import datasets
+
+    kind = getattr(datasets, name)
+    expected = root / name / "raw" if "MNIST" in name else root / kind.base_folder
+
+    def read(train: bool) -> Any:
+        try:
+            return kind(root, train=train)
+        except (RuntimeError, OSError):
+            existed = root.exists()
+            try:
+                return kind(root, train=train, download=True)
+            except Exception as error:
+                if not existed and root.exists() and not any(path.is_file() for path in root.rglob("*")):
+                    _remove_empty(root)
+                raise Problem(
+                    f"data.root={root}: {name} was expected in {expected}, and could not be downloaded there ({_brief(error)})"
+                ) from None
+
+    arrays = {}
+    for split, train in (("train", True), ("test", False)):
+        found = read(train)
+        images = np.asarray(found.data)
+        images = images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        arrays[split] = images, np.asarray(found.targets)
+    return in_memory(arrays, tuple(found.classes))
+
+
+def _remove_empty(folder: Path) -> None:
+    for inner in folder.iterdir():
+        _remove_empty(inner)
+    folder.rmdir()
+
+
+class ImageFolder(Data):
+    """A tree `root/train/CLASS/FILE`, `root/val/CLASS/FILE`, at `size` x `size` px, RGB; `val` is the test set.
+
+    What is an image is decided by content, not by ending. Up to 64 px images are brought to `size` by their short
+    edge and centre; larger ones are cut as the augmentation says, and by the paper's centre crop for test. Normalised
+    by the paper's mean and s.d. unless given. Raises Problem on a missing or empty folder, one class, classes that
+    differ between the two, and on the first image that does not decode; nothing is ever substituted.
+    """
+
+    root: Path
+    size: int = Field(224, ge=4)
+    mean: tuple[float, float, float] = PAPER_MEAN
+    std: tuple[float, float, float] = PAPER_STD
+
+    @property
+    def channels(self) -> int:
+        return 3
+
+    def load(self) -> Images:
+        return _image_folder(self.root, self.size, self.mean, self.std)
+
+
+SPLITS = {"train": "train", "val": "test"}
+
+
+@lru_cache
+def _image_folder(root: Path, size: int, mean: Triple, std: Triple) -> Images:
+    found, classes = _listing(root)
+    known, notes = _read_all(root, [name for name, _ in found])
+    kept = [(name, label) for name, label in found if name in known]
+    digest = hashlib.sha256(json.dumps([classes, sorted((name, known[name]) for name, _ in kept)]).encode())
+    key = digest.hexdigest()[:16]
+    files = {split: [(n, label) for n, label in kept if n.startswith(f"{part}/")] for part, split in SPLITS.items()}
+    for part, split in SPLITS.items():
+        empty = [c for i, c in enumerate(classes) if all(label != i for _, label in files[split])]
+        if empty:
+            raise Problem(f"data.root={root}: no image in {part}/{empty[0]}")
+    counts = {split: len(entries) for split, entries in files.items()}
+    if size > SMALL:
+        return Photos(classes, 3, size, counts, key, mean, std, notes, root, files)
+    arrays = {s: (_decoded(root, f"{key}-{size}-{s}", e, size), np.array([y for _, y in e])) for s, e in files.items()}
+    return Cached(classes, 3, size, counts, key, mean, std, notes, arrays)
+
+
+def _listing(root: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
+    """[(path below root, label)] of all files, and the class names."""
+    if not root.is_dir():
+        raise Problem(f"data.root={root}: no such folder; it should hold train/CLASS/FILE and val/CLASS/FILE")
+    names: dict[str, tuple[str, ...]] = {}
+    for part in SPLITS:
+        folders = [f for f in (root / part).glob("*") if f.is_dir() and not f.name.startswith(".")]
+        names[part] = tuple(sorted(f.name for f in folders))
+        if len(names[part]) < 2:
+            what = "no folder" if not (root / part).is_dir() else f"{len(names[part])} class folders in"
+            raise Problem(f"data.root={root}: {what} {part}/; at least two classes are needed, one folder each")
+    if names["train"] != names["val"]:
+        odd = sorted(set(names["train"]) ^ set(names["val"]))
+        raise Problem(f"data.root={root}: classes differ between train/ and val/: {', '.join(odd[:5])}")
+    files = [
+        (f"{part}/{name}/{path.relative_to(root / part / name).as_posix()}", label)
+        for part in SPLITS
+        for label, name in enumerate(names[part])
+        for path in sorted((root / part / name).rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    ]
+    return files, names["train"]
+
+
+def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The sha256 of every file that is an image, by name, and notes on the rest; each new or touched file is decoded."""
+    memory = runs() / "cache" / "folders" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json"
+    known = json.loads(memory.read_text()) if memory.exists() else {}
+    stats = {name: (root / name).stat() for name in names}
+    fresh = {n: known[n] for n, s in stats.items() if n in known and known[n][:2] == [s.st_size, s.st_mtime_ns]}
+    new = [name for name in names if name not in fresh]
+    if len(new) > 5000:
+        print(f"reading {len(new):,} files under {root}, once", file=sys.stderr)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, sha in zip(new, pool.map(partial(_sha_of_image, root), new), strict=True):
+            fresh[name] = [stats[name].st_size, stats[name].st_mtime_ns, sha]
+    if new:
+        write_atomic(memory, json.dumps(fresh).encode())
+    skipped = [name for name in names if fresh[name][2] is None]
+    odd = [name for name in names if fresh[name][2] and Path(name).suffix.lower() not in ENDINGS]
+    notes = [f"not an image, skipped: {name}" for name in skipped]
+    notes += [f"no image ending, read as an image by its content: {name}" for name in odd]
+    return {name: fresh[name][2] for name in names if fresh[name][2]}, notes
+
+
+def _sha_of_image(root: Path, name: str) -> str | None:
+    """The file's sha256; None where it is no image by content nor by ending. Raises Problem where it does not decode."""
+    path = root / name
+    if path.suffix.lower() not in ENDINGS:
+        try:
+            Image.open(path).close()
+        except (UnidentifiedImageError, OSError):
+            return None
+    read_rgb(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _decoded(root: Path, key: str, entries: list[tuple[str, int]], size: int) -> np.ndarray:
+    """The images of one split as uint8 N x 3 x size x size, from the cache or decoded now."""
+    path = runs() / "cache" / "arrays" / f"{key}.npy"
+    if not path.exists():
+
+        def decode(entry: tuple[str, int]) -> np.ndarray:
+            return np.asarray(_centre(read_rgb(root / entry[0]), size, size)).transpose(2, 0, 1)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            array = np.stack(list(pool.map(decode, entries)))
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        write_atomic(path, buffer.getvalue())
+    return np.load(path)

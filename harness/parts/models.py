@@ -1,0 +1,156 @@
+"""The ResNet family: plain and bottleneck blocks, variants A to D, stems for photos and for small images."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.evidence import Check, Trace
+from harness.spec import Model, Spec
+
+
+def conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)
+
+
+class Residual(nn.Module):
+    """`relu(shortcut(x) + body(x))`; `body` ends in the batch norm that zero γ is about, `last_norm`."""
+
+    def __init__(self, body: nn.Sequential, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+        self.act = nn.ReLU(inplace=True)
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        last = self.body[-1]
+        assert isinstance(last, nn.BatchNorm2d)
+        return last
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.act(self.shortcut(x) + self.body(x))
+        return out
+
+
+class ResNet(Model):
+    """ResNet (He et al. 2016) in the variants of He et al. 2019, section 4. Slot: `model`.
+
+    - A: the original; a downsampling bottleneck strides in its first 1 x 1. torchvision's and timm's "ResNet-50" is B.
+    - B: strides in the 3 x 3 instead.
+    - C: the 7 x 7 stem becomes three 3 x 3 (width/2, width/2, width; the first strides).
+    - D: B and C, and the shortcut averages 2 x 2 before a 1 x 1 of stride 1.
+
+    `small` replaces the stem by one 3 x 3 of stride 1, for images up to 64 px: there is no 7 x 7, so C changes nothing
+    there and D is B with the pooled shortcut. A plain (two 3 x 3) block strides in its first conv in every variant.
+    """
+
+    blocks: tuple[int, ...] = Field(min_length=1)
+    bottleneck: bool = True
+    width: int = Field(64, ge=2)
+    variant: Literal["A", "B", "C", "D"] = "A"
+    small: bool = False
+
+    def build(self, channels: int, classes: int) -> nn.Sequential:
+        layers: list[tuple[str, nn.Module]] = [("stem", self._stem(channels))]
+        c_in = self.width
+        for stage, count in enumerate(self.blocks):
+            width = self.width * 2**stage
+            blocks = []
+            for i in range(count):
+                blocks.append(self._block(c_in, width, stride=2 if stage > 0 and i == 0 else 1))
+                c_in = width * (4 if self.bottleneck else 1)
+            layers.append((f"stage{stage + 1}", nn.Sequential(*blocks)))
+        layers += [("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()), ("fc", nn.Linear(c_in, classes))]
+        net = nn.Sequential()
+        for name, layer in layers:
+            net.add_module(name, layer)
+        return net
+
+    def _stem(self, channels: int) -> nn.Sequential:
+        w = self.width
+        if self.small:
+            return nn.Sequential(conv(channels, w, 3), nn.BatchNorm2d(w), nn.ReLU(inplace=True))
+        if self.variant in "AB":
+            front = [conv(channels, w, 7, stride=2)]
+        else:
+            half = w // 2
+            front = [conv(channels, half, 3, stride=2), nn.BatchNorm2d(half), nn.ReLU(inplace=True)]
+            front += [conv(half, half, 3), nn.BatchNorm2d(half), nn.ReLU(inplace=True), conv(half, w, 3)]
+        return nn.Sequential(*front, nn.BatchNorm2d(w), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1))
+
+    def _block(self, c_in: int, width: int, stride: int) -> Residual:
+        relu = nn.ReLU(inplace=True)
+        if self.bottleneck:
+            first, second = (stride, 1) if self.variant == "A" else (1, stride)
+            c_out = 4 * width
+            body = [conv(c_in, width, 1, first), nn.BatchNorm2d(width), relu]
+            body += [conv(width, width, 3, second), nn.BatchNorm2d(width), relu]
+            body += [conv(width, c_out, 1), nn.BatchNorm2d(c_out)]
+        else:
+            c_out = width
+            body = [conv(c_in, width, 3, stride), nn.BatchNorm2d(width), relu]
+            body += [conv(width, width, 3), nn.BatchNorm2d(width)]
+        return Residual(nn.Sequential(*body), self._shortcut(c_in, c_out, stride))
+
+    def _shortcut(self, c_in: int, c_out: int, stride: int) -> nn.Module:
+        if stride == 1 and c_in == c_out:
+            return nn.Identity()
+        if self.variant == "D" and stride > 1:  # ceil: an odd side keeps its last row, as the strided conv does
+            pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
+            return nn.Sequential(pool, conv(c_in, c_out, 1), nn.BatchNorm2d(c_out))
+        return nn.Sequential(conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        assert trace.model is not None
+        if len(self.blocks) > 1:
+            expected = describe_structure(
+                stride_in=1 if self.variant == "A" or not self.bottleneck else 2,
+                pooled=self.variant == "D",
+                deep=self.variant in "CD" and not self.small,
+            )
+            seen = structure_of(trace.model)
+            yield Check("structure of the built network", expected, seen, seen == expected)
+
+
+def describe_structure(stride_in: int, pooled: bool, deep: bool) -> str:
+    return f"strides in conv {stride_in}, shortcut {'pooled' if pooled else 'strided'}, stem {'deep' if deep else 'plain'}"
+
+
+def structure_of(model: nn.Module) -> str:
+    """What the strides and pools of a network of Residual blocks show; "mixed" where its blocks differ."""
+    stems = [m for m in model.get_submodule("stem").modules() if isinstance(m, nn.Conv2d)]
+    seen = set()
+    for block in model.modules():
+        if isinstance(block, Residual):
+            strides = [m.stride[0] for m in block.body if isinstance(m, nn.Conv2d)]
+            if max(strides) > 1:
+                pools = [m.stride for m in block.shortcut.modules() if isinstance(m, nn.AvgPool2d)]
+                cut = [m.stride[0] for m in block.shortcut.modules() if isinstance(m, nn.Conv2d)]
+                pooled = pools == [2] and cut == [1]
+                seen.add(describe_structure(strides.index(2) + 1, pooled, deep=len(stems) == 3))
+    return seen.pop() if len(seen) == 1 else "mixed"
+
+
+RESNET18 = ResNet(blocks=(2, 2, 2, 2), bottleneck=False)
+RESNET34 = ResNet(blocks=(3, 4, 6, 3), bottleneck=False)
+RESNET50 = ResNet(blocks=(3, 4, 6, 3))
+RESNET101 = ResNet(blocks=(3, 4, 23, 3))
+RESNET152 = ResNet(blocks=(3, 8, 36, 3))
+
+
+@lru_cache(maxsize=4096)
+def cost(model: Model, channels: int, classes: int, size: int) -> tuple[int, int]:
+    """(parameters, multiply-adds of one image's forward), counted on the meta device.
+
+    Multiply-adds are those of convolutions and matrix products, what papers print as "FLOPs"; torch counts each as 2.
+    Raises Problem where the network cannot take such images.
+    """
+    with torch.device("meta"):
+        net = model.build(channels, classes).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net(torch.empty(1, channels, size, size))
+    return sum(p.numel() for p in net.parameters()), counter.get_total_flops() // 2

@@ -1,0 +1,29 @@
+"""Optimizers."""
+
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from harness.spec import Optimizer
+
+
+class NAG(Optimizer):
+    """SGD with Nesterov momentum (He et al. 2019, section 2.1). Slot: `optimizer`.
+
+    `lr` is the learning rate at a batch of `per` images, scaled linearly to the batch in use: 0.1 · b / 256.
+    `per=None` takes `lr` as it is.
+    """
+
+    lr: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    per: int | None = Field(256, ge=1)
+
+    def rate(self, batch_size: int) -> float:
+        return self.lr if self.per is None else self.lr * batch_size / self.per
+
+    def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.SGD:
+        fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+        return torch.optim.SGD(
+            groups, lr=self.rate(batch_size), momentum=self.momentum, nesterov=self.momentum > 0, fused=fused
+        )

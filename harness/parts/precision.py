@@ -1,0 +1,39 @@
+"""Numerical precision: how forward and step run on a device."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.evidence import Check, Trace
+from harness.spec import Precision, Spec
+
+
+class Runner:
+    """Runs forward and step in float32. Other precisions override `forward` and `step`."""
+
+    name = "FP32"
+    emulated = False
+
+    def forward(self) -> AbstractContextManager[Any]:
+        """A context for the forward pass."""
+        return nullcontext()
+
+    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Backward, update, and clear the gradients."""
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+class FP32(Precision):
+    """Float32 throughout, true float32: TF32 is off on CUDA, since the paper's V100 had none. Slot: `precision`."""
+
+    def on(self, device: torch.device) -> Runner:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        return Runner()
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        yield Check("precision that ran", "FP32", trace.runner.name, trace.runner.name == "FP32")

@@ -1,0 +1,316 @@
+"""A run's specification: slots that hold frozen parts, its id, and its canonical form.
+
+A *part* is a frozen value that carries its own behaviour. A `Spec` has one field a *slot*; each slot holds a part, a
+tuple of parts (applied in order; `()` is the identity) or a number. A *trick* is a pure function `Spec -> Spec` that
+changes its own slot and nothing else.
+
+`Spec.id` is a hash of the resolved specification as canonical JSON. Empty fields are left out, so a new neutral slot
+moves no id; every other value is in, so a changed default moves them all. A part whose meaning changes bumps its
+`version`. The data's content digest is part of it; where the data lies, the seed, the device and the workers are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness import Problem
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from harness.evidence import Check, Trace
+    from harness.rng import Stream
+
+UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teacher: trained once, shared by all
+
+
+class Part(BaseModel):
+    """A frozen component value. Subclasses add fields and behaviour; every class is abstract or final."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: ClassVar[int] = 1
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        return ((name, getattr(self, name)) for name in type(self).model_fields)
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated as a new one is."""
+        return type(self)(**{**dict(self), **changes})
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what a run computes; by default all of them."""
+        return dict(self)
+
+    def check(self, spec: Spec) -> None:
+        """Raise ValueError where this part cannot work within `spec`."""
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        """Measure, from the live objects in `trace`, that this part did what it says."""
+        return ()
+
+
+class Data(Part, ABC):
+    """Where images and labels come from. `load` reads, checks and digests them, once a process."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> int: ...
+
+    @abstractmethod
+    def load(self) -> Any:
+        """The images, ready to be served; see `harness.parts.data.Images`. Raises Problem on unusable data."""
+
+    def identity(self) -> dict[str, Any]:
+        fields = {name: value for name, value in self if name != "root"}
+        return {**fields, "digest": self.load().digest}
+
+
+class Model(Part, ABC):
+    @abstractmethod
+    def build(self, channels: int, classes: int) -> nn.Module:
+        """A network from N x `channels` x H x W images to N x `classes` logits."""
+
+
+class Init(Part, ABC):
+    @abstractmethod
+    def __call__(self, model: nn.Module, rng: Stream) -> None:
+        """Set parameters in place, each drawn from a stream of its own name."""
+
+
+class Decay(Part, ABC):
+    weight: float = Field(1e-4, ge=0)
+
+    @abstractmethod
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """The optimizer's parameter groups, each with its `weight_decay`."""
+
+
+class Optimizer(Part, ABC):
+    @abstractmethod
+    def rate(self, batch_size: int) -> float:
+        """The peak learning rate at this batch size."""
+
+    @abstractmethod
+    def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.Optimizer: ...
+
+
+class Schedule(Part, ABC):
+    @abstractmethod
+    def factor(self, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """What the peak learning rate is multiplied by at `step`, counted from 0."""
+
+
+class Augment(Part, ABC):
+    @abstractmethod
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        """Float images N x C x H x W in [0, 255] to the same."""
+
+
+class Targets(Part, ABC):
+    @abstractmethod
+    def __call__(self, y: Tensor) -> Tensor:
+        """Target distributions N x K to target distributions N x K."""
+
+
+class Mix(Part, ABC):
+    @abstractmethod
+    def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Normalised images N x C x H x W and targets N x K to the same."""
+
+
+class Precision(Part, ABC):
+    @abstractmethod
+    def on(self, device: torch.device) -> Any:
+        """How to run forward and step there; see `harness.parts.precision.Runner`."""
+
+
+class Teacher(Part, ABC):
+    spec: Spec
+
+    @abstractmethod
+    def bind(self, model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+        """The extra loss of (mixed images N x C x H x W, logits N x K), given the trained inner model."""
+
+
+class Spec(Part):
+    """Everything that decides what a run computes, but for its seed."""
+
+    data: Data
+    model: Model
+    init: tuple[Init, ...]
+    decay: Decay
+    optimizer: Optimizer
+    schedule: Schedule
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    augment: tuple[Augment, ...] = ()
+    targets: tuple[Targets, ...] = ()
+    mix: tuple[Mix, ...] = ()
+    precision: Precision
+    teacher: tuple[Teacher, ...] = ()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        for part in parts(self):
+            part.check(self)
+        return self
+
+    @cached_property
+    def id(self) -> str:
+        """16 hexadecimal digits: the content hash of the resolved specification."""
+        text = json.dumps(resolved(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def having(self, slot: str, part: Part) -> Self:
+        """`part` in a tuple slot: in the place of one of its own kind, else last."""
+        old = getattr(self, slot)
+        same = [type(other) is type(part) for other in old]
+        new = tuple(part if s else other for s, other in zip(same, old, strict=True)) if any(same) else (*old, part)
+        return self.but(**{slot: new})
+
+
+Teacher.model_rebuild()
+
+Trick = Callable[[Spec], Spec]
+
+
+def stack(spec: Spec, tricks: Iterable[Trick]) -> Spec:
+    """All of `tricks`, one on the other."""
+    for trick in tricks:
+        spec = trick(spec)
+    return spec
+
+
+def parts(value: Any) -> Iterator[Part]:
+    """The parts that a specification holds, in order; not those of inner specifications."""
+    for _, field in value:
+        for item in field if isinstance(field, tuple) else (field,):
+            if isinstance(item, Part) and not isinstance(item, Spec):
+                yield item
+                yield from parts(item)
+
+
+def upstream(spec: Spec) -> tuple[Spec, ...]:
+    """The specifications whose trained models this one needs, innermost first."""
+    inner = [item for part in parts(spec) for _, item in part if isinstance(item, Spec)]
+    return tuple(dict.fromkeys(deep for item in inner for deep in (*upstream(item), item)))
+
+
+# --- the canonical form -------------------------------------------------------------------------------------------
+
+
+def plain(value: Any, fields: Callable[[Part], Mapping[str, Any]] = dict) -> Any:
+    """JSON-ready form: every part an object with its `kind`, empty fields left out."""
+    if isinstance(value, Part):
+        named = {"kind": type(value).__name__} | ({"version": value.version} if value.version > 1 else {})
+        return named | {k: plain(v, fields) for k, v in fields(value).items() if v is not None and v != ()}
+    return [plain(item, fields) for item in value] if isinstance(value, tuple) else value
+
+
+def resolved(spec: Spec) -> dict[str, Any]:
+    """What `id` hashes: the parts' identities, the data's digest included."""
+    return plain(spec, lambda part: part.identity())
+
+
+def parse(value: Any) -> Any:
+    """The inverse of `plain`. Raises Problem where a kind is unknown, newer, or its fields do not fit."""
+    if isinstance(value, list):
+        return tuple(parse(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    kinds = {cls.__name__: cls for cls in _subclasses(Part)}
+    kind, version = value.get("kind"), value.get("version", 1)
+    if kind not in kinds:
+        raise Problem(f"unknown kind {kind!r}; known: {', '.join(sorted(kinds))}")
+    if version != kinds[kind].version:
+        raise Problem(f"{kind} is version {version} here, and this program knows version {kinds[kind].version}")
+    fields = {name: parse(item) for name, item in value.items() if name not in ("kind", "version")}
+    try:
+        return kinds[kind](**fields)
+    except pydantic.ValidationError as error:
+        raise Problem(f"{kind}: {first_error(error)}") from None
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for sub in cls.__subclasses__():
+        yield sub
+        yield from _subclasses(sub)
+
+
+def first_error(error: pydantic.ValidationError) -> str:
+    """One line of a pydantic error: the field, what is wrong, what was given."""
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}, not {first['input']!r}" if where else message
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """`plain` or `resolved` form as dotted paths: `{"schedule.warmup.epochs": 5, …}`."""
+    if isinstance(value, dict):
+        named = {k: v for k, v in value.items() if k != "kind"}
+        own = {prefix: value["kind"]} if prefix else {}
+        items = {f"{prefix}.{k}" if prefix else k: v for k, v in named.items()}
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        own, items = {}, {f"{prefix}.{item['kind']}": item for item in value}
+    else:
+        return {prefix: value}
+    return own | {path: leaf for name, item in items.items() for path, leaf in flat(item, name).items()}
+
+
+def changes(old: Spec, new: Spec) -> dict[str, tuple[Any, Any]]:
+    """What differs, as `{dotted path: (old, new)}`; None where a side has no such path."""
+    a, b = flat(resolved(old)), flat(resolved(new))
+    return {k: (a.get(k), b.get(k)) for k in (*a, *(k for k in b if k not in a)) if a.get(k) != b.get(k)}
+
+
+def assign(spec: Spec, path: str, value: Any) -> Spec | None:
+    """`spec` with `path` (for example `schedule.warmup.epochs`) set; None where the path meets an empty slot.
+
+    In a tuple slot the part that has the next name is meant. Raises Problem where no part could have that path.
+    """
+    head, _, rest = path.partition(".")
+    if head not in Spec.model_fields:
+        raise Problem(f"--set {path}: no slot {head!r}; slots: {', '.join(Spec.model_fields)}")
+    try:
+        return _assign(spec, path, head, rest, value)
+    except pydantic.ValidationError as error:
+        raise Problem(f"--set {path}: {first_error(error)}") from None
+
+
+def _assign(part: Any, path: str, head: str, rest: str, value: Any) -> Any:
+    if head not in type(part).model_fields:
+        raise Problem(f"--set {path}: {type(part).__name__} has no field {head!r}; {_fields(part)}")
+    if not rest:
+        return part.but(**{head: value})
+    inner = getattr(part, head)
+    if inner is None or inner == ():
+        return None
+    step, _, rest = rest.partition(".")
+    if isinstance(inner, tuple):
+        holders = [item for item in inner if isinstance(item, Part) and step in type(item).model_fields]
+        if len(holders) != 1:
+            raise Problem(
+                f"--set {path}: {len(holders)} of {', '.join(type(item).__name__ for item in inner)} have {step!r}"
+            )
+        new = _assign(holders[0], path, step, rest, value)
+        return new and part.but(**{head: tuple(new if item is holders[0] else item for item in inner)})
+    if not isinstance(inner, Part):
+        raise Problem(f"--set {path}: {head} is a plain value; it has no field {step!r}")
+    new = _assign(inner, path, step, rest, value)
+    return new and part.but(**{head: new})
+
+
+def _fields(part: Part) -> str:
+    names = ", ".join(type(part).model_fields)
+    return f"its fields: {names}" if names else "it has none"

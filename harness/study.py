@@ -1,0 +1,217 @@
+"""Studies, designs, and the plan of runs they need."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, product
+from pathlib import Path
+from typing import Any
+
+from harness import Problem
+from harness.parts.models import cost
+from harness.spec import UPSTREAM_SEED, Spec, Trick, assign, changes, parse, upstream
+from harness.store import Store
+
+Run = tuple[Spec, int]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A baseline, a tuple of tricks and some seeds."""
+
+    name: str
+    about: str
+    baseline: Spec
+    tricks: tuple[Trick, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rung:
+    name: str
+    title: str
+    spec: Spec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rungs of a study, and the runs they ask for: upstream runs first, each once."""
+
+    study: str
+    rungs: tuple[Rung, ...]
+    seeds: tuple[int, ...]
+
+    def runs(self, only: Sequence[str] = ()) -> list[Run]:
+        specs = [rung.spec for rung in self.rungs if not only or rung.name in only]
+        first = [(inner, UPSTREAM_SEED) for spec in specs for inner in upstream(spec)]
+        return list(dict.fromkeys([*first, *product(specs, self.seeds)]))
+
+    def names(self) -> dict[str, str]:
+        """A title for each specification's id: its first rung's, or whose upstream it is."""
+        named = {rung.spec.id: rung.title for rung in self.rungs}
+        for rung in self.rungs:
+            for inner in upstream(rung.spec):
+                named.setdefault(inner.id, f"upstream of {rung.name}")
+        return named
+
+
+def missing(runs: Sequence[Run], store: Store) -> list[Run]:
+    return [(spec, seed) for spec, seed in runs if (spec.id, seed) not in store]
+
+
+def trick_name(trick: Trick) -> str:
+    function: Any = trick.func if isinstance(trick, partial) else trick
+    return str(function.__name__)
+
+
+def trick_title(trick: Trick) -> str:
+    """What tables call it: its docstring up to the first colon."""
+    function = trick.func if isinstance(trick, partial) else trick
+    return (inspect.getdoc(function) or trick_name(trick)).split(":")[0].splitlines()[0]
+
+
+def ladder(baseline: Spec, tricks: Sequence[Trick]) -> list[Spec]:
+    """The cumulative stack: the baseline, then one trick more a rung."""
+    return list(accumulate(tricks, lambda spec, trick: trick(spec), initial=baseline))
+
+
+def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | None = None) -> Plan:
+    """The ladder of `study` under `settings`, pairs of slot path and value.
+
+    A setting is made in the baseline; one whose path meets an empty slot there is made in every rung that has it.
+    Raises Problem where a path is in no rung, and where a trick changes nothing.
+    """
+    baseline, late = study.baseline, []
+    for path, value in settings:
+        changed = assign(baseline, path, value)
+        baseline = changed or baseline
+        if changed is None:
+            late.append((path, value))
+    try:
+        specs = ladder(baseline, study.tricks)
+    except ValueError as error:  # pydantic's ValidationError is one
+        raise Problem(f"{study.name}: {_last_line(error)}") from None
+    for path, value in late:
+        changed_specs = [assign(spec, path, value) for spec in specs]
+        if not any(changed_specs):
+            raise Problem(f"--set {path}: no rung has a part there")
+        specs = [new or old for new, old in zip(changed_specs, specs, strict=True)]
+    names = ["baseline", *map(trick_name, study.tricks)]
+    titles = ["baseline", *(f"+ {trick_title(trick)}" for trick in study.tricks)]
+    for below, above, name in zip(specs, specs[1:], names[1:], strict=False):
+        if below.id == above.id:
+            raise Problem(f"{study.name}: {name} changes nothing in the specification below it")
+    rungs = tuple(map(Rung, names, titles, specs))
+    return Plan(study.name, rungs, study.seeds if seeds is None else tuple(range(seeds)))
+
+
+def _last_line(error: ValueError) -> str:
+    import pydantic
+
+    from harness.spec import first_error
+
+    return first_error(error) if isinstance(error, pydantic.ValidationError) else str(error).splitlines()[-1]
+
+
+def check(plan: Plan) -> list[str]:
+    """Load every data set that `plan` needs; what the user should know of them. Raises Problem where one will not do."""
+    notes: dict[str, None] = {}
+    for rung in plan.rungs:
+        for spec in (*upstream(rung.spec), rung.spec):
+            images = spec.data.load()
+            if images.counts["train"] < spec.batch_size:
+                have = images.counts["train"]
+                raise Problem(f"{rung.name}: {have} training images are fewer than batch_size={spec.batch_size}")
+            notes.update(dict.fromkeys(images.notes))
+    return list(notes)
+
+
+def work(spec: Spec) -> float:
+    """Multiply-adds that training `spec` once takes, about: three passes an image trained on, one an image tested."""
+    images = spec.data.load()
+    macs = cost(spec.model, images.channels, len(images.classes), images.size)[1]
+    taught = sum(
+        cost(part.spec.model, images.channels, len(images.classes), images.size)[1] for part in spec.teacher
+    )
+    return spec.epochs * (images.counts["train"] * (3 * macs + taught) + images.counts["test"] * macs)
+
+
+def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, Any]:
+    """The plan as one JSON-ready object."""
+    rows, below = [], None
+    for rung in plan.rungs:
+        images = rung.spec.data.load()
+        params, macs = cost(rung.spec.model, images.channels, len(images.classes), images.size)
+        differs = {path: list(pair) for path, pair in changes(below, rung.spec).items()} if below else {}
+        have = sum((rung.spec.id, seed) in store for seed in plan.seeds)
+        rows.append(
+            {
+                "name": rung.name,
+                "title": rung.title,
+                "id": rung.spec.id,
+                "changes": differs,
+                "params": params,
+                "gmacs": macs / 1e9,
+                "seeds": list(plan.seeds),
+                "missing": len(plan.seeds) - have,
+            }
+        )
+        below = rung.spec
+    asked = plan.runs(only)
+    return {
+        "study": plan.study,
+        "rungs": rows,
+        "upstream": [
+            {"of": rung.name, "id": inner.id, "missing": (inner.id, UPSTREAM_SEED) not in store}
+            for rung in plan.rungs
+            for inner in upstream(rung.spec)
+        ],
+        "runs": {"asked": len(asked), "missing": len(missing(asked, store))},
+    }
+
+
+# --- the studies on disk --------------------------------------------------------------------------------------------
+
+
+def folder() -> Path:
+    """`experiments/` here, else the one beside the harness."""
+    here = Path("experiments").absolute()
+    return here if here.is_dir() else Path(__file__).parent.parent / "experiments"
+
+
+def available() -> dict[str, str]:
+    """The studies by name, with the first line of each docstring; none is imported."""
+    import ast
+
+    docs = {path.stem: ast.get_docstring(ast.parse(path.read_text())) for path in sorted(folder().glob("[!_]*.py"))}
+    return {name: (doc or "").splitlines()[0] if doc else "" for name, doc in docs.items()}
+
+
+def load(name: str) -> Study:
+    """The study `experiments/<name>.py`. Raises Problem where there is none, or it lacks what a study has."""
+    path = folder() / f"{name}.py"
+    if not path.is_file():
+        raise Problem(f"no study {name!r} in {folder()}; there are: {', '.join(available()) or 'none'}")
+    if str(path.parent.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent.parent))
+    module = importlib.import_module(f"experiments.{name}")
+    lacking = [field for field in ("BASELINE", "TRICKS", "SEEDS") if not hasattr(module, field)]
+    if lacking:
+        raise Problem(f"{path} lacks {', '.join(lacking)}")
+    return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(module.TRICKS), tuple(module.SEEDS))
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """`slot.field=value` as a path and a value: JSON where it reads as JSON, else text; `{"kind": …}` is a part."""
+    import json
+
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise Problem(f"--set {text}: write slot.field=value")
+    try:
+        return path, parse(json.loads(value))
+    except ValueError:
+        return path, value

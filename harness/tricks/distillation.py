@@ -1,0 +1,76 @@
+"""Knowledge distillation (He et al. 2019, section 5.3, Eq. 6; Hinton et al. 2015)."""
+
+from collections.abc import Iterable
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.evidence import Check, Trace
+from harness.parts.models import RESNET152
+from harness.spec import Model, Spec, Teacher, stack
+from harness.tricks.cosine import cosine
+from harness.tricks.label_smoothing import label_smoothing
+from harness.tricks.resnet_d import resnet_d
+
+
+def distillation_loss(z: Tensor, r: Tensor, temperature: float) -> Tensor:
+    """T²·ℓ(softmax(r/T), softmax(z/T)), ℓ the cross-entropy, for student and teacher logits N x K: the mean over N."""
+    soft = (r.float() / temperature).softmax(1)
+    return temperature**2 * nn.functional.cross_entropy(z.float() / temperature, soft)
+
+
+class Distill(Teacher):
+    """Adds the distillation loss, at weight 1, to that of the labels. Slot: `teacher`, neutral absent.
+
+    The teacher is an inner run: trained first, once, with the images the student sees (mixed, where it mixes), in
+    eval mode. Its pull is T² = 400 times a cross-entropy of nearly flat distributions, so its scale is not small.
+    """
+
+    temperature: float = Field(20, gt=0)
+
+    def bind(self, model: nn.Module) -> "BoundTeacher":
+        return BoundTeacher(model, self.temperature)
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        seen = len(trace.teachers)
+        yield Check("teachers bound", "1", f"{seen}", seen == 1)
+        for teacher in trace.teachers:
+            training = sum(module.training for module in teacher.model.modules())
+            learning = sum(p.requires_grad for p in teacher.model.parameters())
+            steps = len(trace.lr)
+            yield Check("batches the teacher answered", f"{steps}", f"{teacher.calls}", teacher.calls == steps)
+            yield Check("teacher's modules in training mode", "0", f"{training}", training == 0)
+            yield Check("teacher's parameters that learn", "0", f"{learning}", learning == 0)
+            excess = teacher.first_excess
+            yield Check("pull of the teacher at step 1, T²·KL", "> 0", f"{excess:.4g}", excess > 0)
+
+
+class BoundTeacher:
+    """A trained teacher's loss on (images N x C x H x W, student logits N x K)."""
+
+    def __init__(self, model: nn.Module, temperature: float) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.temperature = temperature
+        self.calls = 0
+        self.first_excess = 0.0
+
+    def __call__(self, x: Tensor, z: Tensor) -> Tensor:
+        with torch.inference_mode():
+            r = self.model(x)
+        loss = distillation_loss(z, r, self.temperature)
+        if self.calls == 0:
+            self.first_excess = float(loss.detach() - distillation_loss(r, r, self.temperature))
+        self.calls += 1
+        return loss
+
+
+def distillation(spec: Spec, model: Model = RESNET152, temperature: float = 20) -> Spec:
+    """distillation: a ResNet-152-D teacher at T = 20.
+
+    The teacher is trained as the student is, in a deeper `model`, always with D, cosine and smoothing, and with mixup
+    where the student has it: so this trick comes after mixup, and does not commute with what changes its teacher.
+    """
+    alone = spec.but(model=model, teacher=())
+    teacher = stack(alone, (resnet_d, cosine, label_smoothing))
+    return spec.having("teacher", Distill(spec=teacher, temperature=temperature))

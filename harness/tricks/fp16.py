@@ -1,0 +1,92 @@
+"""FP16: mixed-precision training (He et al. 2019, section 3.2; Micikevicius et al. 2018)."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from harness.evidence import Check, Trace
+from harness.parts.precision import Runner
+from harness.spec import Precision, Spec
+
+
+class RoundHalf(torch.autograd.Function):
+    """Rounds a float32 tensor to what float16 can hold, and its gradient likewise."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.half().float()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad.half().float()
+
+
+def round_half(x: Tensor) -> Tensor:
+    rounded: Tensor = RoundHalf.apply(x)
+    return rounded
+
+
+class EmulatedHalf(TorchFunctionMode):
+    """Within it, conv and linear layers round weight and output, and their gradients, through float16.
+
+    That is what a tensor core stores; it accumulates in float32, and so does this. Native half on a CPU is some ten
+    times slower than float32.
+    """
+
+    layers = (nn.functional.conv2d, nn.functional.linear)
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in self.layers:
+            return func(*args, **(kwargs or {}))
+        x, weight, *rest = args
+        return round_half(func(x, round_half(weight), *rest, **(kwargs or {})))
+
+
+class HalfRunner(Runner):
+    """Autocast to float16 on CUDA, emulated float16 elsewhere; a scaled loss and float32 master weights on both."""
+
+    name = "FP16"
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.emulated = device.type != "cuda"
+        self.scaler = torch.amp.GradScaler(device.type)
+        self.steps = 0
+
+    def forward(self) -> AbstractContextManager[Any]:
+        return EmulatedHalf() if self.emulated else torch.autocast("cuda", torch.float16)
+
+    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        self.scaler.scale(loss).backward()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+
+
+class FP16(Precision):
+    """Slot: `precision`. The first steps may be skipped while the loss scale, 65,536 at first, finds its size."""
+
+    def on(self, device: torch.device) -> HalfRunner:
+        return HalfRunner(device)
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        runner, model = trace.runner, trace.model
+        assert model is not None
+        masters = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()})
+        yield Check("dtype of the master weights", "float32", ", ".join(masters), masters == ["float32"])
+        half, total = sum(kind == "float16" for kind in trace.outputs.values()), len(trace.outputs)
+        yield Check("conv and linear outputs that float16 holds exactly", f"{total}", f"{half}", half == total > 0)
+        scaled = getattr(runner, "steps", 0)
+        scale = runner.scaler.get_scale() if scaled else 1.0
+        yield Check("steps through the loss scaler", f"{len(trace.lr)}", f"{scaled}", scaled == len(trace.lr))
+        yield Check("loss scale at the end", "> 1", f"{scale:g}", scale > 1)
+
+
+def fp16(spec: Spec) -> Spec:
+    """FP16: activations and gradients in half precision, a scaled loss, float32 master weights."""
+    return spec.but(precision=FP16())

@@ -1,0 +1,60 @@
+"""Mixup (He et al. 2019, section 5.4; Zhang et al. 2018)."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from harness.evidence import Check, Trace
+from harness.spec import Mix, Spec
+
+
+def mixup_batch(x: Tensor, y: Tensor, lam: float, perm: Tensor) -> tuple[Tensor, Tensor]:
+    """λ of each example and 1 - λ of its partner: images N x C x H x W, targets N x K, `perm` of N."""
+    return torch.lerp(x[perm], x, lam), torch.lerp(y[perm], y, lam)
+
+
+class Mixup(Mix):
+    """One λ ~ Beta(α, α) a batch, as the paper's code draws it; partners by a random permutation. Slot: `mix`."""
+
+    alpha: float = Field(0.2, gt=0)
+
+    def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        lam = float(rng.beta(self.alpha, self.alpha))
+        perm = torch.from_numpy(rng.permutation(len(x))).to(x.device)
+        return mixup_batch(x, y, lam, perm)
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        lams = [drawn_lambda(*batch) for batch in trace.fed]
+        mixed = sum(lam < 1 - 1e-6 for lam in lams)
+        seen = f"{mixed} of {len(lams)}, λ from {min(lams):.3f} to {max(lams):.3f}"
+        yield Check("kept batches whose targets are mixed", "most, each by its own λ", seen, len(lams) < 2 * mixed)
+        yield Check("distinct λ", "more than 1", f"{len(set(lams))}", len(set(lams)) > 1)
+        off = max(_image_gap(lam, *images) for lam, images in zip(lams, trace.images, strict=False))
+        yield Check("images less λ of their own: gap from (1 - λ) of another's", "0", f"{off:.1g}", off < 1e-4)
+
+
+def drawn_lambda(labels: Tensor, before: Tensor, after: Tensor) -> float:
+    """The λ that took targets `before` to `after`: the share left to the true class, where the partner's differs."""
+    high, low = before.max(), before.min()
+    share = (after.gather(1, labels[:, None]) - low) / (high - low)
+    return float(share.min().clamp(0, 1))
+
+
+def _image_gap(lam: float, before: Tensor, after: Tensor) -> float:
+    """How far `after` - λ·`before` is from (1 - λ) times the nearest image of the batch, relative to its norm."""
+    own, mixed = before.flatten(1).double(), after.flatten(1).double()
+    gap = torch.cdist(mixed[:16] - lam * own[:16], (1 - lam) * own).amin(1)
+    return float((gap / own[:16].norm(dim=1)).max())
+
+
+def mixup(spec: Spec, alpha: float = 0.2, epochs: float = 200 / 120) -> Spec:
+    """mixup: λ ~ Beta(0.2, 0.2) of two images and of their targets.
+
+    It also trains longer, as the paper does: 200 epochs for every 120. `epochs=1` leaves the length alone.
+    """
+    already = any(isinstance(part, Mixup) for part in spec.mix)
+    longer = spec if already else spec.but(epochs=round(spec.epochs * epochs))
+    return longer.having("mix", Mixup(alpha=alpha))
