@@ -97,7 +97,9 @@ class Engine:
         except (EOFError, ConnectionResetError):
             process.process.join()
             code = process.process.exitcode
-            why = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended ({code})"
+            why = (
+                f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended ({code})"
+            )
             index = self.processes.index(process)
             self.processes[index] = self._start(self.places[index])
             return {"kind": "failed", "run": run, "why": why}

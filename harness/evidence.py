@@ -79,6 +79,4 @@ class Trace:
 
 def prove(spec: Spec, trace: Trace) -> list[dict[str, Any]]:
     """Every check of every part of `spec`, as rows `part, what, expected, seen, ok`."""
-    return [
-        {"part": type(part).__name__, **asdict(check)} for part in parts(spec) for check in part.proof(spec, trace)
-    ]
+    return [{"part": type(part).__name__, **asdict(check)} for part in parts(spec) for check in part.proof(spec, trace)]

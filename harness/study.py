@@ -133,9 +133,7 @@ def work(spec: Spec) -> float:
     """Multiply-adds that training `spec` once takes, about: three passes an image trained on, one an image tested."""
     images = spec.data.load()
     macs = cost(spec.model, images.channels, len(images.classes), images.size)[1]
-    taught = sum(
-        cost(part.spec.model, images.channels, len(images.classes), images.size)[1] for part in spec.teacher
-    )
+    taught = sum(cost(part.spec.model, images.channels, len(images.classes), images.size)[1] for part in spec.teacher)
     return spec.epochs * (images.counts["train"] * (3 * macs + taught) + images.counts["test"] * macs)
 
 

@@ -52,7 +52,11 @@ class Crop(Augment):
         return torch.cat(
             [
                 nn.functional.interpolate(
-                    image[None, :, t : t + h, l : l + w], size=side, mode="bilinear", align_corners=False, antialias=True
+                    image[None, :, t : t + h, l : l + w],
+                    size=side,
+                    mode="bilinear",
+                    align_corners=False,
+                    antialias=True,
                 )
                 for image, (t, l, h, w) in zip(x, cuts, strict=True)
             ]
@@ -91,7 +95,9 @@ class ColorJitter(Augment):
 
     def check(self, spec: Spec) -> None:
         if spec.data.channels != 3:
-            raise ValueError(f"{type(self).__name__} needs RGB images, and {type(spec.data).__name__} has {spec.data.channels} channel")
+            raise ValueError(
+                f"{type(self).__name__} needs RGB images, and {type(spec.data).__name__} has {spec.data.channels} channel"
+            )
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         by_h, by_s, by_v = per_image(rng.uniform(self.low, self.high, size=(3, len(x), 1, 1)), x)

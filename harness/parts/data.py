@@ -132,7 +132,12 @@ class Photos(Images):
     def _served(self, batches: "_Batches", device: torch.device) -> Iterator[Batch]:
         cuda = device.type == "cuda"
         loader = DataLoader(
-            batches, batch_size=None, num_workers=decoders(), prefetch_factor=2, pin_memory=cuda, multiprocessing_context="fork"
+            batches,
+            batch_size=None,
+            num_workers=decoders(),
+            prefetch_factor=2,
+            pin_memory=cuda,
+            multiprocessing_context="fork",
         )
         for x, y in loader:
             yield x.to(device, non_blocking=cuda), y.to(device, non_blocking=cuda)
@@ -169,7 +174,9 @@ class _Batches(Dataset[Batch]):
             draw = self.rng("augment", type(cuts[0]).__name__, self.epoch, number)
             shapes = [cut_out(read_rgb(self.images.root / name), size, cuts[0], draw) for name, _ in entries]
         else:
-            shapes = [read_rgb(self.images.root / name).resize((size, size), Image.Resampling.BILINEAR) for name, _ in entries]
+            shapes = [
+                read_rgb(self.images.root / name).resize((size, size), Image.Resampling.BILINEAR) for name, _ in entries
+            ]
         x = torch.from_numpy(np.stack([np.asarray(image) for image in shapes])).permute(0, 3, 1, 2).float()
         if self.rng is not None:
             x = augmented(x, rest, self.rng, self.epoch, number)

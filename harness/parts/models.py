@@ -117,7 +117,9 @@ class ResNet(Model):
 
 
 def describe_structure(stride_in: int, pooled: bool, deep: bool) -> str:
-    return f"strides in conv {stride_in}, shortcut {'pooled' if pooled else 'strided'}, stem {'deep' if deep else 'plain'}"
+    return (
+        f"strides in conv {stride_in}, shortcut {'pooled' if pooled else 'strided'}, stem {'deep' if deep else 'plain'}"
+    )
 
 
 def structure_of(model: nn.Module) -> str:

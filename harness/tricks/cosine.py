@@ -26,7 +26,9 @@ class Cosine(Shape):
         used = trace.lr[warmup:]
         off = max((abs(lr - peak * cosine_factor(t, total)) for t, lr in enumerate(used)), default=0.0)
         yield Check("largest gap from ½(1 + cos(tπ/T))η, T without warmup", "0", f"{off:.2g}", off <= 1e-9 * peak)
-        yield Check("distinct rates after warmup: one a batch", f"{len(used)}", f"{len(set(used))}", len(set(used)) == len(used))
+        yield Check(
+            "distinct rates after warmup: one a batch", f"{len(used)}", f"{len(set(used))}", len(set(used)) == len(used)
+        )
 
 
 def cosine(spec: Spec) -> Spec:

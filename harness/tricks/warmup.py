@@ -22,7 +22,9 @@ class LinearWarmup(Warmup):
         peak, m = spec.optimizer.rate(spec.batch_size), round(self.epochs * trace.steps_per_epoch)
         used = trace.lr[:m]
         off = max((abs(lr - peak * i / m) for i, lr in enumerate(used, 1)), default=peak)
-        yield Check(f"rate of batch 1 of {m}", f"{peak / m:.4g}", f"{used[0]:.4g}", abs(used[0] - peak / m) < 1e-9 * peak)
+        yield Check(
+            f"rate of batch 1 of {m}", f"{peak / m:.4g}", f"{used[0]:.4g}", abs(used[0] - peak / m) < 1e-9 * peak
+        )
         yield Check("largest gap from i·η/m while warming up", "0", f"{off:.2g}", off <= 1e-9 * peak)
 
 

@@ -29,7 +29,12 @@ class ZeroGamma(Init):
         assert trace.model is not None
         last = set(last_norms(trace.model))
         zero = {name for name, (low, high) in trace.first_gammas.items() if low == high == 0}
-        yield Check("last batch norms with γ = 0 before step 1", f"{len(last)}", f"{len(last & zero)}", last <= zero and bool(last))
+        yield Check(
+            "last batch norms with γ = 0 before step 1",
+            f"{len(last)}",
+            f"{len(last & zero)}",
+            last <= zero and bool(last),
+        )
         yield Check("other batch norms with γ = 0", "0", f"{len(zero - last)}", not zero - last)
 
 
