@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -70,7 +71,6 @@ class Engine:
                         waiting.remove(run)
                         process.run = run
                         process.connection.send(run)
-                        yield {"kind": "started", "run": run}
                 busy = {p.connection: p for p in self.processes if p.run}
                 for connection in wait(list(busy)):
                     process = busy[connection]  # type: ignore[index]
@@ -122,10 +122,8 @@ class Engine:
             if process.run:
                 process.process.terminate()
             else:
-                try:
+                with suppress(BrokenPipeError):
                     process.connection.send(None)
-                except BrokenPipeError:
-                    pass
         for process in self.processes:
             process.process.join()
         self.processes.clear()
@@ -145,18 +143,20 @@ def _work(connection: Connection, store: Store, place: str, decoders: int) -> No
         torch.backends.cudnn.benchmark = True
     while True:
         try:
-            run = connection.recv()
+            run: Run | None = connection.recv()
         except EOFError:
             return
         if run is None:
             return
+        spec, seed = run
         try:
-            execute(*run, store, device, connection.send)
+            connection.send({"kind": "started"})
+            execute(spec, seed, store, device, connection.send)
             connection.send({"kind": "finished"})
         except BrokenPipeError:
             return
         except Exception as error:
-            connection.send({"kind": "failed", "why": _why(error, run[0])})
+            connection.send({"kind": "failed", "why": _why(error, spec)})
 
 
 def execute(spec: Spec, seed: int, store: Store, device: Any, say: Any) -> None:

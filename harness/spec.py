@@ -219,7 +219,8 @@ def plain(value: Any, fields: Callable[[Part], Mapping[str, Any]] = dict) -> Any
 
 def resolved(spec: Spec) -> dict[str, Any]:
     """What `id` hashes: the parts' identities, the data's digest included."""
-    return plain(spec, lambda part: part.identity())
+    form: dict[str, Any] = plain(spec, lambda part: part.identity())
+    return form
 
 
 def parse(value: Any) -> Any:
@@ -228,7 +229,7 @@ def parse(value: Any) -> Any:
         return tuple(parse(item) for item in value)
     if not isinstance(value, dict):
         return value
-    kinds = {cls.__name__: cls for cls in _subclasses(Part)}
+    kinds: dict[str, type[Part]] = {cls.__name__: cls for cls in _subclasses(Part)}
     kind, version = value.get("kind"), value.get("version", 1)
     if kind not in kinds:
         raise Problem(f"unknown kind {kind!r}; known: {', '.join(sorted(kinds))}")
@@ -241,7 +242,7 @@ def parse(value: Any) -> Any:
         raise Problem(f"{kind}: {first_error(error)}") from None
 
 
-def _subclasses(cls: type) -> Iterator[type]:
+def _subclasses(cls: type[Part]) -> Iterator[type[Part]]:
     for sub in cls.__subclasses__():
         yield sub
         yield from _subclasses(sub)
@@ -269,8 +270,12 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def changes(old: Spec, new: Spec) -> dict[str, tuple[Any, Any]]:
-    """What differs, as `{dotted path: (old, new)}`; None where a side has no such path."""
-    a, b = flat(resolved(old)), flat(resolved(new))
+    """What differs, as `{dotted path: (old, new)}`; None where a side has no such path, inner specifications as ids."""
+
+    def brief(part: Part) -> dict[str, Any]:
+        return {name: item.id if isinstance(item, Spec) else item for name, item in part.identity().items()}
+
+    a, b = flat(plain(old, brief)), flat(plain(new, brief))
     return {k: (a.get(k), b.get(k)) for k in (*a, *(k for k in b if k not in a)) if a.get(k) != b.get(k)}
 
 
@@ -283,7 +288,8 @@ def assign(spec: Spec, path: str, value: Any) -> Spec | None:
     if head not in Spec.model_fields:
         raise Problem(f"--set {path}: no slot {head!r}; slots: {', '.join(Spec.model_fields)}")
     try:
-        return _assign(spec, path, head, rest, value)
+        changed: Spec | None = _assign(spec, path, head, rest, value)
+        return changed
     except pydantic.ValidationError as error:
         raise Problem(f"--set {path}: {first_error(error)}") from None
 

@@ -2,11 +2,11 @@
 
 import importlib
 import inspect
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Plan:
     def runs(self, only: Sequence[str] = ()) -> list[Run]:
         specs = [rung.spec for rung in self.rungs if not only or rung.name in only]
         first = [(inner, UPSTREAM_SEED) for spec in specs for inner in upstream(spec)]
-        return list(dict.fromkeys([*first, *product(specs, self.seeds)]))
+        return list(dict.fromkeys([*first, *itertools.product(specs, self.seeds)]))
 
     def names(self) -> dict[str, str]:
         """A title for each specification's id: its first rung's, or whose upstream it is."""
@@ -75,7 +75,7 @@ def trick_title(trick: Trick) -> str:
 
 def ladder(baseline: Spec, tricks: Sequence[Trick]) -> list[Spec]:
     """The cumulative stack: the baseline, then one trick more a rung."""
-    return list(accumulate(tricks, lambda spec, trick: trick(spec), initial=baseline))
+    return list(itertools.accumulate(tricks, lambda spec, trick: trick(spec), initial=baseline))
 
 
 def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | None = None) -> Plan:
@@ -105,7 +105,13 @@ def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | No
         if below.id == above.id:
             raise Problem(f"{study.name}: {name} changes nothing in the specification below it")
     rungs = tuple(map(Rung, names, titles, specs))
-    return Plan(study.name, rungs, study.seeds if seeds is None else tuple(range(seeds)))
+    return Plan(study.name, rungs, _seeds(study.seeds, seeds))
+
+
+def _seeds(own: tuple[int, ...], count: int | None) -> tuple[int, ...]:
+    """The first `count` of a study's own seeds, and further numbers where it has fewer."""
+    more = (seed for seed in itertools.count() if seed not in own)
+    return own if count is None else (*own, *itertools.islice(more, max(0, count - len(own))))[:count]
 
 
 def _last_line(error: ValueError) -> str:
@@ -117,7 +123,7 @@ def _last_line(error: ValueError) -> str:
 
 
 def check(plan: Plan) -> list[str]:
-    """Load every data set that `plan` needs; what the user should know of them. Raises Problem where one will not do."""
+    """Load every data set that `plan` needs; what the user should know. Raises Problem where one will not do."""
     notes: dict[str, None] = {}
     for rung in plan.rungs:
         for spec in (*upstream(rung.spec), rung.spec):
@@ -132,14 +138,17 @@ def check(plan: Plan) -> list[str]:
 def work(spec: Spec) -> float:
     """Multiply-adds that training `spec` once takes, about: three passes an image trained on, one an image tested."""
     images = spec.data.load()
-    macs = cost(spec.model, images.channels, len(images.classes), images.size)[1]
-    taught = sum(cost(part.spec.model, images.channels, len(images.classes), images.size)[1] for part in spec.teacher)
-    return spec.epochs * (images.counts["train"] * (3 * macs + taught) + images.counts["test"] * macs)
+    shape = images.channels, len(images.classes), images.size
+    macs = cost(spec.model, *shape)[1]
+    taught = sum(cost(part.spec.model, *shape)[1] for part in spec.teacher)
+    train, test = images.counts["train"], images.counts["test"]
+    return float(spec.epochs * (train * (3 * macs + taught) + test * macs))
 
 
 def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, Any]:
     """The plan as one JSON-ready object."""
-    rows, below = [], None
+    rows: list[dict[str, Any]] = []
+    below: Spec | None = None
     for rung in plan.rungs:
         images = rung.spec.data.load()
         params, macs = cost(rung.spec.model, images.channels, len(images.classes), images.size)

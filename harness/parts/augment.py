@@ -11,6 +11,13 @@ from torch import Tensor, nn
 from harness.spec import Augment, Spec
 
 
+def _needs_rgb(part: Augment, spec: Spec) -> None:
+    if spec.data.channels != 3:
+        raise ValueError(
+            f"{type(part).__name__} needs RGB images; {type(spec.data).__name__} has {spec.data.channels} channel"
+        )
+
+
 def per_image(draw: np.ndarray, like: Tensor) -> Tensor:
     """Draws of shape N x ... as a tensor beside `like`."""
     return torch.from_numpy(draw).to(like.device, like.dtype, non_blocking=True)
@@ -47,13 +54,13 @@ class Crop(Augment):
         """(top, left, height, width) in pixels of one cut from an image of that height and width."""
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        side = x.shape[2:]
-        cuts = [self.box(*side, rng) for _ in x]
+        height, width = x.shape[2:]
+        cuts = [self.box(height, width, rng) for _ in x]
         return torch.cat(
             [
                 nn.functional.interpolate(
                     image[None, :, t : t + h, l : l + w],
-                    size=side,
+                    size=(height, width),
                     mode="bilinear",
                     align_corners=False,
                     antialias=True,
@@ -75,7 +82,7 @@ class RandomAreaCrop(Crop):
     def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         for _ in range(10):
             area = height * width * rng.uniform(*self.area)
-            ratio = math.exp(rng.uniform(*map(math.log, self.ratio)))
+            ratio = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
             w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < w <= width and 0 < h <= height:
                 return int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1)), h, w
@@ -94,10 +101,7 @@ class ColorJitter(Augment):
     high: float = 1.4
 
     def check(self, spec: Spec) -> None:
-        if spec.data.channels != 3:
-            raise ValueError(
-                f"{type(self).__name__} needs RGB images, and {type(spec.data).__name__} has {spec.data.channels} channel"
-            )
+        _needs_rgb(self, spec)
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         by_h, by_s, by_v = per_image(rng.uniform(self.low, self.high, size=(3, len(x), 1, 1)), x)
@@ -129,7 +133,9 @@ class PCANoise(Augment):
     """Add α_i λ_i v_i over the principal components of ImageNet's RGB, α ~ N(0, 0.1) (section 2.1, step 5; AlexNet)."""
 
     sd: float = Field(0.1, ge=0)
-    check = ColorJitter.check
+
+    def check(self, spec: Spec) -> None:
+        _needs_rgb(self, spec)
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         values = np.array([55.46, 4.794, 1.148])  # of the RGB covariance of ImageNet, pixels in [0, 255]

@@ -75,7 +75,7 @@ class Images(ABC):
     def order(self, epoch: int, batch_size: int, rng: Stream) -> list[np.ndarray]:
         """The training images of each batch of an epoch."""
         shuffled = rng("order", epoch).permutation(self.counts["train"])
-        return np.split(shuffled, range(batch_size, len(shuffled) + 1, batch_size))[:-1]
+        return [shuffled[i : i + batch_size] for i in range(0, len(shuffled) - batch_size + 1, batch_size)]
 
     def normalised(self, x: Tensor) -> Tensor:
         mean, std = (torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
@@ -252,7 +252,7 @@ def in_memory(
     mean: Triple | None = None,
     std: Triple | None = None,
 ) -> Cached:
-    """`arrays` maps "train" and "test" to uint8 images N x C x H x W and labels N; normalised by the training images."""
+    """`arrays` maps "train" and "test" to uint8 images N x C x H x W and labels N."""
     digest = hashlib.sha256(json.dumps(classes).encode())
     for split in ("train", "test"):
         for array in arrays[split]:
@@ -300,7 +300,7 @@ def _torchvision(name: str, root: Path) -> Cached:
                 if not existed and root.exists() and not any(path.is_file() for path in root.rglob("*")):
                     _remove_empty(root)
                 raise Problem(
-                    f"data.root={root}: {name} was expected in {expected}, and could not be downloaded there ({_brief(error)})"
+                    f"data.root={root}: {name} was expected in {expected}, and no download worked ({_brief(error)})"
                 ) from None
 
     arrays = {}
@@ -387,7 +387,7 @@ def _listing(root: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
 
 
 def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The sha256 of every file that is an image, by name, and notes on the rest; each new or touched file is decoded."""
+    """The sha256 of every file that is an image, by name, and notes on the rest; new and touched files are decoded."""
     memory = runs() / "cache" / "folders" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json"
     known = json.loads(memory.read_text()) if memory.exists() else {}
     stats = {name: (root / name).stat() for name in names}
@@ -408,7 +408,7 @@ def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _sha_of_image(root: Path, name: str) -> str | None:
-    """The file's sha256; None where it is no image by content nor by ending. Raises Problem where it does not decode."""
+    """The file's sha256; None where it is no image, by content or ending. Raises Problem where it does not decode."""
     path = root / name
     if path.suffix.lower() not in ENDINGS:
         try:
@@ -432,4 +432,5 @@ def _decoded(root: Path, key: str, entries: list[tuple[str, int]], size: int) ->
         buffer = io.BytesIO()
         np.save(buffer, array)
         write_atomic(path, buffer.getvalue())
-    return np.load(path)
+    decoded: np.ndarray = np.load(path)
+    return decoded

@@ -22,7 +22,8 @@ class DecayAll(Decay):
 
 def decayed_names(trace: Trace) -> tuple[set[str], set[str]]:
     """Names of the parameters that the live optimizer decays, and of those it does not."""
-    assert trace.model is not None and trace.optimizer is not None
+    assert trace.model is not None
+    assert trace.optimizer is not None
     names = {id(p): name for name, p in trace.model.named_parameters()}
     decayed, exempt = set[str](), set[str]()
     for group in trace.optimizer.param_groups:

@@ -75,7 +75,7 @@ class ResNet(Model):
         if self.small:
             return nn.Sequential(conv(channels, w, 3), nn.BatchNorm2d(w), nn.ReLU(inplace=True))
         if self.variant in "AB":
-            front = [conv(channels, w, 7, stride=2)]
+            front: list[nn.Module] = [conv(channels, w, 7, stride=2)]
         else:
             half = w // 2
             front = [conv(channels, half, 3, stride=2), nn.BatchNorm2d(half), nn.ReLU(inplace=True)]

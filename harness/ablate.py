@@ -1,0 +1,121 @@
+"""`python -m harness.ablate [STUDY]`: train a study's rungs, log them, and end in a table and a figure."""
+
+import argparse
+import sys
+import time
+from typing import Any
+
+from harness.cli import main
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="harness.ablate",
+        description="Build a study's tricks cumulatively, train each rung over its seeds, and report the gains.",
+        epilog="Everything that runs make goes under runs/, or the folder that HARNESS_RUNS names. A run that is there "
+        "is never trained again. MLflow's store is runs/mlflow.db, or MLFLOW_TRACKING_URI.",
+    )
+    p.add_argument("study", nargs="?", default="digits", help="a file of experiments/, by name (default: %(default)s)")
+    p.add_argument("--seeds", type=_count, metavar="N", help="this many seeds instead of the study's own")
+    p.add_argument("--only", nargs="+", default=[], metavar="RUNG", help="train these rungs alone")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SLOT.FIELD=VALUE",
+        help="change a value in every rung; repeatable",
+    )
+    p.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")
+    p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    p.add_argument("--dry-run", action="store_true", help="show the plan, train nothing")
+    p.add_argument("--json", action="store_true", help="with --dry-run: the plan as one JSON object")
+    p.add_argument("--list", action="store_true", help="show the studies there are")
+    return p
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def run(options: argparse.Namespace) -> int:
+    from harness import Problem, study
+
+    if options.list:
+        for name, about in study.available().items():
+            print(f"{name:20} {about}")
+        return 0
+    plan = study.plan(study.load(options.study), [study.setting(text) for text in options.set], options.seeds)
+    names = [rung.name for rung in plan.rungs]
+    unknown = [name for name in options.only if name not in names]
+    if unknown:
+        raise Problem(f"--only {unknown[0]}: no such rung in {options.study}; there are: {', '.join(names)}")
+    for note in study.check(plan):
+        print(f"{options.study}: {note}", file=sys.stderr)
+    if options.dry_run:
+        return show_plan(plan, options)
+    return train_and_report(plan, options)
+
+
+def show_plan(plan: Any, options: argparse.Namespace) -> int:
+    import json
+
+    from harness import estimate, study
+    from harness.engine import places
+    from harness.store import Store
+
+    store = Store()
+    described = study.describe(plan, store, options.only)
+    jobs = len(places(options.device, options.jobs))
+    described["seconds"] = estimate.seconds(plan.runs(options.only), store, jobs, options.device)
+    print(json.dumps(described, indent=1) if options.json else estimate.as_text(described, jobs))
+    return 0
+
+
+def train_and_report(plan: Any, options: argparse.Namespace) -> int:
+    from harness import report, study
+    from harness.engine import Engine, places
+    from harness.progress import Progress, clock
+    from harness.store import Store
+    from harness.tracking import Tracker, ui_command
+
+    began = time.monotonic()
+    store = Store()
+    where = places(options.device, options.jobs)
+    asked = plan.runs(options.only)
+    todo = study.missing(asked, store)
+    report.remember(study.describe(plan, store))
+    tracker = Tracker(plan, store, asked, " ".join(sys.argv))
+    failures = []
+    try:
+        with Progress(plan, todo, reused=len(asked) - len(todo)) as progress:
+            for event in Engine(store, where).events(todo):
+                progress.see(event)
+                tracker.see(event)
+                if event["kind"] == "failed":
+                    failures.append(event)
+    finally:
+        trouble = tracker.close()
+    made = report.render(plan.study, store)
+    print(made.text)
+    trained = len(todo) - len(failures)
+    print(f"{trained} runs trained, {len(asked) - len(todo)} reused, {clock(time.monotonic() - began)}")
+    print(f"table and figure: {made.folder}/table.{{md,csv,tex,html}}, ladder.{{png,svg}}")
+    print(f"runs in MLflow:   {ui_command()}")
+    if trouble:
+        print(f"harness.ablate: {trouble}", file=sys.stderr)
+    for event in failures:
+        spec, seed = event["run"]
+        print(f"harness.ablate: {plan.names()[spec.id]}, seed {seed} failed: {event['why']}", file=sys.stderr)
+    refused = [(s, n) for s, n in asked if (s.id, n) in store and store.read(s.id, n)["status"] == "refused"]
+    for spec, seed in refused:
+        bad = next(check for check in store.read(spec.id, seed)["evidence"] if not check["ok"])
+        line = f"{bad['part']}, {bad['what']}: expected {bad['expected']}, seen {bad['seen']}"
+        print(f"harness.ablate: REFUSED {plan.names()[spec.id]}, seed {seed}: {line}", file=sys.stderr)
+    return 1 if failures or refused else 0
+
+
+if __name__ == "__main__":
+    main(parser(), run)

@@ -1,0 +1,302 @@
+"""Throughput: the harness itself against the bound of this machine, measured in one run.
+
+    python -m harness.bench                                        # the digits, a check that all works
+    python -m harness.bench --model resnet18 --data /data/cifar10 --size 32
+
+The *bound* is forward, backward and update of one batch that is already in memory, over and over: no data, no
+evaluation, no records; in as many simultaneous processes as the harness uses, with the same threads. The *harness* is a
+whole small study: processes start, load and augment, train, evaluate every epoch, keep journals and write records.
+Images trained on count, images tested on do not, though their time does. The machine may be shared, so the bound is
+measured before and after every study, and the ratio is one of medians.
+"""
+
+import argparse
+import hashlib
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+from typing import Any, NoReturn
+
+from pydantic import Field
+
+from harness import Problem
+from harness.spec import Data, Model, Spec
+from harness.store import Store
+
+MODELS = ("small", "resnet18", "resnet34", "resnet50")
+BOUND_SHARE = 0.15  # of the study's seconds, for each measurement of the bound
+
+
+class Slice(Data):
+    """`images` training images of `data`, evenly spaced, and test images in the proportion that `data` has.
+
+    All 10,000 of CIFAR-10's test images after a short epoch would measure evaluation; a slice keeps them 1 to 5.
+    """
+
+    data: Data
+    images: int = Field(ge=1)
+
+    @property
+    def channels(self) -> int:
+        return self.data.channels
+
+    def load(self) -> Any:
+        return _sliced(self.data, self.images)
+
+
+@lru_cache
+def _sliced(data: Data, images: int) -> Any:
+    import numpy as np
+
+    from harness.parts.data import Cached
+
+    whole = data.load()
+    if images > whole.counts["train"]:
+        raise Problem(f"a slice of {images:,} images: the data has {whole.counts['train']:,} for training")
+    counts = {split: max(1, count * images // whole.counts["train"]) for split, count in whole.counts.items()}
+    kept = {split: np.arange(n) * whole.counts[split] // n for split, n in counts.items()}
+    digest = hashlib.sha256(f"{whole.digest} {images}".encode()).hexdigest()[:16]
+    if isinstance(whole, Cached):
+        arrays = {split: (x[kept[split]], y[kept[split]]) for split, (x, y) in whole.arrays.items()}
+        return replace(whole, counts=counts, digest=digest, arrays=arrays)
+    files = {split: [names[i] for i in kept[split]] for split, names in whole.files.items()}
+    return replace(whole, counts=counts, digest=digest, files=files)
+
+
+def specification(model: str, data: str, size: int, batch_size: int) -> Spec:
+    """What is measured: the plain recipe in FP32, augmented as such images usually are."""
+    from harness.parts import augment
+    from harness.parts.data import SMALL, Digits, ImageFolder, Torchvision
+    from harness.parts.decay import DecayAll
+    from harness.parts.init import Xavier
+    from harness.parts.optimizers import NAG
+    from harness.parts.precision import FP32
+    from harness.parts.schedules import Piecewise
+
+    part: Data = Digits() if data == "digits" else ImageFolder(root=Path(data), size=size)
+    if data == "cifar10":
+        part = Torchvision(name="CIFAR10")
+    images = part.load()
+    if images.counts["train"] < batch_size:
+        raise Problem(f"--batch-size {batch_size}: there are {images.counts['train']} training images")
+    small = images.size <= SMALL
+    shift = (augment.Shift(pixels=1),) if images.channels == 1 else (augment.Flip(), augment.Shift(pixels=4))
+    return Spec(
+        data=part,
+        model=network(model, small),
+        init=(Xavier(),),
+        decay=DecayAll(),
+        optimizer=NAG(),
+        schedule=Piecewise(),
+        batch_size=batch_size,
+        epochs=1,
+        augment=shift if small else augment.PAPER,
+        precision=FP32(),
+    )
+
+
+def network(name: str, small: bool) -> Model:
+    from harness.parts import models
+
+    known = dict(zip(MODELS, (models.ResNet(blocks=(1, 1, 1), width=16), models.RESNET18), strict=False))
+    known |= {"resnet34": models.RESNET34, "resnet50": models.RESNET50}
+    if name not in known:
+        raise Problem(f"--model {name}: unknown; there are: {', '.join(MODELS)}")
+    return known[name].but(small=small)
+
+
+# --- the bound --------------------------------------------------------------------------------------------------------
+
+
+def bound(spec: Spec, places: Sequence[str], seconds: float) -> float:
+    """Images a second that a bare loop trains on, summed over simultaneous processes, one at each of `places`."""
+    context = multiprocessing.get_context("spawn")
+    together, rates = context.Barrier(len(places)), context.SimpleQueue()
+    processes = [context.Process(target=_bare_loop, args=(spec, p, seconds, together, rates)) for p in places]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise Problem("the bound could not be measured: a process failed; is the batch too large for the memory?")
+    return sum(rates.get() for _ in places)
+
+
+def _bare_loop(spec: Spec, place: str, seconds: float, together: Any, rates: Any) -> None:
+    """Plain PyTorch but for what is built from `spec`; threads and cuDNN are set as the engine sets them."""
+    import torch
+
+    from harness.rng import streams
+    from harness.train import build
+
+    device = torch.device(place)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    else:
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+    try:
+        spec.precision.on(device)  # TF32 off
+        model = build(spec, 0, device).train()
+        x, labels = next(spec.data.load().train(0, spec.batch_size, (), streams(0), device))
+        x = x.contiguous(memory_format=torch.channels_last)
+        optimizer = spec.optimizer.build(spec.decay.groups(model), spec.batch_size)
+
+        def step() -> None:
+            torch.nn.functional.cross_entropy(model(x), labels).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        for _ in range(3):
+            step()
+        _wait_for(device)
+        together.wait()
+    except BaseException:
+        together.abort()
+        raise
+    steps, began = 0, time.monotonic()
+    while time.monotonic() - began < seconds:
+        step()
+        steps += 1
+    _wait_for(device)
+    rates.put(steps * spec.batch_size / (time.monotonic() - began))
+
+
+def _wait_for(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+# --- the harness ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A study's images trained a second, and where its processes' time went, in seconds a process."""
+
+    rate: float
+    wall: float
+    loop: float
+    evaluation: float
+    in_loop: float  # images a second, summed over processes, while they were in the training loop
+
+
+def sized(spec: Spec, rate: float, seconds: float) -> Spec:
+    """`spec` on a slice and for epochs such that one run takes about `seconds` at `rate` images a second."""
+    have = spec.data.load().counts["train"]
+    steps = max(1, round(rate * seconds / spec.batch_size))
+    a_epoch = min(steps, have // spec.batch_size)
+    data = Slice(data=spec.data, images=a_epoch * spec.batch_size)
+    return spec.but(data=data, epochs=max(1, round(steps / a_epoch)))
+
+
+def study(spec: Spec, places: Sequence[str]) -> Measured:
+    """Train `spec` from as many seeds as there are places, through the engine, into a store that is then deleted."""
+    from harness.engine import Engine
+
+    with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
+        store = Store(Path(folder))
+        began = time.monotonic()
+        for event in Engine(store, places).events([(spec, seed) for seed in range(len(places))]):
+            if event["kind"] == "failed":
+                raise Problem(f"the study could not be measured: {event['why']}")
+        wall = time.monotonic() - began
+        records = [store.read(spec.id, seed) for seed in range(len(places))]
+    trained = spec.epochs * (spec.data.load().counts["train"] // spec.batch_size) * spec.batch_size
+    loops = [sum(epoch["seconds"] for epoch in record["epochs"]) for record in records]
+    return Measured(
+        rate=len(records) * trained / wall,
+        wall=wall,
+        loop=sum(loops) / len(loops),
+        evaluation=sum(r["seconds"] - loop for r, loop in zip(records, loops, strict=True)) / len(loops),
+        in_loop=sum(trained / loop for loop in loops),
+    )
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def measure(spec: Spec, places: Sequence[str], seconds: float, rounds: int) -> Iterator[tuple[str, Any]]:
+    """("bound", images/s) and ("harness", Measured) in turn: a b a, and b a again for each further round."""
+    first = bound(spec, places, BOUND_SHARE * seconds)
+    yield "bound", first
+    small = sized(spec, first / len(places), seconds)
+    for _ in range(rounds):
+        yield "harness", study(small, places)
+        yield "bound", bound(spec, places, BOUND_SHARE * seconds)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        options = _parser().parse_args(arguments)
+        for name in ("batch_size", "jobs", "seconds", "rounds", "size"):
+            value = getattr(options, name)
+            if value is not None and value <= 0:
+                raise Problem(f"--{name.replace('_', '-')} {value:g}: must be above 0")
+        _print(options)
+    except Problem as problem:
+        print(f"harness.bench: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _print(options: argparse.Namespace) -> None:
+    from harness.engine import places as places_for
+
+    places = places_for(options.device, options.jobs)
+    spec = specification(options.model, options.data, options.size, options.batch_size)
+    images = spec.data.load()
+    shape = f"{images.channels} x {images.size} x {images.size}"
+    print(f"{options.model} on {shape} images of {options.data}, batch {spec.batch_size}, FP32")
+    print(f"{len(places)} processes on {', '.join(dict.fromkeys(places))}; images per second:", flush=True)
+    bounds: list[float] = []
+    studies: list[Measured] = []
+    for kind, seen in measure(spec, places, options.seconds, options.rounds):
+        (bounds if kind == "bound" else studies).append(seen)  # type: ignore[attr-defined]
+        print(f"  {kind:<8}{seen if kind == 'bound' else seen.rate:10.1f}", flush=True)
+    rates = [seen.rate for seen in studies]
+    print(f"{'':10}{'min':>10}{'median':>10}{'n':>4}")
+    for kind, values in (("bound", bounds), ("harness", rates)):
+        print(f"  {kind:<8}{min(values):10.1f}{median(values):10.1f}{len(values):4}")
+    print(f"harness / bound = {median(rates) / median(bounds):.3f}")
+    last = studies[-1]
+    print(
+        f"of {last.wall:.0f} s a process: {last.loop / last.wall:.1%} in the training loop, at"
+        f" {last.in_loop / median(bounds):.3f} of the bound; {last.evaluation / last.wall:.1%} in evaluation;"
+        f" {1 - (last.loop + last.evaluation) / last.wall:.1%} in starting, loading and saving"
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Problem(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="harness.bench", description="Measure the harness against the bound of this machine.")
+    add = parser.add_argument
+    add("--model", default="resnet18", help=f"{', '.join(MODELS)}; with the small stem up to 64 px (%(default)s)")
+    add("--data", default="digits", help="digits, cifar10, or a folder with train/ and val/ (%(default)s)")
+    add("--size", type=int, default=32, help="px, for a folder (%(default)s)")
+    add("--batch-size", type=int, default=128, help="images (%(default)s)")
+    add("--jobs", type=int, help="processes (one a core on the CPU, one a GPU on CUDA)")
+    add("--device", help="cpu, cuda or cuda:N (CUDA where there is one)")
+    add("--seconds", type=float, default=90, help="that a run of the study trains for, about (%(default)s)")
+    add("--rounds", type=int, default=1, help="studies, with the bound before and after each (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

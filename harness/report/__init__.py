@@ -1,0 +1,44 @@
+"""From run records to tables and figures. No torch, no mlflow."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import Problem
+from harness.paths import runs, write_atomic
+from harness.report import figures, frames, tables
+from harness.store import Store
+
+
+@dataclass(frozen=True)
+class Report:
+    folder: Path
+    text: str  # the table as Markdown, with its footnotes
+
+
+def plan_path(study: str) -> Path:
+    return runs() / "studies" / f"{study}.json"
+
+
+def remember(plan: dict[str, object]) -> None:
+    """Keep a described plan, so that its report can be made again from the store alone."""
+    write_atomic(plan_path(str(plan["study"])), json.dumps(plan, indent=1).encode())
+
+
+def render(study: str, store: Store) -> Report:
+    """Write `runs/reports/<study>/` from the store: table.{md,csv,tex,html} and ladder.{png,svg}.
+
+    Raises Problem where the study was never run here, or has no finished run.
+    """
+    path = plan_path(study)
+    if not path.is_file():
+        raise Problem(f"no study {study!r} was run here ({path} is missing): python -m harness.ablate {study}")
+    plan = json.loads(path.read_text())
+    every = frames.runs(plan, store)
+    if not frames.counted(every).any():
+        raise Problem(f"{study}: no finished run to report")
+    ladder = frames.ladder(plan, every)
+    folder = runs() / "reports" / study
+    text = tables.write(folder, study, ladder, frames.footnotes(plan, every, ladder))
+    figures.ladder(folder, study, every, ladder)
+    return Report(folder, text)
