@@ -5,8 +5,9 @@
 
 The *bound* is forward, backward and update of one batch that is already in memory, over and over: no data, no
 evaluation, no records; in as many simultaneous processes as the harness uses, with the same threads. The *harness* is a
-whole small study: processes start, load and augment, train, evaluate every epoch, keep journals and write records.
-Images trained on count, images tested on do not, though their time does. The machine may be shared, so the bound is
+whole small study: processes start, load and augment, train, evaluate every epoch, keep journals, write records and log
+to MLflow. Images trained on count, images tested on do not, though their time does. Reading every image file and making
+MLflow's database, each done once a machine, come before the clock starts. The machine may be shared, so the bound is
 measured before and after every study, and the ratio is one of medians.
 """
 
@@ -14,7 +15,6 @@ import argparse
 import hashlib
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -23,13 +23,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
-from typing import Any, NoReturn
+from threading import BrokenBarrierError
+from typing import Any
 
 from pydantic import Field
 
 from harness import Problem
+from harness.cli import main
+from harness.paths import runs
 from harness.spec import Data, Model, Spec
-from harness.store import Store
 
 MODELS = ("small", "resnet18", "resnet34", "resnet50")
 BOUND_SHARE = 0.15  # of the study's seconds, for each measurement of the bound
@@ -119,19 +121,32 @@ def network(name: str, small: bool) -> Model:
 def bound(spec: Spec, places: Sequence[str], seconds: float) -> float:
     """Images a second that a bare loop trains on, summed over simultaneous processes, one at each of `places`."""
     context = multiprocessing.get_context("spawn")
-    together, rates = context.Barrier(len(places)), context.SimpleQueue()
-    processes = [context.Process(target=_bare_loop, args=(spec, p, seconds, together, rates)) for p in places]
+    together, answers = context.Barrier(len(places), timeout=600), context.SimpleQueue()
+    processes = [context.Process(target=_bare_loop, args=(spec, p, seconds, together, answers)) for p in places]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    if any(process.exitcode for process in processes):
-        raise Problem("the bound could not be measured: a process failed; is the batch too large for the memory?")
-    return sum(rates.get() for _ in places)
+    heard = [answers.get() for process in processes if not answers.empty()]
+    why = next((answer for answer in heard if isinstance(answer, str)), "a process was killed")
+    if not all(isinstance(answer, float) for answer in heard) or len(heard) < len(places):
+        raise Problem(f"the bound could not be measured: {why}")
+    return sum(map(float, heard))
 
 
-def _bare_loop(spec: Spec, place: str, seconds: float, together: Any, rates: Any) -> None:
-    """Plain PyTorch but for what is built from `spec`; threads and cuDNN are set as the engine sets them."""
+def _bare_loop(spec: Spec, place: str, seconds: float, together: Any, answers: Any) -> None:
+    """Answers with images a second, or why there are none."""
+    try:
+        answers.put(_bare_rate(spec, place, seconds, together))
+    except BrokenBarrierError:
+        pass  # another process failed, and says why
+    except Exception as error:
+        answers.put(" ".join(f"{type(error).__name__}: {error}".split())[:300])
+        together.abort()
+
+
+def _bare_rate(spec: Spec, place: str, seconds: float, together: Any) -> float:
+    """Plain PyTorch but for what `spec` builds; threads and cuDNN are set as the engine sets them."""
     import torch
 
     from harness.rng import streams
@@ -143,31 +158,27 @@ def _bare_loop(spec: Spec, place: str, seconds: float, together: Any, rates: Any
     else:
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
-    try:
-        spec.precision.on(device)  # TF32 off
-        model = build(spec, 0, device).train()
-        x, labels = next(spec.data.load().train(0, spec.batch_size, (), streams(0), device))
-        x = x.contiguous(memory_format=torch.channels_last)
-        optimizer = spec.optimizer.build(spec.decay.groups(model), spec.batch_size)
+    spec.precision.on(device)  # TF32 off
+    model = build(spec, 0, device).train()
+    x, labels = next(spec.data.load().train(0, spec.batch_size, (), streams(0), device))
+    x = x.contiguous(memory_format=torch.channels_last)
+    optimizer = spec.optimizer.build(spec.decay.groups(model), spec.batch_size)
 
-        def step() -> None:
-            torch.nn.functional.cross_entropy(model(x), labels).backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+    def step() -> None:
+        torch.nn.functional.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
-        for _ in range(3):
-            step()
-        _wait_for(device)
-        together.wait()
-    except BaseException:
-        together.abort()
-        raise
+    for _ in range(3):
+        step()
+    _wait_for(device)
+    together.wait()
     steps, began = 0, time.monotonic()
     while time.monotonic() - began < seconds:
         step()
         steps += 1
     _wait_for(device)
-    rates.put(steps * spec.batch_size / (time.monotonic() - began))
+    return steps * spec.batch_size / (time.monotonic() - began)
 
 
 def _wait_for(device: Any) -> None:
@@ -201,17 +212,28 @@ def sized(spec: Spec, rate: float, seconds: float) -> Spec:
 
 
 def study(spec: Spec, places: Sequence[str]) -> Measured:
-    """Train `spec` from as many seeds as there are places, through the engine, into a store that is then deleted."""
+    """Train `spec` from a seed a place, as `harness.ablate` does, among runs that are then deleted."""
     from harness.engine import Engine
+    from harness.store import Store
+    from harness.study import Plan, Rung
+    from harness.tracking import Tracker, open_experiment
 
-    with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
-        store = Store(Path(folder))
+    plan = Plan("bench", (Rung("baseline", "baseline", spec),), tuple(range(len(places))))
+    with _own_runs():
+        store = Store()
+        open_experiment(plan.study)
         began = time.monotonic()
-        for event in Engine(store, places).events([(spec, seed) for seed in range(len(places))]):
+        tracker = Tracker(plan, store, plan.runs(), "harness.bench")
+        failures = []
+        for event in Engine(store, places).events(plan.runs()):
+            tracker.see(event)
             if event["kind"] == "failed":
-                raise Problem(f"the study could not be measured: {event['why']}")
+                failures.append(event["why"])
+        trouble = tracker.close()
         wall = time.monotonic() - began
-        records = [store.read(spec.id, seed) for seed in range(len(places))]
+        if failures or trouble:
+            raise Problem(f"the study could not be measured: {(*failures, trouble)[0]}")
+        records = [store.read(spec.id, seed) for seed in plan.seeds]
     trained = spec.epochs * (spec.data.load().counts["train"] // spec.batch_size) * spec.batch_size
     loops = [sum(epoch["seconds"] for epoch in record["epochs"]) for record in records]
     return Measured(
@@ -221,6 +243,22 @@ def study(spec: Spec, places: Sequence[str]) -> Measured:
         evaluation=sum(r["seconds"] - loop for r, loop in zip(records, loops, strict=True)) / len(loops),
         in_loop=sum(trained / loop for loop in loops),
     )
+
+
+@contextmanager
+def _own_runs() -> Iterator[None]:
+    """Runs and MLflow's store in a temporary folder, with the cache of read images from the real one."""
+    cache = runs() / "cache"
+    with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
+        Path(folder, "cache").symlink_to(cache)
+        before = dict(os.environ)
+        os.environ["HARNESS_RUNS"] = folder
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
@@ -236,25 +274,13 @@ def measure(spec: Spec, places: Sequence[str], seconds: float, rounds: int) -> I
         yield "bound", bound(spec, places, BOUND_SHARE * seconds)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
-        options = _parser().parse_args(arguments)
-        for name in ("batch_size", "jobs", "seconds", "rounds", "size"):
-            value = getattr(options, name)
-            if value is not None and value <= 0:
-                raise Problem(f"--{name.replace('_', '-')} {value:g}: must be above 0")
-        _print(options)
-    except Problem as problem:
-        print(f"harness.bench: {problem}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _print(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     from harness.engine import places as places_for
 
+    for name in ("size", "batch_size", "jobs", "seconds", "rounds"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise Problem(f"--{name.replace('_', '-')} {value:g}: must be above 0")
     places = places_for(options.device, options.jobs)
     spec = specification(options.model, options.data, options.size, options.batch_size)
     images = spec.data.load()
@@ -264,7 +290,7 @@ def _print(options: argparse.Namespace) -> None:
     bounds: list[float] = []
     studies: list[Measured] = []
     for kind, seen in measure(spec, places, options.seconds, options.rounds):
-        (bounds if kind == "bound" else studies).append(seen)  # type: ignore[attr-defined]
+        (bounds if kind == "bound" else studies).append(seen)
         print(f"  {kind:<8}{seen if kind == 'bound' else seen.rate:10.1f}", flush=True)
     rates = [seen.rate for seen in studies]
     print(f"{'':10}{'min':>10}{'median':>10}{'n':>4}")
@@ -279,24 +305,31 @@ def _print(options: argparse.Namespace) -> None:
     )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Problem(message)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="harness.bench", description="Measure the harness against the bound of this machine.")
-    add = parser.add_argument
-    add("--model", default="resnet18", help=f"{', '.join(MODELS)}; with the small stem up to 64 px (%(default)s)")
-    add("--data", default="digits", help="digits, cifar10, or a folder with train/ and val/ (%(default)s)")
-    add("--size", type=int, default=32, help="px, for a folder (%(default)s)")
-    add("--batch-size", type=int, default=128, help="images (%(default)s)")
-    add("--jobs", type=int, help="processes (one a core on the CPU, one a GPU on CUDA)")
-    add("--device", help="cpu, cuda or cuda:N (CUDA where there is one)")
-    add("--seconds", type=float, default=90, help="that a run of the study trains for, about (%(default)s)")
-    add("--rounds", type=int, default=1, help="studies, with the bound before and after each (%(default)s)")
-    return parser
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="harness.bench", description="Measure the harness against the bound of this machine, and their ratio."
+    )
+    add = p.add_argument
+    add(
+        "--model",
+        default="resnet18",
+        help=f"{', '.join(MODELS)}; up to 64 px with the small stem (default: %(default)s)",
+    )
+    add("--data", default="digits", help="digits, cifar10, or a folder with train/ and val/ (default: %(default)s)")
+    add("--size", type=int, default=32, metavar="PX", help="of a folder's images (default: %(default)s)")
+    add("--batch-size", type=int, default=128, metavar="N", help="default: %(default)s")
+    add("--jobs", type=int, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")
+    add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add(
+        "--seconds",
+        type=float,
+        default=90,
+        metavar="S",
+        help="about what a study's training takes (default: %(default)s)",
+    )
+    add("--rounds", type=int, default=1, metavar="N", help="studies, the bound around each (default: %(default)s)")
+    return p
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(parser(), run)

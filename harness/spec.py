@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness import Problem
 
@@ -159,17 +159,20 @@ class Spec(Part):
     precision: Precision
     teacher: tuple[Teacher, ...] = ()
 
-    @model_validator(mode="after")
-    def _parts_agree(self) -> Self:
-        for part in parts(self):
-            part.check(self)
-        return self
-
     @cached_property
     def id(self) -> str:
         """16 hexadecimal digits: the content hash of the resolved specification."""
         text = json.dumps(resolved(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def agree(self) -> None:
+        """Raise Problem where one of the parts cannot work within this specification, or within an inner one."""
+        for spec in (*upstream(self), self):
+            for part in parts(spec):
+                try:
+                    part.check(spec)
+                except ValueError as error:
+                    raise Problem(str(error)) from None
 
     def having(self, slot: str, part: Part) -> Self:
         """`part` in a tuple slot: in the place of one of its own kind, else last."""
@@ -280,43 +283,33 @@ def changes(old: Spec, new: Spec) -> dict[str, tuple[Any, Any]]:
 
 
 def assign(spec: Spec, path: str, value: Any) -> Spec | None:
-    """`spec` with `path` (for example `schedule.warmup.epochs`) set; None where the path meets an empty slot.
+    """`spec` with `path` (for example `schedule.warmup.epochs`) set; None where no part of it has that path.
 
-    In a tuple slot the part that has the next name is meant. Raises Problem where no part could have that path.
+    In a tuple slot the part that has the next name is meant. Raises Problem on a value of the wrong type, a slot that
+    there is not, and a name that two parts of one slot have.
     """
-    head, _, rest = path.partition(".")
-    if head not in Spec.model_fields:
-        raise Problem(f"--set {path}: no slot {head!r}; slots: {', '.join(Spec.model_fields)}")
+    slot = path.partition(".")[0]
+    if slot not in Spec.model_fields:
+        raise Problem(f"--set {path}: no slot {slot!r}; slots: {', '.join(Spec.model_fields)}")
     try:
-        changed: Spec | None = _assign(spec, path, head, rest, value)
-        return changed
+        changed: Spec | None = _assign(spec, path, value)
     except pydantic.ValidationError as error:
         raise Problem(f"--set {path}: {first_error(error)}") from None
+    return changed
 
 
-def _assign(part: Any, path: str, head: str, rest: str, value: Any) -> Any:
-    if head not in type(part).model_fields:
-        raise Problem(f"--set {path}: {type(part).__name__} has no field {head!r}; {_fields(part)}")
-    if not rest:
-        return part.but(**{head: value})
-    inner = getattr(part, head)
-    if inner is None or inner == ():
+def _assign(part: Any, path: str, value: Any) -> Any:
+    name, _, rest = path.partition(".")
+    if not isinstance(part, Part) or name not in type(part).model_fields:
         return None
-    step, _, rest = rest.partition(".")
-    if isinstance(inner, tuple):
-        holders = [item for item in inner if isinstance(item, Part) and step in type(item).model_fields]
-        if len(holders) != 1:
-            raise Problem(
-                f"--set {path}: {len(holders)} of {', '.join(type(item).__name__ for item in inner)} have {step!r}"
-            )
-        new = _assign(holders[0], path, step, rest, value)
-        return new and part.but(**{head: tuple(new if item is holders[0] else item for item in inner)})
-    if not isinstance(inner, Part):
-        raise Problem(f"--set {path}: {head} is a plain value; it has no field {step!r}")
-    new = _assign(inner, path, step, rest, value)
-    return new and part.but(**{head: new})
-
-
-def _fields(part: Part) -> str:
-    names = ", ".join(type(part).model_fields)
-    return f"its fields: {names}" if names else "it has none"
+    if not rest:
+        return part.but(**{name: value})
+    inner = getattr(part, name)
+    items = inner if isinstance(inner, tuple) else (inner,)
+    changed = [_assign(item, rest, value) for item in items]
+    if sum(new is not None for new in changed) > 1:
+        raise Problem(f"--set {path}: {', '.join(type(item).__name__ for item in items)} all have it; name one alone")
+    if not any(changed):
+        return None
+    new = tuple(new or old for new, old in zip(changed, items, strict=True))
+    return part.but(**{name: new if isinstance(inner, tuple) else new[0]})

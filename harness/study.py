@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import Problem
 from harness.parts.models import cost
-from harness.spec import UPSTREAM_SEED, Spec, Trick, assign, changes, parse, upstream
+from harness.spec import UPSTREAM_SEED, Part, Spec, Trick, assign, changes, parse, upstream
 from harness.store import Store
 
 Run = tuple[Spec, int]
@@ -81,8 +81,9 @@ def ladder(baseline: Spec, tricks: Sequence[Trick]) -> list[Spec]:
 def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | None = None) -> Plan:
     """The ladder of `study` under `settings`, pairs of slot path and value.
 
-    A setting is made in the baseline; one whose path meets an empty slot there is made in every rung that has it.
-    Raises Problem where a path is in no rung, and where a trick changes nothing.
+    A setting is made in the baseline; one that the baseline has no part for is made where a trick brings the part, so
+    that what later tricks build on it (a teacher) has it too. Raises Problem where no rung has the path, where parts
+    do not agree, and where a trick changes nothing.
     """
     baseline, late = study.baseline, []
     for path, value in settings:
@@ -90,22 +91,42 @@ def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | No
         baseline = changed or baseline
         if changed is None:
             late.append((path, value))
-    try:
-        specs = ladder(baseline, study.tricks)
-    except ValueError as error:  # pydantic's ValidationError is one
-        raise Problem(f"{study.name}: {_last_line(error)}") from None
+
+    def settled(spec: Spec) -> Spec:
+        for path, value in late:
+            spec = assign(spec, path, value) or spec
+        return spec
+
+    def settling(trick: Trick) -> Trick:
+        return lambda spec: settled(trick(spec))
+
+    specs = ladder(baseline, [settling(trick) for trick in study.tricks])
     for path, value in late:
-        changed_specs = [assign(spec, path, value) for spec in specs]
-        if not any(changed_specs):
-            raise Problem(f"--set {path}: no rung has a part there")
-        specs = [new or old for new, old in zip(changed_specs, specs, strict=True)]
+        if not any(assign(spec, path, value) for spec in specs):
+            slot = path.partition(".")[0]
+            held = {name: None for spec in specs for name in _names(getattr(spec, slot))}
+            raise Problem(f"--set {path}: no rung has it; {slot} holds {', '.join(held) or 'nothing'}")
     names = ["baseline", *map(trick_name, study.tricks)]
     titles = ["baseline", *(f"+ {trick_title(trick)}" for trick in study.tricks)]
+    for name, spec in zip(names, specs, strict=True):
+        try:
+            spec.agree()
+        except Problem as problem:
+            raise Problem(f"{study.name}, {name}: {problem}") from None
     for below, above, name in zip(specs, specs[1:], names[1:], strict=False):
         if below.id == above.id:
             raise Problem(f"{study.name}: {name} changes nothing in the specification below it")
     rungs = tuple(map(Rung, names, titles, specs))
     return Plan(study.name, rungs, _seeds(study.seeds, seeds))
+
+
+def _names(held: Any) -> list[str]:
+    """What a slot holds, each part with its fields, for a message."""
+    items = held if isinstance(held, tuple) else (held,)
+    return [
+        f"{type(i).__name__}({', '.join(type(i).model_fields)})" if isinstance(i, Part) else "a plain value"
+        for i in items
+    ]
 
 
 def _seeds(own: tuple[int, ...], count: int | None) -> tuple[int, ...]:
