@@ -23,6 +23,7 @@ def environment(device: Any) -> dict[str, Any]:
         "system": platform.system(),
         "commit": commit(),
         **{package: version(package) for package in PACKAGES},
+        "torch": torch.__version__,  # with the build: +cpu, +cu130
     }
 
 

@@ -223,8 +223,9 @@ def load(name: str) -> Study:
     path = folder() / f"{name}.py"
     if not path.is_file():
         raise Problem(f"no study {name!r} in {folder()}; there are: {', '.join(available()) or 'none'}")
-    if str(path.parent.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent.parent))
+    for root in (path.parent.parent, Path(__file__).parent.parent):  # the user's studies may build on those shipped
+        if str(root) not in sys.path:
+            sys.path.append(str(root))
     module = importlib.import_module(f"experiments.{name}")
     lacking = [field for field in ("BASELINE", "TRICKS", "SEEDS") if not hasattr(module, field)]
     if lacking:

@@ -68,7 +68,8 @@ class Tracker:
     """`see` events as the engine yields them; `close` waits until all is logged, at most `patience` seconds."""
 
     def __init__(self, plan: Plan, store: Store, asked: Sequence[Run], command: str) -> None:
-        self.plan, self.store, self.asked, self.command = plan, store, asked, command
+        self.plan, self.store, self.command = plan, store, command
+        self.before = [(spec, seed) for spec, seed in asked if (spec.id, seed) in store]
         self.titles = plan.names()
         self.queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.problem: str | None = None
@@ -101,8 +102,8 @@ class Tracker:
         monitor = self._monitor()
         children: dict[tuple[str, int], _Child] = {}
         known = self._known()
-        for spec, seed in self.asked:  # runs of other studies or of a time without MLflow
-            if (spec.id, seed) in self.store and (spec.id, seed) not in known:
+        for spec, seed in self.before:  # runs of other studies, or of a time without MLflow
+            if (spec.id, seed) not in known:
                 self._child(spec, seed).finish(self.store.read(spec.id, seed))
         while event := self.queue.get():
             spec, seed = event["run"]

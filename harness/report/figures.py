@@ -1,11 +1,13 @@
 """Figures, drawn without a display."""
 
 import io
+import math
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness import stats
@@ -13,6 +15,7 @@ from harness.paths import write_atomic
 from harness.report.frames import counted, marks
 
 SEED, MEAN = "0.6", "#1f5fa8"
+BESIDE = 0.22  # of a row: the mean is drawn beside its seeds, not on them
 
 
 def ladder(folder: Path, study: str, every: pd.DataFrame, table: pd.DataFrame) -> None:
@@ -22,27 +25,32 @@ def ladder(folder: Path, study: str, every: pd.DataFrame, table: pd.DataFrame) -
     with sns.axes_style("whitegrid"), mpl.rc_context({"axes.edgecolor": "0.8", "svg.hashsalt": "ladder"}):
         figure = Figure(figsize=(11, 1.2 + 0.42 * len(table)), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-        sns.stripplot(runs, x="top1", y="title", order=table["title"], color=SEED, size=4, jitter=0.12, ax=left)
-        for axis, center, low, high in (
-            (left, table["top1_mean"], *zip(*(stats.t_interval(_top1(runs, r)) for r in table["rung"]), strict=True)),
-            (right, table["gain"], table["gain_low"], table["gain_high"]),
-        ):
-            spread = [center - pd.Series(low, index=table.index), pd.Series(high, index=table.index) - center]
-            axis.errorbar(
-                center, range(len(table)), xerr=[s.fillna(0) for s in spread], fmt="o", ms=5, color=MEAN, capsize=3
-            )
+        sns.stripplot(
+            runs, x="top1", y="title", order=table["title"], color=SEED, size=5, jitter=False, alpha=0.7, ax=left
+        )
+        for i, (_, row) in enumerate(table.iterrows()):
+            low, high = stats.t_interval(list(runs.loc[runs["rung"] == row["rung"], "top1"]))
+            interval(left, i + BESIDE, row["top1_mean"], low, high, filled=True)
+            if not math.isnan(row["gain"]):
+                interval(right, i, row["gain"], row["gain_low"], row["gain_high"], row["verdict"] != "not resolved")
+        for axis in (left, right):
             axis.grid(axis="y", visible=False)
         right.axvline(0, color="0.5", lw=1)
         left.set(xlabel="top-1 (%)", ylabel="", yticks=range(len(names)), yticklabels=names)
-        right.set(xlabel="gain over the rung below (points, paired by seed)", ylabel="")
+        right.set(xlabel="gain over the rung below (points; hollow: not resolved)", ylabel="")
         n = sorted(set(table["n"]))
         seeds = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
-        figure.suptitle(f"{study}: each seed, mean and 95 % t-interval ({seeds})", fontsize=11)
+        figure.suptitle(
+            f"{study}: each seed, and mean with 95 % t-interval ({seeds}, gains paired by seed)", fontsize=11
+        )
         for kind in ("png", "svg"):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
             write_atomic(folder / f"ladder.{kind}", buffer.getvalue())
 
 
-def _top1(runs: pd.DataFrame, rung: str) -> list[float]:
-    return list(runs.loc[runs["rung"] == rung, "top1"])
+def interval(axis: Axes, y: float, center: float, low: float, high: float, filled: bool) -> None:
+    """A mean and its interval, at height `y`; the mean alone where there is no interval."""
+    spread = None if math.isnan(low) else [[center - low], [high - center]]
+    face = MEAN if filled else "white"
+    axis.errorbar([center], [y], xerr=spread, fmt="o", ms=5, color=MEAN, mfc=face, capsize=3)

@@ -73,7 +73,8 @@ li { color: #555; max-width: 60rem; } img { max-width: 100%; }
 
 def page(table: pd.DataFrame, study: str, notes: list[str]) -> str:
     """A page with the table, escaped, and the figure beside it."""
-    body = table.style.hide(axis="index").format(escape="html").format_index(escape="html", axis=1).to_html()
+    styler = table.style.set_uuid("ladder").hide(axis="index")  # a random one would make each page new
+    body = styler.format(escape="html").format_index(escape="html", axis=1).to_html()
     items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     name = html.escape(study)
     return (

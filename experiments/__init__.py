@@ -1,1 +1,0 @@
-"""Studies, one a file: a baseline, a tuple of tricks, some seeds."""

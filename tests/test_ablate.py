@@ -1,0 +1,125 @@
+"""The command line, as a user meets it: in a folder of their own, with a study of their own."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import SOURCE
+
+ROOT = Path(__file__).parent.parent
+
+
+def harness(folder, *words, module="harness.ablate"):
+    environment = {k: v for k, v in os.environ.items() if k not in ("HARNESS_RUNS", "MLFLOW_TRACKING_URI")}
+    environment["PYTHONPATH"] = str(ROOT)
+    command = [sys.executable, "-m", module, *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "own.py").write_text(SOURCE)
+    return tmp_path
+
+
+def test_a_study_ends_in_a_table_and_a_figure_and_is_not_trained_twice(home):
+    first = harness(home, "own", "--jobs", "1")
+    assert first.returncode == 0, first.stderr
+    assert "9 runs trained, 0 reused" in first.stdout
+    assert "mlflow ui" in first.stdout
+    assert "left" in first.stderr
+    folder = home / "runs" / "reports" / "own"
+    assert {f"table.{k}" for k in ("md", "csv", "tex", "html")} <= {p.name for p in folder.iterdir()}
+    assert (folder / "ladder.png").exists()
+    with (folder / "table.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["rung"] for row in table] == ["baseline", "warmup", "mixup", "distillation"]
+    assert {row["n"] for row in table} == {"2"}
+    assert [row["budget_changed"] for row in table] == ["False", "False", "True", "False"]
+    assert (home / "runs" / "mlflow.db").exists()
+    assert sorted(p.name for p in home.iterdir()) == ["experiments", "runs"]
+
+    before = (folder / "table.csv").read_bytes()
+    second = harness(home, "own", "--only", "baseline", "mixup")
+    assert second.returncode == 0, second.stderr
+    assert "0 runs trained, 4 reused" in second.stdout
+    assert (folder / "table.csv").read_bytes() == before
+
+    shown = harness(home, "own", module="harness.report")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[2] == first.stdout.splitlines()[2]
+
+    planned = harness(home, "own", "--dry-run", "--json")
+    plan = json.loads(planned.stdout)
+    assert plan["runs"] == {"asked": 9, "missing": 0}
+    assert plan["seconds"] == 0
+
+
+def test_the_plan_shows_what_differs_and_writes_nothing(home):
+    done = harness(home, "own", "--dry-run", "--json", "--set", "mix.alpha=0.4", "--seeds", "3")
+    plan = json.loads(done.stdout)
+    assert [rung["name"] for rung in plan["rungs"]] == ["baseline", "warmup", "mixup", "distillation"]
+    assert len({rung["id"] for rung in plan["rungs"]}) == 4
+    mixup = plan["rungs"][2]["changes"]
+    assert mixup == {"epochs": [2, 3], "mix.Mixup": [None, "Mixup"], "mix.Mixup.alpha": [None, 0.4]}
+    assert plan["runs"] == {"asked": 13, "missing": 13}
+    assert plan["seconds"] > 0
+    assert sorted(p.name for p in home.iterdir()) == ["experiments"]
+    text = harness(home, "own", "--dry-run")
+    assert "schedule.warmup.epochs: – → 0.5" in text.stdout
+    assert "9 runs asked for, 9 missing" in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nosuch"], "no study 'nosuch'"),
+        (["own", "--set", "nosuch.lr=1"], "no slot 'nosuch'"),
+        (["own", "--set", "epochs=abc"], "valid integer"),
+        (["own", "--set", "batch_size=600"], "fewer than batch_size=600"),
+        (["own", "--only", "cutmix"], "no such rung"),
+        (["own", "--device", "toaster"], "--device toaster"),
+        (["own", "--seeds", "0"], "at least 1"),
+        (["own", "--seeds", "two"], "invalid"),
+        (["own", "--set", 'data={"kind": "ImageFolder", "root": "empty", "size": 32}'], "train"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_exit_2_and_nothing_written(home, words, said):
+    (home / "empty").mkdir()
+    done = harness(home, *words)
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("harness.ablate: ")
+    assert said in last
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in home.iterdir()) == ["empty", "experiments"]
+
+
+def test_the_studies_are_listed_with_what_they_are(home):
+    assert harness(home, "--list").stdout.split(maxsplit=1) == ["own", "A study of a user's own.\n"]
+    listed = harness(ROOT, "--list").stdout
+    assert {"digits", "cifar10", "photos"} <= {line.split()[0] for line in listed.splitlines()}
+
+
+@pytest.mark.parametrize("module", ["harness.ablate", "harness.report"])
+def test_help_imports_nothing_heavy(module):
+    code = f"""
+import sys, runpy
+sys.argv = ["x", "--help"]
+try:
+    runpy.run_module({module!r}, run_name="__main__")
+except SystemExit:
+    pass
+heavy = {{"torch", "mlflow", "numpy", "pandas", "pydantic"}} & sys.modules.keys()
+assert not heavy, heavy
+"""
+    if module == "harness.report":  # its package holds the report itself; torch and mlflow alone are out
+        code = code.replace(', "numpy", "pandas", "pydantic"', "")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

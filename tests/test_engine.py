@@ -1,0 +1,86 @@
+"""The engine, on real processes. Slow to start, so each test asks several things of one engine."""
+
+import os
+import signal
+
+import pytest
+import torch
+
+from harness import Problem
+from harness.engine import Engine, places
+from harness.store import Store
+from tests.tiny import BASELINE, tiny_plan
+
+TIMES = ("seconds", "time", "seconds_per_epoch", "peak_memory", "finished", "environment")
+
+
+def timeless(value):
+    if isinstance(value, dict):
+        return {k: timeless(v) for k, v in value.items() if k not in TIMES}
+    return [timeless(v) for v in value] if isinstance(value, list) else value
+
+
+def test_one_process_and_two_give_the_same_bits_and_upstream_comes_first(tmp_path):
+    p = tiny_plan()
+    records, weights, orders = [], [], []
+    for jobs in (1, 2):
+        store = Store(tmp_path / str(jobs))
+        events = list(Engine(store, ["cpu"] * jobs).events(p.runs()))
+        assert [e for e in events if e["kind"] == "failed"] == []
+        orders.append([(e["kind"], e["run"][0].id) for e in events if e["kind"] in ("started", "finished")])
+        records.append({(s.id, n): timeless(store.read(s.id, n)) for s, n in p.runs()})
+        weights.append({(s.id, n): store.weights(s.id, n) for s, n in p.runs()})
+    assert records[0] == records[1]
+    for run, state in weights[0].items():
+        assert all(torch.equal(tensor, weights[1][run][name]) for name, tensor in state.items())
+    teacher, student = p.runs()[0][0].id, p.rungs[-1].spec.id
+    for order in orders:
+        assert order.index(("finished", teacher)) < order.index(("started", student))
+
+
+def test_a_killed_process_fails_its_run_alone(tmp_path):
+    long, short = BASELINE.but(epochs=100_000), BASELINE
+    engine = Engine(Store(tmp_path), ["cpu"])
+    said = []
+    for event in engine.events([(long, 0), (short, 0)]):
+        said.append(event)
+        if event["kind"] == "epoch" and event["run"][0] == long and len(said) < 4:
+            os.kill(engine.processes[0].process.pid, signal.SIGKILL)
+    failed = [e for e in said if e["kind"] == "failed"]
+    assert [e["run"][0] for e in failed] == [long]
+    assert "SIGKILL" in failed[0]["why"]
+    assert (short.id, 0) in engine.store
+    assert (long.id, 0) not in engine.store
+
+
+def test_what_builds_on_a_failed_run_fails_with_it_and_the_rest_goes_on(tmp_path):
+    p = tiny_plan()
+    teacher = p.runs()[0][0]
+    store = Store(tmp_path)
+    store.folder(teacher.id, 0).parent.mkdir(parents=True)
+    store.folder(teacher.id, 0).write_text("in the way: the run cannot be written")
+    wanted = [(teacher, 0), (p.rungs[-1].spec, 0), (BASELINE, 0)]
+    events = list(Engine(store, ["cpu"]).events(wanted))
+    why = {e["run"][0].id: e["why"] for e in events if e["kind"] == "failed"}
+    assert set(why) == {teacher.id, p.rungs[-1].spec.id}
+    assert why[p.rungs[-1].spec.id] == "the run it builds on failed"
+    assert (BASELINE.id, 0) in store
+
+
+def test_places():
+    assert places("cpu", 3) == ["cpu"] * 3
+    assert len(places("cpu", None)) == len(os.sched_getaffinity(0))
+    with pytest.raises(Problem, match="unknown; use cpu"):
+        places("toaster", None)
+    with pytest.raises(Problem, match="only cpu and cuda"):
+        places("meta", None)
+
+
+def test_places_on_cuda_are_one_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert places(None, None) == ["cuda:0", "cuda:1"]
+    assert places("cuda", 4) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert places("cuda:1", None) == ["cuda:1"]
+    with pytest.raises(Problem, match="has 2 CUDA devices"):
+        places("cuda:2", None)

@@ -1,0 +1,233 @@
+import json
+from functools import partial
+
+import pydantic
+import pytest
+
+from harness import Problem
+from harness.parts.augment import Flip, Shift
+from harness.parts.data import ImageFolder
+from harness.parts.decay import DecayAll
+from harness.parts.optimizers import NAG
+from harness.parts.schedules import Piecewise, Step
+from harness.spec import assign, changes, flat, parse, parts, plain, stack, upstream
+from harness.tricks.cosine import cosine
+from harness.tricks.distillation import Distill, distillation
+from harness.tricks.label_smoothing import Smoothing, label_smoothing
+from harness.tricks.mixup import mixup
+from harness.tricks.warmup import LinearWarmup, warmup
+
+
+@pytest.fixture
+def taught(tiny):
+    return distillation(tiny, model=tiny.model)
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_part_is_a_frozen_value(tiny):
+    assert Shift(pixels=2) == Shift(pixels=2) != Shift(pixels=1)
+    assert len({Shift(pixels=2), Shift(pixels=2), Flip()}) == 2
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        tiny.epochs = 3
+    with pytest.raises(pydantic.ValidationError, match="Extra inputs are not permitted"):
+        Shift(pixel=2)
+
+
+def test_a_change_is_validated_as_a_new_value_is(tiny):
+    changed = tiny.but(epochs=9)
+    assert (changed.epochs, tiny.epochs) == (9, 6)
+    assert changed.id != tiny.id, "an id that was read before is not carried over"
+    for wrong in ({"epochs": 0}, {"epochs": "many"}, {"epoch": 3}, {"model": Shift()}, {"augment": (DecayAll(),)}):
+        with pytest.raises(pydantic.ValidationError):
+            tiny.but(**wrong)
+
+
+def test_a_slot_has_one_of_a_kind(tiny):
+    spec = tiny.but(augment=(Shift(pixels=1), Flip()))
+    assert spec.having("augment", Shift(pixels=3)).augment == (Shift(pixels=3), Flip())
+    assert tiny.having("augment", Flip()).augment == (Shift(pixels=1), Flip())
+
+
+def test_parts_that_do_not_agree_are_said_in_a_line(tiny, taught):
+    tiny.agree()
+    taught.agree()
+    wrong = Piecewise(warmup=LinearWarmup(epochs=10))
+    for spec in (tiny.but(schedule=wrong), tiny.but(teacher=(Distill(spec=tiny.but(schedule=wrong)),))):
+        with pytest.raises(Problem, match="must be less than epochs=6"):
+            spec.agree()
+
+
+def test_parts_are_listed_in_order_without_those_inside_inner_specifications(tiny, taught):
+    names = ["Digits", "ResNet", "Xavier", "DecayAll", "NAG", "Piecewise", "Step", "Shift", "FP32"]
+    assert [type(part).__name__ for part in parts(tiny)] == names
+    assert [type(part).__name__ for part in parts(taught)] == [*names, "Distill"]
+
+
+def test_upstream_is_innermost_first_and_each_once(tiny):
+    first = tiny.but(epochs=1)
+    second = tiny.but(epochs=2, teacher=(Distill(spec=first),))
+    both = tiny.but(teacher=(Distill(spec=second), Distill(spec=first, temperature=3)))
+    assert upstream(tiny) == ()
+    assert upstream(second) == (first,)
+    assert upstream(both) == (first, second)
+
+
+def test_stack_applies_in_order(tiny):
+    assert stack(tiny, [lambda s: s.but(epochs=s.epochs + 1), lambda s: s.but(epochs=s.epochs * 2)]).epochs == 14
+
+
+# --- the canonical form ---------------------------------------------------------------------------------------------
+
+
+def through_json(spec):
+    return parse(json.loads(json.dumps(plain(spec))))
+
+
+def test_canonical_form_by_hand():
+    schedule = Piecewise(warmup=LinearWarmup(epochs=5), shape=Step(at=(0.5,), by=0.1))
+    assert plain(schedule) == {
+        "kind": "Piecewise",
+        "warmup": {"kind": "LinearWarmup", "epochs": 5.0},
+        "shape": {"kind": "Step", "at": [0.5], "by": 0.1},
+    }
+    assert plain(Piecewise()) == {"kind": "Piecewise", "shape": {"kind": "Step", "at": [0.25, 0.5, 0.75], "by": 0.1}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda spec: spec,
+        lambda spec: spec.but(optimizer=NAG(lr=0.3, per=None)),
+        lambda spec: spec.but(schedule=Piecewise(shape=Step(at=()))),
+        lambda spec: spec.but(init=(), augment=()),
+        lambda spec: distillation(mixup(warmup(spec, epochs=1)), model=spec.model),
+        lambda spec: spec.but(teacher=(Distill(spec=spec),)),
+    ],
+    ids=["baseline", "rate as it is", "no step", "empty slots", "stack", "default temperature"],
+)
+def test_json_brings_back_the_same(change, tiny):
+    spec = change(tiny)
+    assert through_json(spec) == spec
+    assert through_json(spec).id == spec.id
+
+
+def test_json_keeps_where_the_data_lies(tiny, tmp_path):
+    spec = tiny.but(data=ImageFolder(root=tmp_path, size=32))
+    assert through_json(spec) == spec
+
+
+def test_equal_values_have_equal_forms(tiny):
+    """A default that is written as 20 and one that is given as 20.0 are one value."""
+    for one, other in [(Distill(spec=tiny), Distill(spec=tiny, temperature=20)), (NAG(), NAG(lr=0.1, per=256))]:
+        assert one == other
+        assert json.dumps(plain(one)) == json.dumps(plain(other))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"kind": "Nothing"}, "unknown kind 'Nothing'; known: .*Shift"),
+        ({"pixels": 1}, "unknown kind None"),
+        ({"kind": "Shift", "version": 7}, "Shift is version 7 here, and this program knows version 1"),
+        ({"kind": "Shift", "pixels": 0}, "Shift: pixels: .*greater than or equal to 1, not 0"),
+        ({"kind": "Shift", "speed": 1}, "Shift: speed: Extra inputs are not permitted"),
+        ({"kind": "Piecewise", "warmup": {"kind": "LinearWarmup"}}, "LinearWarmup: epochs: Field required"),
+    ],
+)
+def test_what_cannot_be_parsed_is_said_in_a_line(value, message):
+    with pytest.raises(Problem, match=message) as caught:
+        parse(value)
+    assert "\n" not in str(caught.value)
+
+
+def test_flat_paths():
+    form = {"kind": "A", "n": 1, "b": {"kind": "B", "m": [1, 2]}, "c": [{"kind": "C", "x": 0}, {"kind": "D"}]}
+    assert flat(form) == {"n": 1, "b": "B", "b.m": [1, 2], "c.C": "C", "c.C.x": 0, "c.D": "D"}
+
+
+# --- what differs ---------------------------------------------------------------------------------------------------
+
+
+def test_changes_by_hand(tiny):
+    assert changes(tiny, tiny) == {}
+    assert changes(tiny, tiny.but(epochs=7)) == {"epochs": (6, 7)}
+    assert changes(tiny, warmup(tiny, epochs=2)) == {
+        "schedule.warmup": (None, "LinearWarmup"),
+        "schedule.warmup.epochs": (None, 2.0),
+    }
+    assert changes(cosine(tiny), tiny) == {
+        "schedule.shape": ("Cosine", "Step"),
+        "schedule.shape.at": (None, [0.25, 0.5, 0.75]),
+        "schedule.shape.by": (None, 0.1),
+    }
+    assert changes(tiny, label_smoothing(tiny)) == {
+        "targets.Smoothing": (None, "Smoothing"),
+        "targets.Smoothing.smoothing": (None, 0.1),
+    }
+
+
+def test_an_inner_specification_differs_by_its_id(tiny, taught):
+    other = distillation(tiny.but(epochs=7), model=tiny.model).but(epochs=6)
+    assert changes(taught, other) == {
+        "teacher.Distill.spec": (taught.teacher[0].spec.id, other.teacher[0].spec.id),
+    }
+
+
+def test_whatever_moves_the_id_is_a_change(tiny):
+    two = tiny.but(augment=(Shift(pixels=1), Flip(), Shift(pixels=2)))
+    for other in (
+        two.but(augment=(Flip(), Shift(pixels=1), Shift(pixels=2))),
+        two.but(augment=(Shift(pixels=3), Flip(), Shift(pixels=2))),
+        two.but(augment=(Flip(), Shift(pixels=2))),
+    ):
+        assert other.id != two.id
+        assert changes(two, other) != {}
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+
+def test_assign_sets_one_path_and_nothing_else(tiny, taught):
+    assert assign(tiny, "epochs", 9) == tiny.but(epochs=9)
+    assert assign(tiny, "optimizer.lr", 0.5).optimizer == tiny.optimizer.but(lr=0.5)
+    assert assign(tiny, "schedule.shape.by", 0.5).schedule.shape == Step(by=0.5)
+    assert assign(tiny, "schedule.shape.at", (0.5,)).schedule.shape == Step(at=(0.5,))
+    assert assign(tiny, "targets", (Smoothing(),)).targets == (Smoothing(),)
+    deep = assign(taught, "teacher.spec.epochs", 3)
+    assert deep.but(teacher=()) == taught.but(teacher=())
+    assert deep.teacher[0].spec == taught.teacher[0].spec.but(epochs=3)
+
+
+def test_assign_finds_the_one_part_of_a_slot(tiny):
+    spec = tiny.but(augment=(Flip(), Shift(pixels=1)))
+    assert assign(spec, "augment.pixels", 2).augment == (Flip(), Shift(pixels=2))
+
+
+@pytest.mark.parametrize(
+    "path", ["schedule.warmup.epochs", "mix.alpha", "teacher.spec.epochs", "model.wdith", "epochs.x", "augment.x.y"]
+)
+def test_assign_gives_none_where_no_part_has_the_path(path, tiny):
+    assert assign(tiny, path, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("scheduel.warmup", 1, "--set scheduel.warmup: no slot 'scheduel'; slots: data, model"),
+        ("epochs", "many", "--set epochs: epochs: .*valid integer.*, not 'many'"),
+        ("epochs", 0, "--set epochs: epochs: .*greater than or equal to 1, not 0"),
+        ("optimizer.lr", -1, "--set optimizer.lr: lr: .*greater than 0, not -1"),
+        ("model", 3, "--set model: model: .*instance of Model"),
+        ("augment.pixels", 5, "--set augment.pixels: .*Shift"),
+    ],
+)
+def test_assign_says_what_is_wrong_in_a_line(path, value, message, tiny):
+    with pytest.raises(Problem, match=message) as caught:
+        assign(tiny.but(augment=(Shift(pixels=1), Shift(pixels=2))), path, value)
+    assert "\n" not in str(caught.value)
+
+
+def test_tricks_take_their_strength_by_partial(tiny):
+    assert partial(mixup, alpha=0.4)(tiny).mix[0].alpha == 0.4

@@ -1,0 +1,200 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from harness import train as loop
+from harness.evidence import Check
+from harness.parts.optimizers import NAG
+from harness.parts.schedules import Piecewise
+from harness.tricks.label_smoothing import Smoothing
+from harness.tricks.mixup import mixup
+from harness.tricks.warmup import warmup
+
+CPU = torch.device("cpu")
+TIMES = {"seconds", "time"}
+
+
+def untimed(result):
+    return [{k: v for k, v in epoch.items() if k not in TIMES} for epoch in result["epochs"]]
+
+
+def trained(spec, seed=0, report=lambda event: None):
+    return loop.train(spec, seed, CPU, inner=lambda up: pytest.fail("no upstream here"), report=report)
+
+
+def test_same_specification_and_seed_same_bits(tiny):
+    spec = mixup(tiny.but(epochs=2), epochs=1)
+    one, again, other = trained(spec), trained(spec), trained(spec, seed=1)
+    assert untimed(one.result) == untimed(again.result) != untimed(other.result)
+    assert one.result["correct"] == again.result["correct"]
+    for (name, a), b in zip(one.model.state_dict().items(), again.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_global_randomness_has_no_say(tiny):
+    spec = tiny.but(epochs=1)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    one = trained(spec)
+    torch.manual_seed(2)
+    np.random.seed(2)
+    assert untimed(one.result) == untimed(trained(spec).result)
+
+
+def test_a_trick_that_draws_leaves_order_and_weights_alone(tiny, live, monkeypatch):
+    """With mixup on: the same images, shifted the same way, in the same batches, into the same initial network."""
+    started, build = [], loop.build
+
+    def remembered(*args):
+        model = build(*args)
+        started.append({name: value.clone() for name, value in model.state_dict().items()})
+        return model
+
+    monkeypatch.setattr(loop, "build", remembered)
+    spec = tiny.but(epochs=3, batch_size=199)
+    (_, plain), (_, mixed) = live(spec), live(mixup(spec, epochs=1))
+    assert len(plain.fed) == len(mixed.fed) == 9
+    for (labels, *_), (again, *_) in zip(plain.fed, mixed.fed, strict=True):
+        assert torch.equal(labels, again)
+    for (before, _), (again, after) in zip(plain.images, mixed.images, strict=True):
+        assert torch.equal(before, again)
+        assert not torch.equal(again, after)
+    one, other = started
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not torch.equal(plain.fed[0][0], plain.fed[3][0]), "each epoch in an order of its own"
+
+
+def test_result_by_hand(tiny, live):
+    """Top-1, top-5 and loss of the test set, from the trained weights and the raw digits."""
+    done, _ = live(tiny)
+    images = tiny.data.load()
+    pixels, labels = images.arrays["test"]
+    raw = images.arrays["train"][0]
+    x = torch.from_numpy((pixels - raw.mean()) / raw.std()).float()
+    with torch.no_grad():
+        z = done.model.eval()(x).double().numpy()
+    order = np.argsort(-z, axis=1)
+    right = order[:, 0] == labels
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(done.result["correct"]), dtype=np.uint8))[:1200].astype(bool)
+    metrics = done.result["metrics"]
+    assert (bits == right).mean() > 0.999, "but for ties within the rounding of the mean and s.d."
+    assert metrics["top1"] == pytest.approx(100 * sum(bits.tolist()) / 1200, abs=1e-9)
+    assert metrics["top1"] == done.result["epochs"][-1]["top1"]
+    assert metrics["top5"] == pytest.approx(
+        100 * np.mean([y in row[:5] for y, row in zip(labels, order, strict=True)]), abs=0.2
+    )
+    logs = z - z.max(1, keepdims=True)
+    logs -= np.log(np.exp(logs).sum(1, keepdims=True))
+    assert metrics["test_loss"] == pytest.approx(-logs[np.arange(1200), labels].mean(), rel=1e-3)
+    assert 5 < metrics["top1"] < metrics["top5"] < 100
+
+
+def test_result_says_what_was_trained(tiny, live):
+    done, trace = live(tiny)
+    result = done.result
+    assert result["status"] == "finished"
+    assert result["params"] == sum(p.numel() for p in done.model.parameters())
+    assert result["classes"] == 10
+    assert (result["images"]["train"], result["images"]["test"]) == (597, 1200)
+    assert [epoch["epoch"] for epoch in result["epochs"]] == list(range(6))
+    assert [epoch["lr"] for epoch in result["epochs"]] == trace.lr[1::2]
+    assert result["precision"] == {"name": "FP32", "emulated": False}
+    assert 0 < result["seconds_per_epoch"] < result["seconds"]
+    assert result["peak_memory"] > 2**20
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_first_loss_is_that_of_the_initial_network(tiny, live):
+    """One step on the whole training set: the epoch's loss is the cross-entropy before it."""
+    spec = tiny.but(batch_size=597, epochs=1, augment=())
+    done, _ = live(spec)
+    images = spec.data.load()
+    (x, labels), *_ = images.train(0, 597, (), loop.streams(0), CPU)
+    with torch.no_grad():
+        z = loop.build(spec, 0, CPU).train()(x).double().numpy()
+    probabilities = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    expected = -np.log(probabilities[np.arange(597), labels.numpy()]).mean()
+    assert done.result["epochs"][0]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_it_learns(tiny):
+    """Five short epochs leave chance, 10 %, far behind."""
+    spec = tiny.but(model=tiny.model.but(width=8), batch_size=32, epochs=5, optimizer=NAG(lr=0.1, per=None))
+    assert trained(spec).result["metrics"]["top1"] > 50
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tiny):
+    spec = tiny.but(optimizer=NAG(lr=1e30, per=None))
+    result = trained(spec).result
+    assert result["status"] == "diverged"
+    assert len(result["epochs"]) < 6
+    assert not math.isfinite(result["epochs"][-1]["loss"])
+    assert all(math.isfinite(epoch["loss"]) for epoch in result["epochs"][:-1])
+
+
+def test_a_run_that_diverges_during_warmup_ends_as_diverged(tiny):
+    result = trained(warmup(tiny.but(optimizer=NAG(lr=1e30, per=None)))).result
+    assert result["status"] == "diverged"
+
+
+class Idle(Smoothing):
+    """Smoothing that was lost on the way."""
+
+    def __call__(self, y):
+        return y
+
+
+class Fixed(Piecewise):
+    """A schedule that the loop's evidence says was not kept."""
+
+    def proof(self, spec, trace):
+        yield Check("rates", "some", "others", False)
+
+
+@pytest.mark.parametrize("change", [{"targets": (Idle(),)}, {"schedule": Fixed()}], ids=["no-op", "failed check"])
+def test_a_failed_proof_is_refused(change, tiny):
+    result = trained(tiny.but(epochs=1, **change)).result
+    assert result["status"] == "refused"
+    assert next(row["part"] for row in result["evidence"] if not row["ok"]) in ("Idle", "Fixed")
+
+
+def test_reports_every_epoch_and_long_ones_within(tiny, monkeypatch):
+    heard = []
+    result = trained(tiny.but(epochs=2), report=heard.append).result
+    assert heard == result["epochs"]
+    monkeypatch.setattr(loop, "HEARTBEAT", -1.0)
+    heard.clear()
+    trained(tiny.but(epochs=2), report=heard.append)
+    assert [(event["epoch"], event.get("batch")) for event in heard] == [
+        (0, 0),
+        (0, 1),
+        (0, None),
+        (1, 0),
+        (1, 1),
+        (1, None),
+    ]
+    assert {event["batches"] for event in heard if "batch" in event} == {2}
+
+
+def test_top_5_only_where_there_are_more_classes():
+    from harness.parts.data import in_memory
+    from harness.parts.precision import Runner
+
+    x, y = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.array([0, 1, 2, 0, 1, 2, 0, 1])
+    images = in_memory({"train": (x, y), "test": (x, y)}, ("a", "b", "c"), (0.0,), (1.0,))
+
+    class Always(torch.nn.Module):
+        """The image's number modulo 2, as the class."""
+
+        def forward(self, x):
+            return torch.nn.functional.one_hot(x.flatten().long() % 2, 3).float()
+
+    scores, correct = loop.evaluate(Always(), images, Runner(), CPU)
+    assert correct.tolist() == [True, True, False, False, False, False, True, True]
+    assert set(scores) == {"test_loss", "top1"}
+    assert scores["top1"] == 50
+    right, wrong = -math.log(math.e / (math.e + 2)), -math.log(1 / (math.e + 2))
+    assert scores["test_loss"] == pytest.approx((right + wrong) / 2, rel=1e-6)

@@ -1,0 +1,23 @@
+"""A study that trains in a second: for tests of what surrounds training."""
+
+from functools import partial
+
+from experiments import digits
+from harness.spec import Spec
+from harness.study import Plan, Study, plan
+from harness.tricks.distillation import distillation
+from harness.tricks.mixup import mixup
+from harness.tricks.warmup import warmup
+
+BASELINE: Spec = digits.BASELINE.but(epochs=2, batch_size=128, model=digits.BASELINE.model.but(blocks=(1, 1), width=4))
+TRICKS = (partial(warmup, epochs=0.5), mixup, partial(distillation, model=BASELINE.model.but(width=8)))
+STUDY = Study("tiny", "", BASELINE, TRICKS, (0, 1))
+
+SOURCE = '''"""A study of a user's own."""
+from tests.tiny import BASELINE, TRICKS
+SEEDS = (0, 1)
+'''
+
+
+def tiny_plan(**changes: object) -> Plan:
+    return plan(Study("tiny", "", BASELINE.but(**changes), TRICKS, (0, 1)))
