@@ -249,6 +249,7 @@ def study(spec: Spec, places: Sequence[str]) -> Measured:
 def _own_runs() -> Iterator[None]:
     """Runs and MLflow's store in a temporary folder, with the cache of read images from the real one."""
     cache = runs() / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
         Path(folder, "cache").symlink_to(cache)
         before = dict(os.environ)

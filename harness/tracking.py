@@ -60,7 +60,8 @@ def open_experiment(study: str) -> tuple[Any, str]:
         found = client.get_experiment_by_name(study)
         if found:
             return client, found.experiment_id
-        beside = f"file://{runs() / 'mlartifacts' / study}" if uri == default_uri() else None
+        # A database alone says nothing of artifacts, which would land in ./mlruns; a server knows its own place.
+        beside = f"file://{runs() / 'mlartifacts' / study}" if uri.startswith("sqlite:") else None
         return client, client.create_experiment(study, artifact_location=beside)
 
 
