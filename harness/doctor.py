@@ -31,12 +31,13 @@ BATCH, STEPS, SIDE = 32, 10, 224  # of the timings: ResNet-50 in FP32 then takes
 def run(options: argparse.Namespace) -> int:
     import torch
 
+    from harness.engine import settle
+
     for name, value in (*versions(), *machine(), *plan()):
         print(f"{name:12} {value}")
     failed = _show(places_written())
     if torch.cuda.is_available():
-        torch.backends.cudnn.benchmark = True  # as the engine does
-        device = torch.device("cuda", 0)
+        device = settle("cuda:0")
         for check in (half_dtypes, loss_scaling, speeds, same_bits):
             failed += _show(attempted(check, device))
     else:
@@ -105,16 +106,15 @@ def plan() -> Iterator[tuple[str, str]]:
     """What a study that is started here, without options, would run on."""
     import torch
 
-    from harness.engine import places
+    from harness.engine import decoders, places
 
     where = places(None, None)
     cuda = where[0] != "cpu"
-    decoders = max(1, min(8, len(os.sched_getaffinity(0)) // len(where)))  # as the engine shares them out
     threads = torch.get_num_threads() if cuda else 1
     yield (
         "a study runs",
         f"{len(where)} at a time on {', '.join(dict.fromkeys(where))}, threads: {threads} each, FP16"
-        f" {'native' if cuda else 'emulated'}, decoding processes for photos: {decoders} each",
+        f" {'native' if cuda else 'emulated'}, decoding processes for photos: {decoders(len(where))} each",
     )
 
 

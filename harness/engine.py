@@ -110,8 +110,7 @@ class Engine:
     def _start(self, place: str) -> _Process:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        decoders = max(1, min(8, len(os.sched_getaffinity(0)) // len(self.places)))
-        process = context.Process(target=_work, args=(theirs, self.store, place, decoders))
+        process = context.Process(target=_work, args=(theirs, self.store, place, decoders(len(self.places))))
         process.start()
         theirs.close()
         return _Process(ours, process)
@@ -129,18 +128,29 @@ class Engine:
         self.processes.clear()
 
 
-def _work(connection: Connection, store: Store, place: str, decoders: int) -> None:
-    """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    os.environ["HARNESS_DECODERS"] = str(decoders)
+def decoders(jobs: int) -> int:
+    """Processes that decode photos for each of `jobs`."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) // jobs))
+
+
+def settle(place: str) -> Any:
+    """Set this process up to train on the device of that name, which is returned."""
     import torch
 
     device = torch.device(place)
     if device.type == "cpu":
         torch.set_num_threads(1)  # one thread a process: fastest together, and bits do not depend on `jobs`
-    else:
+    elif device.type == "cuda":
         torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.deterministic = True  # and no benchmark, whose pick of algorithms changes the bits
+    return device
+
+
+def _work(connection: Connection, store: Store, place: str, decoding: int) -> None:
+    """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    os.environ["HARNESS_DECODERS"] = str(decoding)
+    device = settle(place)
     while True:
         try:
             run: Run | None = connection.recv()

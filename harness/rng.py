@@ -19,7 +19,7 @@ def stream(seed: int, *purpose: str | int) -> np.random.Generator:
         part if isinstance(part, int) else int.from_bytes(hashlib.sha256(part.encode()).digest()[:8])
         for part in purpose
     ]
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, len(words), *words])))
 
 
 def streams(seed: int) -> Stream:

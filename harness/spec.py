@@ -16,6 +16,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pydantic
@@ -37,7 +38,7 @@ UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teache
 class Part(BaseModel):
     """A frozen component value. Subclasses add fields and behaviour; every class is abstract or final."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
     version: ClassVar[int] = 1
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
@@ -185,6 +186,7 @@ class Spec(Part):
 Teacher.model_rebuild()
 
 Trick = Callable[[Spec], Spec]
+_ABSENT = object()
 
 
 def stack(spec: Spec, tricks: Iterable[Trick]) -> Spec:
@@ -213,11 +215,19 @@ def upstream(spec: Spec) -> tuple[Spec, ...]:
 
 
 def plain(value: Any, fields: Callable[[Part], Mapping[str, Any]] = dict) -> Any:
-    """JSON-ready form: every part an object with its `kind`, empty fields left out."""
+    """JSON-ready form: every part an object with its `kind`; fields empty by default left out."""
     if isinstance(value, Part):
         named = {"kind": type(value).__name__} | ({"version": value.version} if value.version > 1 else {})
-        return named | {k: plain(v, fields) for k, v in fields(value).items() if v is not None and v != ()}
+        return named | {k: plain(v, fields) for k, v in fields(value).items() if not _neutral(value, k, v)}
+    if isinstance(value, PurePath):
+        return value.as_posix()
     return [plain(item, fields) for item in value] if isinstance(value, tuple) else value
+
+
+def _neutral(part: Part, name: str, value: Any) -> bool:
+    """Empty, and so by default: what a specification of a time before this field would mean."""
+    field = type(part).model_fields.get(name)
+    return (value is None or value == ()) and field is not None and field.default == value
 
 
 def resolved(spec: Spec) -> dict[str, Any]:
@@ -260,13 +270,19 @@ def first_error(error: pydantic.ValidationError) -> str:
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """`plain` or `resolved` form as dotted paths: `{"schedule.warmup.epochs": 5, …}`."""
+    """`plain` or `resolved` form as dotted paths: `{"init": "Xavier, ZeroGamma", "schedule.warmup.epochs": 5, …}`."""
     if isinstance(value, dict):
-        named = {k: v for k, v in value.items() if k != "kind"}
         own = {prefix: value["kind"]} if prefix else {}
-        items = {f"{prefix}.{k}" if prefix else k: v for k, v in named.items()}
+        items = {f"{prefix}.{k}" if prefix else k: v for k, v in value.items() if k != "kind"}
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        own, items = {}, {f"{prefix}.{item['kind']}": item for item in value}
+        kinds = [item["kind"] for item in value]
+        own = {prefix: ", ".join(kinds)}
+        items = {
+            f"{prefix}.{kind}{f'.{n}' if (n := kinds[:i].count(kind)) else ''}.{k}": v
+            for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
+            for k, v in item.items()
+            if k != "kind"
+        }
     else:
         return {prefix: value}
     return own | {path: leaf for name, item in items.items() for path, leaf in flat(item, name).items()}
@@ -279,7 +295,8 @@ def changes(old: Spec, new: Spec) -> dict[str, tuple[Any, Any]]:
         return {name: item.id if isinstance(item, Spec) else item for name, item in part.identity().items()}
 
     a, b = flat(plain(old, brief)), flat(plain(new, brief))
-    return {k: (a.get(k), b.get(k)) for k in (*a, *(k for k in b if k not in a)) if a.get(k) != b.get(k)}
+    paths = dict.fromkeys((*a, *b))
+    return {path: (a.get(path), b.get(path)) for path in paths if a.get(path, _ABSENT) != b.get(path, _ABSENT)}
 
 
 def assign(spec: Spec, path: str, value: Any) -> Spec | None:

@@ -67,7 +67,7 @@ def test_the_plan_shows_what_differs_and_writes_nothing(home):
     assert [rung["name"] for rung in plan["rungs"]] == ["baseline", "warmup", "mixup", "distillation"]
     assert len({rung["id"] for rung in plan["rungs"]}) == 4
     mixup = plan["rungs"][2]["changes"]
-    assert mixup == {"epochs": [2, 3], "mix.Mixup": [None, "Mixup"], "mix.Mixup.alpha": [None, 0.4]}
+    assert mixup == {"epochs": [2, 3], "mix": [None, "Mixup"], "mix.Mixup.alpha": [None, 0.4]}
     assert plan["runs"] == {"asked": 13, "missing": 13}
     assert plan["seconds"] > 0
     assert sorted(p.name for p in home.iterdir()) == ["experiments"]

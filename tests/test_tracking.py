@@ -7,11 +7,11 @@ import sqlite3
 
 import pytest
 import torch
+
 from harness.engine import execute
 from harness.spec import flat, resolved
 from harness.store import Store
 from harness.tracking import Tracker, default_uri, open_experiment, tracking_uri, ui_command
-
 from tests.tiny import tiny_plan
 
 

@@ -139,7 +139,10 @@ class Photos(Images):
             pin_memory=cuda,
             multiprocessing_context="fork",
         )
-        for x, y in loader:
+        for served in loader:
+            if isinstance(served, Problem):
+                raise served
+            x, y = served
             yield x.to(device, non_blocking=cuda), y.to(device, non_blocking=cuda)
 
 
@@ -149,7 +152,7 @@ def decoders() -> int:
 
 
 @dataclass
-class _Batches(Dataset[Batch]):
+class _Batches(Dataset[Batch | Problem]):
     """What one decoding process needs to make the batches of one epoch."""
 
     images: Photos
@@ -162,7 +165,13 @@ class _Batches(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.tasks)
 
-    def __getitem__(self, task: int) -> Batch:
+    def __getitem__(self, task: int) -> Batch | Problem:
+        try:
+            return self._batch(task)
+        except Problem as problem:  # raised here it would reach the user as a traceback in another's words
+            return problem
+
+    def _batch(self, task: int) -> Batch:
         number, chosen = self.tasks[task]
         entries = [self.images.files[self.split][i] for i in chosen]
         cuts = [part for part in self.augment if isinstance(part, Crop)]
@@ -187,7 +196,9 @@ def read_rgb(path: Path) -> Image.Image:
     """The whole image, in RGB. Raises Problem, naming the file, where it does not decode."""
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to white
+                return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
+            return (image.convert("RGBA") if "transparency" in image.info else image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Problem(f"{path} does not decode ({_brief(error)}): repair it or take it out") from None
 
@@ -290,12 +301,13 @@ def _torchvision(name: str, root: Path) -> Cached:
         try:
             return kind(root, train=train)
         except (RuntimeError, OSError):
-            existed = root.exists()
+            before = set(root.rglob("*")) | ({root} if root.exists() else set())
             try:
                 return kind(root, train=train, download=True)
             except Exception as error:
-                if not existed and root.exists() and not any(path.is_file() for path in root.rglob("*")):
-                    _remove_empty(root)
+                for path in sorted({root, *root.rglob("*")} - before, reverse=True):
+                    if path.is_dir() and not any(path.iterdir()):
+                        path.rmdir()
                 raise Problem(
                     f"data.root={root}: {name} was expected in {expected}, and no download worked ({_brief(error)})"
                 ) from None
@@ -307,12 +319,6 @@ def _torchvision(name: str, root: Path) -> Cached:
         images = images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         arrays[split] = images, np.asarray(found.targets)
     return in_memory(arrays, tuple(found.classes))
-
-
-def _remove_empty(folder: Path) -> None:
-    for inner in folder.iterdir():
-        _remove_empty(inner)
-    folder.rmdir()
 
 
 class ImageFolder(Data):
@@ -373,13 +379,16 @@ def _listing(root: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
     if names["train"] != names["val"]:
         odd = sorted(set(names["train"]) ^ set(names["val"]))
         raise Problem(f"data.root={root}: classes differ between train/ and val/: {', '.join(odd[:5])}")
-    files = [
-        (f"{part}/{name}/{path.relative_to(root / part / name).as_posix()}", label)
-        for part in SPLITS
-        for label, name in enumerate(names[part])
-        for path in sorted((root / part / name).rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    ]
+    files = []
+    for part in SPLITS:
+        for label, name in enumerate(names[part]):
+            below = [
+                f"{folder.removeprefix(str(root))[1:]}/{file}"  # strings: a Path a file costs seconds, of a million
+                for folder, _, inside in os.walk(root / part / name)
+                for file in inside
+                if not file.startswith(".")
+            ]
+            files += [(file, label) for file in sorted(below)]
     return files, names["train"]
 
 
@@ -387,7 +396,7 @@ def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
     """The sha256 of every file that is an image, by name, and notes on the rest; new and touched files are decoded."""
     memory = runs() / "cache" / "folders" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json"
     known = json.loads(memory.read_text()) if memory.exists() else {}
-    stats = {name: (root / name).stat() for name in names}
+    stats = {name: os.stat(f"{root}/{name}") for name in names}
     fresh = {n: known[n] for n, s in stats.items() if n in known and known[n][:2] == [s.st_size, s.st_mtime_ns]}
     new = [name for name in names if name not in fresh]
     if len(new) > 5000:

@@ -17,7 +17,9 @@ class DecayAll(Decay):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         decayed, exempt = decayed_names(trace)
-        yield Check("parameters decayed", "all", f"{len(decayed)} of {len(decayed) + len(exempt)}", not exempt)
+        every = len(decayed) + len(exempt)
+        expected = every if self.weight else 0
+        yield Check("parameters decayed", f"{expected}", f"{len(decayed)} of {every}", len(decayed) == expected)
 
 
 def decayed_names(trace: Trace) -> tuple[set[str], set[str]]:

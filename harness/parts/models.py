@@ -99,8 +99,11 @@ class ResNet(Model):
         if stride == 1 and c_in == c_out:
             return nn.Identity()
         if self.variant == "D" and stride > 1:  # ceil: an odd side keeps its last row, as the strided conv does
-            pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
-            return nn.Sequential(pool, conv(c_in, c_out, 1), nn.BatchNorm2d(c_out))
+            pooled = nn.Sequential()  # named so that conv and norm are 0 and 1, as without the pool: they start alike
+            pooled.add_module("pool", nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False))
+            pooled.add_module("0", conv(c_in, c_out, 1))
+            pooled.add_module("1", nn.BatchNorm2d(c_out))
+            return pooled
         return nn.Sequential(conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:

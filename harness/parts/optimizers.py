@@ -24,6 +24,10 @@ class NAG(Optimizer):
 
     def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.SGD:
         fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             groups, lr=self.rate(batch_size), momentum=self.momentum, nesterov=self.momentum > 0, fused=fused
         )
+        if self.momentum > 0:  # else fused SGD fills it with raw memory, and keeps that where step 1 overflows in FP16
+            for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimizer

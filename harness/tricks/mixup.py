@@ -32,7 +32,7 @@ class Mixup(Mix):
         seen = f"{mixed} of {len(lams)}, λ from {min(lams):.3f} to {max(lams):.3f}"
         yield Check("kept batches whose targets are mixed", "most, each by its own λ", seen, len(lams) < 2 * mixed)
         yield Check("distinct λ", "more than 1", f"{len(set(lams))}", len(set(lams)) > 1)
-        off = max(_image_gap(lam, *images) for lam, images in zip(lams, trace.images, strict=False))
+        off = max(image_gap(*fed, *images) for fed, images in zip(trace.fed, trace.images, strict=False))
         yield Check("images less λ of their own: gap from (1 - λ) of another's", "0", f"{off:.1g}", off < 1e-4)
 
 
@@ -43,11 +43,19 @@ def drawn_lambda(labels: Tensor, before: Tensor, after: Tensor) -> float:
     return float(share.min().clamp(0, 1))
 
 
-def _image_gap(lam: float, before: Tensor, after: Tensor) -> float:
-    """How far `after` - λ·`before` is from (1 - λ) times the nearest image of the batch, relative to its norm."""
-    own, mixed = before.flatten(1).double(), after.flatten(1).double()
-    gap = torch.cdist(mixed[:16] - lam * own[:16], (1 - lam) * own).amin(1)
-    return float((gap / own[:16].norm(dim=1)).max())
+def image_gap(labels: Tensor, y: Tensor, mixed_y: Tensor, x: Tensor, mixed_x: Tensor) -> float:
+    """How far the images are from where the targets' λ puts them: λ of their own and 1 - λ of another of the batch.
+
+    Of the images whose targets moved, up to 16; relative to the norm of each.
+    """
+    moved = ((mixed_y - y).abs().amax(1) > 1e-6).nonzero()[:16, 0]
+    if len(moved) == 0:
+        return 0.0
+    lam = drawn_lambda(labels, y, mixed_y)
+    own, mixed = x.flatten(1).double(), mixed_x.flatten(1).double()
+    gap = torch.cdist(mixed[moved] - lam * own[moved], (1 - lam) * own)
+    gap[torch.arange(len(moved)), moved] = torch.inf  # a partner is another image: else none mixed would pass
+    return float((gap.amin(1) / own[moved].norm(dim=1)).max())
 
 
 def mixup(spec: Spec, alpha: float = 0.2, epochs: float = 200 / 120) -> Spec:

@@ -25,7 +25,7 @@ class DecayWeights(Decay):
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         assert trace.model is not None
         layers = {n for n, m in trace.model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-        wanted = {f"{layer}.weight" for layer in layers}
+        wanted = {f"{layer}.weight" for layer in layers} if self.weight else set[str]()
         decayed, exempt = decayed_names(trace)
         yield Check("conv and linear weights decayed", f"{len(wanted)}", f"{len(wanted & decayed)}", wanted <= decayed)
         yield Check("biases, γ and β decayed", "0", f"{len(decayed - wanted)}", not decayed - wanted and bool(exempt))

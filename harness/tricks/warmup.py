@@ -20,6 +20,9 @@ class LinearWarmup(Warmup):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         peak, m = spec.optimizer.rate(spec.batch_size), round(self.epochs * trace.steps_per_epoch)
+        if m == 0:
+            yield Check("batches that warm up", "at least 1", "0", False)
+            return
         used = trace.lr[:m]
         off = max((abs(lr - peak * i / m) for i, lr in enumerate(used, 1)), default=peak)
         yield Check(

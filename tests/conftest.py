@@ -1,0 +1,58 @@
+"""Every test runs on one thread, and what the harness leaves goes to a folder that is removed at the end."""
+
+import os
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+FOLDER = tempfile.TemporaryDirectory(prefix="harness-runs-")
+os.environ["HARNESS_RUNS"] = FOLDER.name  # here, not in a fixture: test modules are imported before any fixture runs
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+sys.path.insert(0, str(Path(__file__).parent.parent))  # `experiments` is no installed package
+
+
+@pytest.fixture(scope="session", autouse=True)
+def folder_of_runs():
+    yield Path(FOLDER.name)
+    FOLDER.cleanup()
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The digits study's baseline with a slim network: two steps an epoch, and epochs enough for a warmup of 5."""
+    from experiments.digits import BASELINE
+
+    return BASELINE.but(model=BASELINE.model.but(blocks=(1, 1), width=4), batch_size=298, epochs=6)
+
+
+@pytest.fixture(scope="session")
+def live(tiny):
+    """Trains a specification, once, and gives (what was trained, the trace that its evidence was read from)."""
+    import torch
+
+    from harness import evidence
+    from harness import train as loop
+
+    cpu = torch.device("cpu")
+
+    def stand_in(upstream):
+        """Any network of the right shape will do as a teacher here; it is drawn from another seed than the student."""
+        return loop.build(upstream.but(model=tiny.model), 1, cpu)
+
+    @cache
+    def run(spec, seed=0):
+        traces = []
+
+        def prove(spec, trace):
+            traces.append(trace)
+            return evidence.prove(spec, trace)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "prove", prove)
+            trained = loop.train(spec, seed, cpu, stand_in)
+        return trained, traces[0]
+
+    return run

@@ -1,0 +1,395 @@
+import os
+import shutil
+import struct
+import urllib.error
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from harness import Problem
+from harness.parts import data
+from harness.parts.augment import PAPER, Flip, RandomAreaCrop
+from harness.parts.data import Digits, ImageFolder, Torchvision, centred, in_memory
+from harness.rng import streams
+
+CPU = torch.device("cpu")
+COLOURS = {"cat": (250, 0, 0), "dog": (0, 0, 250)}
+
+
+def picture(colour, width=90, height=80, seed=0):
+    """An image of one colour, plus a little noise, so that crops of it differ."""
+    noise = np.random.default_rng(seed).integers(-5, 6, size=(height, width, 3))
+    return Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """train/ of 12 and val/ of 6 images in two classes, jpg and png."""
+    root = tmp_path / "pets"
+    for part, count in (("train", 6), ("val", 3)):
+        for name, colour in COLOURS.items():
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                picture(colour, seed=i).save(root / part / name / f"{i}.{'png' if i % 2 else 'jpg'}")
+    return root
+
+
+def read_anew(root, size=8):
+    """As another process would: this one keeps what it has loaded."""
+    data._image_folder.cache_clear()
+    return ImageFolder(root=root, size=size).load()
+
+
+def batches(images, batch_size=4, epoch=0, augment=(), seed=0):
+    return list(images.train(epoch, batch_size, augment, streams(seed), CPU))
+
+
+def pixels(images, x):
+    return x * torch.tensor(images.std).view(-1, 1, 1) + torch.tensor(images.mean).view(-1, 1, 1)
+
+
+# --- batches --------------------------------------------------------------------------------------------------------
+
+
+def numbered(n):
+    """`n` images of 2 x 2 pixels, each filled with its own number, that is its label modulo 10."""
+    x = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2), np.uint8)
+    return in_memory({"train": (x, np.arange(n) % 10), "test": (x[:7], np.arange(7))}, tuple("0123456789"))
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 7, 24, 25])
+def test_an_epoch_has_each_image_at_most_once_and_full_batches_only(batch_size):
+    images, orders = numbered(24), []
+    for epoch in range(3):
+        served = batches(images, batch_size, epoch)
+        assert len(served) == 24 // batch_size
+        assert all(len(y) == batch_size for _, y in served)
+        numbers = [round(v) for x, _ in served for v in pixels(images, x)[:, 0, 0, 0].tolist()]
+        labels = [label for _, y in served for label in y.tolist()]
+        assert len(set(numbers)) == len(numbers) == batch_size * len(served)
+        assert labels == [number % 10 for number in numbers]
+        orders.append(numbers)
+    if batch_size in (5, 7):
+        assert all(one != other for one, other in pairwise(orders))
+        assert orders[2] != list(range(len(orders[2])))
+
+
+def test_order_is_its_seed():
+    images = numbered(24)
+    labels = [torch.cat([y for _, y in batches(images, 8, 0, seed=seed)]).tolist() for seed in (0, 0, 1)]
+    assert labels[0] == labels[1] != labels[2]
+
+
+def test_test_images_come_in_order_and_all():
+    images = numbered(24)
+    served = list(images.test(3, CPU))
+    assert [len(y) for _, y in served] == [3, 3, 1]
+    assert torch.cat([y for _, y in served]).tolist() == list(range(7))
+    assert [round(v) for x, _ in served for v in pixels(images, x)[:, 0, 0, 0].tolist()] == list(range(7))
+
+
+def test_digest_sees_pixels_labels_classes_and_split():
+    x, y = np.zeros((4, 1, 2, 2), np.uint8), np.arange(4) % 2
+    other, swapped = x.copy(), y[::-1].copy()
+    other[3, 0, 1, 1] = 1
+    versions = [
+        ({"train": (x, y), "test": (x, y)}, ("a", "b")),
+        ({"train": (other, y), "test": (x, y)}, ("a", "b")),
+        ({"train": (x, y), "test": (other, y)}, ("a", "b")),
+        ({"train": (x, swapped), "test": (x, y)}, ("a", "b")),
+        ({"train": (x, y), "test": (x, swapped)}, ("a", "b")),
+        ({"train": (x, y), "test": (x, y)}, ("a", "c")),
+    ]
+    digests = [in_memory(arrays, classes, (0.0,), (1.0,)).digest for arrays, classes in versions]
+    assert len(set(digests)) == len(versions)
+    assert in_memory(*versions[0], (0.0,), (1.0,)).digest == digests[0]
+
+
+# --- digits ---------------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_split_once_and_evenly():
+    from sklearn.datasets import load_digits
+
+    images, bunch = Digits().load(), load_digits()
+    assert images.counts == {"train": 597, "test": 1200}
+    assert (images.channels, images.size, images.classes) == (1, 8, tuple("0123456789"))
+    for split, share in (("train", 597 / 1797), ("test", 1200 / 1797)):
+        counts = np.bincount(images.arrays[split][1], minlength=10)
+        assert np.abs(counts - share * np.bincount(bunch.target)).max() < 1
+    both = np.concatenate([images.arrays[split][0] for split in ("train", "test")])[:, 0]
+    ours = sorted(map(bytes, both.reshape(1797, -1)))
+    assert ours == sorted(map(bytes, np.rint(bunch.images * 255 / 16).astype(np.uint8).reshape(1797, -1)))
+
+
+def test_digits_are_normalised():
+    images = Digits().load()
+    x = torch.cat([x for x, _ in batches(images, 199)])
+    assert x.mean().item() == pytest.approx(0, abs=1e-4)
+    assert x.std().item() == pytest.approx(1, abs=1e-3)
+
+
+# --- folders of images ----------------------------------------------------------------------------------------------
+
+
+def test_small_images_are_held_in_memory_and_photos_are_not(tree):
+    small, photos = ImageFolder(root=tree, size=64).load(), ImageFolder(root=tree, size=65).load()
+    assert type(small).__name__ == "Cached"
+    assert small.arrays["train"][0].shape == (12, 3, 64, 64)
+    assert type(photos).__name__ == "Photos"
+    for images in (small, photos):
+        assert images.classes == ("cat", "dog")
+        assert images.counts == {"train": 12, "test": 6}
+        assert (images.mean, images.std) == ((123.68, 116.779, 103.939), (58.393, 57.12, 57.375))
+
+
+@pytest.mark.parametrize("size", [8, 72])
+@pytest.mark.parametrize("augment", [(), (Flip(),), PAPER[:2]])
+def test_labels_stay_with_their_images(tree, size, augment):
+    images = ImageFolder(root=tree, size=size).load()
+    for x, y in [*batches(images, augment=augment), *images.test(4, CPU)]:
+        assert x.shape[1:] == (3, size, size)
+        red, _, blue = pixels(images, x).mean((2, 3)).T
+        assert (red > blue).tolist() == [images.classes[label] == "cat" for label in y]
+
+
+def test_test_photos_are_cut_as_torchvision_cuts():
+    image = picture((120, 120, 120), 140, 112)
+    edge = transforms_of(84 * 256 // 224)
+    assert np.array_equal(np.asarray(centred(image, 84)), np.asarray(edge(image)))
+
+
+def transforms_of(edge):
+    from torchvision import transforms
+
+    return transforms.Compose([transforms.Resize(edge), transforms.CenterCrop(84)])
+
+
+def test_photo_batches_do_not_depend_on_the_number_of_decoders(tree, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8), raising=False)  # no warning on one core
+    images = ImageFolder(root=tree, size=72).load()
+    served = []
+    for count in ("1", "2"):
+        monkeypatch.setenv("HARNESS_DECODERS", count)
+        served.append([*batches(images, augment=PAPER), *images.test(4, CPU)])
+    assert [len(y) for _, y in served[0]] == [4, 4, 4, 4, 2]
+    for (x, y), (again, labels) in zip(*served, strict=True):
+        assert torch.equal(x, again)
+        assert torch.equal(y, labels)
+    (first, _), (later, _) = batches(images, 12, 0, PAPER)[0], batches(images, 12, 1, PAPER)[0]
+    assert not torch.equal(first, later)
+
+
+def test_photos_are_cut_from_the_whole_image(tree):
+    """A crop of all of it, then of its left quarter, against Pillow."""
+
+    class Left(RandomAreaCrop):
+        def box(self, height, width, rng):
+            return 0, 0, height, width // 4
+
+    images = ImageFolder(root=tree, size=72).load()
+    x, y = batches(images, 12, augment=(Left(),))[0]
+    files = [path for name in ("cat", "dog") for path in sorted((tree / "train" / name).iterdir())]
+    expected = [
+        Image.open(file).convert("RGB").resize((72, 72), Image.Resampling.BILINEAR, (0, 0, 22, 80)) for file in files
+    ]
+    ours = sorted(np.rint(image.permute(1, 2, 0).numpy()).astype(np.uint8).tobytes() for image in pixels(images, x))
+    assert ours == sorted(np.asarray(image).tobytes() for image in expected)
+    assert len(y) == 12
+
+
+def test_content_decides_what_is_an_image(tree):
+    shutil.copy(tree / "train/cat/1.png", tree / "train/cat/really_a_png.jpg")
+    shutil.copy(tree / "train/cat/0.jpg", tree / "train/cat/no_ending")
+    (tree / "train/cat/readme.txt").write_text("not an image")
+    (tree / "train/cat/.hidden").write_text("not an image")
+    images = ImageFolder(root=tree, size=8).load()
+    assert images.counts == {"train": 14, "test": 6}
+    assert len(images.notes) == 2
+    assert any("skipped" in note and "train/cat/readme.txt" in note for note in images.notes)
+    assert any("skipped" not in note and "train/cat/no_ending" in note for note in images.notes)
+
+
+def test_a_tidy_folder_needs_no_note(tree):
+    assert ImageFolder(root=tree, size=8).load().notes == []
+
+
+@pytest.mark.parametrize("name", ["broken.jpg", "broken"])
+def test_a_broken_image_is_named(tree, name):
+    whole = tree / "val/dog/0.jpg"
+    (tree / "val/dog" / name).write_bytes(whole.read_bytes()[:-20])
+    with pytest.raises(Problem, match=f"val/dog/{name} does not decode") as caught:
+        ImageFolder(root=tree, size=8).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_that_breaks_later_is_named(tree):
+    images = ImageFolder(root=tree, size=72).load()
+    (tree / "train/cat/0.jpg").write_bytes(b"no image")
+    with pytest.raises(Problem, match=r"train/cat/0\.jpg does not decode") as caught:
+        batches(images)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: shutil.rmtree(root), "no such folder"),
+        (lambda root: shutil.rmtree(root / "val"), "no folder val/"),
+        (lambda root: [shutil.rmtree(root / part / "dog") for part in ("train", "val")], "at least two classes"),
+        (lambda root: (root / "train/dog").rename(root / "train/wolf"), "classes differ .*: dog, wolf"),
+        (lambda root: [file.unlink() for file in (root / "val/dog").iterdir()], "no image in val/dog"),
+        (lambda root: [file.write_text("x") for file in (root / "train/cat").iterdir()], "train/cat/0.jpg"),
+    ],
+    ids=["missing", "no val", "one class", "other classes", "empty class", "no images"],
+)
+def test_what_is_wrong_with_a_folder_is_said_in_a_line(tree, spoil, message):
+    spoil(tree)
+    with pytest.raises(Problem, match=message) as caught:
+        ImageFolder(root=tree, size=8).load()
+    assert "\n" not in str(caught.value)
+    assert str(tree) in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [8, 72])
+def test_a_changed_byte_moves_the_digest_and_a_touch_does_not(tree, size, tmp_path):
+    file = tree / "train/cat/flat.bmp"
+    picture((9, 9, 9)).save(file)
+    first = read_anew(tree, size)
+    os.utime(file, ns=(1, 1))
+    assert read_anew(tree, size).digest == first.digest
+    elsewhere = shutil.copytree(tree, tmp_path / "elsewhere")
+    assert read_anew(elsewhere, size).digest == first.digest
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert read_anew(tree, size).digest != first.digest
+    file.rename(tree / "train/dog/flat.bmp")
+    content[-1] ^= 1
+    (tree / "train/dog/flat.bmp").write_bytes(content)
+    assert read_anew(tree, size).digest != first.digest, "the same image in another class"
+
+
+def test_a_file_is_read_again_only_where_it_changed(tree, monkeypatch):
+    read_anew(tree, 72)
+    seen, read_rgb = [], data.read_rgb
+    monkeypatch.setattr(data, "read_rgb", lambda path: (seen.append(path.name), read_rgb(path))[1])
+    read_anew(tree, 72)
+    assert seen == []
+    os.utime(tree / "val/cat/1.png", ns=(5, 5))
+    read_anew(tree, 72)
+    assert seen == ["1.png"]
+
+
+def test_every_mode_comes_out_as_rgb(tree):
+    """Grey, CMYK, palette, with alpha, and two-coloured: red or blue as they were, or grey."""
+    red, folder = picture(COLOURS["cat"]), tree / "train/cat"
+    for file in folder.iterdir():
+        file.unlink()
+    red.convert("CMYK").save(folder / "cmyk.jpg")
+    red.convert("P").save(folder / "palette.png")
+    red.convert("P").save(folder / "palette.gif")
+    red.convert("RGBA").save(folder / "alpha.png")
+    images = ImageFolder(root=tree, size=8).load()
+    x = images.arrays["train"][0][images.arrays["train"][1] == 0]
+    assert x.shape == (4, 3, 8, 8)
+    assert x.dtype == np.uint8
+    assert (x[:, 0] > 200).all()
+    assert (x[:, 1:] < 60).all()
+
+    for file in folder.iterdir():
+        file.unlink()
+    grey = Image.new("L", (20, 30), 200)
+    grey.save(folder / "grey.png")
+    grey.convert("LA").save(folder / "alpha.png")
+    Image.new("1", (20, 30), 1).save(folder / "bits.png")
+    images = read_anew(tree)
+    x = images.arrays["train"][0][images.arrays["train"][1] == 0]
+    assert sorted(np.unique(x).tolist()) == [200, 255]
+    assert x.shape == (3, 3, 8, 8)
+
+
+def test_sixteen_bit_grey_keeps_its_shades(tree):
+    shades = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(shades).save(tree / "train/cat/6.png")
+    images = ImageFolder(root=tree, size=8).load()
+    x = images.arrays["train"][0][6, 0]
+    assert np.abs(x - shades / 257.0).max() <= 1
+
+
+def test_a_transparent_palette_is_read_without_a_warning(tree):
+    image = picture(COLOURS["cat"]).convert("P")
+    image.save(tree / "train/cat/6.png", transparency=bytes([0, 128] + [255] * 254))
+    assert ImageFolder(root=tree, size=8).load().counts["train"] == 13
+
+
+# --- torchvision's sets ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100"])
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_missing_set_is_one_line_and_leaves_nothing(name, exists, tmp_path, offline):
+    root = tmp_path / "sets"
+    if exists:
+        root.mkdir()
+    with pytest.raises(Problem, match=f"{name} was expected in {root}") as caught:
+        Torchvision(name=name, root=root).load()
+    assert "\n" not in str(caught.value)
+    assert root.exists() == exists
+    assert list(root.rglob("*")) == []
+
+
+def write_mnist(root, train, test):
+    """MNIST's own format: a big-endian header of type, dimensions and sizes, then bytes."""
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix, (images, labels) in (("train", train), ("t10k", test)):
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+            (raw / f"{prefix}-{kind}-ubyte").write_bytes(head + array.tobytes())
+
+
+def test_mnist_from_its_raw_files(tmp_path, offline):
+    rng = np.random.default_rng(0)
+    train, test = (
+        (rng.integers(0, 256, size=(n, 28, 28), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10) for n in (20, 10)
+    )
+    write_mnist(tmp_path, train, test)
+    images = Torchvision(name="MNIST", root=tmp_path).load()
+    assert (images.channels, images.size, images.counts) == (1, 28, {"train": 20, "test": 10})
+    assert len(images.classes) == 10
+    for split, (x, y) in (("train", train), ("test", test)):
+        assert np.array_equal(images.arrays[split][0][:, 0], x)
+        assert np.array_equal(images.arrays[split][1], y)
+    assert images.mean == pytest.approx((train[0].mean(),), abs=1e-3)
+    assert images.std == pytest.approx((train[0].std(),), abs=1e-3)
+    served = torch.cat([y for _, y in images.test(4, CPU)])
+    assert served.tolist() == list(range(10))
+    assert served.dtype == torch.int64
+
+
+def test_colour_sets_have_their_channels_first(tmp_path, monkeypatch):
+    class Tiny:
+        base_folder, classes = "tiny", ["a", "b"]
+
+        def __init__(self, root, train):
+            self.data = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+            self.targets = [0, 1]
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Tiny)
+    images = Torchvision(name="CIFAR10", root=tmp_path).load()
+    assert images.channels == Torchvision(name="CIFAR10").channels == 3
+    red = images.arrays["train"][0][0, 0]
+    assert red.tolist() == [[3 * (4 * row + column) for column in range(4)] for row in range(4)]

@@ -1,0 +1,147 @@
+"""The benchmark's arithmetic and plumbing. Nothing here asserts how fast anything is."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from queue import Queue
+from threading import Barrier
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from harness import Problem, bench, tracking
+from harness.parts.data import Digits
+from harness.spec import parse, plain
+
+
+@pytest.fixture(autouse=True)
+def own_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture
+def spec():
+    return bench.specification("small", "digits", 8, 32)
+
+
+def command(*words):
+    bench.run(bench.parser().parse_args(words))
+
+
+def test_slice_keeps_the_proportion_the_classes_and_the_images():
+    whole, part = Digits().load(), bench.Slice(data=Digits(), images=100).load()
+    assert part.counts == {"train": 100, "test": 1200 * 100 // 597}
+    for split, (images, labels) in part.arrays.items():
+        assert set(labels) == set(range(10))
+        assert len(images) == len(labels) == part.counts[split]
+        whole_images, whole_labels = whole.arrays[split]
+        pairs = {(x.tobytes(), y) for x, y in zip(whole_images, whole_labels, strict=True)}
+        assert {(x.tobytes(), y) for x, y in zip(images, labels, strict=True)} <= pairs
+        assert len(np.unique(images.reshape(len(images), -1), axis=0)) > 0.9 * len(images)
+
+
+def test_slice_has_an_identity_of_its_own(spec):
+    ids = {spec.but(data=data).id for data in (Digits(), *(bench.Slice(data=Digits(), images=n) for n in (64, 65)))}
+    assert len(ids) == 3
+    sliced = bench.Slice(data=Digits(), images=64)
+    assert parse(plain(sliced)) == sliced
+
+
+def test_slice_larger_than_the_data():
+    with pytest.raises(Problem, match="597"):
+        bench.Slice(data=Digits(), images=598).load()
+
+
+@pytest.mark.parametrize(("rate", "seconds", "images", "epochs"), [(32, 5, 160, 1), (100, 18, 576, 3), (1, 1, 32, 1)])
+def test_a_study_is_sized_by_the_bound(spec, rate, seconds, images, epochs):
+    sized = bench.sized(spec, rate, seconds)  # 18 batches of 32 are all that 597 images give
+    assert (sized.data.images, sized.epochs) == (images, epochs)
+
+
+def test_the_ratio_is_of_medians(monkeypatch, capsys):
+    bounds = iter([100.0, 300.0, 120.0])
+    studies = iter([60.0, 40.0])
+    monkeypatch.setattr(bench, "bound", lambda spec, places, seconds: next(bounds))
+    monkeypatch.setattr(bench, "study", lambda spec, places: bench.Measured(next(studies), 10.0, 8.0, 1.5, 90.0))
+    command("--model", "small", "--rounds", "2", "--jobs", "2", "--device", "cpu")
+    out = capsys.readouterr().out
+    assert re.findall(r"(bound|harness) +([\d.]+)\n", out) == [
+        ("bound", "100.0"),
+        ("harness", "60.0"),
+        ("bound", "300.0"),
+        ("harness", "40.0"),
+        ("bound", "120.0"),
+    ]
+    assert re.search(r"bound +100\.0 +120\.0 +3\n", out)
+    assert re.search(r"harness +40\.0 +50\.0 +2\n", out)
+    assert "harness / bound = 0.417" in out  # 50 / 120
+    assert "the bound itself moved by x 3.00" in out
+    assert "80.0% in the training loop, at 0.750 of the bound; 15.0% in evaluation; 5.0% in starting" in out
+
+
+def test_the_bound_is_measured_by_a_process_of_its_own(spec):
+    assert bench.bound(spec, ["cpu"], 0.1) > 0
+
+
+def test_a_failure_in_the_bound_says_why_and_frees_the_others(spec):
+    answers, together = Queue(), Barrier(2)
+    bench._bare_loop(spec, "nowhere", 0.1, together, answers)
+    assert "nowhere" in answers.get_nowait()
+    assert together.broken
+    bench._bare_loop(spec, "cpu", 0.1, together, answers)
+    assert answers.empty()
+
+
+class NoTracker:
+    seen: ClassVar[list[str]] = []
+
+    def __init__(self, *_):
+        assert "MLFLOW_TRACKING_URI" not in os.environ  # a user's server is not written to
+
+    def see(self, event):
+        self.seen.append(event["kind"])
+
+    def close(self):
+        return None
+
+
+def test_a_study_runs_for_real_among_runs_of_its_own(spec, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(tracking, "open_experiment", lambda study: None)
+    monkeypatch.setattr(tracking, "Tracker", NoTracker)
+    seen = bench.study(bench.sized(spec, 32, 2), ["cpu"])
+    assert NoTracker.seen == ["started", "epoch", "finished"]
+    assert seen.rate == pytest.approx(64 / seen.wall)
+    assert seen.in_loop == pytest.approx(64 / seen.loop)
+    assert 0 < seen.loop < seen.loop + seen.evaluation < seen.wall
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"cache"}
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--model", "vgg"], "--model vgg: unknown; there are: small, resnet18"),
+        (["--data", "/nowhere"], "/nowhere"),
+        (["--batch-size", "1000"], "--batch-size 1000: there are 597"),
+        (["--batch-size", "0"], "--batch-size 0: must be above 0"),
+        (["--seconds", "nan"], "--seconds nan: must be above 0"),
+        (["--device", "tpu"], "--device tpu"),
+    ],
+)
+def test_mistakes(words, says):
+    with pytest.raises(Problem, match=re.escape(says)):
+        command("--device", "cpu", *words)
+
+
+def test_a_mistake_is_one_line_and_help_is_light():
+    words = [sys.executable, "-m", "harness.bench", "--seconds", "-1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(bench.__file__).parent.parent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "harness.bench: --seconds -1: must be above 0\n"
+    code = "import sys, harness.bench as b; b.parser().format_help(); print({'torch', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

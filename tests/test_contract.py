@@ -1,0 +1,104 @@
+"""What every trick keeps to. Tricks are found in their folder: a new file there is tested with no change here."""
+
+import importlib
+import inspect
+import json
+import math
+import pkgutil
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+import harness.tricks
+from harness.evidence import prove
+from harness.spec import parse, plain
+
+
+def found():
+    """Each module of `harness.tricks` by name, and in it the function that is named as the module."""
+    names = [module.name for module in pkgutil.iter_modules(harness.tricks.__path__)]
+    return {name: getattr(importlib.import_module(f"harness.tricks.{name}"), name) for name in names}
+
+
+TRICKS = found()
+ORDERED = {"distillation"}  # its teacher is made from the specification that it meets
+every_trick = pytest.mark.parametrize("trick", TRICKS.values(), ids=TRICKS)
+
+
+def canonical(spec):
+    return json.dumps(plain(spec), sort_keys=True)
+
+
+def test_every_file_is_a_trick():
+    files = {path.stem for path in Path(harness.tricks.__path__[0]).glob("*.py")}
+    assert set(TRICKS) == files - {"__init__"}
+    assert TRICKS
+
+
+def test_new_file_is_found(tmp_path, monkeypatch):
+    (tmp_path / "half_as_long.py").write_text("def half_as_long(spec): return spec.but(epochs=spec.epochs // 2)\n")
+    monkeypatch.setattr(harness.tricks, "__path__", [*harness.tricks.__path__, str(tmp_path)])
+    assert set(found()) == {*TRICKS, "half_as_long"}
+
+
+@every_trick
+def test_has_a_title(trick):
+    title, colon, rest = (inspect.getdoc(trick) or "").partition(":")
+    assert colon, "the docstring reads `title: what it does`"
+    assert rest.strip()
+    assert 0 < len(title) <= 40
+    assert "\n" not in title
+
+
+@every_trick
+def test_leaves_its_input_unchanged_and_changes_the_id(trick, tiny):
+    before = canonical(tiny)
+    tricked = trick(tiny)
+    assert canonical(tiny) == before
+    assert tricked != tiny
+    assert tricked.id != tiny.id
+
+
+@every_trick
+def test_twice_is_once(trick, tiny):
+    once = trick(tiny)
+    assert trick(once) == once
+    assert trick(once).id == once.id
+
+
+@pytest.mark.parametrize(("one", "other"), [pair for pair in combinations(TRICKS, 2) if not ORDERED & set(pair)])
+def test_commutes(one, other, tiny):
+    assert TRICKS[one](TRICKS[other](tiny)).id == TRICKS[other](TRICKS[one](tiny)).id
+
+
+@pytest.mark.parametrize("name", sorted(ORDERED))
+def test_named_as_ordered_is_ordered(name, tiny):
+    ordered = TRICKS[name]
+    others = [trick for other, trick in TRICKS.items() if other != name]
+    assert any(ordered(trick(tiny)).id != trick(ordered(tiny)).id for trick in others)
+
+
+@every_trick
+def test_survives_json(trick, tiny):
+    tricked = trick(tiny)
+    back = parse(json.loads(json.dumps(plain(tricked))))
+    assert back == tricked
+    assert back.id == tricked.id
+
+
+@every_trick
+def test_trains_and_proves_itself_active(trick, tiny, live):
+    trained, trace = live(trick(tiny))
+    assert len(trace.lr) >= 2
+    assert all(math.isfinite(epoch["loss"]) for epoch in trained.result["epochs"])
+    assert [row for row in trained.result["evidence"] if not row["ok"]] == []
+    assert trained.result["status"] == "finished"
+
+
+@every_trick
+def test_doing_nothing_is_caught(trick, tiny, live):
+    tricked = trick(tiny)
+    idle = tiny.but(epochs=tricked.epochs)  # as long as with the trick, so that the length gives nothing away
+    _, trace = live(idle if idle != tricked else tiny)
+    assert not all(row["ok"] for row in prove(tricked, trace))

@@ -1,0 +1,171 @@
+"""The doctor's checks find what they are for; on a CPU, where they mean something there."""
+
+import subprocess
+import sys
+from typing import ClassVar
+
+import pytest
+import torch
+
+from harness import doctor, engine
+from harness.tricks import fp16
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def own_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def command():
+    return doctor.run(doctor.parser().parse_args([]))
+
+
+def failed(checks):
+    return [check.what for check in checks if not check.ok]
+
+
+def test_a_screen_without_cuda(tmp_path, capsys):
+    assert command() == 0
+    out = capsys.readouterr().out
+    assert "no CUDA device: not checked" in out
+    assert torch.__version__.split("+")[0] in out
+    assert f"sqlite:///{tmp_path}/runs/mlflow.db" in out
+    assert "FP16 emulated" in out
+    assert len(out.splitlines()) <= 24
+    assert not (tmp_path / "runs").exists()  # looking leaves nothing behind
+
+
+def test_stores_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "file" / "runs"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert command() == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"failed: run store {tmp_path}/file/runs/store; MLflow http://127.0.0.1:9"
+
+
+def test_half_precision_passes():
+    assert failed(doctor.half_dtypes(CPU)) == []
+    assert failed(doctor.loss_scaling(CPU)) == []
+
+
+class Twice(fp16.HalfRunner):
+    """pytorch/vision#4874: the optimizer is stepped by the scaler, and again."""
+
+    def step(self, loss, optimizer):
+        self.scaler.scale(loss).backward()
+        self.scaler.step(optimizer)
+        optimizer.step()
+        self.scaler.update()
+        optimizer.zero_grad()
+
+
+class StillScaled(fp16.HalfRunner):
+    def step(self, loss, optimizer):
+        self.scaler.scale(loss).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+class NeverSkips(fp16.HalfRunner):
+    def step(self, loss, optimizer):
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+class Stubborn(fp16.HalfRunner):
+    """Skips, and never finds a scale that will do."""
+
+    def step(self, loss, optimizer):
+        self.scaler.scale(loss).backward()
+        self.scaler.step(optimizer)
+        self.scaler.update(self.scaler.get_scale())
+        optimizer.zero_grad()
+
+
+@pytest.mark.parametrize(
+    ("runner", "caught"),
+    [
+        (Twice, "once"),
+        (StillScaled, "once"),
+        (NeverSkips, "an infinite step moves no weight"),
+        (Stubborn, "the loss scale becomes"),
+    ],
+)
+def test_a_broken_scaler_is_caught(monkeypatch, runner, caught):
+    monkeypatch.setattr(fp16.FP16, "on", lambda self, device: runner(device))
+    assert any(caught in what for what in failed(doctor.loss_scaling(CPU)))
+
+
+def test_half_masters_are_caught(monkeypatch):
+    class Halved(fp16.HalfRunner):
+        def step(self, loss, optimizer):
+            super().step(loss, optimizer)
+            for p in optimizer.param_groups[0]["params"]:
+                p.data = p.data.half()
+
+    monkeypatch.setattr(fp16.FP16, "on", lambda self, device: Halved(device))
+    assert "FP16: master weights" in failed(doctor.half_dtypes(CPU))
+
+
+def test_slow_half_and_slow_layout_are_caught(monkeypatch):
+    times = {("FP32", True): 10.0, ("FP16", True): 12.0, ("FP16", False): 11.0, ("FP32", False): 5.0}
+    monkeypatch.setattr(
+        doctor, "milliseconds", lambda precision, device, channels_last: times[type(precision).__name__, channels_last]
+    )
+    checks = list(doctor.speeds(CPU))
+    assert failed(checks) == ["FP16 against FP32, speed", "FP16: channels_last against contiguous"]
+    assert checks[0].seen.startswith("x 0.83 (10.0 to 12.0 ms")
+
+
+def test_a_step_is_timed(monkeypatch):
+    for name, value in (("BATCH", 2), ("STEPS", 1), ("SIDE", 32)):
+        monkeypatch.setattr(doctor, name, value)
+    assert doctor.milliseconds(fp16.FP16(), CPU, channels_last=True) > 0
+
+
+class Drifting:
+    """An engine without processes, whose second store gets other weights from its FP16 runs, by a last bit or so."""
+
+    stores: ClassVar[list[object]] = []
+
+    def __init__(self, store, places):
+        self.store = store
+        self.stores.append(store)
+
+    def events(self, runs):
+        for spec, seed in runs:
+            engine.execute(spec, seed, self.store, CPU, lambda event: None)
+            if isinstance(spec.precision, fp16.FP16) and len(self.stores) == 2:
+                weights = self.store.weights(spec.id, seed)
+                weights["fc.weight"] = weights["fc.weight"].nextafter(torch.tensor(9.0))
+                torch.save(weights, self.store.folder(spec.id, seed) / "weights.pt")
+            yield {"kind": "finished", "run": (spec, seed)}
+
+
+def test_runs_that_differ_in_a_bit_are_caught(monkeypatch):
+    monkeypatch.setattr(engine, "Engine", Drifting)
+    checks = list(doctor.same_bits(CPU))
+    assert [check.seen.split(" of ")[0] for check in checks] == ["the same", "1"]
+    assert failed(checks) == ["FP16: weights of two runs of one seed"]
+
+
+def test_an_error_in_a_check_is_a_failed_check():
+    def no_such_kernel(device):
+        yield from ()
+        raise RuntimeError("CUDA error:\nno kernel image")
+
+    [check] = doctor.attempted(no_such_kernel, CPU)
+    assert (check.what, check.ok) == ("no such kernel", False)
+    assert check.seen == "RuntimeError: CUDA error: no kernel image"
+
+
+def test_help_is_light():
+    code = "import sys, harness.doctor as d; d.parser().format_help(); print({'torch', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

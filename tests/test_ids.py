@@ -1,0 +1,147 @@
+"""Ids are what runs are found by: what moves one, what does not, and a few that must stay."""
+
+import json
+
+import pytest
+
+from experiments import digits
+from harness.parts.augment import Shift
+from harness.parts.data import ImageFolder
+from harness.parts.decay import DecayAll
+from harness.parts.init import Xavier
+from harness.parts.models import RESNET50
+from harness.parts.optimizers import NAG
+from harness.parts.precision import FP32
+from harness.parts.schedules import Piecewise
+from harness.spec import Augment, Data, Spec, parse, plain, stack
+
+
+class Loaded:
+    def __init__(self, digest):
+        self.digest = digest
+
+
+class Squares(Data):
+    """Data that needs no files: its content's digest is given."""
+
+    root: str = "here"
+    content: str = "0123456789abcdef"
+
+    @property
+    def channels(self):
+        return 3
+
+    def load(self):
+        return Loaded(self.content)
+
+    def identity(self):
+        return {name: value for name, value in super().identity().items() if name != "content"}
+
+
+SPEC = Spec(
+    data=Squares(),
+    model=RESNET50,
+    init=(Xavier(),),
+    decay=DecayAll(weight=1e-4),
+    optimizer=NAG(lr=0.1, per=256),
+    schedule=Piecewise(),
+    batch_size=256,
+    epochs=120,
+    augment=(Shift(pixels=1),),
+    precision=FP32(),
+)
+
+
+def test_published_ids():
+    """Whoever changes one of these disowns all runs that were made before: bump a version instead."""
+    assert SPEC.id == "25bad1440b8fe132"
+    assert digits.BASELINE.id == "3f4fa1bd25699936"
+    assert stack(digits.BASELINE, digits.TRICKS).id == "7f0de167bad452c5"
+
+
+def test_order_of_keywords_moves_nothing():
+    fields = dict(SPEC)
+    assert Spec(**dict(reversed(fields.items()))).id == SPEC.id
+    backwards = {key: plain(SPEC)[key] for key in reversed(plain(SPEC))}
+    assert parse(json.loads(json.dumps(backwards))).id == SPEC.id
+
+
+def test_place_of_data_moves_nothing_and_content_does():
+    assert SPEC.but(data=Squares(root="elsewhere")).id == SPEC.id
+    assert SPEC.but(data=Squares(content="changed")).id != SPEC.id
+
+
+def test_place_of_an_image_folder_moves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFolder, "load", lambda self: Loaded("same"))
+    one, other = (SPEC.but(data=ImageFolder(root=tmp_path / name)) for name in ("one", "other"))
+    assert one.id == other.id
+    assert one.id != SPEC.but(data=ImageFolder(root=tmp_path / "one", size=64)).id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 121},
+        {"batch_size": 255},
+        {"model": RESNET50.but(variant="B")},
+        {"decay": DecayAll(weight=2e-4)},
+        {"augment": ()},
+        {"augment": (Shift(pixels=2),)},
+        {"optimizer": NAG(lr=0.1, per=None)},
+        {"init": ()},
+    ],
+    ids=str,
+)
+def test_every_value_counts(change):
+    assert SPEC.but(**change).id != SPEC.id
+
+
+def blur(default, **fields):
+    """The class `Blur` as one release has it: with that default, and with those fields more."""
+    names = {"__annotations__": {"sd": float}, "sd": default, "__call__": lambda self, x, rng: x}
+    for name, (kind, value) in fields.items():
+        names["__annotations__"][name] = kind
+        names[name] = value
+    return type("Blur", (Augment,), {**names, "__module__": __name__})
+
+
+def test_a_new_neutral_field_moves_nothing():
+    old, new = blur(1.0), blur(1.0, mask=(tuple[int, ...], ()), after=(str | None, None))
+    assert SPEC.but(augment=(new(),)).id == SPEC.but(augment=(old(),)).id
+    assert SPEC.but(augment=(new(after="flip"),)).id != SPEC.but(augment=(old(),)).id
+
+
+def test_a_new_neutral_slot_moves_nothing():
+    class Wider(Spec):
+        blend: tuple[Augment, ...] = ()
+
+    Wider.__name__ = "Spec"  # as the next release would have it
+    try:
+        assert Wider(**dict(SPEC)).id == SPEC.id
+        assert Wider(**dict(SPEC), blend=(Shift(),)).id != SPEC.id
+    finally:
+        Wider.__name__ = "Wider"
+
+
+def test_a_changed_default_moves_ids():
+    old, new = blur(1.0), blur(2.0)
+    assert SPEC.but(augment=(new(),)).id != SPEC.but(augment=(old(),)).id
+    assert SPEC.but(augment=(new(sd=1.0),)).id == SPEC.but(augment=(old(),)).id
+
+
+def test_a_version_moves_ids(monkeypatch):
+    before = SPEC.id
+    monkeypatch.setattr(Shift, "version", 2)
+    after = Spec(**dict(SPEC))
+    assert after.id != before
+    assert plain(after)["augment"] == [{"kind": "Shift", "version": 2, "pixels": 1}]
+
+
+def test_an_inner_specification_counts():
+    one, other = (stack(digits.BASELINE.but(epochs=epochs), digits.TRICKS).teacher for epochs in (20, 21))
+    assert SPEC.but(teacher=one).id != SPEC.but(teacher=other).id
+
+
+def test_id_is_sixteen_hexadecimal_digits():
+    assert len(SPEC.id) == 16
+    assert int(SPEC.id, 16) >= 0
