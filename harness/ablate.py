@@ -43,6 +43,8 @@ def _count(text: str) -> int:
 def run(options: argparse.Namespace) -> int:
     from harness import Problem, study
 
+    if options.json and not options.dry_run:
+        raise Problem("--json goes with --dry-run")
     if options.list:
         for name, about in study.available().items():
             print(f"{name:20} {about}")

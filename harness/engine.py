@@ -176,6 +176,9 @@ def execute(spec: Spec, seed: int, store: Store, device: Any, say: Any) -> None:
     from harness.train import train
 
     def inner(upstream_spec: Spec) -> Any:
+        status = store.read(upstream_spec.id, UPSTREAM_SEED)["status"]
+        if status != "finished":
+            raise Problem(f"the run it builds on, {upstream_spec.id}, was {status}")
         model = upstream_spec.model.build(upstream_spec.data.channels, len(upstream_spec.data.load().classes))
         model.load_state_dict(store.weights(upstream_spec.id, UPSTREAM_SEED))
         return model

@@ -43,6 +43,7 @@ class Plan:
     study: str
     rungs: tuple[Rung, ...]
     seeds: tuple[int, ...]
+    settings: tuple[str, ...] = ()  # what differs from the study as written, for its report to say
 
     def runs(self, only: Sequence[str] = ()) -> list[Run]:
         specs = [rung.spec for rung in self.rungs if not only or rung.name in only]
@@ -117,7 +118,8 @@ def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | No
         if below.id == above.id:
             raise Problem(f"{study.name}: {name} changes nothing in the specification below it")
     rungs = tuple(map(Rung, names, titles, specs))
-    return Plan(study.name, rungs, _seeds(study.seeds, seeds))
+    said = tuple(f"{path}={value}" for path, value in settings)
+    return Plan(study.name, rungs, _seeds(study.seeds, seeds), said)
 
 
 def _names(held: Any) -> list[str]:
@@ -191,6 +193,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
     asked = plan.runs(only)
     return {
         "study": plan.study,
+        "settings": list(plan.settings),
         "rungs": rows,
         "upstream": [
             {"of": rung.name, "id": inner.id, "missing": (inner.id, UPSTREAM_SEED) not in store}

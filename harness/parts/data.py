@@ -78,8 +78,13 @@ class Images(ABC):
         return [shuffled[i : i + batch_size] for i in range(0, len(shuffled) - batch_size + 1, batch_size)]
 
     def normalised(self, x: Tensor) -> Tensor:
-        mean, std = (torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        mean, std = _channels(self.mean, x.device), _channels(self.std, x.device)
         return (x - mean) / std
+
+
+@lru_cache
+def _channels(values: Triple, device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device).view(1, -1, 1, 1)  # once a device: each copy there would wait
 
 
 @dataclass
@@ -355,9 +360,9 @@ def _image_folder(root: Path, size: int, mean: Triple, std: Triple) -> Images:
     key = digest.hexdigest()[:16]
     files = {split: [(n, label) for n, label in kept if n.startswith(f"{part}/")] for part, split in SPLITS.items()}
     for part, split in SPLITS.items():
-        empty = [c for i, c in enumerate(classes) if all(label != i for _, label in files[split])]
+        empty = set(range(len(classes))) - {label for _, label in files[split]}
         if empty:
-            raise Problem(f"data.root={root}: no image in {part}/{empty[0]}")
+            raise Problem(f"data.root={root}: no image in {part}/{classes[min(empty)]}")
     counts = {split: len(entries) for split, entries in files.items()}
     if size > SMALL:
         return Photos(classes, 3, size, counts, key, mean, std, notes, root, files)
@@ -407,16 +412,20 @@ def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
     if new:
         write_atomic(memory, json.dumps(fresh).encode())
     skipped = [name for name in names if fresh[name][2] is None]
-    odd = [name for name in names if fresh[name][2] and Path(name).suffix.lower() not in ENDINGS]
+    odd = [name for name in names if fresh[name][2] and not named_as_image(name)]
     notes = [f"not an image, skipped: {name}" for name in skipped]
     notes += [f"no image ending, read as an image by its content: {name}" for name in odd]
     return {name: fresh[name][2] for name in names if fresh[name][2]}, notes
 
 
+def named_as_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in ENDINGS
+
+
 def _sha_of_image(root: Path, name: str) -> str | None:
     """The file's sha256; None where it is no image, by content or ending. Raises Problem where it does not decode."""
     path = root / name
-    if path.suffix.lower() not in ENDINGS:
+    if not named_as_image(name):
         try:
             Image.open(path).close()
         except (UnidentifiedImageError, OSError):

@@ -103,6 +103,8 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
         + ", ".join(sorted(set(every["device"])))
         + ".",
     ]
+    if plan["settings"]:
+        notes.insert(0, f"With {', '.join(plan['settings'])}.")
     notes += [f"{mark} {text}." for name, (mark, text) in MARKS.items() if table[name].any()]
     for status, text in (("diverged", "diverged, and counted in n"), ("refused", "refused by its evidence, left out")):
         named = every[every["status"] == status]

@@ -393,3 +393,22 @@ def test_colour_sets_have_their_channels_first(tmp_path, monkeypatch):
     assert images.channels == Torchvision(name="CIFAR10").channels == 3
     red = images.arrays["train"][0][0, 0]
     assert red.tolist() == [[3 * (4 * row + column) for column in range(4)] for row in range(4)]
+
+
+# --- real photos ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif("HARNESS_PHOTOS" not in os.environ, reason="HARNESS_PHOTOS names no ImageFolder tree of photos")
+def test_real_photos_as_found_in_the_wild():
+    """Ten monkey species: one .png among the .jpg, one file without a dot in its name."""
+
+    images = ImageFolder(root=os.environ["HARNESS_PHOTOS"], size=224).load()
+    assert images.counts == {"train": 1097, "test": 272}
+    assert len(images.classes) == 10
+    assert [note for note in images.notes if "n9151jpg" in note]
+    assert "train/n9/n9160.png" in {name for name, _ in images.files["train"]}
+    x, y = next(images.train(0, 16, PAPER, streams(0), torch.device("cpu")))
+    assert x.shape == (16, 3, 224, 224)
+    assert x.isfinite().all()
+    assert x.std() > 0.3
+    assert len(set(y.tolist())) > 1

@@ -28,7 +28,7 @@ def record(top1, *, status="finished", epochs=2, emulated=False, macs=1_500_000,
 
 def plan(titles=("baseline", "+ one", "+ two"), seeds=(0, 1, 2), upstream=()):
     rungs = [{"name": n, "title": t, "id": n, "seeds": list(seeds)} for n, t in zip(NAMES, titles, strict=True)]
-    return {"study": "s", "rungs": rungs, "upstream": [{"of": of} for of in upstream]}
+    return {"study": "s", "settings": [], "rungs": rungs, "upstream": [{"of": of} for of in upstream]}
 
 
 @pytest.fixture
