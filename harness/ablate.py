@@ -92,7 +92,7 @@ def train_and_report(plan: Any, options: argparse.Namespace) -> int:
     tracker = Tracker(plan, store, asked, " ".join(sys.argv))
     failures = []
     try:
-        with Progress(plan, todo, reused=len(asked) - len(todo)) as progress:
+        with Progress(plan, todo, reused=len(asked) - len(todo), jobs=len(where)) as progress:
             for event in Engine(store, where).events(todo):
                 progress.see(event)
                 tracker.see(event)

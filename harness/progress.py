@@ -26,20 +26,19 @@ class Progress:
     own finished runs took; none is given before the first pace is known.
     """
 
-    def __init__(self, plan: Plan, runs: Sequence[Run], reused: int) -> None:
+    def __init__(self, plan: Plan, runs: Sequence[Run], reused: int, jobs: int) -> None:
         self.titles = plan.names()
-        self.total, self.reused = len(runs), reused
+        self.total, self.reused, self.jobs = len(runs), reused, jobs
         self.work = {run: work(run[0]) for run in runs}
         self.part: dict[Run, float] = {}  # the share done of each run begun
         self.at: dict[Run, dict[str, Any]] = {}
         self.began: dict[Run, float] = {}
         self.took: dict[str, float] = {}  # seconds of a finished run, by specification
-        self.done = self.failed = 0
+        self.done = 0
         self.console = Console(stderr=True)
         self.live = Live(console=self.console, refresh_per_second=2) if self.console.is_terminal else None
 
     def __enter__(self) -> "Progress":
-        self.start = time.monotonic()
         if self.live:
             self.live.start()
         return self
@@ -63,7 +62,6 @@ class Progress:
                 self.done += 1
                 begun = self.began.pop(run, None)
                 if event["kind"] == "failed":
-                    self.failed += 1
                     self._say(f"{self._name(run)} failed: {event['why']}")
                 elif begun is not None:
                     self.took[run[0].id] = time.monotonic() - begun
@@ -97,20 +95,19 @@ class Progress:
     def left(self) -> float | None:
         """Seconds until all runs are done; None before there is a pace."""
         behind = sum(self.work[run] * share for run, share in self.part.items())
-        elapsed = time.monotonic() - self.start
         if behind == 0:
             return None
         measured = [(self.work_of(spec_id), seconds) for spec_id, seconds in self.took.items()]
         if measured:
             per_work = sum(s for _, s in measured) / sum(w for w, _ in measured)
         else:
-            per_work = elapsed * max(1, len(self.began)) / behind
+            now = time.monotonic()
+            per_work = sum(now - begun for begun in self.began.values()) / behind
         seconds = sum(
             (1 - self.part.get(run, 0.0)) * self.took.get(run[0].id, per_work * amount)
             for run, amount in self.work.items()
         )
-        busy = max(1, len(self.began))
-        return seconds / busy
+        return seconds / max(1, min(self.jobs, self.total - self.done))
 
     def work_of(self, spec_id: str) -> float:
         return next(amount for (spec, _), amount in self.work.items() if spec.id == spec_id)
