@@ -62,10 +62,10 @@ def latex(table: pd.DataFrame, study: str, notes: list[str]) -> str:
 
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #222; }
+body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 84rem; padding: 0 1rem; color: #222; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; white-space: nowrap; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .8rem; text-align: right; } th:first-child, td:first-child { text-align: left; }
+th, td { padding: .35rem .6rem; text-align: right; } th:first-child, td:first-child { text-align: left; }
 thead { border-top: 2px solid; border-bottom: 1px solid; } tbody { border-bottom: 2px solid; }
 li { color: #555; max-width: 60rem; } img { max-width: 100%; }
 """
