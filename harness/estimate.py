@@ -25,7 +25,7 @@ def seconds(runs: Sequence[Run], store: Store, jobs: int, device: str | None) ->
     return sum(each[spec.id] for spec, _ in todo) / min(jobs, len(todo))
 
 
-def measured_pace(spec: Spec, device: str | None, budget: float = 0.3) -> float:
+def measured_pace(spec: Spec, device: str | None, budget: float = 0.1) -> float:
     """Seconds a multiply-add, from training steps of `spec` on noise for about `budget` seconds."""
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     threads = torch.get_num_threads()

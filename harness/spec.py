@@ -166,6 +166,15 @@ class Spec(Part):
         text = json.dumps(resolved(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @cached_property
+    def brief(self) -> dict[str, Any]:
+        """The resolved specification as dotted paths, inner specifications as their ids."""
+
+        def short(part: Part) -> dict[str, Any]:
+            return {name: item.id if isinstance(item, Spec) else item for name, item in part.identity().items()}
+
+        return flat(plain(self, short))
+
     def agree(self) -> None:
         """Raise Problem where one of the parts cannot work within this specification, or within an inner one."""
         for spec in (*upstream(self), self):
@@ -290,11 +299,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def changes(old: Spec, new: Spec) -> dict[str, tuple[Any, Any]]:
     """What differs, as `{dotted path: (old, new)}`; None where a side has no such path, inner specifications as ids."""
-
-    def brief(part: Part) -> dict[str, Any]:
-        return {name: item.id if isinstance(item, Spec) else item for name, item in part.identity().items()}
-
-    a, b = flat(plain(old, brief)), flat(plain(new, brief))
+    a, b = old.brief, new.brief
     paths = dict.fromkeys((*a, *b))
     return {path: (a.get(path), b.get(path)) for path in paths if a.get(path, _ABSENT) != b.get(path, _ABSENT)}
 

@@ -7,6 +7,7 @@ whole, `result.json`: a run is finished when that file is there.
 import fcntl
 import io
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ class Store:
         return self.root / spec_id / str(seed)
 
     def __contains__(self, run: tuple[str, int]) -> bool:
-        return (self.folder(*run) / "result.json").exists()
+        return os.path.exists(f"{self.root}/{run[0]}/{run[1]}/result.json")  # a plan asks this of thousands
 
     def read(self, spec_id: str, seed: int) -> Record:
         """The record of a finished run. Raises Problem where it is of a newer format or unreadable."""

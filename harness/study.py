@@ -48,7 +48,8 @@ class Plan:
     def runs(self, only: Sequence[str] = ()) -> list[Run]:
         specs = [rung.spec for rung in self.rungs if not only or rung.name in only]
         first = [(inner, UPSTREAM_SEED) for spec in specs for inner in upstream(spec)]
-        return list(dict.fromkeys([*first, *itertools.product(specs, self.seeds)]))
+        every = [*first, *itertools.product(specs, self.seeds)]
+        return list({(spec.id, seed): (spec, seed) for spec, seed in every}.values())
 
     def names(self) -> dict[str, str]:
         """A title for each specification's id: its first rung's, or whose upstream it is."""

@@ -160,9 +160,7 @@ def cost(model: Model, channels: int, classes: int, size: int) -> tuple[int, int
         assert isinstance(layer.weight, Tensor)
         total += out.numel() * layer.weight[0].numel()  # each output is one filter's product
 
-    with torch.device("meta"):
-        net = model.build(channels, classes).eval()
-    net.to_empty(device="cpu")  # a forward on meta would import torch's compiler: seconds, for a plan
+    net = model.build(channels, classes).eval()  # on the CPU: on meta, torch imports its compiler, seconds for a plan
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.register_forward_hook(count)
