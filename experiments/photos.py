@@ -5,8 +5,8 @@
 DIR holds train/CLASS/FILE and val/CLASS/FILE. Cost on ImageNet: 51 runs of ResNet-50, 120 epochs and 200 from mixup
 on, batch 256, and a ResNet-152-D teacher: thousands of GPU-hours. A small set on two CPU cores, one seed:
 
-    python -m harness.ablate photos --set data.root=DIR --seeds 1 --set epochs=3 --set schedule.warmup.epochs=0.5
-        --set batch_size=32 --set model='{"kind": "ResNet", "blocks": [1, 1, 1, 1], "width": 16}'
+    python -m harness.ablate photos --set data.root=DIR --seeds 1 --set epochs=3 --set schedule.warmup.epochs=0.5 \\
+        --set batch_size=32 --set model='{"kind": "ResNet", "blocks": [1, 1, 1, 1], "width": 16}' \\
         --set teacher.spec.model='{"kind": "ResNet", "blocks": [2, 2, 2, 2], "width": 16, "variant": "D"}'
 """
 

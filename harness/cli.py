@@ -14,6 +14,9 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], in
     except Problem as problem:
         print(f"{parser.prog}: {' '.join(str(problem).split())}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print(
             f"\n{parser.prog}: interrupted; the same command goes on from the runs that are finished", file=sys.stderr

@@ -70,7 +70,8 @@ class Engine:
                     if run:
                         waiting.remove(run)
                         process.run = run
-                        process.connection.send(run)
+                        with suppress(BrokenPipeError):  # it died idle: reading from it says so
+                            process.connection.send(run)
                 busy = {p.connection: p for p in self.processes if p.run}
                 for connection in wait(list(busy)):
                     process = busy[connection]  # type: ignore[index]
@@ -196,6 +197,10 @@ def execute(spec: Spec, seed: int, store: Store, device: Any, say: Any) -> None:
             trained = train(spec, seed, device, inner, report)
         result = {**trained.result, "environment": environment(device)}
         store.write(spec.id, seed, plain(spec), result, trained.model.state_dict())
+    if result["status"] == "refused":
+        bad = next(check for check in result["evidence"] if not check["ok"])
+        seen = f"{bad['part']}, {bad['what']}: expected {bad['expected']}, seen {bad['seen']}"
+        raise Problem(f"REFUSED by its evidence: {seen}; see {store.folder(spec.id, seed)}")
 
 
 def _why(error: Exception, spec: Spec) -> str:

@@ -1,19 +1,22 @@
 """Evidence: what a run's live objects showed, held against what its specification says.
 
-The loop fills a `Trace` while it trains; each part's `proof` reads it. Nothing here comes from the configuration: the
-learning rates are those the optimizer had at each step, the targets those the loss was fed. A run with a failed check
-is refused and enters no table.
+The loop fills a `Trace` while it trains; each part's `proof` reads it, and `prove` adds what holds for every run: the
+loss of step 1 is that of the logits and targets seen, every parameter is in the optimizer once, the weights moved.
+What is measured is what was used: the images that reached the network, the rates that the optimizer had at each step.
+A run with a failed check is refused and enters no table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.rng import Stream
 from harness.spec import Spec, parts
 
 KEPT_BATCHES = 16  # target batches kept: enough to see λ vary, small next to one batch of images
@@ -37,46 +40,94 @@ class Trace:
 
     steps_per_epoch: int
     classes: int
-    lr: list[float] = field(default_factory=list)
-    model: nn.Module | None = None
-    optimizer: torch.optim.Optimizer | None = None
-    runner: Any = None
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    runner: Any
+    rng: Stream
     teachers: tuple[Any, ...] = ()
+    lr: list[float] = field(default_factory=list)  # of each step; nan where the parameter groups differed
     first_gammas: dict[str, tuple[float, float]] = field(default_factory=dict)
-    fed: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)  # (labels, targets, mixed targets)
-    images: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (before, after mixing), subsampled
     outputs: dict[str, str] = field(default_factory=dict)  # what each conv and linear layer gave at step 1
+    fed: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)  # (labels, targets, mixed targets)
+    images: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (before mixing, as the network got them)
+    first_logits: Tensor | None = None
+    first_loss: float = float("nan")
 
-    def saw_model(self, model: nn.Module) -> None:
-        """Before the first step: every batch norm's γ as (least, greatest), and a look at each layer's first output."""
-        self.model = model
-        for name, module in model.named_modules():
-            if isinstance(module, nn.BatchNorm2d):
-                low, high = module.weight.detach().aminmax()
-                self.first_gammas[name] = (low.item(), high.item())
-            elif isinstance(module, nn.Conv2d | nn.Linear):
-                module.register_forward_hook(self._note_output(name))
+    def __post_init__(self) -> None:
+        self.before = {name: p.detach().clone() for name, p in self.model.named_parameters() if p.ndim == 2}
+        self._got: Tensor | None = None
+        self.model.register_forward_pre_hook(self._note_input)
+        for name, module in self.model.named_modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                self._note_output_of(name, module)
 
-    def _note_output(self, name: str) -> Callable[..., None]:
-        """A hook that notes, once, whether a layer's output is float16 or holds only numbers that float16 can."""
+    def _note_input(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
+        """At the first forward every batch norm's γ, as (least, greatest); in training the images that came."""
+        if not self.first_gammas:
+            for name, module in model.named_modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    low, high = module.weight.detach().aminmax()
+                    self.first_gammas[name] = (low.item(), high.item())
+        if model.training and len(self.images) < KEPT_IMAGES:
+            self._got = thinned(args[0])
+
+    def _note_output_of(self, name: str, module: nn.Module) -> None:
+        """Note, once, whether a layer's output is float16 or holds only numbers that float16 can."""
 
         def note(module: nn.Module, args: Any, out: Tensor) -> None:
-            if name not in self.outputs:
-                exact = bool((out.detach() == out.detach().half().to(out.dtype)).all())
-                self.outputs[name] = "float16" if exact else str(out.dtype).removeprefix("torch.")
+            exact = bool((out.detach() == out.detach().half().to(out.dtype)).all())
+            self.outputs[name] = "float16" if exact else str(out.dtype).removeprefix("torch.")
+            handle.remove()  # also, a hook that stayed would tie the model to this trace for good
 
-        return note
+        handle = module.register_forward_hook(note)
 
-    def saw_batch(self, labels: Tensor, targets: Tensor, fed: Tensor, images: Tensor, mixed: Tensor) -> None:
-        """Keep the first few batches: labels N, targets N x K before and after mixing, images before and after."""
-        if len(self.fed) >= KEPT_BATCHES:
-            return
-        self.fed.append((labels, targets, fed))
-        if len(self.images) < KEPT_IMAGES:
-            every = max(1, images.shape[-1] // KEPT_PIXELS)
-            self.images.append((images[..., ::every, ::every].clone(), mixed[..., ::every, ::every].clone()))
+    def saw_step(self, labels: Tensor, targets: Tensor, fed: Tensor, images: Tensor, z: Tensor, loss: Tensor) -> None:
+        """After a forward: labels N, targets N x K before and after mixing, images before it, logits and loss."""
+        rates = {group["lr"] for group in self.optimizer.param_groups}
+        self.lr.append(rates.pop() if len(rates) == 1 else float("nan"))
+        if self.first_logits is None:
+            self.first_logits, self.first_loss = z.detach().float().cpu(), loss.item()
+        if len(self.fed) < KEPT_BATCHES:
+            self.fed.append((labels, targets, fed))
+        if self._got is not None:
+            self.images.append((thinned(images), self._got))
+            self._got = None
+
+
+def thinned(images: Tensor) -> Tensor:
+    every = max(1, images.shape[-1] // KEPT_PIXELS)
+    return images[..., ::every, ::every].clone()
+
+
+def cross_entropy(targets: Tensor, logits: Tensor) -> float:
+    """The mean over N of -Σ targets · log softmax(logits), N x K, in numpy's float64: a second opinion on torch's."""
+    y, z = (np.asarray(t.detach().cpu(), dtype=np.float64) for t in (targets, logits))
+    z = z - z.max(1, keepdims=True)
+    return float(-(y * (z - np.log(np.exp(z).sum(1, keepdims=True)))).sum(1).mean())
+
+
+def loop_checks(spec: Spec, trace: Trace) -> Iterable[Check]:
+    """What must hold of every run, whatever its parts."""
+    assert trace.first_logits is not None
+    expected = cross_entropy(trace.fed[0][2], trace.first_logits)
+    expected += sum(part.first_pull(trace, bound) for part, bound in zip(spec.teacher, trace.teachers, strict=True))
+    close = abs(trace.first_loss - expected) <= 1e-3 * max(1.0, abs(expected))
+    yield Check("loss of step 1, from its logits and targets", f"{expected:.5g}", f"{trace.first_loss:.5g}", close)
+    steps = spec.epochs * trace.steps_per_epoch
+    yield Check("steps", f"{steps}", f"{len(trace.lr)}", len(trace.lr) == steps)
+    uneven = sum(rate != rate for rate in trace.lr)
+    yield Check("steps whose parameter groups had different rates", "0", f"{uneven}", uneven == 0)
+    held = [id(p) for group in trace.optimizer.param_groups for p in group["params"]]
+    wanted = [id(p) for p in trace.model.parameters()]
+    once = sorted(held) == sorted(wanted)
+    yield Check("parameters in the optimizer, each once", f"{len(wanted)}", f"{len(set(held) & set(wanted))}", once)
+    after = dict(trace.model.named_parameters())
+    moved = sum(not torch.equal(old, after[name].detach()) for name, old in trace.before.items())
+    yield Check("linear layers whose weights moved", f"{len(trace.before)}", f"{moved}", moved == len(trace.before))
 
 
 def prove(spec: Spec, trace: Trace) -> list[dict[str, Any]]:
-    """Every check of every part of `spec`, as rows `part, what, expected, seen, ok`."""
-    return [{"part": type(part).__name__, **asdict(check)} for part in parts(spec) for check in part.proof(spec, trace)]
+    """Every check of the loop and of every part of `spec`, as rows `part, what, expected, seen, ok`."""
+    rows = [("loop", check) for check in loop_checks(spec, trace)]
+    rows += [(type(part).__name__, check) for part in parts(spec) for check in part.proof(spec, trace)]
+    return [{"part": name, **asdict(check)} for name, check in rows]

@@ -3,9 +3,14 @@
 import os
 from pathlib import Path
 
+from harness import Problem
+
 
 def runs() -> Path:
-    return Path(os.environ.get("HARNESS_RUNS", "runs")).absolute()
+    path = Path(os.environ.get("HARNESS_RUNS") or "runs").absolute()
+    if set("?#%") & set(str(path)):
+        raise Problem(f"HARNESS_RUNS={path}: a database's address cannot hold ?, # or %; choose another folder")
+    return path
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -16,6 +16,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from inspect import isabstract
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -38,7 +39,7 @@ UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teache
 class Part(BaseModel):
     """A frozen component value. Subclasses add fields and behaviour; every class is abstract or final."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
     version: ClassVar[int] = 1
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
@@ -142,13 +143,17 @@ class Teacher(Part, ABC):
     def bind(self, model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
         """The extra loss of (mixed images N x C x H x W, logits N x K), given the trained inner model."""
 
+    @abstractmethod
+    def first_pull(self, trace: Trace, bound: Any) -> float:
+        """What that loss must have been at step 1, worked out anew from the logits that were seen."""
+
 
 class Spec(Part):
     """Everything that decides what a run computes, but for its seed."""
 
     data: Data
     model: Model
-    init: tuple[Init, ...]
+    init: tuple[Init, ...] = Field(min_length=1)  # else the weights would be as torch left them, of no seed
     decay: Decay
     optimizer: Optimizer
     schedule: Schedule
@@ -226,11 +231,16 @@ def upstream(spec: Spec) -> tuple[Spec, ...]:
 def plain(value: Any, fields: Callable[[Part], Mapping[str, Any]] = dict) -> Any:
     """JSON-ready form: every part an object with its `kind`; fields empty by default left out."""
     if isinstance(value, Part):
-        named = {"kind": type(value).__name__} | ({"version": value.version} if value.version > 1 else {})
+        named = {"kind": _kind(type(value))} | ({"version": value.version} if value.version > 1 else {})
         return named | {k: plain(v, fields) for k, v in fields(value).items() if not _neutral(value, k, v)}
     if isinstance(value, PurePath):
         return value.as_posix()
     return [plain(item, fields) for item in value] if isinstance(value, tuple) else value
+
+
+def _kind(cls: type[Part]) -> str:
+    """The class's name; with its module where it is not ours, so that two studies' CutMix are two kinds."""
+    return cls.__name__ if cls.__module__.startswith("harness.") else f"{cls.__module__}.{cls.__name__}"
 
 
 def _neutral(part: Part, name: str, value: Any) -> bool:
@@ -251,9 +261,9 @@ def parse(value: Any) -> Any:
         return tuple(parse(item) for item in value)
     if not isinstance(value, dict):
         return value
-    kinds: dict[str, type[Part]] = {cls.__name__: cls for cls in _subclasses(Part)}
+    kinds: dict[str, type[Part]] = {_kind(cls): cls for cls in _subclasses(Part) if not isabstract(cls)}
     kind, version = value.get("kind"), value.get("version", 1)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise Problem(f"unknown kind {kind!r}; known: {', '.join(sorted(kinds))}")
     if version != kinds[kind].version:
         raise Problem(f"{kind} is version {version} here, and this program knows version {kinds[kind].version}")

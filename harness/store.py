@@ -1,7 +1,7 @@
 """Run records on disk: `runs/store/<spec id>/<seed>/`, the truth that tables and MLflow are made from.
 
 A folder holds `spec.json`, `journal.jsonl` (one line an event, as it happens), `weights.pt` and, written last and
-whole, `result.json`: a run is finished when that file is there.
+whole, `result.json`: a run is finished when that file is there. One that its evidence refused has `refused.json`.
 """
 
 import fcntl
@@ -31,9 +31,14 @@ class Store:
     def __contains__(self, run: tuple[str, int]) -> bool:
         return os.path.exists(f"{self.root}/{run[0]}/{run[1]}/result.json")  # a plan asks this of thousands
 
-    def read(self, spec_id: str, seed: int) -> Record:
+    def refused(self, spec_id: str, seed: int) -> Record | None:
+        """The record of a run that its evidence refused; None where there is none."""
+        exists = os.path.exists(f"{self.root}/{spec_id}/{seed}/refused.json")
+        return self.read(spec_id, seed, "refused.json") if exists else None
+
+    def read(self, spec_id: str, seed: int, name: str = "result.json") -> Record:
         """The record of a finished run. Raises Problem where it is of a newer format or unreadable."""
-        path = self.folder(spec_id, seed) / "result.json"
+        path = self.folder(spec_id, seed) / name
         try:
             record: Record = json.loads(path.read_text())
         except (OSError, ValueError) as error:
@@ -52,7 +57,8 @@ class Store:
         write_atomic(folder / "weights.pt", buffer.getvalue())
         write_atomic(folder / "spec.json", json.dumps(spec, indent=1).encode())
         head = {"format": FORMAT, "spec_id": spec_id, "seed": seed, "finished": time.time()}
-        write_atomic(folder / "result.json", json.dumps(head | result).encode())
+        refused = result["status"] == "refused"  # evidence kept, and no result: it is trained again when asked for
+        write_atomic(folder / ("refused.json" if refused else "result.json"), json.dumps(head | result).encode())
 
     def weights(self, spec_id: str, seed: int) -> dict[str, Any]:
         """The trained weights of a finished run, on the CPU."""

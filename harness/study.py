@@ -1,18 +1,24 @@
 """Studies, designs, and the plan of runs they need."""
 
+import hashlib
 import importlib
 import inspect
 import itertools
+import json
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 from harness import Problem
 from harness.parts.models import cost
-from harness.spec import UPSTREAM_SEED, Part, Spec, Trick, assign, changes, parse, upstream
+from harness.parts.schedules import Piecewise
+from harness.spec import UPSTREAM_SEED, Part, Spec, Trick, assign, changes, first_error, parse, plain, upstream
 from harness.store import Store
 
 Run = tuple[Spec, int]
@@ -45,6 +51,12 @@ class Plan:
     seeds: tuple[int, ...]
     settings: tuple[str, ...] = ()  # what differs from the study as written, for its report to say
 
+    @property
+    def label(self) -> str:
+        """The study's name, and a hash of the settings where there are any: reports do not overwrite each other."""
+        told = hashlib.sha256("\n".join(self.settings).encode()).hexdigest()[:6]
+        return f"{self.study}@{told}" if self.settings else self.study
+
     def runs(self, only: Sequence[str] = ()) -> list[Run]:
         specs = [rung.spec for rung in self.rungs if not only or rung.name in only]
         first = [(inner, UPSTREAM_SEED) for spec in specs for inner in upstream(spec)]
@@ -53,7 +65,7 @@ class Plan:
 
     def names(self) -> dict[str, str]:
         """A title for each specification's id: its first rung's, or whose upstream it is."""
-        named = {rung.spec.id: rung.title for rung in self.rungs}
+        named = {rung.spec.id: rung.title for rung in reversed(self.rungs)}
         for rung in self.rungs:
             for inner in upstream(rung.spec):
                 named.setdefault(inner.id, f"upstream of {rung.name}")
@@ -99,10 +111,22 @@ def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | No
             spec = assign(spec, path, value) or spec
         return spec
 
+    def guarded(trick: Trick) -> Trick:
+        def tried(spec: Spec) -> Spec:
+            try:
+                return trick(spec)
+            except Problem:
+                raise
+            except Exception as error:
+                text = first_error(error) if isinstance(error, pydantic.ValidationError) else error
+                raise Problem(f"{study.name}, {trick_name(trick)}: {type(error).__name__}: {text}") from None
+
+        return tried
+
     def settling(trick: Trick) -> Trick:
         return lambda spec: settled(trick(spec))
 
-    specs = ladder(baseline, [settling(trick) for trick in study.tricks])
+    specs = ladder(baseline, [settling(guarded(trick)) for trick in study.tricks])
     for path, value in late:
         if not any(assign(spec, path, value) for spec in specs):
             slot = path.partition(".")[0]
@@ -119,8 +143,13 @@ def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | No
         if below.id == above.id:
             raise Problem(f"{study.name}: {name} changes nothing in the specification below it")
     rungs = tuple(map(Rung, names, titles, specs))
-    said = tuple(f"{path}={value}" for path, value in settings)
-    return Plan(study.name, rungs, _seeds(study.seeds, seeds), said)
+    own = _seeds(study.seeds, seeds)
+    said = [f"{path}={_said(value)}" for path, value in settings]
+    return Plan(study.name, rungs, own, (*said, *([f"{len(own)} seeds"] if own != study.seeds else [])))
+
+
+def _said(value: Any) -> str:
+    return json.dumps(plain(value)) if isinstance(value, Part) else str(value)
 
 
 def _names(held: Any) -> list[str]:
@@ -155,6 +184,10 @@ def check(plan: Plan) -> list[str]:
             if images.counts["train"] < spec.batch_size:
                 have = images.counts["train"]
                 raise Problem(f"{rung.name}: {have} training images are fewer than batch_size={spec.batch_size}")
+            steps = images.counts["train"] // spec.batch_size
+            if isinstance(spec.schedule, Piecewise) and spec.schedule.warmup and not spec.schedule.warmup_steps(steps):
+                epochs = spec.schedule.warmup.epochs
+                raise Problem(f"{rung.name}: schedule.warmup.epochs={epochs:g} of {steps} batches is not one batch")
             notes.update(dict.fromkeys(images.notes))
     return list(notes)
 
@@ -183,6 +216,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
                 "name": rung.name,
                 "title": rung.title,
                 "id": rung.spec.id,
+                "epochs": rung.spec.epochs,
                 "changes": differs,
                 "params": params,
                 "gmacs": macs / 1e9,
@@ -194,6 +228,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
     asked = plan.runs(only)
     return {
         "study": plan.study,
+        "label": plan.label,
         "settings": list(plan.settings),
         "rungs": rows,
         "upstream": [
@@ -218,8 +253,13 @@ def available() -> dict[str, str]:
     """The studies by name, with the first line of each docstring; none is imported."""
     import ast
 
-    docs = {path.stem: ast.get_docstring(ast.parse(path.read_text())) for path in sorted(folder().glob("[!_]*.py"))}
-    return {name: (doc or "").splitlines()[0] if doc else "" for name, doc in docs.items()}
+    def first_line(path: Path) -> str:
+        try:
+            return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+        except (SyntaxError, ValueError):
+            return "(does not parse)"
+
+    return {path.stem: first_line(path) for path in sorted(folder().glob("[!_]*.py"))}
 
 
 def load(name: str) -> Study:
@@ -230,19 +270,38 @@ def load(name: str) -> Study:
     for root in (path.parent.parent, Path(__file__).parent.parent):  # the user's studies may build on those shipped
         if str(root) not in sys.path:
             sys.path.append(str(root))
-    module = importlib.import_module(f"experiments.{name}")
+    try:
+        module = importlib.import_module(f"experiments.{name}")
+    except Problem:
+        raise
+    except Exception as error:
+        raise Problem(f"{path} cannot be imported: {_where(error, path)}") from None
     lacking = [field for field in ("BASELINE", "TRICKS", "SEEDS") if not hasattr(module, field)]
     if lacking:
         raise Problem(f"{path} lacks {', '.join(lacking)}")
-    return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(module.TRICKS), tuple(module.SEEDS))
+    tricks, seeds = module.TRICKS, module.SEEDS
+    if not isinstance(module.BASELINE, Spec) or not isinstance(tricks, Sequence) or not all(map(callable, tricks)):
+        raise Problem(f"{path}: BASELINE must be a Spec, and TRICKS a tuple of functions Spec -> Spec")
+    if not isinstance(seeds, Sequence) or len(set(seeds)) < len(seeds) or not all(_is_seed(seed) for seed in seeds):
+        raise Problem(f"{path}: SEEDS must be different whole numbers from 0 up")
+    return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(tricks), tuple(seeds))
+
+
+def _is_seed(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _where(error: Exception, path: Path) -> str:
+    """An error of the user's own code in a line: what, and the line of `path` it came from."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    return f"{type(error).__name__}: {error}" + (f" (line {line})" if line else "")
 
 
 def setting(text: str) -> tuple[str, Any]:
     """`slot.field=value` as a path and a value: JSON where it reads as JSON, else text; `{"kind": …}` is a part."""
-    import json
-
     path, equals, value = text.partition("=")
-    if not equals or not path:
+    if not equals or not all(path.split(".")):
         raise Problem(f"--set {text}: write slot.field=value")
     try:
         return path, parse(json.loads(value))

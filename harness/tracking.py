@@ -5,7 +5,9 @@ its own: training never waits for it, and what a slow or absent server misses is
 """
 
 import logging
+import os
 import queue
+import shlex
 import sys
 import threading
 import time
@@ -29,22 +31,22 @@ def default_uri() -> str:
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, else sqlite in the folder of runs."""
-    import os
-
     return os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
 
 
 def ui_command() -> str:
     """The command that opens MLflow's pages on what was logged."""
-    if tracking_uri() != default_uri():
+    if tracking_uri().startswith("http"):
         return f"open {tracking_uri()}"
-    return f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {default_uri()}"
+    ui = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1"]
+    return shlex.join([*ui, "--backend-store-uri", tracking_uri()])
 
 
 def open_experiment(study: str) -> tuple[Any, str]:
     """(client, experiment id). Makes the database once, under a lock: two that migrate a fresh one at once fail."""
     import fcntl
 
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own 7 keep a user waiting minutes
     import mlflow
     from mlflow import MlflowClient
 
@@ -61,7 +63,7 @@ def open_experiment(study: str) -> tuple[Any, str]:
         if found:
             return client, found.experiment_id
         # A database alone says nothing of artifacts, which would land in ./mlruns; a server knows its own place.
-        beside = f"file://{runs() / 'mlartifacts' / study}" if uri.startswith("sqlite:") else None
+        beside = (runs() / "mlartifacts" / study).as_uri() if uri.startswith("sqlite:") else None
         return client, client.create_experiment(study, artifact_location=beside)
 
 
@@ -122,7 +124,7 @@ class Tracker:
             child.end("KILLED")
         if monitor:
             monitor.finish()
-        self.client.set_terminated(self.parent)
+        self.client.set_terminated(self.parent, "KILLED" if children else "FINISHED")
 
     def _monitor(self) -> Any:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor

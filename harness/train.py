@@ -33,6 +33,7 @@ class Trained:
 
 def build(spec: Spec, seed: int, device: torch.device) -> nn.Module:
     """The network with its initial weights."""
+    torch.manual_seed(int(streams(seed)("torch").integers(2**63)))  # for what a model draws by itself, as dropout does
     model = spec.model.build(spec.data.channels, len(spec.data.load().classes))
     for part in spec.init:
         part(model, streams(seed))
@@ -59,12 +60,13 @@ def train(
     images: Images = spec.data.load()
     classes = len(images.classes)
     steps = images.counts["train"] // spec.batch_size
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     model = build(spec, seed, device)
     optimizer = spec.optimizer.build(spec.decay.groups(model), spec.batch_size)
     runner = spec.precision.on(device)
     teachers = tuple(part.bind(placed(inner(part.spec), device)) for part in spec.teacher)
-    trace = Trace(steps, classes, optimizer=optimizer, runner=runner, teachers=teachers)
-    trace.saw_model(model)
+    trace = Trace(steps, classes, model, optimizer, runner, rng, teachers)
 
     peak = spec.optimizer.rate(spec.batch_size)
     history: list[Event] = []
@@ -79,17 +81,16 @@ def train(
             y = nn.functional.one_hot(labels, classes).float()
             for target in spec.targets:
                 y = target(y)
-            plain = x, y
+            plain_x, plain_y = x, y
             for mix in spec.mix:
                 x, y = mix(x, y, rng("mix", type(mix).__name__, epoch, batch))
-            trace.saw_batch(labels, plain[1], y, plain[0], x)
             x = x.contiguous(memory_format=torch.channels_last)
             with runner.forward():
                 z = model(x)
                 loss = nn.functional.cross_entropy(z.float(), y)
                 for teacher in teachers:
                     loss = loss + teacher(x, z)
-            trace.lr.append(optimizer.param_groups[0]["lr"])
+            trace.saw_step(labels, plain_y, y, plain_x, z, loss)
             runner.step(loss, optimizer)
             total += loss.detach()
             if time.monotonic() - spoke > HEARTBEAT:
@@ -148,7 +149,7 @@ def evaluate(
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes at the peak: of the device's allocator on CUDA, of this process elsewhere."""
+    """Bytes at the peak: of the device's allocator on CUDA, of this process and all it ran before elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     import resource

@@ -34,7 +34,6 @@ ROOMS = (  # from the top; a package is one room, whose modules may import each 
     "harness.tracking",
     "harness.doctor",
     "harness.bench",
-    "harness.search",
     "harness.ablate",
 )
 

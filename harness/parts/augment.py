@@ -32,7 +32,9 @@ class Shift(Augment):
         n, _, h, w = x.shape
         dy, dx = rng.integers(0, 2 * self.pixels + 1, size=(2, n, 1))
         padded = nn.functional.pad(x, [self.pixels] * 4)
-        rows, columns = (torch.from_numpy(d + np.arange(side)).to(x.device) for d, side in ((dy, h), (dx, w)))
+        rows, columns = (
+            torch.from_numpy(d + np.arange(side)).to(x.device, non_blocking=True) for d, side in ((dy, h), (dx, w))
+        )
         image = torch.arange(n, device=x.device)[:, None, None]
         moved = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
         return moved.permute(0, 3, 1, 2)
@@ -42,7 +44,7 @@ class Flip(Augment):
     """Mirror left and right with probability ½."""
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        flip = torch.from_numpy(rng.random(len(x)) < 0.5).to(x.device)
+        flip = torch.from_numpy(rng.random(len(x)) < 0.5).to(x.device, non_blocking=True)
         return torch.where(flip[:, None, None, None], x.flip(3), x)
 
 

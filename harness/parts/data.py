@@ -44,8 +44,10 @@ Triple = tuple[float, ...]
 
 def augmented(x: Tensor, augment: Sequence[Augment], rng: Stream, epoch: int, batch: int) -> Tensor:
     """Each part by a stream of its own, so that adding one leaves the draws of the others as they were."""
-    for part in augment:
-        x = part(x, rng("augment", type(part).__name__, epoch, batch))
+    kinds = [type(part).__name__ for part in augment]
+    for i, (kind, part) in enumerate(zip(kinds, augment, strict=True)):
+        again = kinds[:i].count(kind)  # two of a kind draw apart
+        x = part(x, rng("augment", kind, epoch, batch, *([again] if again else [])))
     return x
 
 
@@ -353,8 +355,9 @@ SPLITS = {"train": "train", "val": "test"}
 
 @lru_cache
 def _image_folder(root: Path, size: int, mean: Triple, std: Triple) -> Images:
-    found, classes = _listing(root)
+    found, classes, unread = _listing(root)
     known, notes = _read_all(root, [name for name, _ in found])
+    notes = [f"skipped: {name}" for name in unread] + notes
     kept = [(name, label) for name, label in found if name in known]
     digest = hashlib.sha256(json.dumps([classes, sorted((name, known[name]) for name, _ in kept)]).encode())
     key = digest.hexdigest()[:16]
@@ -370,45 +373,56 @@ def _image_folder(root: Path, size: int, mean: Triple, std: Triple) -> Images:
     return Cached(classes, 3, size, counts, key, mean, std, notes, arrays)
 
 
-def _listing(root: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
-    """[(path below root, label)] of all files, and the class names."""
+def _listing(root: Path) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
+    """[(path below root, label)] of the files in class folders, the class names, and what lies elsewhere or hidden."""
     if not root.is_dir():
         raise Problem(f"data.root={root}: no such folder; it should hold train/CLASS/FILE and val/CLASS/FILE")
     names: dict[str, tuple[str, ...]] = {}
+    files, unread = [], []
     for part in SPLITS:
-        folders = [f for f in (root / part).glob("*") if f.is_dir() and not f.name.startswith(".")]
-        names[part] = tuple(sorted(f.name for f in folders))
+        inside = sorted((root / part).iterdir()) if (root / part).is_dir() else []
+        names[part] = tuple(f.name for f in inside if f.is_dir() and not f.name.startswith("."))
+        unread += [f"{part}/{f.name}" for f in inside if f.name not in names[part]]
         if len(names[part]) < 2:
-            what = "no folder" if not (root / part).is_dir() else f"{len(names[part])} class folders in"
+            what = f"{len(names[part])} class folders in" if inside else "no folder, or an empty one,"
             raise Problem(f"data.root={root}: {what} {part}/; at least two classes are needed, one folder each")
+        for label, name in enumerate(names[part]):
+            below = []
+            for folder, folders, within in os.walk(root / part / name, followlinks=True):
+                place = os.path.relpath(folder, root).replace(os.sep, "/")  # a Path a file would cost seconds
+                hidden = [f for f in (*folders, *within) if f.startswith(".")]
+                unread += [f"{place}/{f}" for f in hidden]
+                folders[:] = [f for f in folders if f not in hidden]
+                below += [f"{place}/{f}" for f in within if f not in hidden]
+            files += [(file, label) for file in sorted(below)]
     if names["train"] != names["val"]:
         odd = sorted(set(names["train"]) ^ set(names["val"]))
         raise Problem(f"data.root={root}: classes differ between train/ and val/: {', '.join(odd[:5])}")
-    files = []
-    for part in SPLITS:
-        for label, name in enumerate(names[part]):
-            below = [
-                f"{folder.removeprefix(str(root))[1:]}/{file}"  # strings: a Path a file costs seconds, of a million
-                for folder, _, inside in os.walk(root / part / name)
-                for file in inside
-                if not file.startswith(".")
-            ]
-            files += [(file, label) for file in sorted(below)]
-    return files, names["train"]
+    return files, names["train"], unread
 
 
 def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The sha256 of every file that is an image, by name, and notes on the rest; new and touched files are decoded."""
+    """The sha256 of every file that is an image, by name, and notes on the rest; new and touched files are decoded.
+
+    Raises Problem where some do not decode, naming them; the others are remembered.
+    """
     memory = runs() / "cache" / "folders" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json"
     known = json.loads(memory.read_text()) if memory.exists() else {}
-    stats = {name: os.stat(f"{root}/{name}") for name in names}
-    fresh = {n: known[n] for n, s in stats.items() if n in known and known[n][:2] == [s.st_size, s.st_mtime_ns]}
+    stats = {name: _size_and_time(f"{root}/{name}") for name in names}
+    fresh = {name: known[name] for name, stat in stats.items() if name in known and known[name][:2] == stat}
     new = [name for name in names if name not in fresh]
     if len(new) > 5000:
         print(f"reading {len(new):,} files under {root}, once", file=sys.stderr)
+    broken: list[Problem] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for name, sha in zip(new, pool.map(partial(_sha_of_image, root), new), strict=True):
-            fresh[name] = [stats[name].st_size, stats[name].st_mtime_ns, sha]
+            if isinstance(sha, Problem):
+                broken.append(sha)
+            else:
+                fresh[name] = [*stats[name], sha]
+    if broken:
+        rest = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise Problem(f"{len(broken)} of {len(names)} files: {'; '.join(map(str, broken[:5]))}{rest}")
     if new:
         write_atomic(memory, json.dumps(fresh).encode())
     skipped = [name for name in names if fresh[name][2] is None]
@@ -418,19 +432,30 @@ def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
     return {name: fresh[name][2] for name in names if fresh[name][2]}, notes
 
 
+def _size_and_time(path: str) -> list[int]:
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise Problem(f"{path} cannot be read ({error.strerror}): repair it or take it out") from None
+    return [stat.st_size, stat.st_mtime_ns]
+
+
 def named_as_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in ENDINGS
 
 
-def _sha_of_image(root: Path, name: str) -> str | None:
-    """The file's sha256; None where it is no image, by content or ending. Raises Problem where it does not decode."""
+def _sha_of_image(root: Path, name: str) -> str | Problem | None:
+    """The file's sha256; None where it is no image, by content or ending; a Problem where it does not decode."""
     path = root / name
     if not named_as_image(name):
         try:
             Image.open(path).close()
         except (UnidentifiedImageError, OSError):
             return None
-    read_rgb(path)
+    try:
+        read_rgb(path)
+    except Problem as problem:
+        return problem
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

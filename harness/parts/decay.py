@@ -16,18 +16,13 @@ class DecayAll(Decay):
         return [{"params": list(model.parameters()), "weight_decay": self.weight}]
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        decayed, exempt = decayed_names(trace)
-        every = len(decayed) + len(exempt)
-        expected = every if self.weight else 0
-        yield Check("parameters decayed", f"{expected}", f"{len(decayed)} of {every}", len(decayed) == expected)
+        decayed, _ = decayed_names(trace, self.weight)
+        every = sum(1 for _ in trace.model.parameters())
+        yield Check(f"parameters decayed by {self.weight:g}", f"{every}", f"{len(decayed)}", len(decayed) == every)
 
 
-def decayed_names(trace: Trace) -> tuple[set[str], set[str]]:
-    """Names of the parameters that the live optimizer decays, and of those it does not."""
-    assert trace.model is not None
-    assert trace.optimizer is not None
+def decayed_names(trace: Trace, weight: float) -> tuple[set[str], set[str]]:
+    """Names of the parameters that the live optimizer decays by `weight`, and of those it decays at all."""
     names = {id(p): name for name, p in trace.model.named_parameters()}
-    decayed, exempt = set[str](), set[str]()
-    for group in trace.optimizer.param_groups:
-        (decayed if group["weight_decay"] > 0 else exempt).update(names[id(p)] for p in group["params"])
-    return decayed, exempt
+    rates = {names[id(p)]: group["weight_decay"] for group in trace.optimizer.param_groups for p in group["params"]}
+    return {name for name, rate in rates.items() if rate == weight}, {name for name, rate in rates.items() if rate}

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from harness.evidence import Check, Trace
@@ -47,7 +47,7 @@ class ResNet(Model):
     there and D is B with the pooled shortcut. A plain (two 3 x 3) block strides in its first conv in every variant.
     """
 
-    blocks: tuple[int, ...] = Field(min_length=1)
+    blocks: tuple[PositiveInt, ...] = Field(min_length=1)
     bottleneck: bool = True
     width: int = Field(64, ge=2)
     variant: Literal["A", "B", "C", "D"] = "A"
@@ -107,7 +107,6 @@ class ResNet(Model):
         return nn.Sequential(conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        assert trace.model is not None
         if len(self.blocks) > 1:
             expected = describe_structure(
                 stride_in=1 if self.variant == "A" or not self.bottleneck else 2,

@@ -1,11 +1,13 @@
 """Optimizers."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from pydantic import Field
 
-from harness.spec import Optimizer
+from harness.evidence import Check, Trace
+from harness.spec import Optimizer, Spec
 
 
 class NAG(Optimizer):
@@ -21,6 +23,14 @@ class NAG(Optimizer):
 
     def rate(self, batch_size: int) -> float:
         return self.lr if self.per is None else self.lr * batch_size / self.per
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        wanted = self.lr * spec.batch_size / self.per if self.per else self.lr
+        peak = max(trace.lr)
+        yield Check("highest rate used", f"{wanted:.5g}", f"{peak:.5g}", abs(peak - wanted) <= 1e-9 * wanted)
+        groups = {(group["momentum"], group["nesterov"]) for group in trace.optimizer.param_groups}
+        expected = (self.momentum, self.momentum > 0)
+        yield Check("momentum, and whether Nesterov's", f"{expected}", f"{sorted(groups)}", groups == {expected})
 
     def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.SGD:
         fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable
+from typing import Annotated
 
 from pydantic import Field
 
@@ -27,7 +28,7 @@ class Shape(Part, ABC):
 class Step(Shape):
     """Divide by 10 at fractions of training: the paper's 30, 60 and 90 of 120 epochs, warmup included."""
 
-    at: tuple[float, ...] = (0.25, 0.5, 0.75)
+    at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5, 0.75)
     by: float = Field(0.1, gt=0, lt=1)
 
     def factor(self, step: int, warmup: int, total: int) -> float:

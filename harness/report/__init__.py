@@ -7,6 +7,7 @@ from pathlib import Path
 from harness import Problem
 from harness.paths import runs, write_atomic
 from harness.report import figures, frames, tables
+from harness.report.frames import Plan
 from harness.store import Store
 
 
@@ -20,20 +21,26 @@ def plan_path(study: str) -> Path:
     return runs() / "studies" / f"{study}.json"
 
 
-def remember(plan: dict[str, object]) -> None:
+def remember(plan: Plan) -> None:
     """Keep a described plan, so that its report can be made again from the store alone."""
-    write_atomic(plan_path(str(plan["study"])), json.dumps(plan, indent=1).encode())
+    write_atomic(plan_path(plan["label"]), json.dumps(plan, indent=1).encode())
 
 
-def render(study: str, store: Store) -> Report:
-    """Write `runs/reports/<study>/` from the store: table.{md,csv,tex,html} and ladder.{png,svg}.
-
-    Raises Problem where the study was never run here, or has no finished run.
-    """
-    path = plan_path(study)
+def recall(label: str) -> Plan:
+    """The described plan of a study that was run here. Raises Problem where there is none."""
+    path = plan_path(label)
     if not path.is_file():
-        raise Problem(f"no study {study!r} was run here ({path} is missing): python -m harness.ablate {study}")
-    plan = json.loads(path.read_text())
+        raise Problem(f"no study {label!r} was run here ({path} is missing): python -m harness.ablate {label}")
+    plan: Plan = json.loads(path.read_text())
+    return plan
+
+
+def render(plan: Plan, store: Store) -> Report:
+    """Write `runs/reports/<label>/` from the store: table.{md,csv,tex,html} and ladder.{png,svg}.
+
+    Raises Problem where no run is finished.
+    """
+    study = plan["label"]
     every = frames.runs(plan, store)
     if not frames.counted(every).any():
         raise Problem(f"{study}: no finished run to report")

@@ -12,10 +12,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    from harness.report import render
+    from harness.report import recall, render
     from harness.store import Store
 
-    report = render(options.study, Store())
+    report = render(recall(options.study), Store())
     print(report.text)
     print(f"written to {report.folder}/")
 

@@ -15,8 +15,8 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
     rows = []
     for rung in plan["rungs"]:
         for seed in rung["seeds"]:
-            if (rung["id"], seed) in store:
-                record = store.read(rung["id"], seed)
+            record = store.read(rung["id"], seed) if (rung["id"], seed) in store else store.refused(rung["id"], seed)
+            if record:
                 rows.append(
                     {
                         "rung": rung["name"],
@@ -27,7 +27,6 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
                         "params": record["params"],
                         "gmacs": record["macs"] / 1e9,
                         "seconds_per_epoch": record["seconds_per_epoch"],
-                        "epochs": len(record["epochs"]),
                         "precision": record["precision"]["name"],
                         "emulated": record["precision"]["emulated"],
                         "device": record["environment"]["device_name"],
@@ -52,7 +51,6 @@ def ladder(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     top1 = {name: dict(zip(rows["seed"], rows["top1"], strict=True)) for name, rows in good.groupby("rung")}
     names = [rung["name"] for rung in plan["rungs"]]
     upstream = {inner["of"] for inner in plan["upstream"]}
-    epochs = {name: rows["epochs"].max() for name, rows in good.groupby("rung")}
     rows = []
     for i, rung in enumerate(plan["rungs"]):
         name = rung["name"]
@@ -72,8 +70,8 @@ def ladder(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
             "params": own["params"].iloc[0],
             "gmacs": own["gmacs"].iloc[0],
             "seconds_per_epoch": own["seconds_per_epoch"].median(),
-            "epochs": epochs[name],
-            "budget_changed": below in epochs and epochs[below] != epochs[name],
+            "epochs": rung["epochs"],
+            "budget_changed": i > 0 and plan["rungs"][i - 1]["epochs"] != rung["epochs"],
             "upstream": name in upstream,
             "emulated": bool(own["emulated"].any()),
             "diverged": int((own["status"] == "diverged").sum()),

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.evidence import Check, Trace
+from harness.evidence import Check, Trace, cross_entropy, thinned
 from harness.parts.models import RESNET152
 from harness.spec import Model, Spec, Teacher, stack
 from harness.tricks.cosine import cosine
@@ -32,6 +32,11 @@ class Distill(Teacher):
     def bind(self, model: nn.Module) -> "BoundTeacher":
         return BoundTeacher(model, self.temperature)
 
+    def first_pull(self, trace: Trace, bound: "BoundTeacher") -> float:
+        assert trace.first_logits is not None
+        soft = (bound.first_answer.double() / self.temperature).softmax(1)
+        return self.temperature**2 * cross_entropy(soft, trace.first_logits / self.temperature)
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         seen = len(trace.teachers)
         yield Check("teachers bound", "1", f"{seen}", seen == 1)
@@ -42,8 +47,12 @@ class Distill(Teacher):
             yield Check("batches the teacher answered", f"{steps}", f"{teacher.calls}", teacher.calls == steps)
             yield Check("teacher's modules in training mode", "0", f"{training}", training == 0)
             yield Check("teacher's parameters that learn", "0", f"{learning}", learning == 0)
-            excess = teacher.first_excess
-            yield Check("pull of the teacher at step 1, T²·KL", "> 0", f"{excess:.4g}", excess > 0)
+            with torch.inference_mode(), trace.runner.forward():
+                again = teacher.model(teacher.first_images)
+            off = float((again.float().cpu() - teacher.first_answer).abs().max() / teacher.first_answer.abs().max())
+            yield Check("teacher's answer to the images of step 1, asked again: gap", "0", f"{off:.1g}", off < 1e-3)
+            same = torch.equal(thinned(teacher.first_images), trace.images[0][1])
+            yield Check("images of step 1, teacher's and student's", "the same", "the same" if same else "others", same)
 
 
 class BoundTeacher:
@@ -53,14 +62,13 @@ class BoundTeacher:
         self.model = model.eval().requires_grad_(False)
         self.temperature = temperature
         self.calls = 0
-        self.first_excess = 0.0
 
     def __call__(self, x: Tensor, z: Tensor) -> Tensor:
         with torch.inference_mode():
             r = self.model(x)
         loss = distillation_loss(z, r, self.temperature)
         if self.calls == 0:
-            self.first_excess = float(loss.detach() - distillation_loss(r, r, self.temperature))
+            self.first_images, self.first_answer = x.clone(), r.float().cpu()
         self.calls += 1
         return loss
 

@@ -12,6 +12,8 @@ from harness.evidence import Check, Trace
 from harness.parts.precision import Runner
 from harness.spec import Precision, Spec
 
+INITIAL_SCALE = 65536.0
+
 
 class RoundHalf(torch.autograd.Function):
     """Rounds a float32 tensor to what float16 can hold, and its gradient likewise."""
@@ -54,7 +56,7 @@ class HalfRunner(Runner):
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.emulated = device.type != "cuda"
-        self.scaler = torch.amp.GradScaler(device.type)
+        self.scaler = torch.amp.GradScaler(device.type, init_scale=INITIAL_SCALE)
         self.steps = 0
 
     def forward(self) -> AbstractContextManager[Any]:
@@ -76,13 +78,14 @@ class FP16(Precision):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         runner, model = trace.runner, trace.model
-        assert model is not None
         masters = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()})
         yield Check("dtype of the master weights", "float32", ", ".join(masters), masters == ["float32"])
         half, total = sum(kind == "float16" for kind in trace.outputs.values()), len(trace.outputs)
         yield Check("conv and linear outputs that float16 holds exactly", f"{total}", f"{half}", half == total > 0)
         scaled = getattr(runner, "steps", 0)
         scale = runner.scaler.get_scale() if scaled else 1.0
+        used = scaled and (scale != INITIAL_SCALE or runner.scaler.state_dict()["_growth_tracker"] > 0)
+        yield Check("loss scaler updated", "yes", "yes" if used else "no", bool(used))
         yield Check("steps through the loss scaler", f"{len(trace.lr)}", f"{scaled}", scaled == len(trace.lr))
         yield Check("loss scale at the end", "> 1", f"{scale:g}", scale > 1)
 

@@ -23,12 +23,12 @@ class DecayWeights(Decay):
         return [{"params": weights, "weight_decay": self.weight}, {"params": others, "weight_decay": 0.0}]
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        assert trace.model is not None
         layers = {n for n, m in trace.model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-        wanted = {f"{layer}.weight" for layer in layers} if self.weight else set[str]()
-        decayed, exempt = decayed_names(trace)
-        yield Check("conv and linear weights decayed", f"{len(wanted)}", f"{len(wanted & decayed)}", wanted <= decayed)
-        yield Check("biases, γ and β decayed", "0", f"{len(decayed - wanted)}", not decayed - wanted and bool(exempt))
+        wanted = {f"{layer}.weight" for layer in layers}
+        decayed, at_all = decayed_names(trace, self.weight)
+        what, seen = f"conv and linear weights decayed by {self.weight:g}", wanted & decayed
+        yield Check(what, f"{len(wanted)}", f"{len(seen)}", seen == wanted)
+        yield Check("biases, γ and β decayed", "0", f"{len(at_all - wanted)}", not at_all - wanted)
 
 
 def no_bias_decay(spec: Spec) -> Spec:

@@ -26,7 +26,6 @@ class ZeroGamma(Init):
             norm.weight.zero_()
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        assert trace.model is not None
         last = set(last_norms(trace.model))
         zero = {name for name, (low, high) in trace.first_gammas.items() if low == high == 0}
         yield Check(
