@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.rng import Stream
+from harness.rng import Stream, streams
 from harness.spec import Spec, parts
 
 KEPT_BATCHES = 16  # target batches kept: enough to see λ vary, small next to one batch of images
@@ -40,10 +40,10 @@ class Trace:
 
     steps_per_epoch: int
     classes: int
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    runner: Any
-    rng: Stream
+    model: nn.Module = field(default_factory=nn.Identity)
+    optimizer: Any = None
+    runner: Any = None
+    rng: Stream = field(default_factory=lambda: streams(0))
     teachers: tuple[Any, ...] = ()
     lr: list[float] = field(default_factory=list)  # of each step; nan where the parameter groups differed
     first_gammas: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -108,10 +108,12 @@ def cross_entropy(targets: Tensor, logits: Tensor) -> float:
 
 def loop_checks(spec: Spec, trace: Trace) -> Iterable[Check]:
     """What must hold of every run, whatever its parts."""
-    assert trace.first_logits is not None
+    if trace.first_logits is None:
+        yield Check("batches trained on", "some", "none", False)
+        return
     expected = cross_entropy(trace.fed[0][2], trace.first_logits)
-    expected += sum(part.first_pull(trace, bound) for part, bound in zip(spec.teacher, trace.teachers, strict=True))
-    close = abs(trace.first_loss - expected) <= 1e-3 * max(1.0, abs(expected))
+    expected += sum(part.first_pull(trace, bound) for part, bound in zip(spec.teacher, trace.teachers, strict=False))
+    close = abs(trace.first_loss - expected) <= 1e-5 * max(1.0, abs(expected))
     yield Check("loss of step 1, from its logits and targets", f"{expected:.5g}", f"{trace.first_loss:.5g}", close)
     steps = spec.epochs * trace.steps_per_epoch
     yield Check("steps", f"{steps}", f"{len(trace.lr)}", len(trace.lr) == steps)

@@ -101,7 +101,7 @@ def test_canonical_form_by_hand():
         lambda spec: spec,
         lambda spec: spec.but(optimizer=NAG(lr=0.3, per=None)),
         lambda spec: spec.but(schedule=Piecewise(shape=Step(at=()))),
-        lambda spec: spec.but(init=(), augment=()),
+        lambda spec: spec.but(augment=()),
         lambda spec: distillation(mixup(warmup(spec, epochs=1)), model=spec.model),
         lambda spec: spec.but(teacher=(Distill(spec=spec),)),
     ],

@@ -30,7 +30,7 @@ def test_runs_are_asked_for_once_and_upstream_first():
 
 def test_missing_runs_are_those_the_store_has_not(tmp_path):
     p, store = plan(STUDY), Store(tmp_path)
-    store.write(BASELINE.id, 1, {}, {}, {})
+    store.write(BASELINE.id, 1, {}, {"status": "finished"}, {})
     todo = study.missing(p.runs(), store)
     assert (BASELINE, 1) not in todo
     assert (BASELINE, 0) in todo

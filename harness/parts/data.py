@@ -384,7 +384,7 @@ def _listing(root: Path) -> tuple[list[tuple[str, int]], tuple[str, ...], list[s
         names[part] = tuple(f.name for f in inside if f.is_dir() and not f.name.startswith("."))
         unread += [f"{part}/{f.name}" for f in inside if f.name not in names[part]]
         if len(names[part]) < 2:
-            what = f"{len(names[part])} class folders in" if inside else "no folder, or an empty one,"
+            what = f"{len(names[part])} class folders in" if inside else "no folder"
             raise Problem(f"data.root={root}: {what} {part}/; at least two classes are needed, one folder each")
         for label, name in enumerate(names[part]):
             below = []

@@ -209,7 +209,8 @@ def test_content_decides_what_is_an_image(tree):
     (tree / "train/cat/.hidden").write_text("not an image")
     images = ImageFolder(root=tree, size=8).load()
     assert images.counts == {"train": 14, "test": 6}
-    assert len(images.notes) == 2
+    assert len(images.notes) == 3
+    assert any("skipped" in note and "train/cat/.hidden" in note for note in images.notes)
     assert any("skipped" in note and "train/cat/readme.txt" in note for note in images.notes)
     assert any("skipped" not in note and "train/cat/no_ending" in note for note in images.notes)
 

@@ -10,6 +10,7 @@ from harness.report import frames, tables
 from harness.store import Store
 
 NAMES = ["baseline", "one", "two"]
+EPOCHS = [2, 2, 3]
 
 
 def record(top1, *, status="finished", epochs=2, emulated=False, macs=1_500_000, top5=None, device="a", commit="c"):
@@ -27,8 +28,11 @@ def record(top1, *, status="finished", epochs=2, emulated=False, macs=1_500_000,
 
 
 def plan(titles=("baseline", "+ one", "+ two"), seeds=(0, 1, 2), upstream=()):
-    rungs = [{"name": n, "title": t, "id": n, "seeds": list(seeds)} for n, t in zip(NAMES, titles, strict=True)]
-    return {"study": "s", "settings": [], "rungs": rungs, "upstream": [{"of": of} for of in upstream]}
+    rungs = [
+        {"name": n, "title": t, "id": n, "epochs": e, "seeds": list(seeds)}
+        for n, t, e in zip(NAMES, titles, EPOCHS, strict=True)
+    ]
+    return {"study": "s", "label": "s", "settings": [], "rungs": rungs, "upstream": [{"of": of} for of in upstream]}
 
 
 @pytest.fixture
@@ -80,6 +84,7 @@ def test_marks_say_what_changed_beside_the_trick(full):
 
 def test_a_diverged_run_is_counted_and_a_refused_one_is_not_and_both_are_named(full):
     full.add("one", 0, 10.0, status="diverged")
+    (full.folder("two", 1) / "result.json").unlink()
     full.add("two", 1, 99.0, status="refused")
     every = frames.runs(plan(), full)
     table = frames.ladder(plan(), every).set_index("rung")
@@ -186,7 +191,7 @@ def test_latex_is_booktabs_and_compiles_in_its_letters(full, tmp_path):
 def rendered(full, tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     report.remember(plan())
-    return report.render("s", full)
+    return report.render(plan(), full)
 
 
 def test_render_writes_every_file_and_the_figure_shows_every_seed(rendered, full):
@@ -200,14 +205,14 @@ def test_render_writes_every_file_and_the_figure_shows_every_seed(rendered, full
 
 def test_the_same_records_give_the_same_bytes(rendered, full):
     first = {path.name: path.read_bytes() for path in rendered.folder.iterdir()}
-    again = report.render("s", full)
+    again = report.render(plan(), full)
     assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == first
 
 
 def test_a_study_that_was_never_run_is_a_clear_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     with pytest.raises(Problem, match="no study 'x' was run here.*python -m harness.ablate x"):
-        report.render("x", Store(tmp_path))
+        report.recall("x")
     report.remember(plan())
     with pytest.raises(Problem, match="no finished run"):
-        report.render("s", Store(tmp_path / "none"))
+        report.render(report.recall("s"), Store(tmp_path / "none"))

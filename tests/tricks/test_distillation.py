@@ -108,13 +108,23 @@ def test_loss_of_a_real_batch_is_both_losses_added(tiny, live):
     assert losses[1] - losses[0] == pytest.approx(extra, rel=1e-4)
 
 
-@pytest.mark.parametrize("fault", ["training mode", "learns", "silent", "absent", "agrees"])
-def test_a_teacher_out_of_order_is_caught(fault, tiny):
+def taught(tiny):
+    """A teacher that answered one batch, and the trace of it."""
+    net, rng = tiny.model.build(1, 10), np.random.default_rng(0)
+    trace = Trace(1, 10, model=net, runner=tiny.precision.on(CPU), optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
     part = Distill(spec=tiny, temperature=20.0)
     bound = part.bind(tiny.model.build(1, 10))
-    x, z = torch.randn(4, 1, 8, 8), torch.randn(4, 10)
-    trace = Trace(1, 10, lr=[0.1], teachers=(bound,))
-    bound(x, bound.model(x) if fault == "agrees" else z)
+    trace.teachers = (bound,)
+    x, y = torch.from_numpy(rng.normal(size=(4, 1, 8, 8))).float(), torch.eye(10)[:4]
+    z = net(x)
+    loss = bound(x, z)
+    trace.saw_step(torch.arange(4), y, y, x, z, loss)
+    return part, bound, trace, loss
+
+
+@pytest.mark.parametrize("fault", ["training mode", "learns", "silent", "absent", "another", "other images"])
+def test_a_teacher_out_of_order_is_caught(fault, tiny):
+    part, bound, trace, _ = taught(tiny)
     if fault == "training mode":
         bound.model.train()
     elif fault == "learns":
@@ -123,12 +133,16 @@ def test_a_teacher_out_of_order_is_caught(fault, tiny):
         trace.lr.append(0.1)
     elif fault == "absent":
         trace.teachers = ()
+    elif fault == "another":
+        bound.first_answer = bound.first_answer + 1
+    elif fault == "other images":
+        bound.first_images = bound.first_images.flip(0)
+        bound.first_answer = bound.model(bound.first_images)
     assert not all(check.ok for check in part.proof(tiny, trace))
 
 
 def test_a_teacher_in_order_is_not(tiny):
-    part = Distill(spec=tiny, temperature=20.0)
-    bound = part.bind(tiny.model.build(1, 10))
-    loss = bound(torch.randn(4, 1, 8, 8), torch.randn(4, 10, requires_grad=True))
+    part, bound, trace, loss = taught(tiny)
     loss.backward()
-    assert all(check.ok for check in part.proof(tiny, Trace(1, 10, lr=[0.1], teachers=(bound,))))
+    assert all(check.ok for check in part.proof(tiny, trace))
+    assert part.first_pull(trace, bound) == pytest.approx(loss.item(), rel=1e-5)

@@ -166,7 +166,8 @@ def test_a_whole_training_has_float32_masters_and_half_outputs(tiny, live):
 def test_half_a_half_is_caught(fault, tiny):
     net, runner = small(), HalfRunner(CPU)
     trace = Trace(1, 4, model=net, runner=runner, lr=[0.1], outputs={"0": "float16", "5": "float16"})
-    runner.steps = 1
+    weight, optimizer = one_weight()
+    runner.step(weight.sum(), optimizer)
     assert all(check.ok for check in FP16().proof(tiny, trace))
     if fault == "half masters":
         net[5].half()

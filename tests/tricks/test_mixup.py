@@ -65,7 +65,7 @@ def test_trains_longer_once(before, after, tiny):
 def test_own_evidence_catches_its_absence(tiny, live):
     spec = mixup(tiny, epochs=1)
     _, trace = live(tiny)
-    assert [row["ok"] for row in prove(spec, trace) if row["part"] == "Mixup"][:2] == [False, False]
+    assert [row["ok"] for row in prove(spec, trace) if row["part"] == "Mixup"][:1] == [False]
 
 
 @pytest.mark.parametrize("fault", ["targets", "images", "constant"])

@@ -64,8 +64,8 @@ def test_comes_after_the_weights_and_once(tiny):
 def test_proof_reads_what_was_there_before_the_first_step(inits, ok, tiny):
     """γ of 0 that a later initialisation takes back is caught."""
     net = started(MODEL, *inits)
-    trace = Trace(1, 10)
-    trace.saw_model(net)
+    trace = Trace(1, 10, model=net)
+    net(torch.zeros(2, 1, 8, 8))
     for p in net.parameters():
         p.data.fill_(0)
     assert all(check.ok for check in ZeroGamma().proof(tiny, trace)) == ok
@@ -74,6 +74,6 @@ def test_proof_reads_what_was_there_before_the_first_step(inits, ok, tiny):
 def test_proof_catches_too_many(tiny):
     net = started(MODEL, ZeroGamma())
     net.get_submodule("stem")[1].weight.data.zero_()
-    trace = Trace(1, 10)
-    trace.saw_model(net)
+    trace = Trace(1, 10, model=net)
+    net(torch.zeros(2, 1, 8, 8))
     assert not all(check.ok for check in ZeroGamma().proof(tiny, trace))
