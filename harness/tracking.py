@@ -119,7 +119,9 @@ class Tracker:
                 case "finished":
                     children.pop(key).finish(self.store.read(*key))
                 case "failed" if key in children:
-                    children.pop(key).fail(event["why"])
+                    refused = self.store.refused(*key) if "REFUSED" in event["why"] else None
+                    child = children.pop(key)
+                    child.finish(refused) if refused else child.fail(event["why"])
         for child in children.values():
             child.end("KILLED")
         if monitor:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from harness import Problem
-from harness.engine import Engine, places
+from harness.engine import Engine, execute, places
 from harness.store import Store
-from tests.tiny import BASELINE, tiny_plan
+from tests.tiny import BASELINE, Lying, tiny_plan
 
 TIMES = ("seconds", "time", "seconds_per_epoch", "peak_memory", "finished", "environment")
 
@@ -65,6 +65,26 @@ def test_what_builds_on_a_failed_run_fails_with_it_and_the_rest_goes_on(tmp_path
     assert set(why) == {teacher.id, p.rungs[-1].spec.id}
     assert why[p.rungs[-1].spec.id] == "the run it builds on failed"
     assert (BASELINE.id, 0) in store
+
+
+def test_a_refused_run_is_said_kept_apart_and_trained_again(tmp_path):
+    store, spec = Store(tmp_path), BASELINE.but(augment=(Lying(),))
+    for _ in range(2):
+        epochs = []
+        with pytest.raises(Problem, match="REFUSED by its evidence: Lying, what was promised: expected done, seen not"):
+            execute(spec, 0, store, torch.device("cpu"), epochs.append)
+        assert len(epochs) == 2, "trained, not taken from the store"
+    assert (spec.id, 0) not in store
+    assert store.refused(spec.id, 0)["status"] == "refused"
+    assert store.refused(spec.id, 1) is None
+
+
+def test_what_builds_on_a_run_that_diverged_says_so(tmp_path):
+    store, plan = Store(tmp_path), tiny_plan()
+    teacher, student = plan.runs()[0][0], plan.rungs[-1].spec
+    store.write(teacher.id, 0, {}, {"status": "diverged"}, {})
+    with pytest.raises(Problem, match=f"{teacher.id}, was diverged"):
+        execute(student, 0, store, torch.device("cpu"), lambda event: None)
 
 
 def test_places():

@@ -8,11 +8,12 @@ import sqlite3
 import pytest
 import torch
 
+from harness import Problem
 from harness.engine import execute
 from harness.spec import flat, resolved
 from harness.store import Store
 from harness.tracking import Tracker, default_uri, open_experiment, tracking_uri, ui_command
-from tests.tiny import tiny_plan
+from tests.tiny import Lying, tiny_plan
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,24 @@ def test_artifacts_and_the_data_with_its_digest(logged):
     with open(curves) as file:
         assert file.readline().startswith("epoch,loss,lr")
         assert len(file.readlines()) == 2
+
+
+def test_a_refused_run_is_there_as_failed_with_its_evidence(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    plan, store = tiny_plan(augment=(Lying(),)), Store()
+    run = plan.runs(["baseline"])[0]
+    tracker = Tracker(plan, store, [run], "call")
+    tracker.see({"kind": "started", "run": run})
+    with pytest.raises(Problem) as refusal:
+        execute(*run, store, torch.device("cpu"), lambda event: tracker.see({**event, "run": run}))
+    tracker.see({"kind": "failed", "run": run, "why": str(refusal.value)})
+    assert tracker.close() is None
+    client, experiment = open_experiment("tiny")
+    (child,) = children(client.search_runs([experiment]))
+    assert child.info.status == "FAILED"
+    assert child.data.tags["status"] == "refused"
+    assert "Lying: what was promised: not done" in child.data.tags.values()
 
 
 def test_a_server_that_is_not_there_is_one_line_and_loses_nothing(tmp_path, monkeypatch):

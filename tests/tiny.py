@@ -1,9 +1,13 @@
 """A study that trains in a second: for tests of what surrounds training."""
 
+from collections.abc import Iterable
 from functools import partial
 
+from torch import Tensor
+
 from experiments import digits
-from harness.spec import Spec
+from harness.evidence import Check, Trace
+from harness.spec import Augment, Spec
 from harness.study import Plan, Study, plan
 from harness.tricks.distillation import distillation
 from harness.tricks.mixup import mixup
@@ -21,3 +25,13 @@ SEEDS = (0, 1)
 
 def tiny_plan(**changes: object) -> Plan:
     return plan(Study("tiny", "", BASELINE.but(**changes), TRICKS, (0, 1)))
+
+
+class Lying(Augment):
+    """Says that it did what it did not."""
+
+    def __call__(self, x: Tensor, rng: object) -> Tensor:
+        return x
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        yield Check("what was promised", "done", "not done", False)
