@@ -294,8 +294,8 @@ def _is_seed(value: object) -> bool:
 def _where(error: Exception, path: Path) -> str:
     """An error of the user's own code in a line: what, and the line of `path` it came from."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-    return f"{type(error).__name__}: {error}" + (f" (line {line})" if line else "")
+    line = f" (line {lines[-1]})" if lines else ""  # a SyntaxError says its own
+    return f"{type(error).__name__}: {error}{line}"
 
 
 def setting(text: str) -> tuple[str, Any]:
