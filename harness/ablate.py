@@ -112,6 +112,7 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
     print(f"{trained} runs trained, {len(asked) - len(todo)} reused, {clock(time.monotonic() - began)}")
     print(f"table and figure: {made.folder}/table.{{md,csv,tex,html}}, ladder.{{png,svg}}")
     print(f"runs in MLflow:   {ui_command()}")
+    print(f"                  there: Model training, experiment {plan.study}, Training runs")
     return 1 if failures else 0
 
 
