@@ -30,7 +30,9 @@ def recall(label: str) -> Plan:
     """The described plan of a study that was run here. Raises Problem where there is none."""
     path = plan_path(label)
     if not path.is_file():
-        raise Problem(f"no study {label!r} was run here ({path} is missing): python -m harness.ablate {label}")
+        raise Problem(
+            f"no study {label!r} was run here ({path} is missing): python -m harness.ablate {label.partition('@')[0]}"
+        )
     plan: Plan = json.loads(path.read_text())
     return plan
 

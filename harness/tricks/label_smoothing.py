@@ -32,9 +32,9 @@ class Smoothing(Targets):
         rest = targets.clone().scatter_(1, labels[:, None], float("nan"))
         rest = rest[~rest.isnan()]
         want_true, want_rest = 1 - self.smoothing, self.smoothing / (targets.shape[1] - 1)
-        for what, got, want in (("true class", true, want_true), ("each other class", rest, want_rest)):
+        for what, got, want in (("the true class", true, want_true), ("each other class", rest, want_rest)):
             seen = f"{got.min():.5g} to {got.max():.5g}"
-            yield Check(f"target of the {what}", f"{want:.5g}", seen, bool((got - want).abs().max() < 1e-6))
+            yield Check(f"target of {what}", f"{want:.5g}", seen, bool((got - want).abs().max() < 1e-6))
 
 
 def label_smoothing(spec: Spec, smoothing: float = 0.1) -> Spec:
