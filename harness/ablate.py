@@ -27,6 +27,14 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")
     p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    p.add_argument("--fresh", action="store_true", help="train all again; what there is goes to runs/aside/")
+    p.add_argument("--verify", action="store_true", help="read every data file anew, even where it looks unchanged")
+    p.add_argument(
+        "--checkpoint",
+        type=float,
+        metavar="S",
+        help="seconds between checkpoints within an epoch (default: 60); 0: after every batch",
+    )
     p.add_argument("--dry-run", action="store_true", help="show the plan, train nothing")
     p.add_argument("--json", action="store_true", help="with --dry-run: the plan as one JSON object")
     p.add_argument("--list", action="store_true", help="show the studies there are")
@@ -41,11 +49,17 @@ def _count(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    from harness import Problem, study
+    from harness import Problem, report, study
     from harness.engine import places
+    from harness.parts.data import distrust
+    from harness.store import Store
 
     if options.json and not options.dry_run:
         raise Problem("--json goes with --dry-run")
+    if options.checkpoint is not None and not options.checkpoint >= 0:
+        raise Problem(f"--checkpoint {options.checkpoint}: must be 0 seconds or more")
+    if options.verify:
+        distrust()
     if options.list:
         for name, about in study.available().items():
             print(f"{name:20} {about}")
@@ -58,6 +72,9 @@ def run(options: argparse.Namespace) -> int:
     where = places(options.device, options.jobs)
     for note in study.check(plan):
         print(f"{options.study}: {note}", file=sys.stderr)
+    if report.ran_before(plan.label):
+        for line in study.edited(plan, report.recall(plan.label), Store()):
+            print(f"{options.study}: {line}", file=sys.stderr)
     if options.dry_run:
         return show_plan(plan, where, options)
     return train_and_report(plan, where, options)
@@ -79,37 +96,52 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
 
 def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     from harness import report, study
-    from harness.engine import Engine
+    from harness.engine import Engine, key
     from harness.progress import Progress, clock
-    from harness.store import Store
+    from harness.store import EVERY, Store
     from harness.tracking import Tracker, ui_command
 
     began = time.monotonic()
     store = Store()
     asked = plan.runs(options.only)
+    if options.fresh:
+        for spec, seed in asked:
+            store.set_aside(spec.id, seed)
     todo = study.missing(asked, store)
     described = study.describe(plan, store)
     report.remember(described)
-    tracker = Tracker(plan, store, asked, " ".join(sys.argv))
-    failures = []
+    tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
+    engine = Engine(store, where, EVERY if options.checkpoint is None else options.checkpoint)
+    failures, trained, stopped = [], 0, 0
+    trouble = None
     try:
         with Progress(plan, todo, reused=len(asked) - len(todo), jobs=len(where)) as progress:
-            for event in Engine(store, where).events(todo):
+            for event in engine.events(todo):
                 progress.see(event)
                 tracker.see(event)
+                trained += event["kind"] == "finished" and "reused" not in event
+                stopped += event["kind"] == "interrupted"
                 if event["kind"] == "failed":
                     failures.append(event)
-    finally:
         trouble = tracker.close()
-    for event in failures:
-        spec, seed = event["run"]
-        print(f"harness.ablate: {plan.names()[spec.id]}, seed {seed} failed: {event['why']}", file=sys.stderr)
+    finally:
+        for event in failures:
+            spec, seed = event["run"]
+            print(f"harness.ablate: {plan.names()[spec.id]}, seed {seed} failed: {event['why']}", file=sys.stderr)
     if trouble:
         print(f"harness.ablate: {trouble}", file=sys.stderr)
+    if engine.stopping:
+        left = len(study.missing(asked, store))
+        print(
+            f"harness.ablate: interrupted, {left} of {len(asked)} runs to go, {stopped} of them kept as far as "
+            "they came; the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 130
     made = report.render(described, store)
     print(made.text)
-    trained = len(todo) - len(failures)
-    print(f"{trained} runs trained, {len(asked) - len(todo)} reused, {clock(time.monotonic() - began)}")
+    reused = len(asked) - trained - len(failures)
+    print(f"{trained} runs trained, {reused} reused, {clock(time.monotonic() - began)}")
     print(f"table and figure: {made.folder}/table.{{md,csv,tex,html}}, ladder.{{png,svg}}")
     print(f"runs in MLflow:   {ui_command()}")
     print(f"                  there: Model training, experiment {plan.study}, Training runs")

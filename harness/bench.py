@@ -210,7 +210,7 @@ def sized(spec: Spec, rate: float, seconds: float) -> Spec:
 
 def study(spec: Spec, places: Sequence[str]) -> Measured:
     """Train `spec` from a seed a place, as `harness.ablate` does, among runs that are then deleted."""
-    from harness.engine import Engine
+    from harness.engine import Engine, key
     from harness.store import Store
     from harness.study import Plan, Rung
     from harness.tracking import Tracker, open_experiment
@@ -220,7 +220,7 @@ def study(spec: Spec, places: Sequence[str]) -> Measured:
         store = Store()
         open_experiment(plan.study)
         began = time.monotonic()
-        tracker = Tracker(plan, store, plan.runs(), "harness.bench")
+        tracker = Tracker(plan.study, plan.names(), store, map(key, plan.runs()), "harness.bench")
         failures = []
         for event in Engine(store, places).events(plan.runs()):
             tracker.see(event)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 
 def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int | None]) -> None:
-    from harness import Problem
+    from harness import Problem, one_line
 
     options = parser.parse_args()
     try:
         sys.exit(run(options))
     except Problem as problem:
-        print(f"{parser.prog}: {' '.join(str(problem).split())}", file=sys.stderr)
+        print(f"{parser.prog}: {one_line(str(problem), 2000)}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -187,7 +187,8 @@ def half_dtypes(device: "torch.device") -> Iterator["Check"]:
     runner = FP16().on(device)
     with runner.forward():
         loss = nn.functional.cross_entropy(model(x).float(), torch.arange(8, device=device))
-    runner.step(loss, optimizer)
+    runner.backward(loss)
+    runner.step(optimizer)
     wanted = "float16" if device.type == "cuda" else "float32"
     yield Check("FP16: convolution outputs", wanted, _names(seen), _names(seen) == wanted)
     masters = _names({p.dtype for p in model.parameters()})
@@ -214,11 +215,13 @@ def loss_scaling(device: "torch.device") -> Iterator["Check"]:
     runner = FP16().on(device)
     w = torch.nn.Parameter(torch.ones(4, device=device))
     optimizer = torch.optim.SGD([w], lr=0.25, fused=True)
-    runner.step(w.sum(), optimizer)
+    runner.backward(w.sum())
+    runner.step(optimizer)
     moved = (w.detach() - 1).tolist()  # the gradient is 1, and so -0.25 exactly
     yield Check("FP16: a finite step moves the weights once", "-0.25", _one(moved), set(moved) == {-0.25})
     before, scale = w.detach().clone(), runner.scaler.get_scale()
-    runner.step((w * float("inf")).sum(), optimizer)
+    runner.backward((w * float("inf")).sum())
+    runner.step(optimizer)
     change = (w.detach() - before).tolist()
     yield Check("FP16: an infinite step moves no weight", "0", _one(change), set(change) == {0.0})
     halved = runner.scaler.get_scale() / scale
@@ -267,7 +270,8 @@ def milliseconds(precision: "Precision", device: "torch.device", channels_last: 
         for _ in range(count):
             with runner.forward():
                 loss = torch.nn.functional.cross_entropy(model(x).float(), labels)
-            runner.step(loss, optimizer)
+            runner.backward(loss)
+            runner.step(optimizer)
 
     steps(3)  # cuDNN picks its algorithms, the allocator finds its size
     return _clocked(lambda: steps(STEPS), device) / STEPS

@@ -3,18 +3,27 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from time import monotonic
 from typing import Any
 
 from harness import Problem
-from harness.spec import UPSTREAM_SEED, Spec, upstream
-from harness.store import Store
+from harness.spec import UPSTREAM_SEED, Spec, plain, resolved, upstream
+from harness.store import EVERY, Claim, Held, Store
 from harness.study import Run
+from harness.train import Keeper, State, train
 
 Event = dict[str, Any]
+Key = tuple[str, int]
+Say = Callable[[Event], None]
+RETRIES = 2  # of a run whose process died
+RETRY = 0.25  # seconds between looks at what others hold, and at Ctrl-C
 
 
 def places(device: str | None, jobs: int | None) -> list[str]:
@@ -39,88 +48,158 @@ def places(device: str | None, jobs: int | None) -> list[str]:
     return [f"cuda:{chosen[i % len(chosen)]}" for i in range(jobs or len(chosen))]
 
 
+def key(run: Run) -> Key:
+    return run[0].id, run[1]
+
+
 @dataclass
 class _Process:
     connection: Connection
     process: Any
+    place: str
     run: Run | None = None
+    asked: bool = False  # to stop
 
 
 @dataclass
 class Engine:
     """Executes runs; `events` yields what happens, as dicts with `kind` and `run` = (spec, seed).
 
-    Kinds: "started"; "epoch" and "batch" with the loop's numbers under `at`; "finished"; "failed" with `why`. A run
-    whose process dies, or that raises, fails alone; the rest goes on. A run waits for its upstream runs.
+    Kinds: "started"; "epoch" and "batch" with the loop's numbers under `at`; "note" with `text`; "finished", with
+    `reused` where another invocation trained it; "failed" with `why`; "interrupted". A run waits for its upstream
+    runs, and for whoever else holds it. One whose process dies goes on from its checkpoint in a new one, at most twice;
+    one that raises fails alone. The first Ctrl-C, or SIGTERM, stops every run at a checkpoint; the second kills.
     """
 
     store: Store
     places: Sequence[str]
-    processes: list[_Process] = field(default_factory=list)
+    every: float = EVERY  # seconds between checkpoints within an epoch
+    method: str = "spawn"  # how processes start
+    stopping: bool = field(default=False, init=False)
+    processes: list[_Process] = field(default_factory=list, init=False)
+    waiting: list[Run] = field(default_factory=list, init=False)
+    deaths: Counter[Key] = field(default_factory=Counter, init=False)
+    held: dict[Key, float] = field(default_factory=dict, init=False)  # by others, and when to ask again
 
     def events(self, runs: Sequence[Run]) -> Iterator[Event]:
-        waiting = list(runs)
-        lost: set[tuple[str, int]] = set()
+        self.waiting = list(runs)
         try:
-            for place in self.places[: len(waiting)]:
-                self.processes.append(self._start(place))
-            while waiting or any(p.run for p in self.processes):
-                for process in [p for p in self.processes if p.run is None]:
-                    run = next((r for r in waiting if self._ready(r)), None)
-                    if run:
-                        waiting.remove(run)
-                        process.run = run
-                        with suppress(BrokenPipeError):  # it died idle: reading from it says so
-                            process.connection.send(run)
-                busy = {p.connection: p for p in self.processes if p.run}
-                for connection in wait(list(busy)):
-                    process = busy[connection]  # type: ignore[index]
-                    event = self._hear(process)
-                    yield event
-                    if event["kind"] == "failed":
-                        spec, seed = event["run"]
-                        lost.add((spec.id, seed))
-                        doomed = [r for r in waiting if any((u.id, UPSTREAM_SEED) in lost for u in upstream(r[0]))]
-                        for run in doomed:
-                            waiting.remove(run)
-                            yield {"kind": "failed", "run": run, "why": "the run it builds on failed"}
+            with self._signals():
+                self.processes = [self._start(place) for place in self.places[: len(runs)]]
+                while self.waiting or any(p.run for p in self.processes):
+                    if self.stopping:
+                        self._ask_to_stop()
+                    yield from self._hand_out()
+                    busy = {p.connection: p for p in self.processes if p.run}
+                    for connection in wait(list(busy), RETRY):
+                        yield from self._hear(busy[connection])  # type: ignore[index]
         finally:
             self.stop()
 
-    def _ready(self, run: Run) -> bool:
-        return all((inner.id, UPSTREAM_SEED) in self.store for inner in upstream(run[0]))
+    def _hand_out(self) -> Iterator[Event]:
+        for process in [p for p in self.processes if p.run is None]:
+            run = next((run for run in self.waiting if self._ready(run)), None)
+            if run is None:
+                return
+            self.waiting.remove(run)
+            if key(run) in self.store:
+                yield {"kind": "finished", "run": run, "reused": True}
+                continue
+            process.run = run
+            with suppress(BrokenPipeError):  # it died idle: reading from it says so
+                process.connection.send(run)
 
-    def _hear(self, process: _Process) -> Event:
+    def _hear(self, process: _Process) -> Iterator[Event]:
         run = process.run
-        assert run is not None
+        assert run
         try:
             event: Event = process.connection.recv()
         except (EOFError, ConnectionResetError):
-            process.process.join()
-            code = process.process.exitcode
-            why = (
-                f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended ({code})"
-            )
-            index = self.processes.index(process)
-            self.processes[index] = self._start(self.places[index])
-            return {"kind": "failed", "run": run, "why": why}
-        if event["kind"] in ("finished", "failed"):
+            event = self._bury(process)
+        if event["kind"] in ("finished", "failed", "held", "interrupted"):
             process.run = None
-        return {**event, "run": run}
+        match event["kind"]:
+            case "held":
+                if key(run) not in self.held:
+                    yield {"kind": "note", "run": run, "text": f"is being trained by process {event['pid']}"}
+                self.held[key(run)] = monotonic() + RETRY
+                self.waiting.append(run)
+            case "failed":
+                yield {**event, "run": run}
+                yield from self._doom(run)
+            case _:
+                yield {**event, "run": run}
+
+    def _bury(self, process: _Process) -> Event:
+        """A process died: another takes its place, and its run is taken up again, at most twice."""
+        run = process.run
+        assert run
+        process.connection.close()
+        process.process.join()
+        code = process.process.exitcode
+        why = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended ({code})"
+        self.processes.remove(process)
+        if self.stopping:
+            return {"kind": "interrupted"}
+        self.processes.append(self._start(process.place))
+        self.deaths[key(run)] += 1
+        if self.deaths[key(run)] > RETRIES:
+            return {"kind": "failed", "why": f"{why}, {self.deaths[key(run)]} times"}
+        self.waiting.insert(0, run)
+        return {"kind": "note", "text": f"is taken up again, {why}"}
+
+    def _doom(self, failed: Run) -> Iterator[Event]:
+        """What builds on a failed run fails with it."""
+        for run in [run for run in self.waiting if key(failed) in {(u.id, UPSTREAM_SEED) for u in upstream(run[0])}]:
+            self.waiting.remove(run)
+            yield {"kind": "failed", "run": run, "why": "the run it builds on failed"}
+            yield from self._doom(run)
+
+    def _ready(self, run: Run) -> bool:
+        upstream_done = all((inner.id, UPSTREAM_SEED) in self.store for inner in upstream(run[0]))
+        return upstream_done and self.held.get(key(run), 0) < monotonic()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM asks to stop, the next raises KeyboardInterrupt."""
+
+        def ask(number: int, frame: object) -> None:
+            if self.stopping:
+                raise KeyboardInterrupt
+            self.stopping = True
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _ask_to_stop(self) -> None:
+        self.waiting.clear()
+        for process in self.processes:
+            if process.run and not process.asked:
+                process.asked = True
+                with suppress(BrokenPipeError):
+                    process.connection.send(None)
 
     def _start(self, place: str) -> _Process:
-        context = multiprocessing.get_context("spawn")
+        context: Any = multiprocessing.get_context(self.method)
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self.store, place, decoders(len(self.places))))
+        arguments = theirs, self.store, place, decoders(len(self.places)), self.every
+        process = context.Process(target=_work, args=arguments)
         process.start()
         theirs.close()
-        return _Process(ours, process)
+        return _Process(ours, process, place)
 
     def stop(self) -> None:
-        """End the processes; a run in flight is given up, finished ones are in the store."""
+        """End the processes; a run in flight goes on from its last checkpoint another time."""
         for process in self.processes:
-            if process.run:
-                process.process.terminate()
+            if process.run or self.stopping:
+                process.process.kill()  # nothing it writes can be torn
             else:
                 with suppress(BrokenPipeError):
                     process.connection.send(None)
@@ -147,11 +226,51 @@ def settle(place: str) -> Any:
     return device
 
 
-def _work(connection: Connection, store: Store, place: str, decoding: int) -> None:
+class Interrupted(Exception):
+    """The run was asked to stop, and is kept."""
+
+
+class _Kept(Keeper):
+    """Keeps a run by its claim, and says how it goes; `stop` tells whether to leave it at the next batch."""
+
+    def __init__(self, claim: Claim, by: str, say: Say, stop: Callable[[], bool]) -> None:
+        self.claim, self.by, self.say, self.stop = claim, by, say, stop
+        self.stopping = False
+
+    def saved(self) -> State | None:
+        state = self.claim.saved(self.by)
+        for event in self.claim.since_start():
+            where = f"epoch {event['epoch'] + 1}, batch {event['batch']}" if event["event"] == "resumed" else ""
+            text = f"goes on from {where}" if where else f"passes over {event['file']}: {event['why']}"
+            self.say({"kind": "note", "text": text})
+        return state
+
+    def due(self, epoch_done: bool) -> bool:
+        self.stopping = self.stop()
+        return self.stopping or self.claim.due(epoch_done)
+
+    def keep(self, state: State) -> None:
+        self.claim.keep(state, self.by)
+        if self.stopping:
+            raise Interrupted
+
+    def report(self, event: Event) -> None:
+        if "batch" not in event:
+            self.claim.note("epoch", **event)
+        self.say({"kind": "batch" if "batch" in event else "epoch", "at": event})
+
+
+def _work(connection: Connection, store: Store, place: str, decoding: int, every: float) -> None:
     """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["HARNESS_DECODERS"] = str(decoding)
     device = settle(place)
+
+    def say(event: Event) -> None:
+        with suppress(BrokenPipeError):  # the parent is gone, and `poll` will say so
+            connection.send(event)
+
     while True:
         try:
             run: Run | None = connection.recv()
@@ -161,20 +280,32 @@ def _work(connection: Connection, store: Store, place: str, decoding: int) -> No
             return
         spec, seed = run
         try:
-            connection.send({"kind": "started"})
-            execute(spec, seed, store, device, connection.send)
-            connection.send({"kind": "finished"})
-        except BrokenPipeError:
-            return
+            execute(spec, seed, store, device, say, connection.poll, every)
+            say({"kind": "finished"})
+        except Held as held:
+            say({"kind": "held", "pid": held.pid})
+        except Interrupted:
+            say({"kind": "interrupted"})
         except Exception as error:
-            connection.send({"kind": "failed", "why": _why(error, spec)})
+            say({"kind": "failed", "why": _why(error, spec)})
 
 
-def execute(spec: Spec, seed: int, store: Store, device: Any, say: Any) -> None:
-    """Train one run into the store, unless another process has by the time the claim is ours."""
+def execute(
+    spec: Spec,
+    seed: int,
+    store: Store,
+    device: Any,
+    say: Say = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+    every: float = EVERY,
+) -> None:
+    """Train one run into the store, unless it is there by the time the claim is ours; from its checkpoint, if any.
+
+    Raises Held where another process has it, and Interrupted when `stop` said so and the run is kept.
+    """
+    import torch
+
     from harness.environment import environment
-    from harness.spec import plain
-    from harness.train import train
 
     def inner(upstream_spec: Spec) -> Any:
         status = store.read(upstream_spec.id, UPSTREAM_SEED)["status"]
@@ -184,21 +315,27 @@ def execute(spec: Spec, seed: int, store: Store, device: Any, say: Any) -> None:
         model.load_state_dict(store.weights(upstream_spec.id, UPSTREAM_SEED))
         return model
 
-    with store.claim(spec.id, seed):
+    with store.claim(spec.id, seed, every) as claim:
         if (spec.id, seed) in store:
             return
-        with store.journal(spec.id, seed) as note:
-
-            def report(event: Event) -> None:
-                if "batch" not in event:
-                    note(event)
-                say({"kind": "batch" if "batch" in event else "epoch", "at": event})
-
-            trained = train(spec, seed, device, inner, report)
-        result = {**trained.result, "environment": environment(device)}
-        store.write(spec.id, seed, plain(spec), result, trained.model.state_dict())
-    if result["status"] == "refused":
-        bad = next(check for check in result["evidence"] if not check["ok"])
+        if spec.but().id != spec.id:
+            raise Problem("its data has changed since the plan was made: start again")
+        around = environment(device)
+        claim.begin({"spec": plain(spec), "resolved": resolved(spec)})
+        say({"kind": "started"})
+        try:
+            keeper = _Kept(claim, f"torch {torch.__version__} on {device.type}", say, stop)
+            trained = train(spec, seed, device, inner, keeper)
+        except Interrupted:
+            claim.note("interrupted", safe=True)
+            raise
+        except Exception as error:
+            with suppress(OSError):  # the disk may be full
+                claim.note("failed", why=_why(error, spec))
+            raise
+        record = claim.finish({**trained.result, "environment": around}, trained.model.state_dict())
+    if record["status"] == "refused":
+        bad = next(check for check in record["evidence"] if not check["ok"])
         seen = f"{bad['part']}, {bad['what']}: expected {bad['expected']}, seen {bad['seen']}"
         raise Problem(f"REFUSED by its evidence: {seen}; see {store.folder(spec.id, seed)}")
 
@@ -206,11 +343,17 @@ def execute(spec: Spec, seed: int, store: Store, device: Any, say: Any) -> None:
 def _why(error: Exception, spec: Spec) -> str:
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError):
-        return f"out of memory at batch_size={spec.batch_size} in {type(spec.precision).__name__}: set batch_size lower"
+    starved = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    if starved:
+        batch = f"batch_size={spec.batch_size}" + (f", microbatch={spec.microbatch}" if spec.microbatch else "")
+        half = (spec.microbatch or spec.batch_size) // 2 or 1
+        return (
+            f"out of memory at {batch}, {spec.model!r}, {type(spec.precision).__name__}: --set batch_size={half}, or "
+            f"--set microbatch={half}, which keeps the batch but shows batch norm {half} images at a time"
+        )
     if isinstance(error, Problem):
         return str(error)
-    import traceback
-
+    if isinstance(error, OSError):
+        return f"{error}: mend that, and the same command goes on from the last checkpoint"
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})".replace("\n", " ")

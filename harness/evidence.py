@@ -20,8 +20,8 @@ from harness.rng import Stream, streams
 from harness.spec import Spec, parts
 
 KEPT_BATCHES = 16  # target batches kept: enough to see λ vary, small next to one batch of images
-KEPT_IMAGES = 4  # of those batches, how many keep their images too
-KEPT_PIXELS = 64  # a side: images are subsampled to about this, which mixing commutes with
+KEPT_IMAGES = 4  # of those batches, how many keep their images too: a checkpoint carries them
+KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing commutes with
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,13 @@ class Trace:
     fed: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)  # (labels, targets, mixed targets)
     images: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (before mixing, as the network got them)
     first_logits: Tensor | None = None
-    first_loss: float = float("nan")
+    first_loss: float = 0.0
+    forwards: int = 0  # in training mode
 
     def __post_init__(self) -> None:
         self.before = {name: p.detach().clone() for name, p in self.model.named_parameters() if p.ndim == 2}
-        self._got: Tensor | None = None
+        self._got: list[Tensor] = []  # images of this step's forwards
+        self._logits: list[Tensor] = []  # of step 1
         self.model.register_forward_pre_hook(self._note_input)
         for name, module in self.model.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -68,30 +70,51 @@ class Trace:
                 if isinstance(module, nn.BatchNorm2d):
                     low, high = module.weight.detach().aminmax()
                     self.first_gammas[name] = (low.item(), high.item())
+        self.forwards += model.training
         if model.training and len(self.images) < KEPT_IMAGES:
-            self._got = thinned(args[0])
+            self._got.append(thinned(args[0]))
 
     def _note_output_of(self, name: str, module: nn.Module) -> None:
         """Note, once, whether a layer's output is float16 or holds only numbers that float16 can."""
 
         def note(module: nn.Module, args: Any, out: Tensor) -> None:
-            exact = bool((out.detach() == out.detach().half().to(out.dtype)).all())
-            self.outputs[name] = "float16" if exact else str(out.dtype).removeprefix("torch.")
+            if name not in self.outputs:  # else this is a resumed run's trace, and step 1 is over
+                exact = bool((out.detach() == out.detach().half().to(out.dtype)).all())
+                self.outputs[name] = "float16" if exact else str(out.dtype).removeprefix("torch.")
             handle.remove()  # also, a hook that stayed would tie the model to this trace for good
 
         handle = module.register_forward_hook(note)
 
-    def saw_step(self, labels: Tensor, targets: Tensor, fed: Tensor, images: Tensor, z: Tensor, loss: Tensor) -> None:
-        """After a forward: labels N, targets N x K before and after mixing, images before it, logits and loss."""
+    def saw_pass(self, z: Tensor, loss: Tensor) -> None:
+        """After a forward: its logits, and its share of the step's loss."""
+        if self.first_logits is None:
+            self._logits.append(z.detach().float().cpu())
+            self.first_loss += loss.item()
+
+    def saw_step(self, labels: Tensor, targets: Tensor, fed: Tensor, images: Tensor) -> None:
+        """After the passes of a step: labels N, targets N x K before and after mixing, images before it."""
         rates = {group["lr"] for group in self.optimizer.param_groups}
         self.lr.append(rates.pop() if len(rates) == 1 else float("nan"))
-        if self.first_logits is None:
-            self.first_logits, self.first_loss = z.detach().float().cpu(), loss.item()
+        if self._logits:
+            self.first_logits = torch.cat(self._logits)
+            self._logits = []
         if len(self.fed) < KEPT_BATCHES:
             self.fed.append((labels, targets, fed))
-        if self._got is not None:
-            self.images.append((thinned(images), self._got))
-            self._got = None
+        if self._got:
+            self.images.append((thinned(images), torch.cat(self._got)))
+            self._got = []
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold, so that a resumed run is judged by all it did; `before` is made anew."""
+        kept = ("first_gammas", "outputs", "fed", "images", "first_logits", "first_loss", "forwards")
+        return {"lr": torch.tensor(self.lr, dtype=torch.float64), **{name: getattr(self, name) for name in kept}}
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.lr = state["lr"].tolist()
+        for name in ("fed", "images"):
+            setattr(self, name, [tuple(item.to(device) for item in kept) for kept in state[name]])
 
 
 def thinned(images: Tensor) -> Tensor:
@@ -111,12 +134,18 @@ def loop_checks(spec: Spec, trace: Trace) -> Iterable[Check]:
     if trace.first_logits is None:
         yield Check("batches trained on", "some", "none", False)
         return
+    seen, images = len(trace.first_logits), len(trace.fed[0][2])
+    yield Check("images of step 1 that the network answered", f"{images}", f"{seen}", seen == images)
+    if seen != images:
+        return
     expected = cross_entropy(trace.fed[0][2], trace.first_logits)
     expected += sum(part.first_pull(trace, bound) for part, bound in zip(spec.teacher, trace.teachers, strict=False))
     close = abs(trace.first_loss - expected) <= 1e-5 * max(1.0, abs(expected))
     yield Check("loss of step 1, from its logits and targets", f"{expected:.5g}", f"{trace.first_loss:.5g}", close)
     steps = spec.epochs * trace.steps_per_epoch
     yield Check("steps", f"{steps}", f"{len(trace.lr)}", len(trace.lr) == steps)
+    due = steps * spec.passes
+    yield Check("forward passes in training", f"{due}", f"{trace.forwards}", trace.forwards == due)
     uneven = sum(rate != rate for rate in trace.lr)
     yield Check("steps whose parameter groups had different rates", "0", f"{uneven}", uneven == 0)
     held = [id(p) for group in trace.optimizer.param_groups for p in group["params"]]

@@ -55,8 +55,12 @@ class Progress:
                 self.part[run], self.began[run] = 0.0, time.monotonic()
             case "epoch" | "batch":
                 at = self.at[run] = event["at"]
-                within = (at["batch"] + 1) / at["batches"] if "batch" in at else 1.0
+                within = at["batch"] / at["batches"] if "batch" in at else 1.0
                 self.part[run] = (at["epoch"] + within) / run[0].epochs
+            case "note":
+                self._say(f"{self._name(run)} {event['text']}")
+            case "interrupted":
+                self.began.pop(run, None)
             case "finished" | "failed":
                 self.part[run] = 1.0
                 self.done += 1

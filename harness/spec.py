@@ -72,9 +72,12 @@ class Data(Part, ABC):
     def load(self) -> Any:
         """The images, ready to be served; see `harness.parts.data.Images`. Raises Problem on unusable data."""
 
+    def settings(self) -> dict[str, Any]:
+        """The fields, but for where the data lies."""
+        return {name: value for name, value in self if name != "root"}
+
     def identity(self) -> dict[str, Any]:
-        fields = {name: value for name, value in self if name != "root"}
-        return {**fields, "digest": self.load().digest}
+        return {**self.settings(), "digest": self.load().digest}
 
 
 class Model(Part, ABC):
@@ -140,8 +143,8 @@ class Teacher(Part, ABC):
     spec: Spec
 
     @abstractmethod
-    def bind(self, model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-        """The extra loss of (mixed images N x C x H x W, logits N x K), given the trained inner model."""
+    def bind(self, model: nn.Module, passes: int) -> Any:
+        """The extra loss, given the trained inner model: called `passes` times a step, on (images, logits)."""
 
     @abstractmethod
     def first_pull(self, trace: Trace, bound: Any) -> float:
@@ -164,6 +167,12 @@ class Spec(Part):
     mix: tuple[Mix, ...] = ()
     precision: Precision
     teacher: tuple[Teacher, ...] = ()
+    microbatch: int | None = Field(None, ge=1)  # images a pass: gradients add up, batch norm sees a pass
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes a step."""
+        return -(-self.batch_size // self.microbatch) if self.microbatch else 1
 
     @cached_property
     def id(self) -> str:
@@ -183,6 +192,8 @@ class Spec(Part):
     def agree(self) -> None:
         """Raise Problem where one of the parts cannot work within this specification, or within an inner one."""
         for spec in (*upstream(self), self):
+            if spec.microbatch and spec.microbatch >= spec.batch_size:
+                raise Problem(f"microbatch={spec.microbatch} is not below batch_size={spec.batch_size}: leave it out")
             for part in parts(spec):
                 try:
                     part.check(spec)
@@ -253,6 +264,19 @@ def resolved(spec: Spec) -> dict[str, Any]:
     """What `id` hashes: the parts' identities, the data's digest included."""
     form: dict[str, Any] = plain(spec, lambda part: part.identity())
     return form
+
+
+def shape(spec: Any) -> str:
+    """The canonical form of a specification, or of a resolved one, without what its data holds: none is loaded."""
+
+    def bare(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: bare(item) for name, item in value.items() if name != "digest"}
+        return [bare(item) for item in value] if isinstance(value, list) else value
+
+    if isinstance(spec, Spec):
+        spec = plain(spec, lambda part: part.settings() if isinstance(part, Data) else part.identity())
+    return json.dumps(bare(spec), sort_keys=True)
 
 
 def parse(value: Any) -> Any:

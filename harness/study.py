@@ -8,6 +8,7 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,23 @@ from typing import Any
 
 import pydantic
 
-from harness import Problem
+from harness import Problem, file_name, one_line
 from harness.parts.models import cost
 from harness.parts.schedules import Piecewise
-from harness.spec import UPSTREAM_SEED, Part, Spec, Trick, assign, changes, first_error, parse, plain, upstream
+from harness.spec import (
+    UPSTREAM_SEED,
+    Part,
+    Spec,
+    Trick,
+    assign,
+    changes,
+    first_error,
+    flat,
+    parse,
+    plain,
+    resolved,
+    upstream,
+)
 from harness.store import Store
 
 Run = tuple[Spec, int]
@@ -78,13 +92,14 @@ def missing(runs: Sequence[Run], store: Store) -> list[Run]:
 
 def trick_name(trick: Trick) -> str:
     function: Any = trick.func if isinstance(trick, partial) else trick
-    return str(function.__name__)
+    return one_line(getattr(function, "__name__", type(function).__name__))
 
 
 def trick_title(trick: Trick) -> str:
-    """What tables call it: its docstring up to the first colon."""
+    """What tables call it: its docstring's first line up to the first colon, else its name."""
     function = trick.func if isinstance(trick, partial) else trick
-    return (inspect.getdoc(function) or trick_name(trick)).split(":")[0].splitlines()[0]
+    first = (inspect.getdoc(function) or "").partition("\n")[0]
+    return one_line(first.partition(":")[0]) or trick_name(trick)
 
 
 def ladder(baseline: Spec, tricks: Sequence[Trick]) -> list[Spec]:
@@ -140,7 +155,7 @@ def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | No
         except Problem as problem:
             raise Problem(f"{study.name}, {name}: {problem}") from None
     for below, above, name in zip(specs, specs[1:], names[1:], strict=False):
-        if below.id == above.id:
+        if below == above:
             raise Problem(f"{study.name}: {name} changes nothing in the specification below it")
     rungs = tuple(map(Rung, names, titles, specs))
     own = _seeds(study.seeds, seeds)
@@ -240,6 +255,28 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
     }
 
 
+def edited(plan: Plan, before: dict[str, Any], store: Store) -> list[str]:
+    """What made rungs other runs than when the study was last run, in a line each; `before` is its described plan."""
+    lines: dict[str, list[str]] = {}
+    old = {rung["name"]: rung for rung in before["rungs"]}
+    for rung in plan.rungs:
+        if rung.name in old and old[rung.name]["id"] != rung.spec.id:
+            lines.setdefault(_edits(old[rung.name], rung.spec, store), []).append(rung.name)
+    return [f"{', '.join(names)}: new runs since {text}" for text, names in lines.items()]
+
+
+def _edits(old: dict[str, Any], spec: Spec, store: Store) -> str:
+    for seed in old["seeds"]:
+        with suppress(Problem):
+            was, now = flat(store.forms(old["id"], seed)["resolved"]), flat(resolved(spec))
+            paths = [path for path in dict.fromkeys((*was, *now)) if was.get(path) != now.get(path)]
+            if "data.digest" in paths and was.get("data") == now.get("data"):
+                return "the content of the data changed"
+            shown = [f"{path} was {was.get(path)} and is {now.get(path)}" for path in paths[:3]]
+            return "; ".join([*shown, *([f"{len(paths) - 3} more"] if len(paths) > 3 else [])])
+    return f"the specification changed (it was {old['id']})"
+
+
 # --- the studies on disk --------------------------------------------------------------------------------------------
 
 
@@ -264,7 +301,7 @@ def available() -> dict[str, str]:
 
 def load(name: str) -> Study:
     """The study `experiments/<name>.py`. Raises Problem where there is none, or it lacks what a study has."""
-    path = folder() / f"{name}.py"
+    path = folder() / f"{file_name(name)}.py"
     if not path.is_file():
         raise Problem(f"no study {name!r} in {folder()}; there are: {', '.join(available()) or 'none'}")
     for root in (path.parent.parent, Path(__file__).parent.parent):  # the user's studies may build on those shipped

@@ -1,9 +1,12 @@
 """MLflow, as a projection of the store: the only room that imports it.
 
-Experiment = study, parent run = one invocation, child run = (specification, seed). A `Tracker` works in a thread of
-its own: training never waits for it, and what a slow or absent server misses is only missing there.
+Experiment = study, parent run = one invocation, child run = (specification, seed). What is sent comes from journals
+and results, and only what MLflow lacks: sending may be repeated, and several processes may do it. A `Tracker` does it
+in a thread of its own while runs train, which never wait for it. What a slow or absent server misses is sent at the end
+of the invocation, or by `harness.sync`.
 """
 
+import fcntl
 import logging
 import os
 import queue
@@ -11,18 +14,23 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from harness import Problem
 from harness.paths import runs
-from harness.spec import flat, plain, resolved
+from harness.spec import flat
 from harness.store import Record, Store
-from harness.study import Plan, Run
 
-FLUSH = 5.0  # seconds between batches of one run's epochs; a batch holds all that came since the last
+Event = dict[str, Any]
+Key = tuple[str, int]
+FLUSH = 2.0  # seconds between batches; a batch holds all that came since the last
 LIMIT = 100  # params or tags that MLflow takes in one call
-MAX_VALUE = 6000  # characters of a param's value, which MLflow would cut in silence
+MAX_PARAM, MAX_TAG = 6000, 5000  # characters of a value, where MLflow would cut in silence or refuse
+NO_METRIC = {"epoch", "time", "event", "seq", "after", "crc"}
 
 
 def default_uri() -> str:
@@ -44,9 +52,8 @@ def ui_command() -> str:
 
 def open_experiment(study: str) -> tuple[Any, str]:
     """(client, experiment id). Makes the database once, under a lock: two that migrate a fresh one at once fail."""
-    import fcntl
-
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own 7 keep a user waiting minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds; its own are 120
     import mlflow
     from mlflow import MlflowClient
 
@@ -55,9 +62,7 @@ def open_experiment(study: str) -> tuple[Any, str]:
 
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
-    runs().mkdir(parents=True, exist_ok=True)
-    with (runs() / "mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_at_a_time():
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(study)
         if found:
@@ -67,98 +72,82 @@ def open_experiment(study: str) -> tuple[Any, str]:
         return client, client.create_experiment(study, artifact_location=beside)
 
 
-class Tracker:
-    """`see` events as the engine yields them; `close` waits until all is logged, at most `patience` seconds."""
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Of the processes on this machine, so that a child is made by one of them."""
+    runs().mkdir(parents=True, exist_ok=True)
+    with (runs() / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
-    def __init__(self, plan: Plan, store: Store, asked: Sequence[Run], command: str) -> None:
-        self.plan, self.store, self.command = plan, store, command
-        self.before = [(spec, seed) for spec, seed in asked if (spec.id, seed) in store]
-        self.titles = plan.names()
-        self.queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self.problem: str | None = None
-        self.thread = threading.Thread(target=self._life, daemon=True)
-        self.thread.start()
 
-    def see(self, event: dict[str, Any]) -> None:
-        self.queue.put(event)
+class Projection:
+    """Sends runs of one study to MLflow. `titles` names specifications by id, `command` what this is done for."""
 
-    def close(self, patience: float = 60) -> str | None:
-        """What went wrong with MLflow, in a line; None where all is logged."""
-        self.queue.put(None)
-        self.thread.join(patience)
-        return "MLflow did not answer in time" if self.thread.is_alive() else self.problem
+    def __init__(self, study: str, titles: Mapping[str, str], store: Store, command: str) -> None:
+        self.study, self.titles, self.store, self.command = study, titles, store, command
+        self.client, self.experiment = open_experiment(study)
+        self.children = {run.data.tags["record"]: _Child(self.client, run) for run in self._search("tags.record != ''")}
 
-    def _life(self) -> None:
-        try:
-            self._project()
-        except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            self.problem = f"MLflow at {tracking_uri()} stopped taking runs ({text}); the store has them all"
+    @cached_property
+    def parent(self) -> str:
+        """The id of this invocation's run, made when it is first wanted."""
+        name = f"{self.study} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        tags = {"command": cut(self.command), "mlflow.source.name": "harness", "mlflow.source.type": "LOCAL"}
+        run_id: str = self.client.create_run(self.experiment, run_name=cut(name, 250), tags=tags).info.run_id
+        return run_id
 
-    def _project(self) -> None:
-        self.client, self.experiment = open_experiment(self.plan.study)
-        self.parent = self.client.create_run(
-            self.experiment,
-            run_name=f"{self.plan.study} {time.strftime('%Y-%m-%d %H:%M:%S')}",
-            tags={"command": self.command, "mlflow.source.name": "harness.ablate", "mlflow.source.type": "LOCAL"},
-        ).info.run_id
-        monitor = self._monitor()
-        children: dict[tuple[str, int], _Child] = {}
-        known = self._known()
-        for spec, seed in self.before:  # runs of other studies, or of a time without MLflow
-            if (spec.id, seed) not in known:
-                self._child(spec, seed).finish(self.store.read(spec.id, seed))
-        while event := self.queue.get():
-            spec, seed = event["run"]
-            key = spec.id, seed
-            match event["kind"]:
-                case "started":
-                    children[key] = self._child(spec, seed)
-                case "epoch":
-                    children[key].epoch(event["at"])
-                case "finished":
-                    children.pop(key).finish(self.store.read(*key))
-                case "failed" if key in children:
-                    refused = self.store.refused(*key) if "REFUSED" in event["why"] else None
-                    child = children.pop(key)
-                    child.finish(refused) if refused else child.fail(event["why"])
-        for child in children.values():
-            child.end("KILLED")
-        if monitor:
-            monitor.finish()
-        self.client.set_terminated(self.parent, "KILLED" if children else "FINISHED")
+    def send(self, key: Key) -> bool:
+        """Send what MLflow lacks of a run; whether there was anything."""
+        events = self.store.events(*key)
+        record = self.store.read(*key) if key in self.store else self.store.refused(*key)
+        born = record or next((event for event in events if "record" in event), None)
+        if born is None:
+            return False
+        child = self.children.get(born["record"]) or self._child(key, born["record"])
+        return child.catch_up(self.store.forms(*key)["spec"], events, record)
 
-    def _monitor(self) -> Any:
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-        monitor = SystemMetricsMonitor(self.parent, sampling_interval=5)
-        monitor.start()
-        return monitor
-
-    def _known(self) -> set[tuple[str, int]]:
-        """The runs whose child in this experiment is complete."""
-        found: set[tuple[str, int]] = set()
+    def _search(self, text: str) -> list[Any]:
+        found: list[Any] = []
         token = None
         while True:
-            page = self.client.search_runs(
-                [self.experiment], "tags.complete = 'yes'", max_results=1000, page_token=token
-            )
-            found |= {(run.data.tags["spec_id"], int(run.data.tags["seed"])) for run in page}
+            page = self.client.search_runs([self.experiment], text, max_results=1000, page_token=token)
+            found += page
             token = page.token
             if not token:
                 return found
 
-    def _child(self, spec: Any, seed: int) -> "_Child":
-        title = self.titles[spec.id]
+    def _child(self, key: Key, record: str) -> "_Child":
+        with one_at_a_time():
+            found = self._search(f"tags.record = '{record}'")
+            run = found[0] if found else self._made(key, record)
+        self.children[record] = _Child(self.client, run)
+        return self.children[record]
+
+    def _made(self, key: Key, record: str) -> Any:
+        from mlflow.entities import Param
+
+        title = self.titles.get(key[0], key[0])
         tags = {
             "mlflow.parentRunId": self.parent,
-            "spec_id": spec.id,
-            "seed": str(seed),
-            "rung": title,
-            "study": self.plan.study,
+            "record": record,
+            "spec_id": key[0],
+            "seed": str(key[1]),
+            "rung": cut(title),
+            "study": cut(self.study),
         }
-        run = self.client.create_run(self.experiment, tags=tags, run_name=f"{title}, seed {seed}")
-        return _Child(self.client, run.info.run_id, spec)
+        forms = self.store.forms(*key)
+        run = self.client.create_run(self.experiment, tags=tags, run_name=cut(f"{title}, seed {key[1]}", 250))
+        params = [Param(k, cut(v, MAX_PARAM)) for k, v in flat(forms["resolved"]).items()]
+        for chunk in _chunks(params, LIMIT):
+            self.client.log_batch(run.info.run_id, params=chunk)
+        self.client.log_dict(run.info.run_id, forms["spec"], "spec.json")
+        return run
+
+
+def cut(value: object, size: int = MAX_TAG) -> str:
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
+    return text if len(text) <= size else text[: size - 1] + "…"
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
@@ -168,61 +157,72 @@ def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
 
 
 class _Child:
-    """One (specification, seed) in MLflow. Each epoch's metrics are sent once, and together."""
+    """One (specification, seed) in MLflow."""
 
-    def __init__(self, client: Any, run_id: str, spec: Any) -> None:
-        from mlflow.entities import Param
+    def __init__(self, client: Any, run: Any) -> None:
+        self.client, self.run_id = client, run.info.run_id
+        self.status, self.complete = run.info.status, run.data.tags.get("complete") == "yes"
+        self.steps: set[int] | None = None  # the epochs that are there; None where that must be asked
 
-        self.client, self.run_id, self.spec = client, run_id, spec
-        self.waiting: list[dict[str, Any]] = []
-        self.sent, self.last = 0, time.monotonic()
-        params = [Param(k, str(v)[:MAX_VALUE]) for k, v in flat(resolved(spec)).items()]
-        for chunk in _chunks(params, LIMIT):
-            client.log_batch(run_id, params=chunk)
-        client.log_dict(run_id, plain(spec), "spec.json")
+    def catch_up(self, spec: Any, events: Sequence[Event], record: Record | None) -> bool:
+        """Send what is missing; whether anything was. `record` is None while the run is not finished."""
+        if self.complete:
+            return False
+        rows = [*(event for event in events if event["event"] == "epoch"), *(record["epochs"] if record else ())]
+        sent = self._epochs({row["epoch"]: row for row in reversed(rows)})  # of an epoch done twice, the first
+        if record:
+            self._finish(spec, record)
+        return self._end(*_status(events, record)) or bool(sent or record)
 
-    def epoch(self, event: dict[str, Any]) -> None:
-        self.waiting.append(event)
-        if time.monotonic() - self.last > FLUSH:
-            self._send()
-
-    def _send(self) -> None:
+    def _epochs(self, rows: dict[int, Event]) -> int:
         from mlflow.entities import Metric
 
+        if self.steps is None:
+            self.steps = {metric.step for metric in self.client.get_metric_history(self.run_id, "loss")}
+        new = {step: rows[step] for step in sorted(rows) if step not in self.steps}
         metrics = [
-            Metric(name, float(value), int(event["time"] * 1000), event["epoch"])
-            for event in self.waiting
-            for name, value in event.items()
-            if name not in ("epoch", "time")
+            Metric(name, float(value), int(row["time"] * 1000), step)
+            for step, row in new.items()
+            for name, value in row.items()
+            if name not in NO_METRIC
         ]
+        self.steps = None  # until this is through
         for chunk in _chunks(metrics, 1000):
             self.client.log_batch(self.run_id, metrics=chunk)
-        self.sent, self.last = self.sent + len(self.waiting), time.monotonic()
-        self.waiting = []
+        self.steps = set(rows)
+        return len(new)
 
-    def finish(self, record: Record) -> None:
-        """Send what is left of a finished run: epochs, totals, tags, the data, and artifacts."""
+    def _end(self, status: str, why: str) -> bool:
+        if status == self.status:
+            return False
+        if why:
+            self.client.set_tag(self.run_id, "why", cut(why))
+        if status == "RUNNING":
+            self.client.update_run(self.run_id, status=status)
+        else:
+            self.client.set_terminated(self.run_id, status)
+        self.status = status
+        return True
+
+    def _finish(self, spec: Any, record: Record) -> None:
+        """Totals, tags, the data, and artifacts; last the tag that says all is there."""
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
 
-        self.waiting = record["epochs"][self.sent :]
-        self._send()
         environment, images = record["environment"], record["images"]
-        totals = {name: record[name] for name in ("params", "macs", "seconds", "seconds_per_epoch", "peak_memory")}
+        names = ("params", "macs", "seconds", "seconds_per_epoch", "peak_memory")
         stamp = int(record["finished"] * 1000)
         tags = {
             "status": record["status"],
             "precision": record["precision"]["name"] + (" (emulated)" if record["precision"]["emulated"] else ""),
             "mlflow.source.git.commit": environment["commit"],
-            **{name: str(value) for name, value in environment.items() if name != "commit"},
+            **{name: value for name, value in environment.items() if name != "commit"},
             **{f"evidence.{i}": f"{c['part']}: {c['what']}: {c['seen']}" for i, c in enumerate(record["evidence"])},
-            "complete": "yes",
         }
-        data = self.spec.data
         dataset = Dataset(
-            name=type(data).__name__,
+            name=spec["data"]["kind"],
             digest=images["digest"],
             source_type="local",
-            source=str(getattr(data, "root", "scikit-learn")),
+            source=str(spec["data"].get("root", "scikit-learn")),
             profile=f'{{"train": {images["train"]}, "test": {images["test"]}}}',
         )
         contexts = [InputTag("mlflow.data.context", "training and test")]
@@ -232,14 +232,95 @@ class _Child:
         self.client.log_text(self.run_id, "\n".join(lines) + "\n", "curves.csv")
         self.client.log_dict(self.run_id, environment, "environment.json")
         self.client.log_dict(self.run_id, record["evidence"], "evidence.json")
-        metrics = [Metric(name, float(value), stamp, 0) for name, value in totals.items()]
-        self.client.log_batch(self.run_id, metrics=metrics, tags=[RunTag(k, str(v)[:5000]) for k, v in tags.items()])
-        self.end("FINISHED" if record["status"] == "finished" else "FAILED")
+        metrics = [Metric(name, float(record[name]), stamp, 0) for name in names]
+        self.client.log_batch(self.run_id, metrics=metrics, tags=[RunTag(k, cut(v)) for k, v in tags.items()])
+        self._end(*_status([], record))
+        self.client.set_tag(self.run_id, "complete", "yes")
+        self.complete = True
 
-    def fail(self, why: str) -> None:
-        self.client.set_tag(self.run_id, "why", why[:5000])
-        self.end("FAILED")
 
-    def end(self, status: str) -> None:
-        self._send()
-        self.client.set_terminated(self.run_id, status)
+def _status(events: Sequence[Event], record: Record | None) -> tuple[str, str]:
+    """MLflow's word for how a run stands, and why where it failed."""
+    if record:
+        return ("FINISHED" if record["status"] == "finished" else "FAILED"), ""
+    last = events[-1]
+    return {"failed": "FAILED", "interrupted": "KILLED"}.get(last["event"], "RUNNING"), last.get("why", "")
+
+
+class Tracker:
+    """Projects what happens while it happens: `see` events as the engine yields them, then `close`."""
+
+    def __init__(self, study: str, titles: Mapping[str, str], store: Store, asked: Iterable[Key], command: str) -> None:
+        self.new = lambda: Projection(study, titles, store, command)
+        self.lacking = dict.fromkeys(key for key in asked if key in store)  # trained for others, or without MLflow
+        self.queue: queue.Queue[Key | None] = queue.Queue()
+        self.problem: str | None = None
+        self.ended = "FINISHED"
+        self.moved = time.monotonic()  # when something was last sent
+        self.thread = threading.Thread(target=self._life, daemon=True)
+        self.thread.start()
+
+    def see(self, event: dict[str, Any]) -> None:
+        spec, seed = event["run"]
+        if event["kind"] == "interrupted":
+            self.ended = "KILLED"
+        if event["kind"] not in ("batch", "note"):
+            self.queue.put((spec.id, seed))
+
+    def close(self, patience: float = 15) -> str | None:
+        """A line where MLflow lacks something, else None. Waits while anything moves, else `patience` seconds."""
+        self.queue.put(None)
+        closed = time.monotonic()
+        while self.thread.is_alive() and time.monotonic() - max(closed, self.moved) < patience:
+            self.thread.join(0.1)
+        if not self.thread.is_alive():
+            return None
+        why = self.problem or "it does not answer"
+        return (
+            f"MLflow at {tracking_uri()} lacks runs ({why}); the store has them all: python -m harness.sync sends them"
+        )
+
+    def _life(self) -> None:
+        projection, monitor, closing = None, None, False
+        while True:
+            closing = self._collect(closing) or closing
+            try:
+                projection = projection or self.new()
+                monitor = monitor or _monitor(projection.parent)
+                for key in list(self.lacking):
+                    self._send(projection, key)
+                if closing:
+                    monitor.finish()
+                    projection.client.set_terminated(projection.parent, self.ended)
+                    return
+            except Exception as error:
+                self.problem = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                time.sleep(1)
+
+    def _send(self, projection: Projection, key: Key) -> None:
+        with suppress(Problem):  # a record that cannot be read: the report says so
+            projection.send(key)
+        del self.lacking[key]
+        self.moved = time.monotonic()
+
+    def _collect(self, closing: bool) -> bool:
+        """Take what was seen in the next seconds, so that a batch holds several epochs; whether it was the last."""
+        until = time.monotonic() + FLUSH
+        while not closing:
+            try:
+                key = self.queue.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return False
+            if key is None:
+                return True
+            self.lacking[key] = None
+        return True
+
+
+def _monitor(run_id: str) -> Any:
+    """MLflow's system metrics, on the run of an invocation."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, sampling_interval=5)
+    monitor.start()
+    return monitor

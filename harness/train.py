@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,34 @@ from harness.evidence import Trace, prove
 from harness.parts.data import Images
 from harness.parts.models import cost
 from harness.parts.precision import Runner
-from harness.rng import streams
+from harness.rng import Stream, streams
 from harness.spec import Spec
 
 EVAL_BATCH = 512
 HEARTBEAT = 2.0  # seconds between reports of the loss within an epoch
 
 Event = dict[str, Any]
+State = dict[str, Any]
+
+
+class Keeper:
+    """What the loop asks of whoever keeps its run. This one keeps nothing."""
+
+    def saved(self) -> State | None:
+        """The state to go on from; None to begin."""
+        return None
+
+    def due(self, epoch_done: bool) -> bool:
+        """Whether to `keep` the state now, after a batch or an epoch."""
+        return False
+
+    def keep(self, state: State) -> None: ...
+
+    def report(self, event: Event) -> None:
+        """A dict an epoch, `{"epoch": 0, "loss": …, "top1": …, …}`, and every 2 seconds one with `"batch"`."""
+
+
+KEPT = ("epoch", "batch", "in_epoch", "history", "correct")  # the plain values of a `Live` that a checkpoint holds
 
 
 @dataclass
@@ -31,100 +52,186 @@ class Trained:
     model: nn.Module
 
 
+@dataclass
+class Live:
+    """A run in progress. `state` is all that it takes to go on as if it had never stopped.
+
+    No random state is in it: every draw is a function of the seed, its purpose, the epoch and the batch.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    runner: Runner
+    teachers: tuple[Any, ...]
+    trace: Trace
+    total: Tensor  # of this epoch's losses, on the device
+    epoch: int = 0
+    batch: int = 0  # the next one
+    in_epoch: float = 0.0  # seconds of training in this epoch
+    seconds: float = 0.0  # of all, before `since`
+    since: float = field(default_factory=time.monotonic)
+    history: list[Event] = field(default_factory=list)
+    correct: str = ""  # bits of the last evaluation, packed, in hexadecimal
+
+    def state(self) -> State:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "runner": self.runner.state(),
+            "teachers": [teacher.state() for teacher in self.teachers],
+            "trace": self.trace.state(),
+            "total": self.total,
+            "seconds": self.seconds + time.monotonic() - self.since,
+            **{name: getattr(self, name) for name in KEPT},
+        }
+
+    def restore(self, state: State) -> None:
+        device = self.total.device
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.runner.restore(state["runner"])
+        for teacher, kept in zip(self.teachers, state["teachers"], strict=True):
+            teacher.restore(kept)
+        self.trace.restore(state["trace"], device)
+        self.total = state["total"].to(device)
+        for name in ("seconds", *KEPT):
+            setattr(self, name, state[name])
+
+
 def build(spec: Spec, seed: int, device: torch.device) -> nn.Module:
     """The network with its initial weights."""
-    torch.manual_seed(int(streams(seed)("torch").integers(2**63)))  # for what a model draws by itself, as dropout does
+    seed_torch(streams(seed)("torch"))
     model = spec.model.build(spec.data.channels, len(spec.data.load().classes))
     for part in spec.init:
         part(model, streams(seed))
     return placed(model, device)
 
 
+def seed_torch(rng: np.random.Generator) -> None:
+    torch.manual_seed(int(rng.integers(2**63)))  # for what a model draws by itself, as dropout does
+
+
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
     return model.to(device).to(memory_format=torch.channels_last)  # 1.3 to 1.4 times contiguous, on CPUs too
 
 
+def begin(
+    spec: Spec, seed: int, device: torch.device, steps: int, classes: int, inner: Callable[[Spec], nn.Module]
+) -> Live:
+    model = build(spec, seed, device)
+    optimizer = spec.optimizer.build(spec.decay.groups(model), spec.batch_size)
+    runner = spec.precision.on(device)
+    teachers = tuple(part.bind(placed(inner(part.spec), device), spec.passes) for part in spec.teacher)
+    trace = Trace(steps, classes, model, optimizer, runner, streams(seed), teachers)
+    return Live(model, optimizer, runner, teachers, trace, torch.zeros((), device=device))
+
+
 def train(
-    spec: Spec,
-    seed: int,
-    device: torch.device,
-    inner: Callable[[Spec], nn.Module],
-    report: Callable[[Event], None] = lambda event: None,
+    spec: Spec, seed: int, device: torch.device, inner: Callable[[Spec], nn.Module], keeper: Keeper | None = None
 ) -> Trained:
     """Train `spec` from `seed`; `inner` gives the trained model of an upstream specification.
 
-    `report` receives a dict an epoch, `{"epoch": 0, "loss": …, "top1": …, …}`, and, within a long epoch, one with
-    `"batch"` every 2 seconds. Top-1 and top-5 are percentages of the test set.
+    Top-1 and top-5 are percentages of the test set.
     """
+    keeper = keeper or Keeper()
     rng = streams(seed)
     images: Images = spec.data.load()
     classes = len(images.classes)
     steps = images.counts["train"] // spec.batch_size
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    model = build(spec, seed, device)
-    optimizer = spec.optimizer.build(spec.decay.groups(model), spec.batch_size)
-    runner = spec.precision.on(device)
-    teachers = tuple(part.bind(placed(inner(part.spec), device)) for part in spec.teacher)
-    trace = Trace(steps, classes, model, optimizer, runner, rng, teachers)
+    run = begin(spec, seed, device, steps, classes, inner)
+    state = keeper.saved()
+    if state:
+        run.restore(state)
+        del state
 
-    peak = spec.optimizer.rate(spec.batch_size)
-    history: list[Event] = []
-    started = spoke = time.monotonic()
-    for epoch in range(spec.epochs):
-        model.train()
-        total = torch.zeros((), device=device)
-        began = time.monotonic()
-        for batch, (x, labels) in enumerate(images.train(epoch, spec.batch_size, spec.augment, rng, device)):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * spec.schedule.factor(epoch * steps + batch, steps, spec.epochs)
-            y = nn.functional.one_hot(labels, classes).float()
-            for target in spec.targets:
-                y = target(y)
-            plain_x, plain_y = x, y
-            for mix in spec.mix:
-                x, y = mix(x, y, rng("mix", type(mix).__name__, epoch, batch))
-            x = x.contiguous(memory_format=torch.channels_last)
-            with runner.forward():
-                z = model(x)
-                loss = nn.functional.cross_entropy(z.float(), y)
-                for teacher in teachers:
-                    loss = loss + teacher(x, z)
-            trace.saw_step(labels, plain_y, y, plain_x, z, loss)
-            runner.step(loss, optimizer)
-            total += loss.detach()
-            if time.monotonic() - spoke > HEARTBEAT:
-                spoke = time.monotonic()
-                report({"epoch": epoch, "batch": batch, "batches": steps, "loss": loss.item()})
-        event = {"epoch": epoch, "loss": total.item() / steps, "lr": trace.lr[-1]}
-        event["seconds"] = time.monotonic() - began  # after .item(), which waits for the device
-        scores, correct = evaluate(model, images, runner, device)
-        event |= {**scores, "time": time.time()}
-        history.append(event)
-        report(event)
+    while run.epoch < spec.epochs:
+        train_epoch(spec, run, images, rng, keeper)
+        event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
+        scores, correct = evaluate(run.model, images, run.runner, device)
+        run.correct = np.packbits(correct).tobytes().hex()
+        run.history.append(event | scores | {"time": time.time()})
+        keeper.report(run.history[-1])
+        run.epoch += 1
+        run.batch, run.in_epoch, run.total = 0, 0.0, torch.zeros_like(run.total)
         if not math.isfinite(event["loss"]):
             break
-    evidence = prove(spec, trace)
-    params, macs = cost(spec.model, images.channels, classes, images.size)
+        if keeper.due(epoch_done=True):
+            keeper.keep(run.state())
+    return Trained(result(spec, run, images, device), run.model)
+
+
+def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keeper) -> None:
+    """What is left of the epoch that `run` stands in."""
+    device = run.total.device
+    steps = images.counts["train"] // spec.batch_size
+    peak = spec.optimizer.rate(spec.batch_size)
+    clock = time.monotonic
+    began = spoke = clock()
+    before = run.in_epoch
+    run.model.train()
+    for x, labels in images.train(run.epoch, spec.batch_size, spec.augment, rng, device, start=run.batch):
+        step = run.epoch * steps + run.batch
+        seed_torch(rng("torch", run.epoch, run.batch))
+        for group in run.optimizer.param_groups:
+            group["lr"] = peak * spec.schedule.factor(step, steps, spec.epochs)
+        y = nn.functional.one_hot(labels, len(images.classes)).float()
+        for target in spec.targets:
+            y = target(y)
+        plain_x, plain_y = x, y
+        for mix in spec.mix:
+            x, y = mix(x, y, rng("mix", type(mix).__name__, run.epoch, run.batch))
+        x = x.contiguous(memory_format=torch.channels_last)
+        size = spec.microbatch or len(x)
+        for some_x, some_y in zip(x.split(size), y.split(size), strict=True):
+            with run.runner.forward():
+                z = run.model(some_x)
+                loss = nn.functional.cross_entropy(z.float(), some_y)
+                for teacher in run.teachers:
+                    loss = loss + teacher(some_x, z)
+            loss = loss * (len(z) / len(x))
+            run.runner.backward(loss)
+            run.total += loss.detach()
+            run.trace.saw_pass(z, loss)
+        run.trace.saw_step(labels, plain_y, y, plain_x)
+        run.runner.step(run.optimizer)
+        run.batch += 1
+        run.in_epoch = before + clock() - began
+        if clock() - spoke > HEARTBEAT:
+            spoke = clock()
+            loss_so_far = run.total.item() / run.batch
+            keeper.report({"epoch": run.epoch, "batch": run.batch, "batches": steps, "loss": loss_so_far})
+        if keeper.due(epoch_done=False):
+            keeper.keep(run.state())
+    run.total.item()  # waits for the device
+    run.in_epoch = before + clock() - began
+
+
+def result(spec: Spec, run: Live, images: Images, device: torch.device) -> dict[str, Any]:
+    """The result of a run that came to its end, JSON-ready."""
+    history, runner = run.history, run.runner
+    evidence = prove(spec, run.trace)
+    params, macs = cost(spec.model, images.channels, len(images.classes), images.size)
     later = [e["seconds"] for e in history[1:]] or [history[0]["seconds"]]  # the first epoch warms caches up
-    result = {
-        "status": "finished" if math.isfinite(history[-1]["loss"]) else "diverged",
-        "metrics": {name: history[-1][name] for name in scores},
+    status = "finished" if all(check["ok"] for check in evidence) else "refused"
+    if not math.isfinite(history[-1]["loss"]):
+        status = "diverged"
+    return {
+        "status": status,
+        "metrics": {name: history[-1][name] for name in ("test_loss", "top1", "top5") if name in history[-1]},
         "epochs": history,
         "evidence": evidence,
         "params": params,
         "macs": macs,
-        "classes": classes,
+        "classes": len(images.classes),
         "images": {**images.counts, "digest": images.digest},
         "precision": {"name": runner.name, "emulated": runner.emulated},
-        "seconds": time.monotonic() - started,
+        "seconds": run.seconds + time.monotonic() - run.since,
         "seconds_per_epoch": float(np.median(later)),
         "peak_memory": peak_memory(device),
-        "correct": np.packbits(correct).tobytes().hex(),
+        "correct": run.correct,
     }
-    if not all(check["ok"] for check in evidence) and result["status"] == "finished":
-        result["status"] = "refused"
-    return Trained(result, model)
 
 
 @torch.no_grad()

@@ -56,8 +56,7 @@ def test_half_precision_passes():
 class Twice(fp16.HalfRunner):
     """pytorch/vision#4874: the optimizer is stepped by the scaler, and again."""
 
-    def step(self, loss, optimizer):
-        self.scaler.scale(loss).backward()
+    def step(self, optimizer):
         self.scaler.step(optimizer)
         optimizer.step()
         self.scaler.update()
@@ -65,15 +64,16 @@ class Twice(fp16.HalfRunner):
 
 
 class StillScaled(fp16.HalfRunner):
-    def step(self, loss, optimizer):
-        self.scaler.scale(loss).backward()
+    def step(self, optimizer):
         optimizer.step()
         optimizer.zero_grad()
 
 
 class NeverSkips(fp16.HalfRunner):
-    def step(self, loss, optimizer):
+    def backward(self, loss):
         loss.backward()
+
+    def step(self, optimizer):
         optimizer.step()
         optimizer.zero_grad()
 
@@ -81,8 +81,7 @@ class NeverSkips(fp16.HalfRunner):
 class Stubborn(fp16.HalfRunner):
     """Skips, and never finds a scale that will do."""
 
-    def step(self, loss, optimizer):
-        self.scaler.scale(loss).backward()
+    def step(self, optimizer):
         self.scaler.step(optimizer)
         self.scaler.update(self.scaler.get_scale())
         optimizer.zero_grad()
@@ -104,8 +103,8 @@ def test_a_broken_scaler_is_caught(monkeypatch, runner, caught):
 
 def test_half_masters_are_caught(monkeypatch):
     class Halved(fp16.HalfRunner):
-        def step(self, loss, optimizer):
-            super().step(loss, optimizer)
+        def step(self, optimizer):
+            super().step(optimizer)
             for p in optimizer.param_groups[0]["params"]:
                 p.data = p.data.half()
 
@@ -142,9 +141,11 @@ class Drifting:
         for spec, seed in runs:
             engine.execute(spec, seed, self.store, CPU, lambda event: None)
             if isinstance(spec.precision, fp16.FP16) and len(self.stores) == 2:
-                weights = self.store.weights(spec.id, seed)
-                weights["fc.weight"] = weights["fc.weight"].nextafter(torch.tensor(9.0))
-                torch.save(weights, self.store.folder(spec.id, seed) / "weights.pt")
+                drifted = {
+                    run[0].id: self.store.weights(run[0].id, run[1]) for run in runs if (run[0].id, 0) in self.store
+                }
+                drifted[spec.id]["fc.weight"] = drifted[spec.id]["fc.weight"].nextafter(torch.tensor(9.0))
+                self.store.weights = lambda spec_id, seed, drifted=drifted: drifted[spec_id]
             yield {"kind": "finished", "run": (spec, seed)}
 
 

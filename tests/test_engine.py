@@ -9,9 +9,19 @@ import torch
 from harness import Problem
 from harness.engine import Engine, execute, places
 from harness.store import Store
-from tests.tiny import BASELINE, Lying, tiny_plan
+from tests.tiny import BASELINE, Lying, finish, tiny_plan
 
-TIMES = ("seconds", "time", "seconds_per_epoch", "peak_memory", "finished", "environment")
+TIMES = (
+    "seconds",
+    "time",
+    "seconds_per_epoch",
+    "peak_memory",
+    "finished",
+    "keeping",
+    "environment",
+    "record",
+    "digest",
+)
 
 
 def timeless(value):
@@ -38,19 +48,41 @@ def test_one_process_and_two_give_the_same_bits_and_upstream_comes_first(tmp_pat
         assert order.index(("finished", teacher)) < order.index(("started", student))
 
 
-def test_a_killed_process_fails_its_run_alone(tmp_path):
-    long, short = BASELINE.but(epochs=100_000), BASELINE
-    engine = Engine(Store(tmp_path), ["cpu"])
-    said = []
-    for event in engine.events([(long, 0), (short, 0)]):
-        said.append(event)
-        if event["kind"] == "epoch" and event["run"][0] == long and len(said) < 4:
-            os.kill(engine.processes[0].process.pid, signal.SIGKILL)
-    failed = [e for e in said if e["kind"] == "failed"]
-    assert [e["run"][0] for e in failed] == [long]
-    assert "SIGKILL" in failed[0]["why"]
-    assert (short.id, 0) in engine.store
-    assert (long.id, 0) not in engine.store
+def killing(engine, run, times):
+    """What the engine says while the process of `run` is killed, each time some epochs after it began."""
+    epochs, killed = 0, 0
+    for event in engine.events([(run, 0), (BASELINE, 0)]):
+        yield event
+        if event["kind"] == "epoch" and event["run"][0] == run:
+            epochs += 1
+            if epochs % 3 == 0 and killed < times:
+                killed += 1
+                os.kill(engine.processes[0].process.pid, signal.SIGKILL)
+
+
+def test_a_killed_run_is_taken_up_again_from_its_checkpoint(tmp_path):
+    run = BASELINE.but(epochs=8)
+    store = Store(tmp_path)
+    said = list(killing(Engine(store, ["cpu"], every=0), run, 2))
+    assert [e["kind"] for e in said if e["kind"] in ("failed", "finished")] == ["finished"] * 2
+    notes = [e["text"] for e in said if e["kind"] == "note"]
+    assert sum("killed by SIGKILL" in note for note in notes) == 2
+    assert sum(note.startswith("goes on from epoch") for note in notes) == 2
+    alone = Store(tmp_path / "alone")
+    execute(run, 0, alone, torch.device("cpu"))
+    assert store.read(run.id, 0)["correct"] == alone.read(run.id, 0)["correct"]
+    assert [e["event"] for e in store.events(run.id, 0)].count("started") == 3
+
+
+def test_a_run_whose_process_dies_three_times_fails_alone(tmp_path):
+    run = BASELINE.but(epochs=100_000)
+    engine = Engine(Store(tmp_path), ["cpu"], every=0)
+    said = list(killing(engine, run, 3))
+    (failed,) = [e for e in said if e["kind"] == "failed"]
+    assert failed["run"][0] == run
+    assert failed["why"] == "its process was killed by SIGKILL, 3 times"
+    assert (BASELINE.id, 0) in engine.store
+    assert (run.id, 0) not in engine.store
 
 
 def test_what_builds_on_a_failed_run_fails_with_it_and_the_rest_goes_on(tmp_path):
@@ -73,7 +105,7 @@ def test_a_refused_run_is_said_kept_apart_and_trained_again(tmp_path):
         epochs = []
         with pytest.raises(Problem, match="REFUSED by its evidence: Lying, what was promised: expected done, seen not"):
             execute(spec, 0, store, torch.device("cpu"), epochs.append)
-        assert len(epochs) == 2, "trained, not taken from the store"
+        assert [e["kind"] for e in epochs] == ["started", "epoch", "epoch"], "trained, not taken from the store"
     assert (spec.id, 0) not in store
     assert store.refused(spec.id, 0)["status"] == "refused"
     assert store.refused(spec.id, 1) is None
@@ -82,7 +114,7 @@ def test_a_refused_run_is_said_kept_apart_and_trained_again(tmp_path):
 def test_what_builds_on_a_run_that_diverged_says_so(tmp_path):
     store, plan = Store(tmp_path), tiny_plan()
     teacher, student = plan.runs()[0][0], plan.rungs[-1].spec
-    store.write(teacher.id, 0, {}, {"status": "diverged"}, {})
+    finish(store, teacher.id, 0, {"status": "diverged"})
     with pytest.raises(Problem, match=f"{teacher.id}, was diverged"):
         execute(student, 0, store, torch.device("cpu"), lambda event: None)
 

@@ -60,7 +60,8 @@ def test_few_batches_are_kept_and_fewer_images_as_the_network_got_them():
     for i in range(40):
         labels, y, x = torch.full((4,), i), torch.full((4, 10), float(i)), torch.full((4, 3, 224, 224), float(i))
         net(x + 0.25)
-        trace.saw_step(labels, y, y + 0.5, x, y, torch.tensor(float(i)))
+        trace.saw_pass(y, torch.tensor(float(i)))
+        trace.saw_step(labels, y, y + 0.5, x)
         x.zero_()
     assert [int(labels[0]) for labels, _, _ in trace.fed] == list(range(16))
     assert [float(mixed[0, 0]) for _, _, mixed in trace.fed] == [i + 0.5 for i in range(16)]
@@ -68,7 +69,7 @@ def test_few_batches_are_kept_and_fewer_images_as_the_network_got_them():
     for i, (before, after) in enumerate(trace.images):
         assert (before == i).all(), "kept as it was, whatever becomes of the batch"
         assert (after == i + 0.25).all()
-        assert max(before.shape[2:]) <= 80
+        assert max(before.shape[2:]) <= 40
     assert trace.first_loss == 0
     assert trace.lr == [0.1] * 40
 
@@ -111,27 +112,49 @@ def test_rows_of_every_part_and_of_no_inner_specification(tiny):
 # --- the loop itself, broken on purpose -----------------------------------------------------------------------------
 
 SOURCE = Path(loop.__file__).read_text()
-STEP = "runner.step(loss, optimizer)"
-LOSS = "nn.functional.cross_entropy(z.float(), y)"
-RATE = 'group["lr"] = peak * spec.schedule.factor(epoch * steps + batch, steps, spec.epochs)'
-PEAK = "    peak = spec.optimizer.rate(spec.batch_size)\n"
+STEP = "run.runner.step(run.optimizer)"
+BACKWARD = "run.runner.backward(loss)"
+LOSS = "nn.functional.cross_entropy(z.float(), some_y)"
+RATE = 'group["lr"] = peak * spec.schedule.factor(step, steps, spec.epochs)'
+MODEL = "    model = build(spec, seed, device)\n"
 ONES = "    [m.weight.data.fill_(1) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]\n"
+
+
+def in_passes(spec):
+    return spec.but(microbatch=100)
+
+
 MUTANTS = {
-    "the network gets unmixed images": (mixup, "z = model(x)", "z = model(plain_x)"),
-    "the loss gets unmixed targets": (mixup, LOSS, LOSS.replace("y)", "plain_y)")),
-    "the loss gets labels": (label_smoothing, LOSS, LOSS.replace("y)", "labels)")),
+    "the network gets unmixed images": (mixup, "z = run.model(some_x)", "z = run.model(plain_x)"),
+    "the loss gets unmixed targets": (mixup, LOSS, LOSS.replace("some_y)", "plain_y)")),
+    "the loss gets labels": (label_smoothing, LOSS, LOSS.replace("some_y)", "labels)")),
     "targets are worked out and dropped": (label_smoothing, "y = target(y)", "target(y)"),
-    "the teacher's loss is left out": (distillation, "loss = loss + teacher(x, z)", "teacher(x, z)"),
-    "the teacher's loss is halved": (distillation, "+ teacher(x, z)", "+ 0.5 * teacher(x, z)"),
-    "the teacher gets other images": (distillation, "teacher(x, z)", "teacher(x.flip(0), z)"),
-    "the optimizer never steps": (None, STEP, "optimizer.zero_grad()"),
-    "half precision is not used": (fp16, "with runner.forward():\n                z", "if True:\n                z"),
-    "the loss is not scaled": (fp16, STEP, "Runner.step(runner, loss, optimizer); runner.steps += 1"),
-    "one group keeps its rate": (no_bias_decay, "in optimizer.param_groups:", "in optimizer.param_groups[:1]:"),
-    "an epoch is left out": (None, "in range(spec.epochs)", "in range(spec.epochs - 1)"),
+    "the teacher's loss is left out": (distillation, "loss = loss + teacher(some_x, z)", "teacher(some_x, z)"),
+    "the teacher's loss is halved": (distillation, "+ teacher(some_x, z)", "+ 0.5 * teacher(some_x, z)"),
+    "the teacher gets other images": (distillation, "teacher(some_x, z)", "teacher(some_x.flip(0), z)"),
+    "the optimizer never steps": (None, STEP, "run.optimizer.zero_grad()"),
+    "half precision is not used": (
+        fp16,
+        "with run.runner.forward():\n                z",
+        "if True:\n                z",
+    ),
+    "the loss is not scaled": (
+        fp16,
+        BACKWARD,
+        "loss.backward(); run.runner.steps = step + 1; run.runner.step = lambda o: Runner.step(run.runner, o)",
+    ),
+    "one group keeps its rate": (no_bias_decay, "in run.optimizer.param_groups:", "in run.optimizer.param_groups[:1]:"),
+    "an epoch is left out": (None, "run.epoch < spec.epochs", "run.epoch < spec.epochs - 1"),
     "the rate stays": (cosine, RATE, 'group["lr"] = peak'),
-    "the rate changes by the epoch": (cosine, "epoch * steps + batch,", "epoch * steps,"),
-    "γ is set back before training": (zero_gamma, PEAK, PEAK + ONES),
+    "the rate changes by the epoch": (cosine, "step = run.epoch * steps + run.batch", "step = run.epoch * steps"),
+    "γ is set back before training": (zero_gamma, MODEL, MODEL + ONES),
+    "the passes of a step are not averaged": (in_passes, "loss * (len(z) / len(x))", "loss"),
+    "a step is one pass of its own": (
+        in_passes,
+        "zip(x.split(size), y.split(size), strict=True)",
+        "[(x[:size], y[:size])]",
+    ),
+    "the passes are not small": (in_passes, "size = spec.microbatch or len(x)", "size = len(x)"),
     "everything is decayed": (no_bias_decay, "spec.decay.groups(model)", "[dict(params=model.parameters())]"),
 }
 

@@ -45,7 +45,7 @@ def test_two_jobs_halve_it_until_one_run_is_left(watch, runs):
         seen.see({"kind": "started", "run": run})
     watch[0] = 10.0
     for run in runs:
-        seen.see({"kind": "batch", "run": run, "at": {"epoch": 0, "batch": 0, "batches": 4, "loss": 1.0}})
+        seen.see({"kind": "batch", "run": run, "at": {"epoch": 0, "batch": 1, "batches": 4, "loss": 1.0}})
     assert seen.left() == pytest.approx(70)  # an eighth of each took 10
     watch[0] = 80.0
     seen.see({"kind": "epoch", "run": runs[0], "at": {"epoch": 1, "loss": 1.0, "top1": 50.0}})

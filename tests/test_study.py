@@ -9,7 +9,7 @@ from harness.study import Study, plan
 from harness.tricks.cosine import cosine
 from harness.tricks.mixup import mixup
 from harness.tricks.warmup import warmup
-from tests.tiny import BASELINE, STUDY
+from tests.tiny import BASELINE, STUDY, finish
 
 
 def test_the_ladder_is_cumulative():
@@ -30,7 +30,7 @@ def test_runs_are_asked_for_once_and_upstream_first():
 
 def test_missing_runs_are_those_the_store_has_not(tmp_path):
     p, store = plan(STUDY), Store(tmp_path)
-    store.write(BASELINE.id, 1, {}, {"status": "finished"}, {})
+    finish(store, BASELINE.id, 1, {"status": "finished"})
     todo = study.missing(p.runs(), store)
     assert (BASELINE, 1) not in todo
     assert (BASELINE, 0) in todo

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness import Problem
-from harness.engine import execute
+from harness.engine import execute, key
 from harness.spec import flat, resolved
 from harness.store import Store
 from harness.tracking import Tracker, default_uri, open_experiment, tracking_uri, ui_command
@@ -27,10 +27,9 @@ def logged(tmp_path_factory):
         runs = plan.runs(["baseline"])
         execute(*runs[0], store, torch.device("cpu"), lambda event: None)
         for again in range(2):
-            tracker = Tracker(plan, store, runs, f"call {again}")
+            tracker = Tracker("tiny", plan.names(), store, map(key, runs), f"call {again}")
             if again == 0:
                 say = lambda event: tracker.see({**event, "run": runs[1]})  # noqa: E731, B023
-                say({"kind": "started"})
                 execute(*runs[1], store, torch.device("cpu"), say)
                 say({"kind": "finished"})
             assert tracker.close() is None
@@ -94,8 +93,7 @@ def test_a_refused_run_is_there_as_failed_with_its_evidence(tmp_path, monkeypatc
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     plan, store = tiny_plan(augment=(Lying(),)), Store()
     run = plan.runs(["baseline"])[0]
-    tracker = Tracker(plan, store, [run], "call")
-    tracker.see({"kind": "started", "run": run})
+    tracker = Tracker("tiny", plan.names(), store, [key(run)], "call")
     with pytest.raises(Problem) as refusal:
         execute(*run, store, torch.device("cpu"), lambda event: tracker.see({**event, "run": run}))
     tracker.see({"kind": "failed", "run": run, "why": str(refusal.value)})
@@ -112,11 +110,11 @@ def test_a_server_that_is_not_there_is_one_line_and_loses_nothing(tmp_path, monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     plan, store = tiny_plan(), Store()
-    tracker = Tracker(plan, store, [], "call")
+    tracker = Tracker("tiny", plan.names(), store, [], "call")
     tracker.see({"kind": "started", "run": (plan.rungs[0].spec, 0)})
-    trouble = tracker.close()
+    trouble = tracker.close(patience=2)
     assert trouble is not None
-    assert "the store has them all" in trouble
+    assert "the store has them all: python -m harness.sync sends them" in trouble
     assert "\n" not in trouble
 
 

@@ -1,3 +1,4 @@
+import io
 import json
 import math
 
@@ -9,6 +10,9 @@ from harness import train as loop
 from harness.evidence import Check
 from harness.parts.optimizers import NAG
 from harness.parts.schedules import Piecewise
+from harness.spec import Model
+from harness.tricks.cosine import cosine
+from harness.tricks.fp16 import fp16
 from harness.tricks.label_smoothing import Smoothing
 from harness.tricks.mixup import mixup
 from harness.tricks.warmup import warmup
@@ -21,8 +25,16 @@ def untimed(result):
     return [{k: v for k, v in epoch.items() if k not in TIMES} for epoch in result["epochs"]]
 
 
-def trained(spec, seed=0, report=lambda event: None):
-    return loop.train(spec, seed, CPU, inner=lambda up: pytest.fail("no upstream here"), report=report)
+def trained(spec, seed=0, keeper=None):
+    return loop.train(spec, seed, CPU, lambda up: pytest.fail("no upstream here"), keeper)
+
+
+class Heard(loop.Keeper):
+    def __init__(self):
+        self.events = []
+
+    def report(self, event):
+        self.events.append(event)
 
 
 def test_same_specification_and_seed_same_bits(tiny):
@@ -162,21 +174,15 @@ def test_a_failed_proof_is_refused(change, tiny):
 
 
 def test_reports_every_epoch_and_long_ones_within(tiny, monkeypatch):
-    heard = []
-    result = trained(tiny.but(epochs=2), report=heard.append).result
-    assert heard == result["epochs"]
+    heard = Heard()
+    result = trained(tiny.but(epochs=2), keeper=heard).result
+    assert heard.events == result["epochs"]
     monkeypatch.setattr(loop, "HEARTBEAT", -1.0)
-    heard.clear()
-    trained(tiny.but(epochs=2), report=heard.append)
-    assert [(event["epoch"], event.get("batch")) for event in heard] == [
-        (0, 0),
-        (0, 1),
-        (0, None),
-        (1, 0),
-        (1, 1),
-        (1, None),
-    ]
-    assert {event["batches"] for event in heard if "batch" in event} == {2}
+    heard = Heard()
+    trained(tiny.but(epochs=2), keeper=heard)
+    seen = [(event["epoch"], event.get("batch")) for event in heard.events]
+    assert seen == [(0, 1), (0, 2), (0, None), (1, 1), (1, 2), (1, None)]
+    assert {event["batches"] for event in heard.events if "batch" in event} == {2}
 
 
 def test_top_5_only_where_there_are_more_classes():
@@ -198,3 +204,76 @@ def test_top_5_only_where_there_are_more_classes():
     assert scores["top1"] == 50
     right, wrong = -math.log(math.e / (math.e + 2)), -math.log(1 / (math.e + 2))
     assert scores["test_loss"] == pytest.approx((right + wrong) / 2, rel=1e-6)
+
+
+class Stops(loop.Keeper):
+    """Keeps the state at the given moments, each time as a checkpoint holds it, and stops there."""
+
+    def __init__(self, at):
+        self.at, self.asked, self.state = set(at), 0, None
+
+    def saved(self):
+        return torch.load(io.BytesIO(self.state), weights_only=True) if self.state else None
+
+    def due(self, epoch_done):
+        self.asked += 1
+        return self.asked in self.at
+
+    def keep(self, state):
+        torch.save(state, buffer := io.BytesIO())
+        self.state = buffer.getvalue()
+        raise KeyboardInterrupt
+
+
+class Forgetful(Model):
+    """A network that draws by itself while it trains."""
+
+    def build(self, channels, classes):
+        body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Dropout(0.5))
+        return torch.nn.Sequential(*body, torch.nn.Linear(32, classes))
+
+
+def everything(tiny):
+    return fp16(cosine(warmup(mixup(tiny.but(epochs=3, microbatch=100), epochs=1), epochs=1)))
+
+
+@pytest.mark.parametrize(
+    "change", [everything, lambda tiny: tiny.but(model=Forgetful(), epochs=4)], ids=["all", "dropout"]
+)
+@pytest.mark.parametrize("at", [[1], [2], [3], [5, 1, 4], range(1, 99, 2)], ids=str)
+def test_stopped_and_gone_on_is_as_if_never_stopped(tiny, at, change):
+    """After a batch, after an epoch's last, after an epoch, several times; and the loop's draws are those of a step."""
+    spec = change(tiny)
+    whole, keeper = trained(spec), Stops(at)
+    while True:
+        try:
+            done = trained(spec, keeper=keeper)
+            break
+        except KeyboardInterrupt:
+            torch.manual_seed(len(keeper.state))
+            if len(at) < 9:
+                keeper.asked = 0
+                keeper.at = set(list(at)[1:])
+                at = list(at)[1:]
+    assert untimed(done.result) == untimed(whole.result)
+    for name in ("evidence", "correct", "metrics", "status"):
+        assert done.result[name] == whole.result[name]
+    for (name, a), b in zip(done.model.state_dict().items(), whole.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_passes_add_up_to_the_batch(tiny):
+    """Without batch norm, a batch in three uneven passes is the batch, but for rounding; and the evidence says so."""
+    spec = tiny.but(model=Forgetful(), epochs=1, batch_size=250)
+    whole, parts = (trained(s.but(model=Plain())) for s in (spec, spec.but(microbatch=100)))
+    assert parts.result["status"] == "finished"
+    assert parts.result["epochs"][0]["loss"] == pytest.approx(whole.result["epochs"][0]["loss"], rel=1e-5)
+    for a, b in zip(whole.model.state_dict().values(), parts.model.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    seen = {check["what"]: check["seen"] for check in parts.result["evidence"]}
+    assert seen["forward passes in training"] == "6"
+
+
+class Plain(Model):
+    def build(self, channels, classes):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))

@@ -8,6 +8,7 @@ from torch import Tensor
 from experiments import digits
 from harness.evidence import Check, Trace
 from harness.spec import Augment, Spec
+from harness.store import Record, Store
 from harness.study import Plan, Study, plan
 from harness.tricks.distillation import distillation
 from harness.tricks.mixup import mixup
@@ -35,3 +36,10 @@ class Lying(Augment):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         yield Check("what was promised", "done", "not done", False)
+
+
+def finish(store: Store, spec_id: str, seed: int, result: Record, weights: Record | None = None) -> Record:
+    """A finished run, as a process leaves it."""
+    with store.claim(spec_id, seed) as claim:
+        claim.begin({"spec": {}, "resolved": {}})
+        return claim.finish(result, weights or {})

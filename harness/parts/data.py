@@ -66,9 +66,9 @@ class Images(ABC):
 
     @abstractmethod
     def train(
-        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device
+        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
     ) -> Iterator[Batch]:
-        """One epoch in an order of its own; a last batch that is not full is left out."""
+        """One epoch in an order of its own, from batch `start`; a last batch that is not full is left out."""
 
     @abstractmethod
     def test(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
@@ -105,10 +105,10 @@ class Cached(Images):
         self._placed: dict[tuple[torch.device, str], tuple[Tensor, Tensor]] = {}
 
     def train(
-        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device
+        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
     ) -> Iterator[Batch]:
         images, labels = self.on(device, "train")
-        for number, chosen in enumerate(self.order(epoch, batch_size, rng)):
+        for number, chosen in enumerate(self.order(epoch, batch_size, rng)[start:], start):
             index = torch.from_numpy(chosen).to(device, non_blocking=True)
             yield self.normalised(augmented(images[index].float(), augment, rng, epoch, number)), labels[index]
 
@@ -126,9 +126,9 @@ class Photos(Images):
     files: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # (path below root, label), by split
 
     def train(
-        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device
+        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
     ) -> Iterator[Batch]:
-        tasks = list(enumerate(self.order(epoch, batch_size, rng)))
+        tasks = list(enumerate(self.order(epoch, batch_size, rng)[start:], start))
         return self._served(_Batches(self, "train", tasks, tuple(augment), rng, epoch), device)
 
     def test(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
@@ -145,6 +145,7 @@ class Photos(Images):
             prefetch_factor=2,
             pin_memory=cuda,
             multiprocessing_context="fork",
+            generator=torch.Generator(),  # else each loader would draw from the model's own stream
         )
         for served in loader:
             if isinstance(served, Problem):
@@ -401,13 +402,23 @@ def _listing(root: Path) -> tuple[list[tuple[str, int]], tuple[str, ...], list[s
     return files, names["train"], unread
 
 
+def distrust() -> None:
+    """From now on, in this process, read every file anew, whatever is remembered of it."""
+    global _trusting
+    _trusting = False
+    _image_folder.cache_clear()
+
+
+_trusting = True
+
+
 def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
     """The sha256 of every file that is an image, by name, and notes on the rest; new and touched files are decoded.
 
     Raises Problem where some do not decode, naming them; the others are remembered.
     """
     memory = runs() / "cache" / "folders" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json"
-    known = json.loads(memory.read_text()) if memory.exists() else {}
+    known = json.loads(memory.read_text()) if memory.exists() and _trusting else {}
     stats = {name: _size_and_time(f"{root}/{name}") for name in names}
     fresh = {name: known[name] for name, stat in stats.items() if name in known and known[name][:2] == stat}
     new = [name for name in names if name not in fresh]
@@ -462,7 +473,7 @@ def _sha_of_image(root: Path, name: str) -> str | Problem | None:
 def _decoded(root: Path, key: str, entries: list[tuple[str, int]], size: int) -> np.ndarray:
     """The images of one split as uint8 N x 3 x size x size, from the cache or decoded now."""
     path = runs() / "cache" / "arrays" / f"{key}.npy"
-    if not path.exists():
+    if not _trusting or not path.exists():
 
         def decode(entry: tuple[str, int]) -> np.ndarray:
             return np.asarray(_centre(read_rgb(root / entry[0]), size, size)).transpose(2, 0, 1)

@@ -12,7 +12,7 @@ from harness.spec import Precision, Spec
 
 
 class Runner:
-    """Runs forward and step in float32. Other precisions override `forward` and `step`."""
+    """Runs forward, backward and step in float32. Other precisions override what they do otherwise."""
 
     name = "FP32"
     emulated = False
@@ -21,11 +21,20 @@ class Runner:
         """A context for the forward pass."""
         return nullcontext()
 
-    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Backward, update, and clear the gradients."""
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss`."""
         loss.backward()
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Update, and clear the gradients."""
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold of it."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None: ...
 
 
 class FP32(Precision):

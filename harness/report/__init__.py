@@ -4,10 +4,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Problem
+from harness import Problem, file_name
 from harness.paths import runs, write_atomic
 from harness.report import figures, frames, tables
 from harness.report.frames import Plan
+from harness.spec import UPSTREAM_SEED
 from harness.store import Store
 
 
@@ -17,13 +18,36 @@ class Report:
     text: str  # the table as Markdown, with its footnotes
 
 
-def plan_path(study: str) -> Path:
-    return runs() / "studies" / f"{study}.json"
+def plan_path(label: str) -> Path:
+    return runs() / "studies" / f"{file_name(label)}.json"
 
 
 def remember(plan: Plan) -> None:
     """Keep a described plan, so that its report can be made again from the store alone."""
     write_atomic(plan_path(plan["label"]), json.dumps(plan, indent=1).encode())
+
+
+def ran_before(label: str) -> bool:
+    return plan_path(label).is_file()
+
+
+def known() -> list[str]:
+    """The labels of all studies that were run here."""
+    return sorted(path.stem for path in (runs() / "studies").glob("*.json"))
+
+
+def titles(plan: Plan) -> dict[str, str]:
+    """What a described plan calls each specification, by id."""
+    named = {rung["id"]: str(rung["title"]) for rung in reversed(plan["rungs"])}
+    for inner in plan["upstream"]:
+        named.setdefault(inner["id"], f"upstream of {inner['of']}")
+    return named
+
+
+def asked(plan: Plan) -> list[tuple[str, int]]:
+    """The runs of a described plan: upstream runs first, each once."""
+    first = [(inner["id"], UPSTREAM_SEED) for inner in plan["upstream"]]
+    return list(dict.fromkeys([*first, *((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"])]))
 
 
 def recall(label: str) -> Plan:
@@ -42,7 +66,7 @@ def render(plan: Plan, store: Store) -> Report:
 
     Raises Problem where no run is finished.
     """
-    study = plan["label"]
+    study = file_name(plan["label"])
     every = frames.runs(plan, store)
     if not frames.counted(every).any():
         raise Problem(f"{study}: no finished run to report")

@@ -1,10 +1,13 @@
-"""Frames: one row a run, and one row a rung."""
+"""Frames: one row a run, and one row a rung.
+
+A rung is known by its `place` in the plan, not by its name: two names may be the same, or be cut to the same.
+"""
 
 from typing import Any
 
 import pandas as pd
 
-from harness import stats
+from harness import one_line, stats
 from harness.store import Store
 
 Plan = dict[str, Any]
@@ -13,14 +16,14 @@ Plan = dict[str, Any]
 def runs(plan: Plan, store: Store) -> pd.DataFrame:
     """One row for each (rung, seed) that the store has, in the order of the plan."""
     rows = []
-    for rung in plan["rungs"]:
+    for place, rung in enumerate(plan["rungs"]):
         for seed in rung["seeds"]:
             record = store.read(rung["id"], seed) if (rung["id"], seed) in store else store.refused(rung["id"], seed)
             if record:
                 rows.append(
                     {
-                        "rung": rung["name"],
-                        "title": rung["title"],
+                        "place": place,
+                        "rung": one_line(rung["name"]),
                         "seed": seed,
                         "status": record["status"],
                         **record["metrics"],
@@ -29,11 +32,11 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
                         "seconds_per_epoch": record["seconds_per_epoch"],
                         "precision": record["precision"]["name"],
                         "emulated": record["precision"]["emulated"],
-                        "device": record["environment"]["device_name"],
+                        "device": one_line(record["environment"]["device_name"]),
                         "commit": record["environment"]["commit"],
                     }
                 )
-    return pd.DataFrame(rows, columns=None if rows else ["rung", "status"])
+    return pd.DataFrame(rows, columns=None if rows else ["place", "rung", "status"])
 
 
 def counted(every: pd.DataFrame) -> pd.Series:
@@ -48,20 +51,18 @@ def ladder(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     with the bounds of its 95 % t-interval. nan where either side has no run, or fewer than two pairs give no interval.
     """
     good = every[counted(every)]
-    top1 = {name: dict(zip(rows["seed"], rows["top1"], strict=True)) for name, rows in good.groupby("rung")}
-    names = [rung["name"] for rung in plan["rungs"]]
+    top1 = {place: dict(zip(rows["seed"], rows["top1"], strict=True)) for place, rows in good.groupby("place")}
     upstream = {inner["of"] for inner in plan["upstream"]}
     rows = []
     for i, rung in enumerate(plan["rungs"]):
-        name = rung["name"]
-        if name not in top1:
+        if i not in top1:
             continue
-        own = good[good["rung"] == name]
+        own = good[good["place"] == i]
         mean, sd = stats.mean_sd(own["top1"])
-        below = names[i - 1] if i else None
-        row: dict[str, Any] = {"rung": name, "title": rung["title"], "n": len(own), "top1_mean": mean, "top1_sd": sd}
-        for prefix, other in (("gain", below), ("total", names[0] if i else None)):
-            gain, low, high, pairs = stats.paired_gain(top1[name], top1.get(other, {}) if other else {})
+        row: dict[str, Any] = {"place": i, "rung": one_line(rung["name"]), "title": one_line(rung["title"])}
+        row |= {"n": len(own), "top1_mean": mean, "top1_sd": sd}
+        for prefix, other in (("gain", i - 1), ("total", 0)):
+            gain, low, high, pairs = stats.paired_gain(top1[i], top1.get(other, {}) if i else {})
             row |= {prefix: gain, f"{prefix}_low": low, f"{prefix}_high": high, f"{prefix}_pairs": pairs}
         row["verdict"] = stats.verdict(row["gain_low"], row["gain_high"])
         if "top5" in own and own["top5"].notna().all():
@@ -72,7 +73,7 @@ def ladder(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
             "seconds_per_epoch": own["seconds_per_epoch"].median(),
             "epochs": rung["epochs"],
             "budget_changed": i > 0 and plan["rungs"][i - 1]["epochs"] != rung["epochs"],
-            "upstream": name in upstream,
+            "upstream": rung["name"] in upstream,
             "emulated": bool(own["emulated"].any()),
             "diverged": int((own["status"] == "diverged").sum()),
         }
@@ -102,7 +103,7 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
         + ".",
     ]
     if plan["settings"]:
-        notes.insert(0, f"With {', '.join(plan['settings'])}.")
+        notes.insert(0, f"With {', '.join(one_line(said, 300) for said in plan['settings'])}.")
     notes += [f"{mark} {text}." for name, (mark, text) in MARKS.items() if table[name].any()]
     for status, text in (("diverged", "diverged, and counted in n"), ("refused", "refused by its evidence, left out")):
         named = every[every["status"] == status]
@@ -110,9 +111,9 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
             which = ", ".join(f"{r.rung} seed {r.seed}" for r in named.itertuples())
             notes.append(f"{len(named)} run{'s' * (len(named) > 1)} {text}: {which}.")
     lacking = [
-        f"{rung['name']} ({len(rung['seeds']) - have} of {len(rung['seeds'])})"
-        for rung in plan["rungs"]
-        if (have := int((every["rung"] == rung["name"]).sum())) < len(rung["seeds"])
+        f"{one_line(rung['name'])} ({len(rung['seeds']) - have} of {len(rung['seeds'])})"
+        for place, rung in enumerate(plan["rungs"])
+        if (have := int((every["place"] == place).sum())) < len(rung["seeds"])
     ]
     if lacking:
         notes.append(f"Runs still missing: {', '.join(lacking)}.")

@@ -2,10 +2,12 @@
 
 import html
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
 
+from harness import one_line
 from harness.paths import write_atomic
 from harness.report.frames import marks
 
@@ -37,27 +39,56 @@ def shown(ladder: pd.DataFrame) -> pd.DataFrame:
 
 def write(folder: Path, study: str, ladder: pd.DataFrame, notes: list[str]) -> str:
     """Write table.{md,csv,tex,html} into `folder`; returns the Markdown."""
-    table = shown(ladder)
-    markdown = table.map(lambda cell: cell.replace("|", "\\|")).to_markdown(index=False, disable_numparse=True)
-    text = f"# {study}\n\n{markdown}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
+    study, table = one_line(study), shown(ladder)
+    text = markdown(table, study, notes)
     write_atomic(folder / "table.md", text.encode())
-    write_atomic(folder / "table.csv", ladder.drop(columns="title").to_csv(index=False).encode())
+    write_atomic(folder / "table.csv", comma_separated(ladder).encode())
     write_atomic(folder / "table.tex", latex(table, study, notes).encode())
     write_atomic(folder / "table.html", page(table, study, notes).encode())
     return text
 
 
-LATEX = {"γ": r"$\gamma$", "±": r"$\pm$", "–": "--", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}"}
+SPECIAL = re.compile(r"[\\`*\[\]<>|&~$#]|(?<![^\W_])_|_(?![^\W_])")  # no_bias_decay needs no escape, _this_ does
+
+
+def markdown(table: pd.DataFrame, study: str, notes: list[str]) -> str:
+    """A heading, the table and its notes; whatever is special to Markdown in a name escaped."""
+
+    def literal(text: str) -> str:
+        return SPECIAL.sub(r"\\\g<0>", text)
+
+    body = table.assign(rung=table["rung"].map(literal)).to_markdown(index=False, disable_numparse=True)
+    items = "\n".join(f"- {literal(note)}" for note in notes)
+    return f"# {literal(study)}\n\n{body}\n\n{items}\n"
+
+
+def comma_separated(ladder: pd.DataFrame) -> str:
+    """The frame, unrounded. Text that a spreadsheet would run as a formula has an apostrophe before it."""
+
+    def inert(cell: str) -> str:
+        return f"'{cell}" if cell.startswith(tuple("=+-@＝＋－＠")) else cell
+
+    named = ladder.drop(columns=["place", "title"])
+    text: str = named.assign(rung=named["rung"].map(inert)).to_csv(index=False)
+    return text
+
+
+LATEX = {"γ": r"$\gamma$", "±": r"$\pm$", "–": "--", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "…": r"\dots{}"}
+
+
+def typeset(escaped: str) -> str:
+    """The last step after pandas' escaping: letters that are commands, and no [ or * that the row above would take."""
+    for letter, command in LATEX.items():
+        escaped = escaped.replace(letter, command)
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
 
 
 def latex(table: pd.DataFrame, study: str, notes: list[str]) -> str:
     """A booktabs table; every cell, heading and note escaped."""
-    escaped = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    caption = pd.DataFrame({"": [study, *notes]}).style.format(escape="latex")
-    cells = [row.split("&", 1)[1].rsplit(r"\\", 1)[0].strip() for row in caption.to_latex().splitlines()[3:-1]]
-    text: str = escaped.to_latex(hrules=True, column_format="l" + "r" * (table.shape[1] - 1), caption=" ".join(cells))
-    for letter, command in LATEX.items():
-        text = text.replace(letter, command)
+    escaped = table.style.hide(axis="index").format(typeset, escape="latex").format_index(escape="latex", axis=1)
+    lines = pd.DataFrame([f"{study}.", *notes]).style.hide(axis="index").hide(axis="columns")
+    caption = " ".join(lines.format(typeset, escape="latex").to_string().splitlines())
+    text: str = escaped.to_latex(hrules=True, column_format="l" + "r" * (table.shape[1] - 1), caption=caption)
     return "% needs booktabs\n" + text
 
 

@@ -62,12 +62,21 @@ class HalfRunner(Runner):
     def forward(self) -> AbstractContextManager[Any]:
         return EmulatedHalf() if self.emulated else torch.autocast("cuda", torch.float16)
 
-    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
         self.scaler.step(optimizer)
         self.scaler.update()
         optimizer.zero_grad(set_to_none=True)
         self.steps += 1
+
+    def state(self) -> dict[str, Any]:
+        return {"scaler": self.scaler.state_dict(), "steps": self.steps}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.scaler.load_state_dict(state["scaler"])
+        self.steps = state["steps"]
 
 
 class FP16(Precision):

@@ -14,7 +14,8 @@ def test_runs_in_float32_and_clears_gradients():
         loss = nn.functional.linear(torch.tensor([[1.0001]]), weight[None]).sum()
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(2.0002, rel=1e-7), "float16 would make it 2"
-    runner.step(loss, optimizer)
+    runner.backward(loss)
+    runner.step(optimizer)
     assert weight.item() == pytest.approx(2 - 0.5 * 1.0001, rel=1e-7)
     assert weight.grad is None
 

@@ -8,6 +8,7 @@ import pytest
 from harness import Problem, report
 from harness.report import frames, tables
 from harness.store import Store
+from tests.tiny import finish
 
 NAMES = ["baseline", "one", "two"]
 EPOCHS = [2, 2, 3]
@@ -40,7 +41,7 @@ def store(tmp_path):
     store = Store(tmp_path / "store")
 
     def add(rung, seed, *args, **kwargs):
-        store.write(rung, seed, {}, record(*args, **kwargs), {})
+        finish(store, rung, seed, record(*args, **kwargs))
 
     store.add = add
     return store

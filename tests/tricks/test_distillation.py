@@ -113,12 +113,13 @@ def taught(tiny):
     net, rng = tiny.model.build(1, 10), np.random.default_rng(0)
     trace = Trace(1, 10, model=net, runner=tiny.precision.on(CPU), optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
     part = Distill(spec=tiny, temperature=20.0)
-    bound = part.bind(tiny.model.build(1, 10))
+    bound = part.bind(tiny.model.build(1, 10), 1)
     trace.teachers = (bound,)
     x, y = torch.from_numpy(rng.normal(size=(4, 1, 8, 8))).float(), torch.eye(10)[:4]
     z = net(x)
     loss = bound(x, z)
-    trace.saw_step(torch.arange(4), y, y, x, z, loss)
+    trace.saw_pass(z, loss)
+    trace.saw_step(torch.arange(4), y, y, x)
     return part, bound, trace, loss
 
 
@@ -134,10 +135,10 @@ def test_a_teacher_out_of_order_is_caught(fault, tiny):
     elif fault == "absent":
         trace.teachers = ()
     elif fault == "another":
-        bound.first_answer = bound.first_answer + 1
+        bound.first_answers = [bound.first_answers[0] + 1]
     elif fault == "other images":
         bound.first_images = bound.first_images.flip(0)
-        bound.first_answer = bound.model(bound.first_images)
+        bound.first_answers = [bound.model(bound.first_images)]
     assert not all(check.ok for check in part.proof(tiny, trace))
 
 

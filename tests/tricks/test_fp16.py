@@ -68,7 +68,8 @@ def losses(runner, context, lr=0.2):
         with context():
             z = net(x)
             loss = nn.functional.cross_entropy(z.float(), y)
-        runner.step(loss, optimizer)
+        runner.backward(loss)
+        runner.step(optimizer)
         seen.append(loss.item())
     return np.array(seen), net
 
@@ -109,7 +110,9 @@ def test_a_tiny_gradient_survives_by_the_loss_scale():
 
 def test_the_scale_does_not_reach_the_weights():
     weight, optimizer = one_weight(momentum=0)
-    HalfRunner(CPU).step((3 * weight).sum(), optimizer)
+    runner = HalfRunner(CPU)
+    runner.backward((3 * weight).sum())
+    runner.step(optimizer)
     assert weight.item() == pytest.approx(2 - 0.1 * 3, rel=1e-6)
     assert weight.grad is None
 
@@ -117,13 +120,16 @@ def test_the_scale_does_not_reach_the_weights():
 def test_overflow_skips_the_step_and_halves_the_scale():
     weight, optimizer = one_weight()
     runner = HalfRunner(CPU)
-    runner.step((3 * weight).sum(), optimizer)
+    runner.backward((3 * weight).sum())
+    runner.step(optimizer)
     before, scale = weight.item(), runner.scaler.get_scale()
-    runner.step((float("inf") * weight).sum(), optimizer)
+    runner.backward((float("inf") * weight).sum())
+    runner.step(optimizer)
     assert weight.item() == before
     assert runner.scaler.get_scale() == scale / 2
     assert weight.grad is None
-    runner.step((3 * weight).sum(), optimizer)
+    runner.backward((3 * weight).sum())
+    runner.step(optimizer)
     momentum = 3 + 0.9 * 3
     assert weight.item() == pytest.approx(before - 0.1 * (3 + 0.9 * momentum), rel=1e-5)
     assert runner.steps == 3
@@ -134,9 +140,11 @@ def test_overflow_in_the_first_step_leaves_no_momentum(monkeypatch):
     monkeypatch.setattr(torch, "empty_like", lambda like, **options: torch.full_like(like, 1e6, **options))
     weight, optimizer = one_weight()
     runner = HalfRunner(CPU)
-    runner.step((float("inf") * weight).sum(), optimizer)
+    runner.backward((float("inf") * weight).sum())
+    runner.step(optimizer)
     assert weight.item() == 2
-    runner.step((3 * weight).sum(), optimizer)
+    runner.backward((3 * weight).sum())
+    runner.step(optimizer)
     assert weight.item() == pytest.approx(2 - 0.1 * (3 + 0.9 * 3), rel=1e-5)
 
 
@@ -167,7 +175,8 @@ def test_half_a_half_is_caught(fault, tiny):
     net, runner = small(), HalfRunner(CPU)
     trace = Trace(1, 4, model=net, runner=runner, lr=[0.1], outputs={"0": "float16", "5": "float16"})
     weight, optimizer = one_weight()
-    runner.step(weight.sum(), optimizer)
+    runner.backward(weight.sum())
+    runner.step(optimizer)
     assert all(check.ok for check in FP16().proof(tiny, trace))
     if fault == "half masters":
         net[5].half()
