@@ -1,13 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: ablate test check bench doctor
+.PHONY: ablate test faults check bench doctor
 
 ablate: .venv/installed ## run the main job
 	$(BIN)/python -m harness.ablate
 
 test: .venv/dev ## run the tests
 	$(BIN)/python -m pytest
+
+faults: .venv/dev ## every fault a study must survive, injected as often as it should be
+	$(BIN)/python -m tests.faults
 
 check: .venv/dev ## lint and types
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ def _count(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    from harness import Problem, report, study
+    from harness import Problem, one_line, report, study
     from harness.engine import places
     from harness.parts.data import distrust
     from harness.store import Store
@@ -71,10 +71,10 @@ def run(options: argparse.Namespace) -> int:
         raise Problem(f"--only {unknown[0]}: no such rung in {options.study}; there are: {', '.join(names)}")
     where = places(options.device, options.jobs)
     for note in study.check(plan):
-        print(f"{options.study}: {note}", file=sys.stderr)
+        print(f"{options.study}: {one_line(note, 1000)}", file=sys.stderr)
     if report.ran_before(plan.label):
         for line in study.edited(plan, report.recall(plan.label), Store()):
-            print(f"{options.study}: {line}", file=sys.stderr)
+            print(f"{options.study}: {one_line(line, 1000)}", file=sys.stderr)
     if options.dry_run:
         return show_plan(plan, where, options)
     return train_and_report(plan, where, options)

@@ -2,6 +2,7 @@
 
     python -m harness.bench                                        # the digits, a check that all works
     python -m harness.bench --model resnet18 --data /data/cifar10 --size 32
+    python -m harness.bench --records 10000                        # how long `harness.store verify` takes
 
 The *bound* is forward, backward and update of one batch that is already in memory, over and over: no data, no
 evaluation, no records; in as many simultaneous processes as the harness uses, with the same threads. The *harness* is a
@@ -197,6 +198,7 @@ class Measured:
     loop: float
     evaluation: float
     in_loop: float  # images a second, summed over processes, while they were in the training loop
+    keeping: float  # of a run's seconds, the share that went into journal and checkpoints
 
 
 def sized(spec: Spec, rate: float, seconds: float) -> Spec:
@@ -239,6 +241,7 @@ def study(spec: Spec, places: Sequence[str]) -> Measured:
         loop=sum(loops) / len(loops),
         evaluation=sum(r["seconds"] - loop for r, loop in zip(records, loops, strict=True)) / len(loops),
         in_loop=sum(trained / loop for loop in loops),
+        keeping=sum(r["keeping"] for r in records) / sum(r["seconds"] for r in records),
     )
 
 
@@ -259,6 +262,52 @@ def _own_runs() -> Iterator[None]:
             os.environ.update(before)
 
 
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+def records(count: int) -> Iterator[tuple[int, float, float]]:
+    """(records, seconds to write the last of them, seconds to verify all) for stores of up to `count` small records."""
+    from harness.spec import plain, resolved
+    from harness.store import Store
+    from harness.store.care import troubles
+
+    spec = specification("small", "digits", 8, 32)
+    forms = {"spec": plain(spec), "resolved": resolved(spec)}
+    epoch: dict[str, Any] = {
+        "epoch": 0,
+        "loss": 1.0,
+        "lr": 0.1,
+        "seconds": 1.0,
+        "test_loss": 1.0,
+        "top1": 90.0,
+        "time": 0.0,
+    }
+    result = {"status": "finished", "metrics": {"top1": 90.0}, "epochs": [epoch] * 15, "correct": "00" * 150}
+    with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
+        store, made = Store(Path(folder)), 0
+        for size in sorted({max(1, count * share // 8) for share in (1, 2, 4, 8)}):
+            began = time.monotonic()
+            for seed in range(made, size):
+                with store.claim(spec.id, seed) as claim:
+                    claim.begin(forms)
+                    for _ in range(15):
+                        claim.note("epoch", **epoch)
+                    claim.finish(result, {})
+            wrote, made, began = time.monotonic() - began, size, time.monotonic()
+            wrong = [line for key in store for line in troubles(store, key)]
+            if wrong:
+                raise Problem(wrong[0])
+            yield size, wrote, time.monotonic() - began
+
+
+def show_records(count: int) -> None:
+    print(f"{'records':>8}{'ms to write one':>17}{'ms to verify one':>18}", flush=True)
+    before = 0
+    for size, wrote, verified in records(count):
+        print(f"{size:8,}{1000 * wrote / (size - before):17.2f}{1000 * verified / size:18.3f}", flush=True)
+        before = size
+
+
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
@@ -275,10 +324,12 @@ def measure(spec: Spec, places: Sequence[str], seconds: float, rounds: int) -> I
 def run(options: argparse.Namespace) -> None:
     from harness.engine import places as places_for
 
-    for name in ("size", "batch_size", "jobs", "seconds", "rounds"):
+    for name in ("size", "batch_size", "jobs", "seconds", "rounds", "records"):
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise Problem(f"--{name.replace('_', '-')} {value:g}: must be above 0")
+    if options.records:
+        return show_records(options.records)
     places = places_for(options.device, options.jobs)
     spec = specification(options.model, options.data, options.size, options.batch_size)
     images = spec.data.load()
@@ -305,6 +356,7 @@ def run(options: argparse.Namespace) -> None:
         f" {last.in_loop / median(bounds):.3f} of the bound; {last.evaluation / last.wall:.1%} in evaluation;"
         f" {1 - (last.loop + last.evaluation) / last.wall:.1%} in starting, loading and saving"
     )
+    print(f"journal and checkpoints took {last.keeping:.2%} of the runs' time")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -329,6 +381,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="about what a study's training takes (default: %(default)s)",
     )
+    add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
     add("--rounds", type=int, default=1, metavar="N", help="studies, the bound around each (default: %(default)s)")
     return p
 

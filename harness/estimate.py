@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from harness import one_line
 from harness.parts.models import cost
 from harness.progress import clock
 from harness.spec import Spec
@@ -75,4 +76,4 @@ def as_text(described: dict[str, Any], jobs: int) -> str:
 
 
 def _value(value: Any) -> str:
-    return "–" if value is None else str(value)
+    return "–" if value is None else one_line(str(value), 200)

@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from harness import one_line
 from harness.study import Plan, Run, work
 
 
@@ -77,7 +78,7 @@ class Progress:
             self.live.update(Group(*map(Text, self._block())))
 
     def _say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(one_line(line, 1000), markup=False, highlight=False, soft_wrap=True)
         sys.stderr.flush()
 
     def _name(self, run: Run) -> str:

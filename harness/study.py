@@ -68,7 +68,7 @@ class Plan:
     @property
     def label(self) -> str:
         """The study's name, and a hash of the settings where there are any: reports do not overwrite each other."""
-        told = hashlib.sha256("\n".join(self.settings).encode()).hexdigest()[:6]
+        told = hashlib.sha256("\n".join(self.settings).encode(errors="surrogateescape")).hexdigest()[:6]
         return f"{self.study}@{told}" if self.settings else self.study
 
     def runs(self, only: Sequence[str] = ()) -> list[Run]:
@@ -232,6 +232,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
                 "title": rung.title,
                 "id": rung.spec.id,
                 "epochs": rung.spec.epochs,
+                "microbatch": rung.spec.microbatch,
                 "changes": differs,
                 "params": params,
                 "gmacs": macs / 1e9,

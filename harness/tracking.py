@@ -20,7 +20,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from harness import Problem
+from harness import Problem, one_line
 from harness.paths import runs
 from harness.spec import flat
 from harness.store import Record, Store
@@ -93,8 +93,12 @@ class Projection:
     def parent(self) -> str:
         """The id of this invocation's run, made when it is first wanted."""
         name = f"{self.study} {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        tags = {"command": cut(self.command), "mlflow.source.name": "harness", "mlflow.source.type": "LOCAL"}
-        run_id: str = self.client.create_run(self.experiment, run_name=cut(name, 250), tags=tags).info.run_id
+        tags = {
+            "command": one_line(self.command, MAX_TAG),
+            "mlflow.source.name": "harness",
+            "mlflow.source.type": "LOCAL",
+        }
+        run_id: str = self.client.create_run(self.experiment, run_name=one_line(name, 250), tags=tags).info.run_id
         return run_id
 
     def send(self, key: Key) -> bool:
@@ -133,21 +137,16 @@ class Projection:
             "record": record,
             "spec_id": key[0],
             "seed": str(key[1]),
-            "rung": cut(title),
-            "study": cut(self.study),
+            "rung": one_line(title, MAX_TAG),
+            "study": one_line(self.study, MAX_TAG),
         }
         forms = self.store.forms(*key)
-        run = self.client.create_run(self.experiment, tags=tags, run_name=cut(f"{title}, seed {key[1]}", 250))
-        params = [Param(k, cut(v, MAX_PARAM)) for k, v in flat(forms["resolved"]).items()]
+        run = self.client.create_run(self.experiment, tags=tags, run_name=one_line(f"{title}, seed {key[1]}", 250))
+        params = [Param(k, one_line(str(v), MAX_PARAM)) for k, v in flat(forms["resolved"]).items()]
         for chunk in _chunks(params, LIMIT):
             self.client.log_batch(run.info.run_id, params=chunk)
         self.client.log_dict(run.info.run_id, forms["spec"], "spec.json")
         return run
-
-
-def cut(value: object, size: int = MAX_TAG) -> str:
-    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
-    return text if len(text) <= size else text[: size - 1] + "…"
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
@@ -196,7 +195,7 @@ class _Child:
         if status == self.status:
             return False
         if why:
-            self.client.set_tag(self.run_id, "why", cut(why))
+            self.client.set_tag(self.run_id, "why", one_line(why, MAX_TAG))
         if status == "RUNNING":
             self.client.update_run(self.run_id, status=status)
         else:
@@ -233,7 +232,9 @@ class _Child:
         self.client.log_dict(self.run_id, environment, "environment.json")
         self.client.log_dict(self.run_id, record["evidence"], "evidence.json")
         metrics = [Metric(name, float(record[name]), stamp, 0) for name in names]
-        self.client.log_batch(self.run_id, metrics=metrics, tags=[RunTag(k, cut(v)) for k, v in tags.items()])
+        self.client.log_batch(
+            self.run_id, metrics=metrics, tags=[RunTag(k, one_line(str(v), MAX_TAG)) for k, v in tags.items()]
+        )
         self._end(*_status([], record))
         self.client.set_tag(self.run_id, "complete", "yes")
         self.complete = True

@@ -65,7 +65,7 @@ def test_the_ratio_is_of_medians(monkeypatch, capsys):
     bounds = iter([100.0, 300.0, 120.0])
     studies = iter([60.0, 40.0])
     monkeypatch.setattr(bench, "bound", lambda spec, places, seconds: next(bounds))
-    monkeypatch.setattr(bench, "study", lambda spec, places: bench.Measured(next(studies), 10.0, 8.0, 1.5, 90.0))
+    monkeypatch.setattr(bench, "study", lambda spec, places: bench.Measured(next(studies), 10.0, 8.0, 1.5, 90.0, 0.004))
     command("--model", "small", "--rounds", "2", "--jobs", "2", "--device", "cpu")
     out = capsys.readouterr().out
     assert re.findall(r"(bound|harness) +([\d.]+)\n", out) == [

@@ -105,6 +105,10 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
     if plan["settings"]:
         notes.insert(0, f"With {', '.join(one_line(said, 300) for said in plan['settings'])}.")
     notes += [f"{mark} {text}." for name, (mark, text) in MARKS.items() if table[name].any()]
+    small = {rung["title"]: rung["microbatch"] for rung in plan["rungs"] if rung.get("microbatch")}
+    if small:
+        which = ", ".join(f"{title} ({images} images)" for title, images in small.items())
+        notes.append(f"In passes whose gradients add up to the batch's; batch norm saw a pass, not the batch: {which}.")
     for status, text in (("diverged", "diverged, and counted in n"), ("refused", "refused by its evidence, left out")):
         named = every[every["status"] == status]
         if len(named):

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness import Problem
+from harness import Problem, one_line
 from harness.paths import sync_folder
 from harness.store import Held, Store
 from harness.store.care import Key, troubles
@@ -70,11 +70,12 @@ def bring(store: Store, path: Path) -> tuple[list[Key], list[str]]:
 def _unpacked(path: Path, into: Path) -> list[Key]:
     seen: dict[str, Key] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
+        with path.open("rb") as archive, tarfile.open(fileobj=archive, mode="r:") as tar:
             for member in tar:
                 match = MEMBER.fullmatch(member.name)
                 if not match or member.type != tarfile.REGTYPE or member.sparse or member.name in seen:
-                    raise Problem(f"{path} is no archive of runs: it holds {member.name[:100]!r}; nothing was imported")
+                    name = one_line(member.name)
+                    raise Problem(f"{path} is no archive of runs: it holds {name!r}; nothing was imported")
                 target = into / member.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source = tar.extractfile(member)
@@ -84,6 +85,9 @@ def _unpacked(path: Path, into: Path) -> list[Key]:
                     os.fsync(file.fileno())
                 sync_folder(target.parent)
                 seen[member.name] = match[1], int(match[2])
+            archive.seek(tar.offset)
+            if archive.read(512) != bytes(512):  # what closes a tar
+                raise EOFError("its end is missing")
     except (tarfile.TarError, EOFError) as error:
         raise Problem(f"{path} is no archive of runs ({error}); nothing was imported") from None
     return list(dict.fromkeys(seen.values()))

@@ -1,0 +1,228 @@
+"""Looking after a store, through the command line where that is what a user meets."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.engine import execute
+from harness.report import remember
+from harness.spec import plain, resolved, shape
+from harness.store import Store
+from harness.store.care import holder, leftovers, remove, standing, troubles, unnamed
+from harness.study import describe
+from tests.test_ablate import harness
+from tests.tiny import BASELINE, SOURCE, tiny_plan
+
+FORMS = {"spec": plain(BASELINE), "resolved": resolved(BASELINE)}
+KEY = BASELINE.id, 0
+
+
+@pytest.fixture
+def store(tmp_path):
+    """One finished run, made by hand."""
+    store = Store(tmp_path / "runs" / "store")
+    add(store, 0)
+    return store
+
+
+def add(store, seed, **changes):
+    with store.claim(BASELINE.id, seed) as claim:
+        claim.begin(FORMS)
+        for epoch in range(2):
+            claim.note("epoch", epoch=epoch, loss=1.0)
+        result = {"status": "finished", "metrics": {"top1": 90.0}, "epochs": [{"epoch": 0}] * 2, "correct": "ff"}
+        claim.finish(result | changes, {"w": torch.zeros(3)})
+
+
+def test_a_whole_record_has_no_troubles(store):
+    assert troubles(store, KEY) == []
+    assert holder(store, KEY) is None
+    row = standing(store, KEY)
+    assert (row["state"], row["top1"], row["epochs"]) == ("finished", 90.0, 2)
+    assert row["bytes"] > 1000
+
+
+@pytest.mark.parametrize("name", ["spec.json", "journal.jsonl", "weights.pt", "result.json"])
+def test_every_flipped_bit_of_every_file_is_found(store, name):
+    path = store.folder(*KEY) / name
+    data = path.read_bytes()
+    for at in range(0, len(data), max(1, len(data) // 97)):
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        found = troubles(store, KEY)
+        same = name == "spec.json" and json_equal(flipped, data)  # white space, or a plain form beside the hashed one
+        same |= name == "journal.jsonl" and at == len(data) - 1  # without its newline a last line is a torn one
+        assert found or same, (name, at)
+        assert all(str(path) in line for line in found)
+    path.write_bytes(data)
+    assert troubles(store, KEY) == []
+
+
+def json_equal(a, b):
+    try:
+        return json.loads(a)["resolved"] == json.loads(b)["resolved"]
+    except (ValueError, KeyError):
+        return False
+
+
+@pytest.mark.parametrize("name", ["spec.json", "weights.pt"])
+def test_a_file_that_is_gone_is_found(store, name):
+    (store.folder(*KEY) / name).unlink()
+    assert any(name in line for line in troubles(store, KEY))
+
+
+def test_a_line_that_was_taken_out_and_a_file_too_many_are_found(store):
+    path = store.folder(*KEY) / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:1] + lines[2:]))
+    (store.folder(*KEY) / "notes.txt").touch()
+    found = " ".join(troubles(store, KEY))
+    assert "lines are missing" in found
+    assert "notes.txt: is no part of a record" in found
+
+
+def test_how_runs_stand(store):
+    with store.claim(BASELINE.id, 1) as claim:
+        claim.begin(FORMS)
+        assert standing(store, (BASELINE.id, 1))["state"] == f"held by {os.getpid()}"
+        claim.note("epoch", epoch=0)
+    assert standing(store, (BASELINE.id, 1))["state"] == "killed"
+    with store.claim(BASELINE.id, 1) as claim:
+        claim.begin(FORMS)
+        claim.note("interrupted")
+    row = standing(store, (BASELINE.id, 1))
+    assert (row["state"], row["epochs"], row["top1"]) == ("interrupted", 1, None)
+    (store.folder(*KEY) / "result.json").write_text("{")
+    assert standing(store, KEY)["state"] == "damaged"
+
+
+def test_what_no_study_names_whatever_its_data_holds(store):
+    other = BASELINE.but(epochs=3)
+    assert list(unnamed(store, {shape(BASELINE)})) == []
+    assert list(unnamed(store, {shape(other)})) == [KEY]
+    digest = FORMS["resolved"]["data"]["digest"]
+    assert digest not in shape(BASELINE)
+    assert shape(BASELINE) == shape(resolved(BASELINE))
+    with store.claim(*KEY):
+        assert list(unnamed(store, {shape(other)})) == [], "someone is working on it"
+    (store.folder(*KEY) / "spec.json").write_text("{")
+    assert list(unnamed(store, {shape(other)})) == [], "damaged is not unwanted"
+
+
+def test_removed_is_gone_and_a_removal_that_was_stopped_is_swept(store):
+    remove(store, KEY)
+    assert list(store) == []
+    assert list(store.root.iterdir()) == []
+    (store.root / ".removed.x.0").mkdir()
+    assert [path.name for path in leftovers(store)] == [".removed.x.0"]
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A user's folder with a study, its runs of one seed, and a run that no study names."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "experiments").mkdir()
+    (home / "experiments" / "own.py").write_text(SOURCE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_RUNS", str(home / "runs"))
+        store, plan = Store(), tiny_plan()
+        remember({**describe(plan, store), "label": "own", "study": "own"})
+        for spec, seed in [*plan.runs(["baseline"])[:1], (BASELINE.but(epochs=1), 7)]:
+            execute(spec, seed, store, torch.device("cpu"))
+    return home
+
+
+def told(home, *words):
+    done = harness(home, *words, module="harness.store")
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_list_and_show(home):
+    lines = told(home, "list").stdout.splitlines()
+    assert len(lines) == 3
+    assert any("own: baseline" in line and "finished" in line for line in lines)
+    shown = told(home, "show", f"{BASELINE.id[:6]}/0").stdout
+    assert "optimizer.lr: " in shown
+    assert re.search(r"seed 0: finished, in .*/store/", shown)
+    assert re.search(r"0 +\d+\.\d\d s +started", shown)
+    for words, said in ((("show", "ffff"), "no run ffff"), (("show", ""), "no run")):
+        done = told(home, *words)
+        assert (done.returncode, said in done.stderr) == (2, True)
+
+
+def test_verify_names_what_is_wrong_and_says_so_by_its_status(home):
+    assert told(home, "verify").stdout == "2 runs, 2 whole, 0 with something wrong\n"
+    weights = home / "runs" / "store" / BASELINE.id / "0" / "weights.pt"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1])
+    done = told(home, "verify")
+    weights.write_bytes(data)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f"{weights}: is damaged, its digest is another",
+        "2 runs, 1 whole, 1 with something wrong",
+    ]
+
+
+def test_gc_is_dry_by_default_and_spares_what_a_study_names(home):
+    other = BASELINE.but(epochs=1).id
+    dry = told(home, "gc").stdout
+    assert f"would remove {other}, seed 7" in dry
+    assert BASELINE.id not in dry
+    assert (home / "runs" / "store" / other / "7").exists()
+    (home / "experiments" / "broken.py").write_text("import nosuch")
+    done = told(home, "gc", "--delete")
+    (home / "experiments" / "broken.py").unlink()
+    assert done.returncode == 2
+    assert "nothing was removed" in done.stderr
+    assert (home / "runs" / "store" / other / "7").exists()
+    told(home, "gc", "--delete")
+    assert not (home / "runs" / "store" / other).exists()
+    assert (home / "runs" / "store" / BASELINE.id / "0" / "result.json").exists()
+
+
+def test_runs_of_two_machines_join(home, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "own.py").write_text(SOURCE)
+    assert "1 runs written" in told(home, "export", str(tmp_path / "a.tar"), "own").stdout
+    assert "1 runs imported" in told(tmp_path, "import", "a.tar").stdout
+    assert told(tmp_path, "verify").stdout.startswith("1 runs, 1 whole")
+    again = told(tmp_path, "import", "a.tar").stdout
+    assert f"{BASELINE.id}, seed 0: here already\n" in again
+    plan = json.loads(harness(tmp_path, "own", "--dry-run", "--json").stdout)
+    assert plan["runs"] == {"asked": 9, "missing": 8}
+
+
+def test_help_is_light():
+    code = """
+import sys, runpy
+sys.argv = ["x", "--help"]
+try:
+    runpy.run_module("harness.store", run_name="__main__")
+except SystemExit:
+    pass
+assert not {"torch", "mlflow", "numpy", "pandas", "pydantic"} & sys.modules.keys()
+"""
+    root = Path(__file__).parent.parent.parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_archive_is_a_plain_tar(home, tmp_path):
+    told(home, "export", str(tmp_path / "a.tar"))
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        names = {member.name.rpartition("/")[2] for member in tar}
+        assert names == {"spec.json", "journal.jsonl", "weights.pt", "result.json"}
+        assert {(member.uid, member.uname) for member in tar} == {(0, "")}

@@ -1,0 +1,550 @@
+"""Names from outside stay in their cell, folder or file; and what the program never does, read from its source.
+
+Every name below is put into every sink as a rung's name and title, a setting, a device and, where it may be any text,
+the study's name. A sink is read back by a parser that is not the harness's, and must look as it does with a plain name.
+"""
+
+import ast
+import contextlib
+import csv
+import functools
+import html.parser
+import io
+import json
+import re
+import tarfile
+import tempfile
+import warnings
+from argparse import ArgumentParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image
+
+from harness import Problem, cli, report, study
+from harness.report import figures, frames, tables
+from harness.store import Store, archive, spec_hash
+from tests.tiny import BASELINE
+
+ROOT = Path(__file__).parent.parent
+NAMES = {  # what is given, and what a reader must see
+    "script": ("<script>alert(1)</script>",) * 2,
+    "comment": ("--><script>alert(1)</script><!--",) * 2,
+    "cell": ("</td><td>",) * 2,
+    "attribute": ("\" onload='x' a=\"",) * 2,
+    "entity": ("&lt;b&gt; &#60;i>",) * 2,
+    "latex": (r"\input{/etc/passwd}",) * 2,
+    "ends": (r"x}\\ \end{tabular} \\",) * 2,
+    "row option": ("[2cm] x",) * 2,
+    "row star": ("*x",) * 2,
+    "specials": ("$x$ & % # _ { } ~ y ^ z ^^41",) * 2,
+    "bad formula": (r"$\frac{$",) * 2,
+    "equals": ("=cmd()",) * 2,
+    "plus": ("+cmd|' /C calc'!A0",) * 2,
+    "minus": ("-2+3",) * 2,
+    "at": ("@SUM(1,2)",) * 2,
+    "wide equals": ("＝cmd()",) * 2,
+    "tab": ("\t=cmd()", "=cmd()"),
+    "return": ("\r\n=cmd()", "=cmd()"),
+    "quote": ('a","b\',\n;c', 'a","b\', ;c'),
+    "up": ("../../x",) * 2,
+    "absolute": ("/etc/passwd",) * 2,
+    "parent": ("..",) * 2,
+    "pipe": ("a|b",) * 2,
+    "escaped pipe": (r"a\|b\\|c\ ", r"a\|b\\|c" + "\\"),
+    "code": ("`a|` ``b",) * 2,
+    "link": ("[a](javascript:b) ![c](d) <http://e>",) * 2,
+    "emphasis": ("_a_ __b__ *c* **d** ~~e~~ f_g_h __i",) * 2,
+    "lines": ("two\nlines\n\n# a\x1b[31mred\x1b]0;t\x07\x00\x7f\u202e\u2028end", "two lines # a[31mred]0;t end"),
+    "surrogate": ("a\udcffb", "ab"),
+    "long": ("x" * 10_000, "x" * 79 + "…"),
+}
+SINKS = {}
+
+
+def sink(name):
+    return lambda function: SINKS.setdefault(name, function)
+
+
+# --- the sinks: (name, what a reader must see, an empty folder) -----------------------------------------------------
+
+
+class Records:
+    """Three rungs of three seeds, a fourth is missing. The second, which has the name, loses 2, 2 and 1 points."""
+
+    def __init__(self, device):
+        self.device = device
+
+    def __contains__(self, run):
+        return run[1] < 3
+
+    def refused(self, rung, seed):
+        return None
+
+    def read(self, rung, seed):
+        return {
+            "status": "diverged" if (rung, seed) == ("b", 2) else "finished",
+            "metrics": {"top1": {"a": (90, 91, 92), "b": (88, 89, 91), "c": (95, 97, 94)}[rung][seed]},
+            "params": 1000,
+            "macs": 1_500_000,
+            "seconds_per_epoch": 0.5,
+            "precision": {"name": "FP32", "emulated": rung == "c"},
+            "environment": {"device_name": self.device, "commit": "c"},
+        }
+
+
+def a_plan(name, label="s", names=None):
+    rungs = [
+        {"name": n, "title": n, "id": i, "epochs": 2, "seeds": [0, 1, 2, 3]}
+        for n, i in zip(names or ("baseline", name, "two"), "abc", strict=True)
+    ]
+    return {"study": label, "label": label, "settings": [f"data.root={name}"], "rungs": rungs, "upstream": []}
+
+
+def written(name, folder, ending):
+    """The text of a table file that was written with `name` wherever a name can be."""
+    plan = a_plan(name)
+    every = frames.runs(plan, Records(name))
+    ladder = frames.ladder(plan, every)
+    tables.write(folder, name, ladder, frames.footnotes(plan, every, ladder))
+    assert {path.name for path in folder.iterdir()} == {f"table.{kind}" for kind in ("md", "csv", "tex", "html")}
+    return (folder / f"table.{ending}").read_bytes().decode()
+
+
+def in_notes(shown, notes):
+    """A setting, a device, a diverged and a missing run have the name; settings may be longer than names."""
+    begin = shown.removesuffix("…")
+    assert f"data.root={begin}" in re.sub("root= ", "root=", notes)
+    assert f"on {shown}." in notes
+    assert f"{shown} seed 2" in notes
+    assert f"{shown} (1 of 4)" in notes
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, *attributes))
+        self.texts.append("")
+
+    def handle_endtag(self, tag):
+        self.tags.append(f"/{tag}")
+
+    def handle_data(self, data):
+        self.texts[-1] += data
+
+    def handle_comment(self, data):
+        self.tags.append("comment")
+
+    def of(self, tag):
+        opened = [entry for entry in self.tags if isinstance(entry, tuple)]
+        return [text.strip() for entry, text in zip(opened, self.texts, strict=True) if entry[0] == tag]
+
+
+@sink("HTML")
+def _(name, shown, folder):
+    page = Page(written(name, folder, "html"))
+    assert page.tags == Page(written("plain", folder, "html")).tags
+    columns = len(page.of("th"))
+    assert page.of("td")[::columns] == ["baseline", shown, "two ‡"]
+    assert page.of("title") == page.of("h1") == [shown]
+    in_notes(shown, "\n".join(page.of("li")))
+
+
+TYPESET = {rf"\{letter}": letter for letter in "$&%#_{}"} | {
+    "\\textbackslash ": "\\",
+    "\\textasciitilde ": "~",
+    "\\textasciicircum ": "^",
+    "\\space ": " ",
+    r"\dots{}": "…",
+}
+
+
+def tex(text):
+    """(what steers, what is read) of LaTeX. A [ or a * steers where the end of the row above would take it."""
+    steering, read = [], ""
+    for match in re.finditer(rf"{'|'.join(map(re.escape, TYPESET))}|\\[A-Za-z]+|\\.|.", text, re.DOTALL):
+        token = match[0]
+        taken = token in "[*" and re.search(r"\\(\\|midrule)\s*$", text[: match.start()])
+        if token in TYPESET:
+            read += TYPESET[token]
+        elif taken or token[0] in "\\{}$&%#_^~":
+            steering.append(token)
+        else:
+            read += token
+    return "".join(steering).replace("{}", ""), read  # an empty group does nothing
+
+
+@sink("LaTeX")
+def _(name, shown, folder):
+    text, plain = written(name, folder, "tex"), written("plain", folder, "tex")
+    steering, read = tex(text)
+    assert steering == tex(plain)[0]
+    assert len(text.splitlines()) == len(plain.splitlines())
+    row = text.split("\\midrule\n")[1].splitlines()[1]
+    assert tex(re.split(r"(?<!\\)&", row)[0])[1].strip() == shown
+    assert f"{shown}. With data.root=" in read
+    in_notes(shown, read)
+
+
+@sink("CSV")
+def _(name, shown, folder):
+    rows = list(csv.reader(io.StringIO(written(name, folder, "csv"), newline="")))
+    assert [len(row) for row in rows] == [len(rows[0])] * 4
+    assert all(not re.match(r"[=+\-@\t\r＝＋－＠]", row[0]) for row in rows)
+    assert rows[2][0] in (shown, f"'{shown}")
+    assert rows[2][0] == f"'{shown}" or shown[0] not in "=+-@＝"
+    gain = rows[2][rows[0].index("gain")]
+    assert gain.startswith("-")
+    assert float(gain) == pytest.approx(-5 / 3)
+
+
+def markdown(text):
+    """(kinds of block and of what is in each line, the text of each line), by CommonMark with tables."""
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    lines = [token for token in tokens if token.type == "inline"]
+    kinds = [token.type for token in tokens] + [[child.type for child in line.children] for line in lines]
+    return kinds, ["".join(child.content for child in line.children) for line in lines]
+
+
+@sink("Markdown")
+def _(name, shown, folder):
+    text = written(name, folder, "md")
+    kinds, lines = markdown(text)
+    assert kinds == markdown(written("plain", folder, "md"))[0]
+    columns = kinds.count("th_open")
+    assert lines[1 + columns :: columns][:3] == ["baseline", shown, "two ‡"]
+    assert lines[0] == shown
+    in_notes(shown, "\n".join(lines))
+    assert text.replace("\n", "").isprintable()
+
+
+def drawn(name, folder, **settings):
+    plan = a_plan(name)
+    every = frames.runs(plan, Records(name))
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter the font lacks is a box
+        figures.ladder(folder, name, every, frames.ladder(plan, every))
+    parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
+    elements = list(ElementTree.parse(folder / "ladder.svg", parser).iter())
+    return elements, size_of((folder / "ladder.png").read_bytes())
+
+
+def size_of(picture):
+    with Image.open(io.BytesIO(picture)) as image:
+        return image.size
+
+
+@functools.cache
+def size_of_plain():
+    figure = io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "write_atomic", lambda path, data: path.suffix == ".png" and figure.write(data))
+        plan = a_plan("plain")
+        every = frames.runs(plan, Records("plain"))
+        figures.ladder(Path(), "plain", every, frames.ladder(plan, every))
+    return size_of(figure.getvalue())
+
+
+@sink("figure")
+def _(name, shown, folder):
+    short = shown if len(shown) <= 40 else f"{shown[:39]}…"
+    elements, size = drawn(name, folder)
+    tags = {element.tag.split("}")[-1] for element in elements if isinstance(element.tag, str)}
+    drawing = {"svg", "g", "defs", "style", "path", "use", "clipPath", "rect"}
+    about = {"metadata", "RDF", "Work", "type", "format", "creator", "Agent", "title"}
+    assert tags <= drawing | about
+    assert size == size_of_plain()
+    letters, _ = drawn(name, folder, **{"svg.fonttype": "none", "text.usetex": True, "text.parse_math": True})
+    texts = ["".join(element.itertext()) for element in letters if str(element.tag).endswith("}text")]
+    assert short in texts
+    assert any(text.startswith(f"{short}: each seed") for text in texts)
+
+
+@contextlib.contextmanager
+def nothing_left(folder):
+    """A folder of a user's own deep in `folder`, with what a name may lead to in each folder above; all stays so."""
+    home = folder / "a" / "b" / "home"
+    for inner in ("runs/studies", "runs/reports", "experiments"):
+        (home / inner).mkdir(parents=True)
+    for above in (folder, *(path for path in folder.rglob("*") if path.is_dir() and path.name != "experiments")):
+        (above / "x.json").write_text(json.dumps(a_plan("x")))
+        (above / "x.py").write_text("from pathlib import Path\nPath(__file__).with_name('imported').touch()\n")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_RUNS", str(home / "runs"))
+        patch.chdir(home)
+        yield
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def refused(call, *arguments, why="cannot be a study's name"):
+    with pytest.raises(Problem, match=why) as problem:
+        call(*arguments)
+    assert str(problem.value).isprintable()
+    assert len(str(problem.value)) < 300
+
+
+@sink("report's folder")
+def _(name, shown, folder):
+    with nothing_left(folder):
+        refused(report.render, a_plan("x", label=name), Records("d"))
+
+
+@sink("remembered plan")
+def _(name, shown, folder):
+    with nothing_left(folder):
+        refused(report.plan_path, name)
+        refused(report.remember, a_plan("x", label=name))
+        refused(report.recall, name)
+
+
+@sink("study's file")
+def _(name, shown, folder):
+    with nothing_left(folder):
+        refused(study.load, name)
+
+
+@sink("title")
+def _(name, shown, folder):
+    def trick(spec):
+        return spec.but(epochs=spec.epochs + 1)
+
+    trick.__doc__, trick.__name__ = name, name
+    rung = study.plan(study.Study("s", "", BASELINE, (trick,), (0,))).rungs[1]
+    assert rung.name == shown
+    title = rung.title.removeprefix("+ ")
+    assert title
+    assert title.isprintable()
+    assert len(title) <= 80
+    assert title == shown or shown.startswith(title) or ":" in shown
+
+
+@sink("terminal")
+def _(name, shown, folder):
+    def fail(options):
+        raise Problem(f"about {name}")
+
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.setattr("sys.argv", ["x"])
+        with pytest.raises(SystemExit):
+            cli.main(ArgumentParser(prog="p"), fail)
+    line = said.getvalue().removesuffix("\n")
+    assert line.isprintable()
+    assert line.startswith(f"p: about {shown.removesuffix('…')}")
+    assert len(line) < 2100
+
+
+@functools.cache
+def known_to_mlflow():
+    """All names are put into one experiment, each as the title, a parameter and the command of a run of its own."""
+    from harness.tracking import Projection
+
+    store, titles, ids = Store(), {}, {}
+    for name, _ in NAMES.values():
+        resolved = {"kind": "Spec", "data": {"kind": "Digits", "root": name}}
+        ids[name] = spec_hash(resolved)
+        titles[ids[name]] = name
+        with store.claim(ids[name], 0) as claim:
+            claim.begin({"spec": resolved, "resolved": resolved})
+    for name, spec_id in ids.items():
+        Projection("names", titles, store, name).send((spec_id, 0))
+    projection = Projection("names", titles, store, "")
+    found = projection.client.search_runs([projection.experiment])
+    children = {run.data.tags["spec_id"]: run for run in found if "spec_id" in run.data.tags}
+    commands = {run.info.run_id: run.data.tags["command"] for run in found if "command" in run.data.tags}
+    return ids, children, commands
+
+
+@sink("MLflow")
+def _(name, shown, folder):
+    ids, children, commands = known_to_mlflow()
+    run = children[ids[name]]
+    start = shown.removesuffix("…")
+    assert run.info.run_name.startswith(start)
+    assert run.info.run_name.endswith(", seed 0") or len(run.info.run_name) == 250
+    assert set(run.data.params) == {"data", "data.root"}
+    values = run.data.tags["rung"], run.data.params["data.root"], commands[run.data.tags["mlflow.parentRunId"]]
+    for value in values:
+        assert value.startswith(start)
+        assert value.isprintable()
+        assert len(value) <= 6000
+
+
+@sink("store archive")
+def _(name, shown, folder):
+    with nothing_left(folder), tempfile.NamedTemporaryFile() as file:
+        with tarfile.open(file.name, "w") as tar:
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+        refused(archive.bring, Store(Path("runs/store")), Path(file.name), why="is no archive of runs")
+
+
+@pytest.mark.parametrize("where", SINKS)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_stays_where_it_belongs(name, where, tmp_path):
+    SINKS[where](*NAMES[name], tmp_path)
+
+
+# --- names that are as they should be -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", ["digits", "digits@12ab34", "my-study", "größe", "2024_study"])
+def test_ordinary_names_of_studies_are_taken(label, tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    report.remember(a_plan("plain", label))
+    made = report.render(report.recall(label), Records("d"))
+    assert made.folder == tmp_path / "reports" / label
+    assert {path.name for path in tmp_path.iterdir()} == {"reports", "studies"}
+
+
+@pytest.mark.parametrize("names", [("baseline", "a", "a"), ("baseline", "x" * 100 + "a", "x" * 100 + "b")])
+def test_rungs_whose_names_look_the_same_are_not_one(names):
+    plan = a_plan("", names=names)
+    table = frames.ladder(plan, frames.runs(plan, Records("d")))
+    assert list(table["n"]) == [3, 3, 3]
+    assert list(table["top1_mean"]) == pytest.approx([91, 268 / 3, 286 / 3])
+    assert list(table["gain"][1:]) == pytest.approx([-5 / 3, 6])
+
+
+@pytest.mark.parametrize("docstring", [None, "", ":", " \n", ": what it is", "\n: x"])
+def test_a_trick_without_a_title_is_called_by_its_name(docstring):
+    def plain(spec):
+        return spec
+
+    plain.__doc__ = docstring
+    assert study.trick_title(plain) == "plain"
+
+
+def test_the_command_line_refuses_a_name_that_leads_elsewhere(monkeypatch, capsys, tmp_path):
+    from harness.report import __main__ as command
+
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["harness.report", "../../x"])
+    with pytest.raises(SystemExit) as done:
+        cli.main(command.parser(), command.run)
+    assert done.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("harness.report: '../../x' cannot be a study's name")
+    assert said.count("\n") == 1
+
+
+# --- what the program never does ------------------------------------------------------------------------------------
+
+RUN_WHAT_THEY_READ = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "yaml", "shelve", "marshal"}
+
+
+def faults(source):
+    """What in `source` runs what it reads, or listens to other machines; a line each."""
+    tree = ast.parse(source)
+    full = {"torch": "torch", "np": "numpy", "numpy": "numpy"}  # a local name, and what it is
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            full |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            full |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+
+    def named(node):
+        first, dot, rest = ast.unparse(node).partition(".")
+        return full.get(first, first) + dot + rest
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in RUN_WHAT_THEY_READ)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in RUN_WHAT_THEY_READ:
+            yield node.module
+        elif isinstance(node, ast.Name) and node.id in ("eval", "exec"):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and node.attr in ("read_pickle", "to_pickle"):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and node.value == "0.0.0.0":
+            yield node.value
+        elif isinstance(node, ast.Call):
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            if named(node.func) == "torch.load" and given.get("weights_only") != "True":
+                yield "torch.load"
+            if named(node.func) == "numpy.load" and given.get("allow_pickle", "False") != "False":
+                yield "numpy.load"
+            if named(node.func).endswith(("import_module", "__import__")):
+                words = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+                yield from (word for word in words if str(word).split(".")[0] in RUN_WHAT_THEY_READ)
+    yield from listens(tree)
+
+
+def listens(tree):
+    """Addresses other than 127.0.0.1 that a server is given."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.List | ast.Tuple):
+            for word, value in zip(node.elts, node.elts[1:], strict=False):
+                if ast.unparse(word) == "'--host'" and ast.unparse(value) != "'127.0.0.1'":
+                    yield f"--host {ast.unparse(value)}"
+        if not isinstance(node, ast.Call):
+            continue
+        where = ast.unparse(node.func)
+        places = [word.value for word in node.keywords if word.arg in ("host", "address", "server_address")]
+        if where.endswith(("Server", ".bind", "create_server")):
+            places += node.args[:1]
+        for place in places:
+            if isinstance(place, ast.Tuple):
+                place = place.elts[0]
+            elif where.endswith(".bind"):
+                continue  # a teacher is bound to a model, a socket to a pair
+            if ast.unparse(place) != "'127.0.0.1'":
+                yield f"{where} at {ast.unparse(place)}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "import yaml as y",
+        "def f():\n    from marshal import loads",
+        "from joblib.memory import Memory",
+        "importlib.import_module('shelve')",
+        "eval(text)",
+        "map(exec, texts)",
+        "pd.read_pickle(path)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=safe)",
+        "import torch as t\nt.load(path)",
+        "from torch import load\nload(path)",
+        "np.load(path, allow_pickle=True)",
+        "numpy.load(path, allow_pickle=flag)",
+        "host = '0.0.0.0'",
+        "run(['mlflow', 'ui', '--host', host])",
+        "HTTPServer(('', 80), handler)",
+        "socket.bind(('', 80))",
+        "serve(host='::')",
+    ],
+)
+def test_what_must_not_be_is_found(source):
+    assert list(faults(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "torch.load(path, weights_only=True)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=False)",
+        "model.eval()",
+        "part.bind(model)",
+        "run(['mlflow', 'ui', '--host', '127.0.0.1'])",
+        "ThreadingHTTPServer(('127.0.0.1', 0), handler)",
+    ],
+)
+def test_what_may_be_is_not_found(source):
+    assert not list(faults(source))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "harness").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_module_runs_what_it_reads_or_listens_to_other_machines(path):
+    assert not list(faults(path.read_text()))

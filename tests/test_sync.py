@@ -1,0 +1,101 @@
+"""What MLflow lacks is sent afterwards, each epoch once."""
+
+import pytest
+import torch
+
+from harness import Problem, sync
+from harness.engine import Interrupted, execute, key
+from harness.report import remember
+from harness.store import Store
+from harness.study import describe
+from harness.tracking import open_experiment
+from tests.tiny import tiny_plan
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """One rung's two runs, one of them stopped after its third batch, and no MLflow yet."""
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store, plan = Store(), tiny_plan()
+    remember(describe(plan, store))
+    whole, stopped = plan.runs(["baseline"])
+    execute(*whole, store, CPU)
+    asked = iter(range(99))
+    with pytest.raises(Interrupted):
+        execute(*stopped, store, CPU, stop=lambda: next(asked) == 6)
+    return store, whole, stopped
+
+
+def send(capsys, *labels):
+    sync.run(sync.parser().parse_args(labels))
+    return capsys.readouterr().out
+
+
+def seen(store):
+    client, experiment = open_experiment("tiny")
+    found = client.search_runs([experiment])
+    return client, {
+        (run.data.tags["spec_id"], int(run.data.tags["seed"])): run for run in found if "spec_id" in run.data.tags
+    }
+
+
+def test_what_is_missing_is_sent_once_and_what_goes_on_is_completed(trained, capsys):
+    store, whole, stopped = trained
+    assert send(capsys, "tiny").startswith("tiny: 2 of 9 runs had news")
+    client, runs = seen(store)
+    assert set(runs) == {key(whole), key(stopped)}
+    assert (runs[key(whole)].info.status, runs[key(stopped)].info.status) == ("FINISHED", "KILLED")
+    steps = [m.step for m in client.get_metric_history(runs[key(stopped)].info.run_id, "loss")]
+    assert steps == [0], "what it came to"
+    assert send(capsys).startswith("tiny: 0 of 9 runs had news")
+
+    execute(*stopped, store, CPU)
+    assert send(capsys).startswith("tiny: 1 of 9 runs had news")
+    client, again = seen(store)
+    assert {k: run.info.run_id for k, run in again.items()} == {k: run.info.run_id for k, run in runs.items()}
+    assert again[key(stopped)].info.status == "FINISHED"
+    for run_key, run in again.items():
+        for name in ("loss", "lr", "top1", "top5", "test_loss"):
+            history = client.get_metric_history(run.info.run_id, name)
+            assert [(m.step, m.value) for m in history] == [
+                (e["epoch"], e[name]) for e in store.read(*run_key)["epochs"]
+            ]
+
+
+def test_a_fresh_record_is_a_run_of_its_own(trained, capsys):
+    store, whole, _ = trained
+    send(capsys)
+    store.set_aside(*key(whole))
+    execute(*whole, store, CPU)
+    assert send(capsys).startswith("tiny: 1 of 9 runs had news")
+    client, experiment = open_experiment("tiny")
+    assert len(client.search_runs([experiment], f"tags.spec_id = '{whole[0].id}' and tags.seed = '0'")) == 2
+
+
+def test_an_epoch_done_twice_is_sent_as_it_was_first(trained, capsys):
+    """As after a kill between the epoch's line and its checkpoint."""
+    store, _, stopped = trained
+    with store.claim(*key(stopped)) as claim:
+        claim.begin(store.forms(*key(stopped)))
+        claim.note("epoch", epoch=0, loss=-1.0)
+    send(capsys)
+    client, runs = seen(store)
+    (loss,) = client.get_metric_history(runs[key(stopped)].info.run_id, "loss")
+    assert loss.value == next(e["loss"] for e in store.events(*key(stopped)) if e["event"] == "epoch")
+    assert loss.value != -1
+
+
+def test_a_server_that_is_not_there_is_one_line(trained, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(Problem, match="MLflow at http://127.0.0.1:9 does not take them") as problem:
+        sync.run(sync.parser().parse_args([]))
+    assert len(str(problem.value)) < 500
+
+
+def test_a_study_that_was_never_run_is_one_line(trained):
+    with pytest.raises(Problem, match="no study 'nosuch' was run here"):
+        sync.run(sync.parser().parse_args(["nosuch"]))
