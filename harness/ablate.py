@@ -98,15 +98,18 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
     from harness import report, study
     from harness.engine import Engine, key
     from harness.progress import Progress, clock
-    from harness.store import EVERY, Store
+    from harness.store import EVERY, Held, Store
+    from harness.store.care import holder
     from harness.tracking import Tracker, ui_command
 
     began = time.monotonic()
     store = Store()
     asked = plan.runs(options.only)
     if options.fresh:
-        for spec, seed in asked:
-            store.set_aside(spec.id, seed)
+        for pid in filter(None, (holder(store, key(run)) for run in asked)):
+            raise Held(pid)
+        for run in asked:
+            store.set_aside(*key(run))
     todo = study.missing(asked, store)
     described = study.describe(plan, store)
     report.remember(described)

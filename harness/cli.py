@@ -18,7 +18,5 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], in
         print(f"{parser.prog}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(
-            f"\n{parser.prog}: interrupted; the same command goes on from the runs that are finished", file=sys.stderr
-        )
+        print(f"\n{parser.prog}: interrupted; the same command goes on from what is kept", file=sys.stderr)
         sys.exit(130)

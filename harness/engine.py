@@ -97,17 +97,17 @@ class Engine:
             self.stop()
 
     def _hand_out(self) -> Iterator[Event]:
-        for process in [p for p in self.processes if p.run is None]:
-            run = next((run for run in self.waiting if self._ready(run)), None)
-            if run is None:
-                return
-            self.waiting.remove(run)
+        idle = [process for process in self.processes if process.run is None]
+        for run in [run for run in self.waiting if self._ready(run)] if idle else ():
             if key(run) in self.store:
+                self.waiting.remove(run)
                 yield {"kind": "finished", "run": run, "reused": True}
-                continue
-            process.run = run
-            with suppress(BrokenPipeError):  # it died idle: reading from it says so
-                process.connection.send(run)
+            elif idle:
+                self.waiting.remove(run)
+                process = idle.pop(0)
+                process.run = run
+                with suppress(BrokenPipeError):  # it died idle: reading from it says so
+                    process.connection.send(run)
 
     def _hear(self, process: _Process) -> Iterator[Event]:
         run = process.run
@@ -274,7 +274,7 @@ def _work(connection: Connection, store: Store, place: str, decoding: int, every
     while True:
         try:
             run: Run | None = connection.recv()
-        except EOFError:
+        except (EOFError, OSError):  # the parent is gone
             return
         if run is None:
             return

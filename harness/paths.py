@@ -25,6 +25,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         finally:
             os.close(file)
         os.rename(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

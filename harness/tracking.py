@@ -208,7 +208,8 @@ class _Child:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
 
         environment, images = record["environment"], record["images"]
-        names = ("params", "macs", "seconds", "seconds_per_epoch", "peak_memory")
+        totals = {name: record[name] for name in ("params", "macs", "seconds_per_epoch", "peak_memory")}
+        totals["total_seconds"] = record["seconds"]  # "seconds" is each epoch's
         stamp = int(record["finished"] * 1000)
         tags = {
             "status": record["status"],
@@ -231,7 +232,7 @@ class _Child:
         self.client.log_text(self.run_id, "\n".join(lines) + "\n", "curves.csv")
         self.client.log_dict(self.run_id, environment, "environment.json")
         self.client.log_dict(self.run_id, record["evidence"], "evidence.json")
-        metrics = [Metric(name, float(record[name]), stamp, 0) for name in names]
+        metrics = [Metric(name, float(value), stamp, 0) for name, value in totals.items()]
         self.client.log_batch(
             self.run_id, metrics=metrics, tags=[RunTag(k, one_line(str(v), MAX_TAG)) for k, v in tags.items()]
         )

@@ -175,9 +175,9 @@ def lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = os.pread(file, 40, 0).decode(errors="replace").strip()
+            pid = written(file)
             os.close(file)
-            raise Held(pid or "?") from None
+            raise Held(pid) from None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.stat(folder / "claim")):
                 break
@@ -185,9 +185,22 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         os.ftruncate(file, 0)
         os.pwrite(file, str(os.getpid()).encode(), 0)
-        yield
+        try:
+            yield
+        finally:
+            os.ftruncate(file, 0)
     finally:
         os.close(file)
+
+
+def written(claim: int) -> str:
+    """The PID in a claim that is held. Its owner writes it just after it took it."""
+    for _ in range(50):
+        pid = os.pread(claim, 40, 0).decode(errors="replace")
+        if pid:
+            return pid
+        time.sleep(0.002)
+    return "?"
 
 
 class Claim:
@@ -283,8 +296,8 @@ class Claim:
         record["digest"] = digest(record)
         refused = result["status"] == "refused"  # evidence kept, and no result: it is trained again when asked for
         path = self.folder / ("refused.json" if refused else "result.json")
+        self.note(result["status"], safe=True, digest=record["digest"])  # first: where a result is, so is its line
         write_atomic(path, json.dumps(record).encode())
-        self.note(result["status"], safe=True, digest=record["digest"])
         self._sweep(0)
         return record
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import Problem
 from harness.spec import shape
-from harness.store import FORMAT, Store, journal, known_format, lock, sha256
+from harness.store import FORMAT, Store, journal, known_format, lock, sha256, written
 
 Key = tuple[str, int]
 FILES = {"spec.json", "journal.jsonl", "weights.pt", "result.json", "refused.json", "claim"}
@@ -24,7 +24,7 @@ def holder(store: Store, key: Key) -> str | None:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.pread(file, 40, 0).decode(errors="replace") or "?"
+        return written(file)
     finally:
         os.close(file)
     return None
@@ -80,9 +80,8 @@ def troubles(store: Store, key: Key) -> list[str]:
         weights = folder / "weights.pt"
         if not weights.exists() or sha256(weights.read_bytes()) != record["weights"]:
             tell(weights, "is damaged, its digest is another" if weights.exists() else "is missing")
-        said = [event["digest"] for event in events if event["event"] == record["status"]]
-        if said and said[-1] != record["digest"]:
-            tell(folder / "journal.jsonl", "tells of another result")
+        if record["digest"] not in [event.get("digest") for event in events]:
+            tell(folder / "journal.jsonl", "does not tell of the result")
     sums = {event["file"]: event["sha256"] for event in events if event["event"] == "checkpoint"}
     for path in folder.iterdir():
         if path.name in sums:
@@ -105,10 +104,11 @@ def unnamed(store: Store, shapes: set[str]) -> Iterator[Key]:
 
 
 def leftovers(store: Store) -> list[Path]:
-    """Records set aside by a fresh start, and what was being removed or imported when that was stopped."""
+    """Records set aside by a fresh start, checkpoints of finished runs, and what a stopped removal or import left."""
     aside = store.root.parent / "aside"
     found = sorted(aside.glob("*/*")) if aside.is_dir() else []
-    return found + (sorted(store.root.glob(".*")) if store.root.is_dir() else [])
+    found += sorted(store.root.glob(".*")) if store.root.is_dir() else []
+    return found + [path for key in store if key in store for path in store.folder(*key).glob("checkpoint-*")]
 
 
 def remove(store: Store, key: Key) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,10 @@ class Journal:
     """Adds events to the journal at `path`."""
 
     def __init__(self, path: Path) -> None:
-        self.events, _, whole = read(path)
+        self.path = path
+        self.events, _, self.size = read(path)
         self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        os.ftruncate(self.file, whole)
+        os.ftruncate(self.file, self.size)
         sync_folder(path.parent)
         self.began = time.monotonic()
 
@@ -62,7 +64,14 @@ class Journal:
         seq = self.events[-1]["seq"] + 1 if self.events else 0
         after = round(time.monotonic() - self.began, 6)
         entry = {"seq": seq, "event": event, "after": after, "time": time.time(), **fields}
-        write_all(self.file, line(entry))
+        text = line(entry)
+        try:
+            write_all(self.file, text)
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self.file, self.size)  # what fitted on a full disk is no line
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
+        self.size += len(text)
         self.events.append(entry)
         if safe:
             os.fsync(self.file)
