@@ -19,8 +19,13 @@ def one_line(text: str, longest: int = 80) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
+def named(name: str) -> bool:
+    """Whether `name` may name a study: a file or a folder, in one place."""
+    return bool(re.fullmatch(r"\w[\w@-]*", name)) and len(name.encode()) <= 200
+
+
 def file_name(name: str) -> str:
     """`name`, fit to name a file or a folder. Raises Problem where it could lead elsewhere."""
-    if not re.fullmatch(r"\w[\w@-]*", name) or len(name.encode()) > 200:
+    if not named(name):
         raise Problem(f"{one_line(name)!r} cannot be a study's name: letters, digits, _, - and @ only, 200 at most")
     return name

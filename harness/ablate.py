@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         distrust()
     if options.list:
         for name, about in study.available().items():
-            print(f"{name:20} {about}")
+            print(f"{name:20} {one_line(about)}")
         return 0
     plan = study.plan(study.load(options.study), [study.setting(text) for text in options.set], options.seeds)
     names = [rung.name for rung in plan.rungs]
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     where = places(options.device, options.jobs)
     for note in study.check(plan):
         print(f"{options.study}: {one_line(note, 1000)}", file=sys.stderr)
-    if report.ran_before(plan.label):
+    if plan.label in report.known():
         for line in study.edited(plan, report.recall(plan.label), Store()):
             print(f"{options.study}: {one_line(line, 1000)}", file=sys.stderr)
     if options.dry_run:
@@ -115,7 +115,7 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
     report.remember(described)
     tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
     engine = Engine(store, where, EVERY if options.checkpoint is None else options.checkpoint)
-    failures, trained, stopped = [], 0, 0
+    failures, trained = [], 0
     trouble = None
     try:
         with Progress(plan, todo, reused=len(asked) - len(todo), jobs=len(where)) as progress:
@@ -123,7 +123,6 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
                 progress.see(event)
                 tracker.see(event)
                 trained += event["kind"] == "finished" and "reused" not in event
-                stopped += event["kind"] == "interrupted"
                 if event["kind"] == "failed":
                     failures.append(event)
         trouble = tracker.close()
@@ -135,11 +134,9 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
         print(f"harness.ablate: {trouble}", file=sys.stderr)
     if engine.stopping:
         left = len(study.missing(asked, store))
-        print(
-            f"harness.ablate: interrupted, {left} of {len(asked)} runs to go, {stopped} of them kept as far as "
-            "they came; the same command goes on from there",
-            file=sys.stderr,
-        )
+        again = "the same command without --fresh" if options.fresh else "the same command"
+        text = f"interrupted, {left} of {len(asked)} runs to go; {again} goes on from what is kept"
+        print(f"harness.ablate: {text}", file=sys.stderr)
         return 130
     made = report.render(described, store)
     print(made.text)

@@ -282,7 +282,8 @@ def records(count: int) -> Iterator[tuple[int, float, float]]:
         "top1": 90.0,
         "time": 0.0,
     }
-    result = {"status": "finished", "metrics": {"top1": 90.0}, "epochs": [epoch] * 15, "correct": "00" * 150}
+    result: dict[str, Any] = {"status": "finished", "metrics": {"top1": 90.0}, "epochs": [epoch] * 15}
+    result |= {"correct": "00" * 150, "environment": {}, "seconds": 15.0}
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
         store, made = Store(Path(folder)), 0
         for size in sorted({max(1, count * share // 8) for share in (1, 2, 4, 8)}):

@@ -91,6 +91,8 @@ class Engine:
                         self._ask_to_stop()
                     yield from self._hand_out()
                     busy = {p.connection: p for p in self.processes if p.run}
+                    if not busy:
+                        self._add_upstream()
                     for connection in wait(list(busy), RETRY):
                         yield from self._hear(busy[connection])  # type: ignore[index]
         finally:
@@ -108,6 +110,15 @@ class Engine:
                 process.run = run
                 with suppress(BrokenPipeError):  # it died idle: reading from it says so
                     process.connection.send(run)
+
+    def _add_upstream(self) -> None:
+        """Runs that others wait for, and that nobody trains: their records were there, and were moved away."""
+        needed = [(inner, UPSTREAM_SEED) for spec, _ in self.waiting for inner in upstream(spec)]
+        known = {key(run) for run in self.waiting}
+        for run in needed:
+            if key(run) not in self.store and key(run) not in known:
+                self.waiting.insert(0, run)
+                known.add(key(run))
 
     def _hear(self, process: _Process) -> Iterator[Event]:
         run = process.run
@@ -144,14 +155,18 @@ class Engine:
         self.processes.append(self._start(process.place))
         self.deaths[key(run)] += 1
         if self.deaths[key(run)] > RETRIES:
-            return {"kind": "failed", "why": f"{why}, {self.deaths[key(run)]} times"}
+            why = f"{why}, {self.deaths[key(run)]} times"
+            with suppress(Held):
+                self.store.remark(*key(run), "failed", why=why)
+            return {"kind": "failed", "why": why}
         self.waiting.insert(0, run)
         return {"kind": "note", "text": f"is taken up again, {why}"}
 
     def _doom(self, failed: Run) -> Iterator[Event]:
         """What builds on a failed run fails with it."""
-        for run in [run for run in self.waiting if key(failed) in {(u.id, UPSTREAM_SEED) for u in upstream(run[0])}]:
-            self.waiting.remove(run)
+        doomed = [run for run in self.waiting if key(failed) in {(u.id, UPSTREAM_SEED) for u in upstream(run[0])}]
+        self.waiting = [run for run in self.waiting if run not in doomed]
+        for run in doomed:
             yield {"kind": "failed", "run": run, "why": "the run it builds on failed"}
             yield from self._doom(run)
 
@@ -191,7 +206,9 @@ class Engine:
         ours, theirs = context.Pipe()
         arguments = theirs, self.store, place, decoders(len(self.places)), self.every
         process = context.Process(target=_work, args=arguments)
-        process.start()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        process.start()  # it inherits what is blocked: Ctrl-C goes to the whole group, and is the parent's to handle
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
         return _Process(ours, process, place)
 
@@ -262,8 +279,6 @@ class _Kept(Keeper):
 
 def _work(connection: Connection, store: Store, place: str, decoding: int, every: float) -> None:
     """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["HARNESS_DECODERS"] = str(decoding)
     device = settle(place)
 
@@ -346,11 +361,11 @@ def _why(error: Exception, spec: Spec) -> str:
     starved = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
     if starved:
         batch = f"batch_size={spec.batch_size}" + (f", microbatch={spec.microbatch}" if spec.microbatch else "")
-        half = (spec.microbatch or spec.batch_size) // 2 or 1
-        return (
-            f"out of memory at {batch}, {spec.model!r}, {type(spec.precision).__name__}: --set batch_size={half}, or "
-            f"--set microbatch={half}, which keeps the batch but shows batch norm {half} images at a time"
-        )
+        half = (spec.microbatch or spec.batch_size) // 2
+        smaller = "" if spec.microbatch else f"--set batch_size={half}, or "
+        passes = f"--set microbatch={half}, which keeps the batch but shows batch norm {half} images at a time"
+        advice = smaller + passes if half else "take a smaller model, or another device"
+        return f"out of memory at {batch}, {spec.model!r}, {type(spec.precision).__name__}: {advice}"
     if isinstance(error, Problem):
         return str(error)
     if isinstance(error, OSError):

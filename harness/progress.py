@@ -51,6 +51,9 @@ class Progress:
 
     def see(self, event: dict[str, Any]) -> None:
         run: Run = event["run"]
+        if run not in self.work:  # an upstream run whose record is gone
+            self.work[run] = work(run[0])
+            self.total += 1
         match event["kind"]:
             case "started":
                 self.part[run], self.began[run] = 0.0, time.monotonic()

@@ -182,14 +182,6 @@ def _seeds(own: tuple[int, ...], count: int | None) -> tuple[int, ...]:
     return own if count is None else (*own, *itertools.islice(more, max(0, count - len(own))))[:count]
 
 
-def _last_line(error: ValueError) -> str:
-    import pydantic
-
-    from harness.spec import first_error
-
-    return first_error(error) if isinstance(error, pydantic.ValidationError) else str(error).splitlines()[-1]
-
-
 def check(plan: Plan) -> list[str]:
     """Load every data set that `plan` needs; what the user should know. Raises Problem where one will not do."""
     notes: dict[str, None] = {}
@@ -271,10 +263,10 @@ def _edits(old: dict[str, Any], spec: Spec, store: Store) -> str:
         with suppress(Problem):
             was, now = flat(store.forms(old["id"], seed)["resolved"]), flat(resolved(spec))
             paths = [path for path in dict.fromkeys((*was, *now)) if was.get(path) != now.get(path)]
-            if "data.digest" in paths and was.get("data") == now.get("data"):
-                return "the content of the data changed"
-            shown = [f"{path} was {was.get(path)} and is {now.get(path)}" for path in paths[:3]]
-            return "; ".join([*shown, *([f"{len(paths) - 3} more"] if len(paths) > 3 else [])])
+            shown = [f"{path} was {was.get(path)} and is {now.get(path)}" for path in paths if path != "data.digest"]
+            if "data.digest" in paths:
+                shown.insert(0, "the content of the data changed")
+            return "; ".join([*shown[:3], *([f"{len(shown) - 3} more"] if len(shown) > 3 else [])])
     return f"the specification changed (it was {old['id']})"
 
 
@@ -312,7 +304,7 @@ def load(name: str) -> Study:
         module = importlib.import_module(f"experiments.{name}")
     except Problem:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Problem(f"{path} cannot be imported: {_where(error, path)}") from None
     lacking = [field for field in ("BASELINE", "TRICKS", "SEEDS") if not hasattr(module, field)]
     if lacking:
@@ -326,10 +318,10 @@ def load(name: str) -> Study:
 
 
 def _is_seed(value: object) -> bool:
-    return isinstance(value, int) and value >= 0
+    return type(value) is int and 0 <= value < 2**63
 
 
-def _where(error: Exception, path: Path) -> str:
+def _where(error: BaseException, path: Path) -> str:
     """An error of the user's own code in a line: what, and the line of `path` it came from."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = f" (line {lines[-1]})" if lines else ""  # a SyntaxError says its own

@@ -16,19 +16,24 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     from harness import Problem
     from harness.report import asked, known, recall, titles
     from harness.store import Store
     from harness.tracking import Projection, tracking_uri
 
     store = Store()
-    plans = [recall(label) for label in options.study or known()]
+    wrong: dict[str, None] = {}
     try:
-        for plan in plans:
+        for plan in [recall(label) for label in options.study or known()]:
             projection = Projection(plan["study"], titles(plan), store, " ".join(sys.argv))
-            sent = [projection.send(key) for key in asked(plan)]
-            print(f"{plan['label']}: {sum(sent)} of {len(sent)} runs had news for {tracking_uri()}")
+            sent = 0
+            for key in asked(plan):
+                try:
+                    sent += projection.send(key)
+                except Problem as problem:
+                    wrong[str(problem)] = None
+            print(f"{plan['label']}: {sent} of {len(asked(plan))} runs had news for {tracking_uri()}")
             if "parent" in vars(projection):
                 projection.client.set_terminated(projection.parent)
     except Problem:
@@ -36,6 +41,9 @@ def run(options: argparse.Namespace) -> None:
     except Exception as error:  # MLflow raises what its stores, its servers and the network do
         text = f"{type(error).__name__}: {error}"[:300]
         raise Problem(f"MLflow at {tracking_uri()} does not take them ({text})") from None
+    for line in wrong:
+        print(f"harness.sync: left out: {line}", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

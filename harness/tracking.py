@@ -15,22 +15,23 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from harness import Problem, one_line
+from harness import Problem, file_name, one_line
 from harness.paths import runs
 from harness.spec import flat
 from harness.store import Record, Store
+from harness.store.care import holder
 
 Event = dict[str, Any]
 Key = tuple[str, int]
 FLUSH = 2.0  # seconds between batches; a batch holds all that came since the last
 LIMIT = 100  # params or tags that MLflow takes in one call
 MAX_PARAM, MAX_TAG = 6000, 5000  # characters of a value, where MLflow would cut in silence or refuse
-NO_METRIC = {"epoch", "time", "event", "seq", "after", "crc"}
+NO_METRIC = {"record", "epoch", "time", "event", "seq", "after", "crc"}
 
 
 def default_uri() -> str:
@@ -86,7 +87,7 @@ class Projection:
 
     def __init__(self, study: str, titles: Mapping[str, str], store: Store, command: str) -> None:
         self.study, self.titles, self.store, self.command = study, titles, store, command
-        self.client, self.experiment = open_experiment(study)
+        self.client, self.experiment = open_experiment(file_name(study))
         self.children = {run.data.tags["record"]: _Child(self.client, run) for run in self._search("tags.record != ''")}
 
     @cached_property
@@ -102,14 +103,16 @@ class Projection:
         return run_id
 
     def send(self, key: Key) -> bool:
-        """Send what MLflow lacks of a run; whether there was anything."""
+        """Send what MLflow lacks of a run; whether there was anything. Raises Problem where its record is damaged."""
         events = self.store.events(*key)
         record = self.store.read(*key) if key in self.store else self.store.refused(*key)
-        born = record or next((event for event in events if "record" in event), None)
-        if born is None:
+        told = [event for event in events if "record" in event]  # not of an attempt that has done nothing yet
+        if not told and not record:
             return False
-        child = self.children.get(born["record"]) or self._child(key, born["record"])
-        return child.catch_up(self.store.forms(*key)["spec"], events, record)
+        born = record["record"] if record else told[-1]["record"]
+        child = self.children.get(born) or self._child(key, born)
+        own = [event for event in told if event["record"] == born]
+        return child.catch_up(self.store.forms(*key), own, record, held=holder(self.store, key) is not None)
 
     def _search(self, text: str) -> list[Any]:
         found: list[Any] = []
@@ -129,8 +132,6 @@ class Projection:
         return self.children[record]
 
     def _made(self, key: Key, record: str) -> Any:
-        from mlflow.entities import Param
-
         title = self.titles.get(key[0], key[0])
         tags = {
             "mlflow.parentRunId": self.parent,
@@ -140,13 +141,7 @@ class Projection:
             "rung": one_line(title, MAX_TAG),
             "study": one_line(self.study, MAX_TAG),
         }
-        forms = self.store.forms(*key)
-        run = self.client.create_run(self.experiment, tags=tags, run_name=one_line(f"{title}, seed {key[1]}", 250))
-        params = [Param(k, one_line(str(v), MAX_PARAM)) for k, v in flat(forms["resolved"]).items()]
-        for chunk in _chunks(params, LIMIT):
-            self.client.log_batch(run.info.run_id, params=chunk)
-        self.client.log_dict(run.info.run_id, forms["spec"], "spec.json")
-        return run
+        return self.client.create_run(self.experiment, tags=tags, run_name=one_line(f"{title}, seed {key[1]}", 250))
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
@@ -161,17 +156,30 @@ class _Child:
     def __init__(self, client: Any, run: Any) -> None:
         self.client, self.run_id = client, run.info.run_id
         self.status, self.complete = run.info.status, run.data.tags.get("complete") == "yes"
+        self.described = run.data.tags.get("described") == "yes"
         self.steps: set[int] | None = None  # the epochs that are there; None where that must be asked
 
-    def catch_up(self, spec: Any, events: Sequence[Event], record: Record | None) -> bool:
+    def catch_up(self, forms: Any, events: Sequence[Event], record: Record | None, held: bool) -> bool:
         """Send what is missing; whether anything was. `record` is None while the run is not finished."""
         if self.complete:
             return False
+        if not self.described:
+            self._describe(forms)
         rows = [*(event for event in events if event["event"] == "epoch"), *(record["epochs"] if record else ())]
         sent = self._epochs({row["epoch"]: row for row in reversed(rows)})  # of an epoch done twice, the first
         if record:
-            self._finish(spec, record)
-        return self._end(*_status(events, record)) or bool(sent or record)
+            self._finish(forms["spec"], record)
+        return self._end(*_status(events, record, held)) or bool(sent or record)
+
+    def _describe(self, forms: Any) -> None:
+        from mlflow.entities import Param
+
+        self.client.log_dict(self.run_id, forms["spec"], "spec.json")
+        params = [Param(name, one_line(str(value), MAX_PARAM)) for name, value in flat(forms["resolved"]).items()]
+        for chunk in _chunks(params, LIMIT):
+            self.client.log_batch(self.run_id, params=chunk)
+        self.client.set_tag(self.run_id, "described", "yes")
+        self.described = True
 
     def _epochs(self, rows: dict[int, Event]) -> int:
         from mlflow.entities import Metric
@@ -236,17 +244,19 @@ class _Child:
         self.client.log_batch(
             self.run_id, metrics=metrics, tags=[RunTag(k, one_line(str(v), MAX_TAG)) for k, v in tags.items()]
         )
-        self._end(*_status([], record))
+        self._end(*_status([], record, False))
         self.client.set_tag(self.run_id, "complete", "yes")
         self.complete = True
 
 
-def _status(events: Sequence[Event], record: Record | None) -> tuple[str, str]:
+def _status(events: Sequence[Event], record: Record | None, held: bool) -> tuple[str, str]:
     """MLflow's word for how a run stands, and why where it failed."""
     if record:
         return ("FINISHED" if record["status"] == "finished" else "FAILED"), ""
+    if held:
+        return "RUNNING", ""
     last = events[-1]
-    return {"failed": "FAILED", "interrupted": "KILLED"}.get(last["event"], "RUNNING"), last.get("why", "")
+    return ("FAILED" if last["event"] == "failed" else "KILLED"), last.get("why", "")
 
 
 class Tracker:
@@ -256,7 +266,8 @@ class Tracker:
         self.new = lambda: Projection(study, titles, store, command)
         self.lacking = dict.fromkeys(key for key in asked if key in store)  # trained for others, or without MLflow
         self.queue: queue.Queue[Key | None] = queue.Queue()
-        self.problem: str | None = None
+        self.problem: str | None = None  # with MLflow
+        self.damaged: str | None = None  # a record, which no sending will mend
         self.ended = "FINISHED"
         self.moved = time.monotonic()  # when something was last sent
         self.thread = threading.Thread(target=self._life, daemon=True)
@@ -275,12 +286,11 @@ class Tracker:
         closed = time.monotonic()
         while self.thread.is_alive() and time.monotonic() - max(closed, self.moved) < patience:
             self.thread.join(0.1)
-        if not self.thread.is_alive():
-            return None
-        why = self.problem or "it does not answer"
-        return (
-            f"MLflow at {tracking_uri()} lacks runs ({why}); the store has them all: python -m harness.sync sends them"
-        )
+        if self.thread.is_alive():
+            why = self.problem or "it does not answer"
+            later = "the store has them all: python -m harness.sync sends them"
+            return f"MLflow at {tracking_uri()} lacks runs ({why}); {later}"
+        return f"MLflow was not sent {self.damaged}" if self.damaged else None
 
     def _life(self) -> None:
         projection, monitor, closing = None, None, False
@@ -291,17 +301,24 @@ class Tracker:
                 monitor = monitor or _monitor(projection.parent)
                 for key in list(self.lacking):
                     self._send(projection, key)
-                if closing:
+                if closing and not self.lacking:
                     monitor.finish()
                     projection.client.set_terminated(projection.parent, self.ended)
                     return
             except Exception as error:
-                self.problem = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                self.problem = _told(error)
+            if closing:
                 time.sleep(1)
 
     def _send(self, projection: Projection, key: Key) -> None:
-        with suppress(Problem):  # a record that cannot be read: the report says so
+        """Send one run. What goes wrong with it does not keep the others back."""
+        try:
             projection.send(key)
+        except Problem as problem:
+            self.damaged = str(problem)
+        except Exception as error:  # it stays in `lacking`
+            self.problem = _told(error)
+            return
         del self.lacking[key]
         self.moved = time.monotonic()
 
@@ -317,6 +334,10 @@ class Tracker:
                 return True
             self.lacking[key] = None
         return True
+
+
+def _told(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}", 300)
 
 
 def _monitor(run_id: str) -> Any:

@@ -80,12 +80,72 @@ def test_an_epoch_done_twice_is_sent_as_it_was_first(trained, capsys):
     store, _, stopped = trained
     with store.claim(*key(stopped)) as claim:
         claim.begin(store.forms(*key(stopped)))
+        assert claim.saved(f"torch {torch.__version__} on cpu")
         claim.note("epoch", epoch=0, loss=-1.0)
     send(capsys)
     client, runs = seen(store)
     (loss,) = client.get_metric_history(runs[key(stopped)].info.run_id, "loss")
     assert loss.value == next(e["loss"] for e in store.events(*key(stopped)) if e["event"] == "epoch")
     assert loss.value != -1
+
+
+def test_what_is_begun_anew_is_a_run_of_its_own(trained, capsys):
+    """As where the checkpoints are another torch's: no curve is half of one training and half of another."""
+    store, _, stopped = trained
+    send(capsys)
+    for path in store.folder(*key(stopped)).glob("checkpoint-*"):
+        path.unlink()
+    execute(*stopped, store, CPU)
+    send(capsys)
+    client, experiment = open_experiment("tiny")
+    found = client.search_runs([experiment], f"tags.spec_id = '{stopped[0].id}' and tags.seed = '1'")
+    steps = {r.info.status: [m.step for m in client.get_metric_history(r.info.run_id, "loss")] for r in found}
+    assert steps == {"KILLED": [0], "FINISHED": [0, 1]}
+
+
+def test_a_request_that_failed_is_made_again(trained, capsys, monkeypatch):
+    from mlflow import MlflowClient
+
+    store, whole, _ = trained
+    asked = []
+
+    def fails_once(name):
+        real = getattr(MlflowClient, name)
+
+        def call(*args, **kwargs):
+            asked.append(name)
+            if asked.count(name) % 2:
+                raise OSError("gone")
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(MlflowClient, name, call)
+
+    for name in ("log_batch", "log_dict", "log_text", "log_inputs", "set_terminated"):
+        fails_once(name)
+    for _ in range(99):
+        try:
+            if ": 0 of 9" in send(capsys):
+                break
+        except Problem as problem:
+            assert "gone" in str(problem)  # noqa: PT017
+    monkeypatch.undo()
+    monkeypatch.setenv("HARNESS_RUNS", str(store.root.parent))
+    client, runs = seen(store)
+    run = runs[key(whole)]
+    assert run.data.params["epochs"] == "2"
+    assert {f.path for f in client.list_artifacts(run.info.run_id)} > {"spec.json", "curves.csv"}
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [0, 1]
+    assert run.info.status == "FINISHED"
+
+
+def test_a_damaged_record_keeps_no_other_back(trained, capsys):
+    store, whole, stopped = trained
+    (store.folder(*key(whole)) / "result.json").write_text("{}")
+    assert sync.run(sync.parser().parse_args([])) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("tiny: 1 of 9 runs had news")
+    assert said.err.startswith("harness.sync: left out: ")
+    assert set(seen(store)[1]) == {key(stopped)}
 
 
 def test_a_server_that_is_not_there_is_one_line(trained, monkeypatch):

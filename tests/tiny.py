@@ -38,6 +38,16 @@ class Lying(Augment):
         yield Check("what was promised", "done", "not done", False)
 
 
+RESULT = {
+    "status": "finished",
+    "metrics": {"top1": 90.0},
+    "epochs": [{"epoch": 0}, {"epoch": 1}],
+    "correct": "ff",
+    "environment": {},
+    "seconds": 1.0,
+}
+
+
 def finish(store: Store, spec_id: str, seed: int, result: Record, weights: Record | None = None) -> Record:
     """A finished run, as a process leaves it."""
     with store.claim(spec_id, seed) as claim:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Problem, file_name
+from harness import Problem, file_name, named
 from harness.paths import runs, write_atomic
 from harness.report import figures, frames, tables
 from harness.report.frames import Plan
@@ -27,21 +27,17 @@ def remember(plan: Plan) -> None:
     write_atomic(plan_path(plan["label"]), json.dumps(plan, indent=1).encode())
 
 
-def ran_before(label: str) -> bool:
-    return plan_path(label).is_file()
-
-
 def known() -> list[str]:
     """The labels of all studies that were run here."""
-    return sorted(path.stem for path in (runs() / "studies").glob("*.json"))
+    return sorted(path.stem for path in (runs() / "studies").glob("*.json") if named(path.stem))
 
 
 def titles(plan: Plan) -> dict[str, str]:
     """What a described plan calls each specification, by id."""
-    named = {rung["id"]: str(rung["title"]) for rung in reversed(plan["rungs"])}
+    found = {rung["id"]: str(rung["title"]) for rung in reversed(plan["rungs"])}
     for inner in plan["upstream"]:
-        named.setdefault(inner["id"], f"upstream of {inner['of']}")
-    return named
+        found.setdefault(inner["id"], f"upstream of {inner['of']}")
+    return found
 
 
 def asked(plan: Plan) -> list[tuple[str, int]]:
@@ -50,14 +46,29 @@ def asked(plan: Plan) -> list[tuple[str, int]]:
     return list(dict.fromkeys([*first, *((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"])]))
 
 
+def _is_run(key: tuple[object, object]) -> bool:
+    return isinstance(key[0], str) and isinstance(key[1], int)
+
+
 def recall(label: str) -> Plan:
-    """The described plan of a study that was run here. Raises Problem where there is none."""
+    """The described plan of a study that was run here. Raises Problem where there is none, or it is damaged."""
     path = plan_path(label)
     if not path.is_file():
         raise Problem(
             f"no study {label!r} was run here ({path} is missing): python -m harness.ablate {label.partition('@')[0]}"
         )
-    plan: Plan = json.loads(path.read_text())
+    try:
+        plan: Plan = json.loads(path.read_text())
+        whole = (
+            plan["label"] == label
+            and file_name(plan["study"])
+            and isinstance(titles(plan), dict)
+            and all(map(_is_run, asked(plan)))
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, Problem):
+        whole = False
+    if not whole:
+        raise Problem(f"{path} is damaged: remove it, and python -m harness.ablate makes it again")
     return plan
 
 

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import socket
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Problem
-from harness.paths import runs, write_atomic
+from harness.paths import runs, sync_folder, write_atomic
 from harness.store import journal
 from harness.store.journal import Event, Journal
 
@@ -28,6 +29,7 @@ FORMAT = 2
 EVERY = 60.0  # seconds between checkpoints within an epoch
 WORTH = 100  # a checkpoint waits until the run has gone on for so many times what the last one cost
 KEPT = 2  # checkpoints: the last may be torn by what no program can prevent
+CHECKPOINT = re.compile(r"checkpoint-[0-9]+\.pt")
 Record = dict[str, Any]
 State = dict[str, Any]
 
@@ -66,12 +68,13 @@ class Store:
         """The record of a finished run. Raises Problem where it is of another format, damaged or unreadable."""
         path = self.folder(spec_id, seed) / name
         try:
-            record: Record = json.loads(path.read_bytes())
+            data = path.read_bytes()
+            record: Record = json.loads(data)
             version = record["format"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Problem(f"{path} cannot be read ({error}): {_retrain(path)}") from None
         known_format(version, path)
-        if record.get("digest") != digest(record):
+        if record.get("digest") != digest(record) or json.dumps(record).encode() != data:
             raise Problem(f"{path} is damaged, its digest is another: {_retrain(path)}")
         if (record["spec_id"], record["seed"]) != (spec_id, seed):
             raise Problem(f"{path} is the record of {record['spec_id']}, seed {record['seed']}: {_retrain(path)}")
@@ -112,8 +115,9 @@ class Store:
         """Hold a run while working on it. Raises Held where another process does; a claim dies with its owner."""
         folder = self.folder(spec_id, seed)
         with lock(folder):
-            for left in folder.glob(".*"):  # of a process that was killed while it wrote
-                left.unlink()
+            for left in folder.glob(".*.*.*"):  # of a process that was killed while it wrote
+                if left.suffix[1:].isdecimal() and left.is_file():
+                    left.unlink()
             claim = Claim(folder, spec_id, seed, every)
             try:
                 yield claim
@@ -130,7 +134,17 @@ class Store:
             aside.mkdir(parents=True, exist_ok=True)
             free = next(aside / f"{seed}.{n}" for n in range(1, 10**6) if not (aside / f"{seed}.{n}").exists())
             folder.rename(free)
+            sync_folder(aside)
+            sync_folder(folder.parent)
         return free
+
+    def remark(self, spec_id: str, seed: int, event: str, **fields: Any) -> None:
+        """Add an event to the journal of a run that nobody holds. Raises Held where a process does."""
+        with lock(self.folder(spec_id, seed)):
+            added = Journal(self.folder(spec_id, seed) / "journal.jsonl")
+            births = [e["record"] for e in added.events if "record" in e]
+            added.add(event, record=births[-1] if births else None, **fields)
+            added.close()
 
 
 def _retrain(path: Path) -> str:
@@ -170,13 +184,21 @@ def spec_hash(resolved: Any) -> str:
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder`. Raises Held where another process does. The kernel lets go when the owner dies."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(folder / "claim", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                sync_folder(folder.parent)
+                sync_folder(folder.parent.parent)
+            file = os.open(folder / "claim", os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # the folder was moved away meanwhile
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = written(file)
             os.close(file)
+            if not pid:
+                continue  # it was let go of meanwhile
             raise Held(pid) from None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.stat(folder / "claim")):
@@ -194,13 +216,13 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def written(claim: int) -> str:
-    """The PID in a claim that is held. Its owner writes it just after it took it."""
+    """The PID in a claim that is held; "" where there is none: its owner writes it just after it took it."""
     for _ in range(50):
         pid = os.pread(claim, 40, 0).decode(errors="replace")
         if pid:
             return pid
         time.sleep(0.002)
-    return "?"
+    return ""
 
 
 class Claim:
@@ -209,6 +231,7 @@ class Claim:
     def __init__(self, folder: Path, spec_id: str, seed: int, every: float) -> None:
         self.folder, self.spec_id, self.seed, self.every = folder, spec_id, seed, every
         self.journal: Journal | None = None
+        self.record = secrets.token_hex(8)  # names this training of the run; a checkpoint's, once that is gone on from
         self.keeping = 0.0  # seconds spent on journal and checkpoints
         self.cost = 0.01  # of the last checkpoint, in seconds; a guess until there was one
         self.kept_at = time.monotonic()
@@ -225,20 +248,19 @@ class Claim:
         path = self.folder / "journal.jsonl"
         for event in journal.read(path)[0]:
             known_format(event.get("format", FORMAT), path)
-        write_atomic(self.folder / "spec.json", json.dumps(forms, indent=1).encode())
+        text = json.dumps(forms, indent=1).encode()
+        write_atomic(self.folder / "spec.json", text)
         (self.folder / "refused.json").unlink(missing_ok=True)
         self.journal = Journal(path)
-        births = [event["record"] for event in self.journal.events if "record" in event]
-        self.record = births[0] if births else secrets.token_hex(8)
-        head = {"format": FORMAT, "record": self.record, "pid": os.getpid(), "host": socket.gethostname()}
-        self.note("started", safe=True, **head)
+        head = {"format": FORMAT, "spec": sha256(text), "pid": os.getpid(), "host": socket.gethostname()}
+        self.journal.add("started", safe=True, **head)
         self.kept_at = time.monotonic()
 
     def note(self, event: str, safe: bool = False, **fields: Any) -> None:
         """Add an event to the journal."""
         assert self.journal
         began = time.monotonic()
-        self.journal.add(event, safe, **fields)
+        self.journal.add(event, safe, record=self.record, **fields)
         self.keeping += time.monotonic() - began
 
     def saved(self, by: str) -> State | None:
@@ -248,17 +270,19 @@ class Claim:
         assert self.journal
         for event in reversed([e for e in self.journal.events if e["event"] == "checkpoint"]):
             path = self.folder / str(event["file"])
-            if not path.exists():
+            if not CHECKPOINT.fullmatch(path.name) or path.parent != self.folder or not path.exists():
                 continue
             data = path.read_bytes()
             whole = sha256(data) == event["sha256"]
             if whole and event["by"] == by:
                 state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+                self.record = event["record"]
                 self.note("resumed", file=path.name, **{k: event[k] for k in ("epoch", "batch")})
                 return state
             why = f"made by {event['by']}, and this is {by}" if whole else "damaged, its digest is another"
             self.note("passed over", safe=True, file=path.name, why=why)
-            path.unlink()
+            if not whole:
+                path.unlink()
         return None
 
     def since_start(self) -> list[Event]:
@@ -280,7 +304,7 @@ class Claim:
         data = _saved(state)
         path = self.folder / f"checkpoint-{seq}.pt"
         write_atomic(path, data)
-        at = {"epoch": state["epoch"], "batch": state["batch"], "by": by}
+        at = {"epoch": state["epoch"], "batch": state["batch"], "by": by, "record": self.record}
         self.journal.add("checkpoint", safe=True, file=path.name, sha256=sha256(data), **at)
         self._sweep(KEPT)
         self.kept_at = time.monotonic()

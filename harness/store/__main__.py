@@ -4,6 +4,7 @@ import argparse
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from harness.cli import main
@@ -55,7 +56,7 @@ def list_runs(options: argparse.Namespace) -> int:
 
 
 def show_run(options: argparse.Namespace) -> int:
-    from harness import Problem
+    from harness import Problem, one_line
     from harness.spec import flat
     from harness.store import Store
     from harness.store.care import standing, troubles
@@ -68,18 +69,20 @@ def show_run(options: argparse.Namespace) -> int:
     if len({key[0] for key in keys}) > 1:
         raise Problem(f"{wanted} begins several ids: {', '.join(dict.fromkeys(key[0] for key in keys))}")
     for path, value in flat(store.forms(*keys[0])["resolved"]).items():
-        print(f"{path}: {value}")
+        print(one_line(f"{path}: {value}", 200))
     for key in keys:
         row = standing(store, key)
         print(f"\nseed {key[1]}: {row['state']}, in {store.folder(*key)}")
-        if key in store:
+        if row["top1"] is not None:
             record = store.read(*key)
             told = {**record["metrics"], "seconds": record["seconds"], "device": record["environment"]["device_name"]}
-            print(", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items()))
+            text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())
+            print(one_line(text, 200))
         for event in store.events(*key):
+            seconds = float(event.get("after", 0))
             shown = {k: v for k, v in event.items() if k not in ("seq", "event", "after", "time", "crc")}
             values = ", ".join(f"{k} {v:.6g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
-            print(f"  {event['seq']:4} {event['after']:9.2f} s  {event['event']:12} {values}")
+            print(f"  {event['seq']:4} {seconds:9.2f} s  {one_line(event['event'], 12):12} {one_line(values, 200)}")
         for line in troubles(store, key):
             print(f"  WRONG: {line}")
     return 0
@@ -103,13 +106,18 @@ def verify(options: argparse.Namespace) -> int:
 
 def collect(options: argparse.Namespace) -> int:
     from harness import Problem, study
+    from harness.report import known, plan_path
     from harness.spec import shape, upstream
     from harness.store import Store
     from harness.store.care import leftovers, remove, size, standing, unnamed
 
-    names = list(study.available())
+    names = list(study.available()) if Path("experiments").is_dir() else []
     if not names:
-        raise Problem(f"no study in {study.folder()}: run this where your experiments/ is; nothing was removed")
+        raise Problem("no experiments/ with studies here: run this where yours are; nothing was removed")
+    elsewhere = [label for label in known() if label.partition("@")[0] not in names]
+    if elsewhere:
+        gone = f"remove {plan_path(elsewhere[0])} if that study is gone for good"
+        raise Problem(f"{elsewhere[0]} was run, and is not in experiments/ here: {gone}; nothing was removed")
     try:
         rungs = [rung.spec for name in names for rung in study.plan(study.load(name)).rungs]
     except Problem as problem:
@@ -159,12 +167,14 @@ def import_runs(options: argparse.Namespace) -> int:
 
 def _titles() -> dict[str, str]:
     """ "study: rung" of each specification that a study run here names."""
+    from harness import Problem, one_line
     from harness.report import known, recall, titles
 
     named: dict[str, str] = {}
     for label in known():
-        for spec_id, title in titles(recall(label)).items():
-            named.setdefault(spec_id, f"{label}: {title}")
+        with suppress(Problem):  # a damaged plan names nothing
+            for spec_id, title in titles(recall(label)).items():
+                named.setdefault(spec_id, one_line(f"{label}: {title}"))
     return named
 
 

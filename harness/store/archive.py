@@ -12,11 +12,13 @@ from harness.paths import sync_folder
 from harness.store import Held, Store
 from harness.store.care import Key, troubles
 
-MEMBER = re.compile(r"([0-9a-f]{16})/(0|[1-9][0-9]{0,17})/(spec\.json|journal\.jsonl|weights\.pt|result\.json)")
+MEMBER = re.compile(r"([0-9a-f]{16})/(0|[1-9][0-9]{0,18})/(spec\.json|journal\.jsonl|weights\.pt|result\.json)")
 
 
 def export(store: Store, keys: Iterable[Key], path: Path) -> int:
     """Write the finished runs among `keys` to `path`; returns how many. Raises Problem where one is damaged."""
+    if path.exists():
+        raise Problem(f"{path} is there already: take another name, or remove it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
     try:

@@ -29,8 +29,12 @@ def parse(text: bytes) -> Event | None:
     body, mark, end = text.rpartition(MARK)
     if not mark or end != b'%08x"}' % zlib.crc32(body):
         return None
-    event: Event = json.loads(body + b"}")
-    return event
+    try:
+        event = json.loads(body + b"}")
+    except ValueError:
+        return None
+    known = isinstance(event, dict) and isinstance(event.get("event"), str) and isinstance(event.get("seq"), int)
+    return event if known else None
 
 
 def read(path: Path) -> tuple[list[Event], list[int], int]:

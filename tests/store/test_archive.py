@@ -10,7 +10,7 @@ from harness import Problem
 from harness.spec import plain, resolved
 from harness.store import Store
 from harness.store.archive import bring, export
-from tests.tiny import BASELINE
+from tests.tiny import BASELINE, RESULT
 
 ID = BASELINE.id
 
@@ -27,7 +27,7 @@ def machines(tmp_path):
 def finish(store, correct):
     with store.claim(ID, 0) as claim:
         claim.begin({"spec": plain(BASELINE), "resolved": resolved(BASELINE)})
-        claim.finish({"status": "finished", "correct": correct}, {"w": torch.zeros(3)})
+        claim.finish(RESULT | {"correct": correct}, {"w": torch.zeros(3)})
 
 
 def files(root):

@@ -18,7 +18,7 @@ from harness.store import Store
 from harness.store.care import holder, leftovers, remove, standing, troubles, unnamed
 from harness.study import describe
 from tests.test_ablate import harness
-from tests.tiny import BASELINE, SOURCE, tiny_plan
+from tests.tiny import BASELINE, RESULT, SOURCE, tiny_plan
 
 FORMS = {"spec": plain(BASELINE), "resolved": resolved(BASELINE)}
 KEY = BASELINE.id, 0
@@ -37,8 +37,7 @@ def add(store, seed, **changes):
         claim.begin(FORMS)
         for epoch in range(2):
             claim.note("epoch", epoch=epoch, loss=1.0)
-        result = {"status": "finished", "metrics": {"top1": 90.0}, "epochs": [{"epoch": 0}] * 2, "correct": "ff"}
-        claim.finish(result | changes, {"w": torch.zeros(3)})
+        claim.finish(RESULT | changes, {"w": torch.zeros(3)})
 
 
 def test_a_whole_record_has_no_troubles(store):
@@ -53,24 +52,15 @@ def test_a_whole_record_has_no_troubles(store):
 def test_every_flipped_bit_of_every_file_is_found(store, name):
     path = store.folder(*KEY) / name
     data = path.read_bytes()
-    for at in range(0, len(data), max(1, len(data) // 97)):
+    for at in {*range(0, len(data), max(1, len(data) // 97)), len(data) - 1}:
         flipped = bytearray(data)
         flipped[at] ^= 1 << at % 8
         path.write_bytes(flipped)
         found = troubles(store, KEY)
-        same = name == "spec.json" and json_equal(flipped, data)  # white space, or a plain form beside the hashed one
-        same |= name == "journal.jsonl" and at == len(data) - 1  # without its newline a last line is a torn one
-        assert found or same, (name, at)
-        assert all(str(path) in line for line in found)
+        assert found, (name, at)
+        assert any(str(path) in line for line in found)
     path.write_bytes(data)
     assert troubles(store, KEY) == []
-
-
-def json_equal(a, b):
-    try:
-        return json.loads(a)["resolved"] == json.loads(b)["resolved"]
-    except (ValueError, KeyError):
-        return False
 
 
 @pytest.mark.parametrize("name", ["spec.json", "weights.pt"])
@@ -87,6 +77,13 @@ def test_a_line_that_was_taken_out_and_a_file_too_many_are_found(store):
     found = " ".join(troubles(store, KEY))
     assert "lines are missing" in found
     assert "notes.txt: is no part of a record" in found
+
+
+@pytest.mark.parametrize("change", [{"status": "won"}, {"metrics": 3}, {"epochs": "x"}, {"correct": None}])
+def test_a_result_that_is_none_is_found_and_stops_nothing(store, change):
+    add(store, 1, **change)
+    assert any("is no result" in line for line in troubles(store, (BASELINE.id, 1)))
+    assert standing(store, (BASELINE.id, 1))["state"] in ("damaged", "won", "finished")
 
 
 def test_how_runs_stand(store):
