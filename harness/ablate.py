@@ -110,6 +110,8 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
             raise Held(pid)
         for run in asked:
             store.set_aside(*key(run))
+    for run in asked:
+        store.tidy(*key(run))
     todo = study.missing(asked, store)
     described = study.describe(plan, store)
     report.remember(described)

@@ -256,10 +256,13 @@ class _Kept(Keeper):
 
     def saved(self) -> State | None:
         state = self.claim.saved(self.by)
-        for event in self.claim.since_start():
+        happened = self.claim.since_start()
+        for event in happened:
             where = f"epoch {event['epoch'] + 1}, batch {event['batch']}" if event["event"] == "resumed" else ""
             text = f"goes on from {where}" if where else f"passes over {event['file']}: {event['why']}"
             self.say({"kind": "note", "text": text})
+        if happened and state is None:
+            self.say({"kind": "note", "text": "starts anew: no checkpoint will do"})
         return state
 
     def due(self, epoch_done: bool) -> bool:

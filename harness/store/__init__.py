@@ -138,6 +138,12 @@ class Store:
             sync_folder(folder.parent)
         return free
 
+    def tidy(self, spec_id: str, seed: int) -> None:
+        """Remove the checkpoints of a run that is finished, which a kill may have left."""
+        if (spec_id, seed) in self and any(self.folder(spec_id, seed).glob("checkpoint-*")):
+            with suppress(Held), self.claim(spec_id, seed) as claim:
+                claim.sweep(0)
+
     def remark(self, spec_id: str, seed: int, event: str, **fields: Any) -> None:
         """Add an event to the journal of a run that nobody holds. Raises Held where a process does."""
         with lock(self.folder(spec_id, seed)):
@@ -306,7 +312,7 @@ class Claim:
         write_atomic(path, data)
         at = {"epoch": state["epoch"], "batch": state["batch"], "by": by, "record": self.record}
         self.journal.add("checkpoint", safe=True, file=path.name, sha256=sha256(data), **at)
-        self._sweep(KEPT)
+        self.sweep(KEPT)
         self.kept_at = time.monotonic()
         self.cost = self.kept_at - began
         self.keeping += self.cost
@@ -322,10 +328,10 @@ class Claim:
         path = self.folder / ("refused.json" if refused else "result.json")
         self.note(result["status"], safe=True, digest=record["digest"])  # first: where a result is, so is its line
         write_atomic(path, json.dumps(record).encode())
-        self._sweep(0)
+        self.sweep(0)
         return record
 
-    def _sweep(self, keep: int) -> None:
+    def sweep(self, keep: int) -> None:
         """Remove all checkpoints but the newest."""
         every = sorted(self.folder.glob("checkpoint-*.pt"), key=lambda path: (len(path.name), path.name))
         for path in every[: max(0, len(every) - keep)]:

@@ -1,0 +1,37 @@
+"""`make faults`: inject every fault as often as it should be survived, and print the table."""
+
+import argparse
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from tests.faults import FAULTS, Outcome, storage, world  # noqa: F401
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(prog="tests.faults", description=__doc__)
+    p.add_argument("--only", nargs="+", default=list(FAULTS), metavar="FAULT", help="these alone")
+    p.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    p.add_argument("--quick", action="store_true", help="as few times as the tests do")
+    options = p.parse_args()
+    failed = 0
+    print("| fault | times injected | lost | redone | message |\n|:--|--:|--:|--:|:--|", flush=True)
+    for name in options.only:
+        fault = FAULTS[name]
+        times = fault.quick if options.quick else fault.full
+        if not times:
+            continue
+        with tempfile.TemporaryDirectory(prefix="harness-faults-") as folder:
+            try:
+                seen = fault.inject(Path(folder), times, options.seed)
+            except Exception:
+                failed += 1
+                traceback.print_exc()
+                seen = Outcome(0, 0, 0, "NOT SURVIVED, see above")
+        print(f"| {name} | {seen.injected} | {seen.lost} | {seen.redone} | {seen.message} |", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,12 @@
+import pytest
+
+from tests.faults import FAULTS, storage, world  # noqa: F401
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.quick])
+def test_survives(name, tmp_path):
+    seen = FAULTS[name].inject(tmp_path, FAULTS[name].quick, 1)
+    assert seen.injected >= 1
+    assert seen.lost == 0
+    assert seen.message
+    assert "\n" not in seen.message

@@ -1,0 +1,11 @@
+"""What victims need, loaded once in the server that they are forked from."""
+
+import torch
+import torch._dynamo  # two seconds, that the first optimizer of a process would take
+
+from harness.environment import environment
+from tests.faults import victim
+
+torch.set_num_threads(1)  # a pool of threads does not survive a fork
+victim.SPEC.data.load()
+environment(torch.device("cpu"))
