@@ -14,6 +14,7 @@ import shlex
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -59,7 +60,7 @@ def open_experiment(study: str) -> tuple[Any, str]:
     from mlflow import MlflowClient
 
     for name in ("mlflow", "mlflow.store.db.utils", "mlflow.system_metrics.system_metrics_monitor", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said once, at the end, in a line
 
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
@@ -88,7 +89,10 @@ class Projection:
     def __init__(self, study: str, titles: Mapping[str, str], store: Store, command: str) -> None:
         self.study, self.titles, self.store, self.command = study, titles, store, command
         self.client, self.experiment = open_experiment(file_name(study))
-        self.children = {run.data.tags["record"]: _Child(self.client, run) for run in self._search("tags.record != ''")}
+        found = self._search("tags.record != ''")
+        times = Counter(run.data.tags["record"] for run in found)
+        alone = [run for run in found if times[run.data.tags["record"]] == 1]
+        self.children = {run.data.tags["record"]: _Child(self.client, run) for run in alone}
 
     @cached_property
     def parent(self) -> str:
@@ -126,12 +130,15 @@ class Projection:
 
     def _child(self, key: Key, record: str) -> "_Child":
         with one_at_a_time():
-            found = self._search(f"tags.record = '{record}'")
-            run = found[0] if found else self._made(key, record)
+            if not self._search(f"tags.record = '{record}'"):
+                self._made(key, record)
+            run, *twins = self._search(f"tags.record = '{record}'")  # a lost answer made MLflow ask, and make, twice
+            for twin in twins:
+                self.client.delete_run(twin.info.run_id)
         self.children[record] = _Child(self.client, run)
         return self.children[record]
 
-    def _made(self, key: Key, record: str) -> Any:
+    def _made(self, key: Key, record: str) -> None:
         title = self.titles.get(key[0], key[0])
         tags = {
             "mlflow.parentRunId": self.parent,
@@ -141,7 +148,7 @@ class Projection:
             "rung": one_line(title, MAX_TAG),
             "study": one_line(self.study, MAX_TAG),
         }
-        return self.client.create_run(self.experiment, tags=tags, run_name=one_line(f"{title}, seed {key[1]}", 250))
+        self.client.create_run(self.experiment, tags=tags, run_name=one_line(f"{title}, seed {key[1]}", 250))
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -207,7 +207,7 @@ def read_rgb(path: Path) -> Image.Image:
             if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to white
                 return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
             return (image.convert("RGBA") if "transparency" in image.info else image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Exception as error:  # Pillow's many readers raise whatever damaged bytes lead them to
         raise Problem(f"{path} does not decode ({_brief(error)}): repair it or take it out") from None
 
 
@@ -461,7 +461,9 @@ def _sha_of_image(root: Path, name: str) -> str | Problem | None:
     if not named_as_image(name):
         try:
             Image.open(path).close()
-        except (UnidentifiedImageError, OSError):
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            pass  # an image, and reading it says what is wrong
+        except Exception:
             return None
     try:
         read_rgb(path)
