@@ -108,7 +108,7 @@ class Engine:
                 self.waiting.remove(run)
                 process = idle.pop(0)
                 process.run = run
-                with suppress(BrokenPipeError):  # it died idle: reading from it says so
+                with suppress(OSError):  # it died idle: reading from it says so
                     process.connection.send(run)
 
     def _add_upstream(self) -> None:
@@ -198,7 +198,7 @@ class Engine:
         for process in self.processes:
             if process.run and not process.asked:
                 process.asked = True
-                with suppress(BrokenPipeError):
+                with suppress(OSError):
                     process.connection.send(None)
 
     def _start(self, place: str) -> _Process:
@@ -218,7 +218,7 @@ class Engine:
             if process.run or self.stopping:
                 process.process.kill()  # nothing it writes can be torn
             else:
-                with suppress(BrokenPipeError):
+                with suppress(OSError):
                     process.connection.send(None)
         for process in self.processes:
             process.process.join()
@@ -286,7 +286,7 @@ def _work(connection: Connection, store: Store, place: str, decoding: int, every
     device = settle(place)
 
     def say(event: Event) -> None:
-        with suppress(BrokenPipeError):  # the parent is gone, and `poll` will say so
+        with suppress(OSError):  # the parent is gone, and `poll` will say so
             connection.send(event)
 
     while True:

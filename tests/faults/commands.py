@@ -74,7 +74,7 @@ class Command:
             line = [sys.executable, "-m", module, *words]
             with self.files[0].open("wb") as out, self.files[1].open("wb") as err:
                 self.process = subprocess.Popen(
-                    line, cwd=home, env=environment, stdout=out, stderr=err, start_new_session=True
+                    line, cwd=home, env=environment, stdout=out, stderr=err, start_new_session=True, preexec_fn=_hear
                 )
         else:
             self.process = FORKS.Process(target=_live, args=(home, module, words, environment, self.files, forks))
@@ -126,11 +126,16 @@ class Command:
         until(lambda: self.code is not None)
 
 
+def _hear() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job, and all it starts, ignores it
+
+
 def _live(
     home: Path, module: str, words: Sequence[str], environment: dict[str, str], files: Sequence[Path], forks: bool
 ) -> None:
     """What `python -m` does, in a process that has imported already."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(home)
     os.environ.clear()
     os.environ.update(environment)
