@@ -355,6 +355,7 @@ def known_to_mlflow():
         titles[ids[name]] = name
         with store.claim(ids[name], 0) as claim:
             claim.begin({"spec": resolved, "resolved": resolved})
+            claim.note("epoch", epoch=0, loss=1.0)
     for name, spec_id in ids.items():
         Projection("names", titles, store, name).send((spec_id, 0))
     projection = Projection("names", titles, store, "")

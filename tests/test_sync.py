@@ -130,6 +130,7 @@ def test_a_request_that_failed_is_made_again(trained, capsys, monkeypatch):
             assert "gone" in str(problem)  # noqa: PT017
     monkeypatch.undo()
     monkeypatch.setenv("HARNESS_RUNS", str(store.root.parent))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # which mlflow sets
     client, runs = seen(store)
     run = runs[key(whole)]
     assert run.data.params["epochs"] == "2"
