@@ -1,7 +1,6 @@
 """MLflow for a fault: a server that can be stopped, and what is in a database of MLflow's, read by SQL."""
 
 import functools
-import itertools
 import os
 import random
 import shutil
@@ -46,12 +45,11 @@ def _make_database(path: Path) -> None:
 class Server:
     """MLflow's server on a database in `folder`; with `fresh` as `mlflow server` starts it, which takes it a while.
 
-    It loses so many of its answers: what was asked is done, and then the connection is gone; or it dies so, once it has
-    done so many things.
+    It loses so many of its answers: what was asked is done, and then the connection is gone.
     """
 
-    def __init__(self, folder: Path, fresh: bool = False, loses: float = 0.0, dies: int | None = None) -> None:
-        self.folder, self.fresh, self.loses, self.dies = folder, fresh, loses, dies
+    def __init__(self, folder: Path, fresh: bool = False, loses: float = 0.0) -> None:
+        self.folder, self.fresh, self.loses = folder, fresh, loses
         self.database = folder / "served.db"
         self.process: Any = None
         shutil.copy(database(), self.database)
@@ -67,9 +65,7 @@ class Server:
             with (self.folder / "server.log").open("ab") as log:
                 self.process = subprocess.Popen(line, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
         else:
-            self.process = FORKS.Process(
-                target=_serve, args=(self.folder, self.port, self.database, self.loses, self.dies)
-            )
+            self.process = FORKS.Process(target=_serve, args=(self.folder, self.port, self.database, self.loses))
             self.process.start()
         until(self.answers, 180, "the server")
 
@@ -94,7 +90,7 @@ class Server:
             self.stop()
 
 
-def _serve(folder: Path, port: int, path: Path, loses: float, dies: int | None) -> None:
+def _serve(folder: Path, port: int, path: Path, loses: float) -> None:
     os.setsid()
     with (folder / "server.log").open("ab") as log:
         os.dup2(log.fileno(), 1)
@@ -106,15 +102,12 @@ def _serve(folder: Path, port: int, path: Path, loses: float, dies: int | None) 
     from mlflow.server import app
     from werkzeug.serving import run_simple
 
-    rng, done = random.Random(port), itertools.count(1)
+    rng = random.Random(port)
 
     def losing(environ: Any, start_response: Any) -> Any:
         answer = list(app(environ, start_response))
-        if environ["REQUEST_METHOD"] != "GET" and "search" not in environ["PATH_INFO"]:
-            if next(done) == dies:
-                os._exit(1)
-            if rng.random() < loses:
-                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        if environ["REQUEST_METHOD"] != "GET" and rng.random() < loses:
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         return answer
 
     run_simple("127.0.0.1", port, losing, threaded=True)

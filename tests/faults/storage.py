@@ -513,18 +513,17 @@ def processes_ask_for_the_same_runs_at_once(folder: Path, times: int, seed: int)
         for process in processes:
             process.start()
         pids = {str(process.pid) for process in processes}
+        for process, (ours, _) in zip(processes, pipes, strict=True):
+            assert ours.poll(HANGS)
+            for pid, text in ours.recv():
+                assert pid in pids - {str(process.pid)}, f"{text!r}, and those who asked are {pids}"
+                message = one_line(text)
+            process.join()
         for number in range(times // 2):
-            for process, (ours, _) in zip(processes, pipes, strict=True):
-                assert ours.poll(HANGS)
-                for pid, text in ours.recv():
-                    assert pid in pids - {str(process.pid)}, f"{text!r}, and those who asked are {pids}"
-                    message = one_line(text)
             store = Store(root / str(number))
             assert set(store) == {(spec.id, n) for spec, n in runs}
             for spec, n in runs:
                 assert_once(store, (spec.id, n), undisturbed(spec, n)[0])
-        for process in processes:
-            process.join()
     return Outcome(times // 2 * 2, 0, 0, message)
 
 

@@ -28,7 +28,6 @@ from harness.parts.data import ImageFolder
 from harness.report import frames
 from harness.store import Store
 from harness.study import Plan, Run, Study
-from harness.tracking import FLUSH
 from tests import tiny
 from tests.faults import Inject, Outcome, fault, parts, served
 from tests.faults.commands import Command, in_session, until
@@ -138,10 +137,10 @@ def last(store: Store, run: Run) -> str:
     return str(store.events(run[0].id, run[1])[-1]["event"])
 
 
-def remembered(where: Path, plan: Plan, runs: Sequence[Run] | None = None) -> Store:
-    """Runs of a plan, by default all, trained, and the plan known, as the command leaves it."""
+def remembered(where: Path, plan: Plan) -> Store:
+    """All of a plan trained and known, as the command leaves it."""
     store = store_of(where)
-    for run in runs or plan.runs():
+    for run in plan.runs():
         train(run, store)
     path = where / "runs" / "studies" / f"{plan.label}.json"
     path.parent.mkdir(exist_ok=True)
@@ -218,7 +217,6 @@ def MLflow_server_stopped_and_restarted_in_mid_run(folder: Path, number: int, rn
             reached = min(12, epochs(store, runs[0]) + rng.randint(2, 6))
             command.until(lambda: epochs(store, runs[0]) >= reached)
             command.until(lambda: epochs(store, runs[1]) > 0)
-            time.sleep(2 * FLUSH)  # so that something was to be sent meanwhile
             server.start()
             message = caught_up(command.ends(0), where, server.uri, server.database, runs)
     return whole(store, runs, plan), message
@@ -276,27 +274,7 @@ def MLflow_server_that_never_answers(folder: Path, number: int, rng: random.Rand
     return whole(store, runs, plan), message
 
 
-@each(quick=1, full=20)
-def MLflow_server_that_dies_at_any_step(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
-    """When it has done the first thing that a sync asks for, or the second, and so on; another sync goes on."""
-    where, plan = home(folder), own(("epochs", 12), seeds=1)
-    runs = plan.runs(["baseline"])
-    store = remembered(where, plan, runs)
-    with served.Server(where, dies=number + 1) as server:
-        server.start()
-        with Command(where, module="harness.sync", MLFLOW_TRACKING_URI=server.uri) as command:
-            until(lambda: command.code is not None)
-            died = command.code == 2
-            message = command.ends(2 * died).said("does not take them") if died else command.out.strip()
-        if died:
-            server.dies = None
-            server.start()
-            synced(where, server.uri)
-        served.in_mlflow(server.database, store, runs, ended=not died)
-    return whole(store, runs, plan), message
-
-
-@each(quick=0, full=2)
+@each(quick=0, full=3)
 def MLflow_server_that_loses_answers(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """It did what was asked, and asked again must not do it twice."""
     where, (plan, runs) = home(folder), two()
