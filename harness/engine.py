@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from time import monotonic
 from typing import Any
@@ -206,6 +207,7 @@ class Engine:
         ours, theirs = context.Pipe()
         arguments = theirs, self.store, place, decoders(len(self.places)), self.every
         process = context.Process(target=_work, args=arguments)
+        resource_tracker.ensure_running()  # else starting it, on the way to the process, would unblock them again
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         process.start()  # it inherits what is blocked: Ctrl-C goes to the whole group, and is the parent's to handle
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -282,6 +284,8 @@ class _Kept(Keeper):
 
 def _work(connection: Connection, store: Store, place: str, decoding: int, every: float) -> None:
     """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a parent that is gone is seen by its pipe
     os.environ["HARNESS_DECODERS"] = str(decoding)
     device = settle(place)
 

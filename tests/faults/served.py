@@ -1,6 +1,7 @@
 """MLflow for a fault: a server that can be stopped, and what is in a database of MLflow's, read by SQL."""
 
 import functools
+import itertools
 import os
 import random
 import shutil
@@ -45,11 +46,12 @@ def _make_database(path: Path) -> None:
 class Server:
     """MLflow's server on a database in `folder`; with `fresh` as `mlflow server` starts it, which takes it a while.
 
-    It loses so many of its answers: what was asked is done, and then the connection is gone.
+    It loses so many of its answers: what was asked is done, or not, and then the connection is gone. It dies when
+    it has done so many things.
     """
 
-    def __init__(self, folder: Path, fresh: bool = False, loses: float = 0.0) -> None:
-        self.folder, self.fresh, self.loses = folder, fresh, loses
+    def __init__(self, folder: Path, fresh: bool = False, loses: float = 0.0, dies: int | None = None) -> None:
+        self.folder, self.fresh, self.loses, self.dies = folder, fresh, loses, dies
         self.database = folder / "served.db"
         self.process: Any = None
         shutil.copy(database(), self.database)
@@ -65,7 +67,8 @@ class Server:
             with (self.folder / "server.log").open("ab") as log:
                 self.process = subprocess.Popen(line, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
         else:
-            self.process = FORKS.Process(target=_serve, args=(self.folder, self.port, self.database, self.loses))
+            how = self.folder, self.port, self.database, self.loses, self.dies
+            self.process = FORKS.Process(target=_serve, args=how)
             self.process.start()
         until(self.answers, 180, "the server")
 
@@ -90,7 +93,7 @@ class Server:
             self.stop()
 
 
-def _serve(folder: Path, port: int, path: Path, loses: float) -> None:
+def _serve(folder: Path, port: int, path: Path, loses: float, dies: int | None) -> None:
     os.setsid()
     with (folder / "server.log").open("ab") as log:
         os.dup2(log.fileno(), 1)
@@ -102,11 +105,15 @@ def _serve(folder: Path, port: int, path: Path, loses: float) -> None:
     from mlflow.server import app
     from werkzeug.serving import run_simple
 
-    rng = random.Random(port)
+    rng, done = random.Random(port), itertools.count(1)
 
     def losing(environ: Any, start_response: Any) -> Any:
-        answer = list(app(environ, start_response))
-        if environ["REQUEST_METHOD"] != "GET" and rng.random() < loses:
+        writes = environ["REQUEST_METHOD"] != "GET" and "search" not in environ["PATH_INFO"]
+        lost = writes and rng.random() < loses
+        answer = [] if lost and rng.random() < 0.5 else list(app(environ, start_response))
+        if writes and next(done) == dies:
+            os._exit(1)
+        if lost:
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         return answer
 
@@ -119,8 +126,9 @@ Values = dict[tuple[str, int], float]  # by metric and step
 def logged(path: Path) -> list[dict[str, Any]]:
     """Each run that MLflow has, as its id, status, tags, params and values; none of which may be there twice."""
     found = []
+    active = "select run_uuid, status from runs where lifecycle_stage = 'active'"
     with closing(sqlite3.connect(path, timeout=30)) as db:
-        for run, status in db.execute("select run_uuid, status from runs").fetchall():
+        for run, status in db.execute(active).fetchall():
             tags, params = (
                 dict(db.execute(f"select key, value from {of} where run_uuid = ?", (run,))) for of in ("tags", "params")
             )

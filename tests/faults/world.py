@@ -28,6 +28,7 @@ from harness.parts.data import ImageFolder
 from harness.report import frames
 from harness.store import Store
 from harness.study import Plan, Run, Study
+from harness.tracking import FLUSH
 from tests import tiny
 from tests.faults import Inject, Outcome, fault, parts, served
 from tests.faults.commands import Command, in_session, until
@@ -137,10 +138,10 @@ def last(store: Store, run: Run) -> str:
     return str(store.events(run[0].id, run[1])[-1]["event"])
 
 
-def remembered(where: Path, plan: Plan) -> Store:
-    """All of a plan trained and known, as the command leaves it."""
+def remembered(where: Path, plan: Plan, runs: Sequence[Run] | None = None) -> Store:
+    """Runs of a plan, by default all, trained, and the plan known, as the command leaves it."""
     store = store_of(where)
-    for run in plan.runs():
+    for run in runs or plan.runs():
         train(run, store)
     path = where / "runs" / "studies" / f"{plan.label}.json"
     path.parent.mkdir(exist_ok=True)
@@ -217,6 +218,7 @@ def MLflow_server_stopped_and_restarted_in_mid_run(folder: Path, number: int, rn
             reached = min(12, epochs(store, runs[0]) + rng.randint(2, 6))
             command.until(lambda: epochs(store, runs[0]) >= reached)
             command.until(lambda: epochs(store, runs[1]) > 0)
+            time.sleep(FLUSH)  # so that something was to be sent meanwhile
             server.start()
             message = caught_up(command.ends(0), where, server.uri, server.database, runs)
     return whole(store, runs, plan), message
@@ -230,7 +232,7 @@ def MLflow_server_down_until_after_the_end(folder: Path, number: int, rng: rando
     with served.Server(where) as server:
         with Command(where, *TWO, MLFLOW_TRACKING_URI=server.uri, fresh=True) as command:
             command.until(lambda: (runs[1][0].id, 0) in store)
-            message = within(25, command).said("lacks runs")
+            message = within(45, command).said("lacks runs")
         server.start()
         with (
             Command(where, module="harness.sync", MLFLOW_TRACKING_URI=server.uri) as one,
@@ -267,10 +269,30 @@ def MLflow_server_that_never_answers(folder: Path, number: int, rng: random.Rand
                 command.until(lambda: served.logged(server.database))
                 server.signal(signal.SIGSTOP)
             command.until(lambda: (runs[1][0].id, 0) in store)
-            message = within(25, command).said("lacks runs")
+            message = within(45, command).said("lacks runs")
         if number % 2:
             server.signal(signal.SIGCONT)
             caught_up(command, where, uri, server.database, runs)
+    return whole(store, runs, plan), message
+
+
+@each(quick=1, full=16)
+def MLflow_server_that_dies_at_any_step(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
+    """When it has done the first thing that a sync asks for, or another of the sixteen; another sync goes on."""
+    where, plan = home(folder), own(("epochs", 12), seeds=1)
+    runs = plan.runs(["baseline"])
+    store = remembered(where, plan, runs)
+    with served.Server(where, dies=1 + (number + 2) % 16) as server:
+        server.start()
+        with Command(where, module="harness.sync", MLFLOW_TRACKING_URI=server.uri) as command:
+            until(lambda: command.code is not None)
+            died = command.code == 2
+            message = command.ends(2 * died).said("does not take them") if died else command.out.strip()
+        if died:
+            server.dies = None
+            server.start()
+            synced(where, server.uri)
+        served.in_mlflow(server.database, store, runs, ended=not died)
     return whole(store, runs, plan), message
 
 
@@ -278,7 +300,7 @@ def MLflow_server_that_never_answers(folder: Path, number: int, rng: random.Rand
 def MLflow_server_that_loses_answers(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """It did what was asked, and asked again must not do it twice."""
     where, (plan, runs) = home(folder), two()
-    with served.Server(where, loses=0.1) as server:
+    with served.Server(where, loses=0.2) as server:
         server.start()
         with Command(where, *TWO, MLFLOW_TRACKING_URI=server.uri) as command:
             message = caught_up(command.ends(0), where, server.uri, server.database, runs)
@@ -534,14 +556,21 @@ def out_of_memory(folder: Path, number: int, rng: random.Random) -> tuple[int, s
 # --- the user's hands -----------------------------------------------------------------------------------------------
 
 
-def struck(folder: Path, times: int, seed: int, strike: Callable[[Command, random.Random, int], str]) -> Outcome:
-    """Strike at a run that goes on each time, every second time while it saves after every batch; then let it end."""
+def struck(
+    folder: Path, times: int, seed: int, strike: Callable[[Command, random.Random, int], str], fresh: int = 1
+) -> Outcome:
+    """Strike at a run that goes on each time, every second time while it saves after every batch; then let it end.
+
+    Every third command is a fresh one, from number `fresh` on.
+    """
     rng, where, message = random.Random(seed), home(folder), ""
     plan = own(("epochs", 20 + 10 * times), seeds=1)
     (run,), store = plan.runs(["baseline"]), store_of(where)
     words = (*BASELINE, "--set", f"epochs={run[0].epochs}", "--checkpoint")
     for number in range(times):
-        with Command(where, *words, "60" if number % 2 else "0", forks=times == 1, fresh=number % 3 == 1) as command:
+        with Command(
+            where, *words, "60" if number % 2 else "0", forks=times == 1, fresh=number % 3 == fresh
+        ) as command:
             command.until(functools.partial(further, store, run, epochs(store, run)))
             time.sleep(rng.uniform(0, 0.1))
             message = strike(command, rng, number)
@@ -565,7 +594,7 @@ def Ctrl_C(folder: Path, times: int, seed: int) -> Outcome:
         os.killpg(command.pid, signal.SIGINT)
         return asked_to_stop(command)
 
-    return kept(folder, struck(folder, times, seed, strike))
+    return kept(folder, struck(folder, times, seed, strike, fresh=0))
 
 
 @fault(quick=0, full=2)
@@ -605,7 +634,7 @@ def Ctrl_C_twice(folder: Path, times: int, seed: int) -> Outcome:
         time.sleep(rng.choice([0, rng.uniform(0, 0.05), rng.uniform(0, 0.5)]))
         with suppress(ProcessLookupError):  # it may be out already
             os.killpg(command.pid, signal.SIGINT)
-        within(10, command, 130)
+        within(20, command, 130)
         return command.said("harness.ablate: interrupted")
 
     return struck(folder, times, seed, strike)
@@ -644,6 +673,7 @@ def Ctrl_C_at_any_moment(folder: Path, times: int, seed: int) -> Outcome:
             command.ends(command.code)
             if command.code:
                 message = command.said("harness.ablate: interrupted")
+    assert message
     for run in runs:
         train(run, store)
     return Outcome(times, 0, whole(store, runs, plan), message)
