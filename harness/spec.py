@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from inspect import isabstract
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -211,7 +211,24 @@ class Spec(Part):
 Teacher.model_rebuild()
 
 Trick = Callable[[Spec], Spec]
+_T = TypeVar("_T", bound=Callable[..., Spec])
 _ABSENT = object()
+
+
+def declares(*paths: str) -> Callable[[_T], _T]:
+    """Say which slots, or fields of slots, a trick may change: where it changes another, the plan is refused."""
+
+    def mark(trick: _T) -> _T:
+        trick.declared = paths  # type: ignore[attr-defined]
+        return trick
+
+    return mark
+
+
+def declared(trick: Trick) -> tuple[str, ...]:
+    """What a trick, or the function of a partial one, declares to change; empty where it says nothing."""
+    paths: tuple[str, ...] = getattr(getattr(trick, "func", trick), "declared", ())
+    return paths
 
 
 def stack(spec: Spec, tricks: Iterable[Trick]) -> Spec:
