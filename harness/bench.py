@@ -388,4 +388,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main(parser(), run)
+    from harness import bench  # else `Slice` would be of `__main__` here, and of another module in the processes
+
+    main(bench.parser(), bench.run)

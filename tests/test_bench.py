@@ -145,3 +145,11 @@ def test_a_mistake_is_one_line_and_help_is_light():
     code = "import sys, harness.bench as b; b.parser().format_help(); print({'torch', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_the_command_measures_a_study_in_processes_of_its_own():
+    words = ("--model", "small", "--jobs", "1", "--device", "cpu", "--seconds", "0.5")
+    done = subprocess.run([sys.executable, "-m", "harness.bench", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"harness / bound = [0-9.]+", done.stdout)
+    assert re.search(r"journal and checkpoints took [0-9.]+ ?% of the runs' time", done.stdout)
