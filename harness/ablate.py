@@ -3,6 +3,8 @@
 import argparse
 import sys
 import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.cli import main
@@ -11,12 +13,42 @@ from harness.cli import main
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="harness.ablate",
-        description="Build a study's tricks cumulatively, train each rung over its seeds, and report the gains.",
+        description="Build a study's tricks one on the other, or by another design, train each rung over its seeds, "
+        "and report the gains.",
         epilog="Everything that runs make goes under runs/, or the folder that HARNESS_RUNS names. A run that is there "
         "is never trained again. MLflow's store is runs/mlflow.db, or MLFLOW_TRACKING_URI.",
     )
     p.add_argument("study", nargs="?", default="digits", help="a file of experiments/, by name (default: %(default)s)")
+    p.add_argument(
+        "--design",
+        choices=("ladder", "leave-one-out", "add-one", "shapley", "factorial"),
+        default="ladder",
+        help="which sets of tricks are trained (default: the ladder; all share their runs)",
+    )
+    p.add_argument(
+        "--orders", type=_count, metavar="N", help="shapley: N random orders of the tricks and their reverses"
+    )
+    p.add_argument(
+        "--same-epochs",
+        action="store_true",
+        help="compare a trick that also trains longer with as many epochs without it",
+    )
+    p.add_argument("--fraction", type=int, metavar="P", help="factorial: 1/2^P of all sets; 0: all")
     p.add_argument("--seeds", type=_count, metavar="N", help="this many seeds instead of the study's own")
+    p.add_argument(
+        "--decide",
+        type=float,
+        metavar="POINTS",
+        help="more seeds only where a gain is neither resolved nor known to ± POINTS of top-1",
+    )
+    p.add_argument(
+        "--looks",
+        type=_count,
+        nargs="+",
+        metavar="N",
+        help="with --decide: when to look (default: 4 6 8 12 16)",
+    )
+    p.add_argument("--max-seeds", type=_count, metavar="N", help="with --decide: no look beyond N seeds")
     p.add_argument("--only", nargs="+", default=[], metavar="RUNG", help="train these rungs alone")
     p.add_argument(
         "--set",
@@ -50,6 +82,7 @@ def _count(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     from harness import Problem, one_line, report, study
+    from harness.designs import Options
     from harness.engine import places
     from harness.parts.data import distrust
     from harness.store import Store
@@ -64,7 +97,15 @@ def run(options: argparse.Namespace) -> int:
         for name, about in study.available().items():
             print(f"{name:20} {one_line(about)}")
         return 0
-    plan = study.plan(study.load(options.study), [study.setting(text) for text in options.set], options.seeds)
+    plan = study.plan(
+        study.load(options.study),
+        [study.setting(text) for text in options.set],
+        options.seeds,
+        options.design,
+        Options(options.orders, options.fraction),
+        decide(options),
+        options.same_epochs,
+    )
     names = [rung.name for rung in plan.rungs]
     unknown = [name for name in options.only if name not in names]
     if unknown:
@@ -72,12 +113,47 @@ def run(options: argparse.Namespace) -> int:
     where = places(options.device, options.jobs)
     for note in study.check(plan):
         print(f"{options.study}: {one_line(note, 1000)}", file=sys.stderr)
-    if plan.label in report.known():
+    with suppress(Problem):  # the study was not run before, or by another version
         for line in study.edited(plan, report.recall(plan.label), Store()):
             print(f"{options.study}: {one_line(line, 1000)}", file=sys.stderr)
     if options.dry_run:
         return show_plan(plan, where, options)
     return train_and_report(plan, where, options)
+
+
+def decide(options: argparse.Namespace) -> Any:
+    """How many seeds to look at, by --decide, --looks and --max-seeds; None where that is fixed."""
+    from harness import Problem
+    from harness.stats import LOOKS
+    from harness.study import Decide
+
+    if options.decide is None:
+        if options.looks or options.max_seeds:
+            raise Problem("--looks and --max-seeds go with --decide")
+        return None
+    if options.seeds or options.only:
+        raise Problem("--decide chooses the seeds of every rung: leave out --seeds and --only")
+    if options.design in ("shapley", "factorial"):
+        raise Problem(f"--decide goes by the gains of rungs, which --design {options.design} has not")
+    if not options.decide > 0:
+        raise Problem(f"--decide {options.decide:g}: must be above 0 points")
+    looks = options.looks or LOOKS
+    if sorted(set(looks)) != list(looks) or looks[0] < 2:
+        raise Problem(f"--looks {' '.join(map(str, looks))}: must rise, from 2 up")
+    most = options.max_seeds or looks[-1]
+    if most < looks[0]:
+        raise Problem(f"--max-seeds {most} is before the first look, at {looks[0]} seeds")
+    return Decide(options.decide, tuple(dict.fromkeys([*(n for n in looks if n < most), most])))
+
+
+def staged(plan: Any, store: Any) -> Any:
+    """`plan` with as many seeds of each rung as its gains ask for by now; all of them where the number is fixed."""
+    from harness import report, study
+
+    if not plan.decide:
+        return plan
+    every = replace(plan, counts=())
+    return replace(plan, counts=tuple(report.due(study.describe(every, store), store)))
 
 
 def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
@@ -87,6 +163,7 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     from harness.store import Store
 
     store = Store()
+    plan = staged(plan, store)
     described = study.describe(plan, store, options.only)
     jobs = len(where)
     described["seconds"] = estimate.seconds(plan.runs(options.only), store, jobs, options.device)
@@ -97,39 +174,32 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
 def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     from harness import report, study
     from harness.engine import Engine, key
-    from harness.progress import Progress, clock
-    from harness.store import EVERY, Held, Store
-    from harness.store.care import holder
+    from harness.progress import clock
+    from harness.store import EVERY, Store
     from harness.tracking import Tracker, ui_command
 
     began = time.monotonic()
     store = Store()
-    asked = plan.runs(options.only)
     if options.fresh:
-        for pid in filter(None, (holder(store, key(run)) for run in asked)):
-            raise Held(pid)
-        for run in asked:
-            store.set_aside(*key(run))
-    for run in asked:
-        store.tidy(*key(run))
-    todo = study.missing(asked, store)
-    described = study.describe(plan, store)
-    report.remember(described)
+        set_aside(replace(plan, counts=()).runs(options.only), store)
+    plan = staged(plan, store)
+    asked = plan.runs(options.only)
     tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
     engine = Engine(store, where, EVERY if options.checkpoint is None else options.checkpoint)
-    failures, trained = [], 0
+    tally = Tally()
     trouble = None
     try:
-        with Progress(plan, todo, reused=len(asked) - len(todo), jobs=len(where)) as progress:
-            for event in engine.events(todo):
-                progress.see(event)
-                tracker.see(event)
-                trained += event["kind"] == "finished" and "reused" not in event
-                if event["kind"] == "failed":
-                    failures.append(event)
+        while True:
+            described = study.describe(plan, store)
+            report.remember(described)
+            train(plan, described, asked, engine, tracker, tally)
+            more = plan if engine.stopping else staged(plan, store)
+            if more == plan:
+                break
+            plan, asked = more, more.runs()
         trouble = tracker.close()
     finally:
-        for event in failures:
+        for event in tally.failures:
             spec, seed = event["run"]
             print(f"harness.ablate: {plan.names()[spec.id]}, seed {seed} failed: {event['why']}", file=sys.stderr)
     if trouble:
@@ -142,12 +212,56 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
         return 130
     made = report.render(described, store)
     print(made.text)
-    reused = len(asked) - trained - len(failures)
-    print(f"{trained} runs trained, {reused} reused, {clock(time.monotonic() - began)}")
-    print(f"table and figure: {made.folder}/table.{{md,csv,tex,html}}, ladder.{{png,svg}}")
+    reused = len(asked) - tally.trained - len(tally.failures)
+    print(f"{tally.trained} runs trained, {reused} reused, {clock(time.monotonic() - began)}")
+    if plan.decide:
+        spent, most = sum(plan.counts), len(plan.rungs) * plan.decide.looks[-1]
+        print(f"seeds where needed: {spent} runs of rungs, where {plan.decide.looks[-1]} seeds each are {most}")
+    print(f"page: {made.folder}/index.html; tables and figures beside it")
     print(f"runs in MLflow:   {ui_command()}")
     print(f"                  there: Model training, experiment {plan.study}, Training runs")
-    return 1 if failures else 0
+    return 1 if tally.failures else 0
+
+
+@dataclass
+class Tally:
+    """What became of the runs."""
+
+    trained: int = 0
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+def set_aside(asked: list[Any], store: Any) -> None:
+    """Move the records of those runs out of the way, unless somebody is at one of them."""
+    from harness.engine import key
+    from harness.store import Held
+    from harness.store.care import holder
+
+    for pid in filter(None, (holder(store, key(run)) for run in asked)):
+        raise Held(pid)
+    for run in asked:
+        store.set_aside(*key(run))
+
+
+def train(plan: Any, described: Any, asked: list[Any], engine: Any, tracker: Any, tally: Tally) -> None:
+    """Train what is missing of `asked`. Raises Problem where neighbours showed what their specifications do not."""
+    from harness import report, study
+    from harness.engine import key
+    from harness.progress import Progress
+
+    store = engine.store
+    for run in asked:
+        store.tidy(*key(run))
+    todo = study.missing(asked, store)
+    with Progress(plan, todo, reused=len(asked) - len(todo), jobs=len(engine.places)) as progress:
+        for event in engine.events(todo):
+            progress.see(event)
+            tracker.see(event)
+            if event["kind"] == "finished":
+                tally.trained += "reused" not in event
+                report.compare(described, store, key(event["run"]))
+            elif event["kind"] == "failed":
+                tally.failures.append(event)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m harness.bench                                        # the digits, a check that all works
     python -m harness.bench --model resnet18 --data /data/cifar10 --size 32
-    python -m harness.bench --records 10000                        # how long `harness.store verify` takes
+    python -m harness.bench --records 10000                        # how long the store and a report of it take
 
 The *bound* is forward, backward and update of one batch that is already in memory, over and over: no data, no
 evaluation, no records; in as many simultaneous processes as the harness uses, with the same threads. The *harness* is a
@@ -16,6 +16,8 @@ import argparse
 import hashlib
 import multiprocessing
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +29,7 @@ from statistics import median
 from threading import BrokenBarrierError
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
 from harness import Problem
@@ -265,48 +268,84 @@ def _own_runs() -> Iterator[None]:
 # --- the store --------------------------------------------------------------------------------------------------------
 
 
-def records(count: int) -> Iterator[tuple[int, float, float]]:
-    """(records, seconds to write the last of them, seconds to verify all) for stores of up to `count` small records."""
+RUNGS, EPOCHS = 10, 15  # of the small study that the store is measured with
+
+
+def records(count: int) -> Iterator[tuple[int, float, float, float]]:
+    """(records, seconds to write the last of them, to verify all, to report all) for stores of up to `count` records.
+
+    They are small, of a study of ten rungs, and the report is that of the command, imports included.
+    """
+    from harness import report
+    from harness.designs import Options, ladder
     from harness.spec import plain, resolved
     from harness.store import Store
     from harness.store.care import troubles
+    from harness.study import Plan, Rung, describe
 
     spec = specification("small", "digits", 8, 32)
-    forms = {"spec": plain(spec), "resolved": resolved(spec)}
-    epoch: dict[str, Any] = {
-        "epoch": 0,
-        "loss": 1.0,
-        "lr": 0.1,
-        "seconds": 1.0,
-        "test_loss": 1.0,
-        "top1": 90.0,
-        "time": 0.0,
-    }
-    result: dict[str, Any] = {"status": "finished", "metrics": {"top1": 90.0}, "epochs": [epoch] * 15}
-    result |= {"correct": "00" * 150, "environment": {}, "seconds": 15.0}
-    with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
-        store, made = Store(Path(folder)), 0
-        for size in sorted({max(1, count * share // 8) for share in (1, 2, 4, 8)}):
+    specs = [spec.but(epochs=EPOCHS + i) for i in range(RUNGS)]
+    layout = ladder(RUNGS - 1, (), Options())
+    rows = zip(specs, layout.rows, strict=True)
+    rungs = tuple(Rung(f"rung{i}", f"rung {i}", own, row.on, row.gain) for i, (own, row) in enumerate(rows))
+    forms = [{"spec": plain(own), "resolved": resolved(own)} for own in specs]
+    with _own_runs():
+        store, made = Store(), 0
+        for size in sorted({RUNGS * max(2, count * share // (8 * RUNGS)) for share in (1, 2, 4, 8)}):
             began = time.monotonic()
-            for seed in range(made, size):
-                with store.claim(spec.id, seed) as claim:
-                    claim.begin(forms)
-                    for _ in range(15):
+            for number in range(made, size):
+                of, seed = number % RUNGS, number // RUNGS
+                with store.claim(specs[of].id, seed) as claim:
+                    claim.begin(forms[of])
+                    result = example(seed, of)
+                    for epoch in result["epochs"]:
                         claim.note("epoch", **epoch)
                     claim.finish(result, {})
-            wrote, made, began = time.monotonic() - began, size, time.monotonic()
+            wrote, began = (time.monotonic() - began) / (size - made), time.monotonic()
+            made = size
             wrong = [line for key in store for line in troubles(store, key)]
             if wrong:
                 raise Problem(wrong[0])
-            yield size, wrote, time.monotonic() - began
+            verified, began = time.monotonic() - began, time.monotonic()
+            report.remember(describe(Plan("bench", rungs, tuple(range(size // RUNGS))), store))
+            began = time.monotonic()
+            done = subprocess.run([sys.executable, "-m", "harness.report", "bench"], capture_output=True, text=True)
+            if done.returncode:
+                raise Problem(done.stderr)
+            yield size, wrote, verified, time.monotonic() - began
+
+
+def example(seed: int, rung: int) -> dict[str, Any]:
+    """A result as a run of the digits study leaves it."""
+    rng = np.random.default_rng((seed, rung))
+    top1 = 90 + rung / 10 + rng.normal() / 2
+    made = [
+        {"epoch": i, "loss": 1 / (i + 1), "lr": 0.1, "seconds": 1.0, "test_loss": 1.0, "top1": top1 - 10 / (i + 1)}
+        for i in range(EPOCHS)
+    ]
+    check = {"part": "loop", "what": "loss of step 1", "expected": "2.3", "seen": "2.3", "ok": True}
+    return {
+        "status": "finished",
+        "metrics": {"test_loss": 1.0, "top1": top1, "top5": 99.0},
+        "epochs": made,
+        "evidence": [check | {"what": f"check {i}"} for i in range(20)],
+        "rates": [[i, 0.1] for i in range(200)],
+        "seen": {},
+        "params": 1000,
+        "macs": 1_000_000,
+        "images": {"train": 597, "test": 1200, "digest": ""},
+        "precision": {"name": "FP32", "emulated": False},
+        "environment": {"device_name": "none", "commit": ""},
+        "seconds": 15.0,
+        "seconds_per_epoch": 1.0,
+        "correct": np.packbits(rng.random(1200) < top1 / 100).tobytes().hex(),
+    }
 
 
 def show_records(count: int) -> None:
-    print(f"{'records':>8}{'ms to write one':>17}{'ms to verify one':>18}", flush=True)
-    before = 0
-    for size, wrote, verified in records(count):
-        print(f"{size:8,}{1000 * wrote / (size - before):17.2f}{1000 * verified / size:18.3f}", flush=True)
-        before = size
+    print(f"{'records':>8}{'ms to write one':>17}{'ms to verify one':>18}{'s to report all':>17}", flush=True)
+    for size, wrote, verified, reported in records(count):
+        print(f"{size:8,}{1000 * wrote:17.2f}{1000 * verified / size:18.3f}{reported:17.2f}", flush=True)
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

@@ -15,10 +15,11 @@ from time import monotonic
 from typing import Any
 
 from harness import Problem
+from harness.evidence import Upstream
 from harness.spec import UPSTREAM_SEED, Spec, plain, resolved, upstream
 from harness.store import EVERY, Claim, Held, Store
 from harness.study import Run
-from harness.train import Keeper, State, train
+from harness.train import LAYOUT, Keeper, State, train
 
 Event = dict[str, Any]
 Key = tuple[str, int]
@@ -260,8 +261,12 @@ class _Kept(Keeper):
         state = self.claim.saved(self.by)
         happened = self.claim.since_start()
         for event in happened:
-            where = f"epoch {event['epoch'] + 1}, batch {event['batch']}" if event["event"] == "resumed" else ""
-            text = f"goes on from {where}" if where else f"passes over {event['file']}: {event['why']}"
+            if event["event"] == "resumed":
+                epoch, batch = event["epoch"], event["batch"]
+                at = f"{epoch + 1}, batch {batch + 1}" if batch else f"{epoch}'s end"
+                text = f"goes on from epoch {at}"
+            else:
+                text = f"passes over {event['file']}: {event['why']}"
             self.say({"kind": "note", "text": text})
         if happened and state is None:
             self.say({"kind": "note", "text": "starts anew: no checkpoint will do"})
@@ -329,13 +334,13 @@ def execute(
 
     from harness.environment import environment
 
-    def inner(upstream_spec: Spec) -> Any:
-        status = store.read(upstream_spec.id, UPSTREAM_SEED)["status"]
-        if status != "finished":
-            raise Problem(f"the run it builds on, {upstream_spec.id}, was {status}")
+    def inner(upstream_spec: Spec) -> Upstream:
+        record = store.read(upstream_spec.id, UPSTREAM_SEED)
+        if record["status"] != "finished":
+            raise Problem(f"the run it builds on, {upstream_spec.id}, was {record['status']}")
         model = upstream_spec.model.build(upstream_spec.data.channels, len(upstream_spec.data.load().classes))
         model.load_state_dict(store.weights(upstream_spec.id, UPSTREAM_SEED))
-        return model
+        return Upstream(model, record["spec_id"], record)
 
     with store.claim(spec.id, seed, every) as claim:
         if (spec.id, seed) in store:
@@ -346,7 +351,8 @@ def execute(
         claim.begin({"spec": plain(spec), "resolved": resolved(spec)})
         say({"kind": "started"})
         try:
-            keeper = _Kept(claim, f"torch {torch.__version__} on {device.type}", say, stop)
+            by = f"torch {torch.__version__} on {device.type}, layout {LAYOUT}"
+            keeper = _Kept(claim, by, say, stop)
             trained = train(spec, seed, device, inner, keeper)
         except Interrupted:
             claim.note("interrupted", safe=True)

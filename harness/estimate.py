@@ -6,12 +6,14 @@ from typing import Any
 
 import torch
 
-from harness import one_line
+from harness import one_line, stats
 from harness.parts.models import cost
 from harness.progress import clock
 from harness.spec import Spec
 from harness.store import Store
 from harness.study import Run, missing, work
+
+MANY = 24  # rungs: beyond, the plan is a line each
 
 
 def seconds(runs: Sequence[Run], store: Store, jobs: int, device: str | None) -> float:
@@ -58,21 +60,37 @@ def measured_pace(spec: Spec, device: str | None, budget: float = 0.1) -> float:
 
 
 def as_text(described: dict[str, Any], jobs: int) -> str:
-    """The plan for a reader: each rung, its id, what differs from the rung below, its cost, and its missing runs."""
+    """The plan for a reader: each rung, its id, cost and missing runs, and what differs from what it is held to."""
     lines = []
+    many = len(described["rungs"]) > MANY
     for rung in described["rungs"]:
         size = f"{rung['params']:,} parameters, {rung['gmacs']:.3g} GFLOPs (multiply-adds)"
         lines.append(f"{rung['title']:24} {rung['id']}  {size}, {rung['missing']} of {len(rung['seeds'])} runs missing")
-        for path, (old, new) in rung["changes"].items():
+        for path, (old, new) in () if many else rung["changes"].items():
             lines.append(f"{'':24} {path}: {_value(old)} → {_value(new)}")
     for inner in described["upstream"]:
         lines.append(f"upstream of {inner['of']:12} {inner['id']}  {'missing' if inner['missing'] else 'trained'}")
-    runs = described["runs"]
+    runs, specs = described["runs"], described["specs"]
+    if described["generators"]:
+        lines += aliased(described)
+    lines.append(f"{described['design']}: {specs['asked']} specifications asked for, {specs['new']} new")
     lines.append(
         f"{runs['asked']} runs asked for, {runs['missing']} missing: about {clock(described['seconds'])} "
         f"in {jobs} processes"
     )
     return "\n".join(lines)
+
+
+def aliased(described: dict[str, Any]) -> list[str]:
+    """What a fractional factorial cannot tell apart."""
+    titles, generators = [trick["title"] for trick in described["tricks"]], described["generators"]
+    k = len(titles)
+    letters = ", ".join(f"{letter} {title}" for letter, title in zip(stats.FACTORS, titles, strict=False))
+    same = [" = ".join(group) for group in stats.aliases(k, generators) if len(group) > 1]
+    return [
+        f"2^({k}-{len(generators)}) factorial of resolution {stats.resolution(k, generators)}: {letters}",
+        f"aliased, of effects up to two tricks: {'; '.join(same) or 'none'}",
+    ]
 
 
 def _value(value: Any) -> str:

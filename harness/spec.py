@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from harness.evidence import Check, Trace
+    from harness.evidence import Check, Trace, Upstream
     from harness.rng import Stream
 
 UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teacher: trained once, shared by all
@@ -143,12 +143,15 @@ class Teacher(Part, ABC):
     spec: Spec
 
     @abstractmethod
-    def bind(self, model: nn.Module, passes: int) -> Any:
-        """The extra loss, given the trained inner model: called `passes` times a step, on (images, logits)."""
+    def bind(self, inner: Upstream, passes: int) -> Any:
+        """The extra loss, given the trained inner run: called `passes` times a step, on (images, logits).
+
+        It has `first_answers`, the logits that the inner model gave at each pass of step 1; `state` and `restore`.
+        """
 
     @abstractmethod
-    def first_pull(self, trace: Trace, bound: Any) -> float:
-        """What that loss must have been at step 1, worked out anew from the logits that were seen."""
+    def first_pull(self, trace: Trace, bound: Any) -> tuple[float, np.ndarray]:
+        """What that loss must have been at step 1, and its gradient by the logits, from the logits that were seen."""
 
 
 class Spec(Part):
@@ -229,6 +232,13 @@ def declared(trick: Trick) -> tuple[str, ...]:
     """What a trick, or the function of a partial one, declares to change; empty where it says nothing."""
     paths: tuple[str, ...] = getattr(getattr(trick, "func", trick), "declared", ())
     return paths
+
+
+class Branches:
+    """The end of a tuple of tricks, where it goes several ways: each a tuple of tricks, on all that came before."""
+
+    def __init__(self, *ways: Iterable[Trick]) -> None:
+        self.ways = tuple(map(tuple, ways))
 
 
 def stack(spec: Spec, tricks: Iterable[Trick]) -> Spec:

@@ -1,4 +1,4 @@
-"""Studies, designs, and the plan of runs they need."""
+"""Studies, and the plan of runs that a study needs under a design."""
 
 import hashlib
 import importlib
@@ -7,25 +7,28 @@ import itertools
 import json
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from harness import Problem, file_name, one_line
+from harness import Problem, evidence, file_name, one_line
+from harness.designs import DESIGNS, Layout, Options, Row
 from harness.parts.models import cost
 from harness.parts.schedules import Piecewise
 from harness.spec import (
     UPSTREAM_SEED,
+    Branches,
     Part,
     Spec,
     Trick,
     assign,
     changes,
+    declared,
     first_error,
     flat,
     parse,
@@ -40,13 +43,34 @@ Run = tuple[Spec, int]
 
 @dataclass(frozen=True)
 class Study:
-    """A baseline, a tuple of tricks and some seeds."""
+    """A baseline, a tuple of tricks, which may end in `Branches`, and some seeds."""
 
     name: str
     about: str
     baseline: Spec
-    tricks: tuple[Trick, ...]
+    tricks: tuple[Trick | Branches, ...]
     seeds: tuple[int, ...]
+
+    @property
+    def trunk(self) -> tuple[Trick, ...]:
+        return tuple(trick for trick in self.tricks if not isinstance(trick, Branches))
+
+    @property
+    def ways(self) -> tuple[tuple[Trick, ...], ...]:
+        return tuple(way for last in self.tricks if isinstance(last, Branches) for way in last.ways)
+
+    @property
+    def every(self) -> tuple[Trick, ...]:
+        """All tricks, each once: the trunk's, then those of the longest way, then what else the others have."""
+        return (*self.trunk, *dict.fromkeys(trick for way in sorted(self.ways, key=len, reverse=True) for trick in way))
+
+
+@dataclass(frozen=True)
+class Decide:
+    """Seeds where they are needed: until gains are resolved, or known to ± `points`, at most the last of `looks`."""
+
+    points: float
+    looks: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -54,28 +78,42 @@ class Rung:
     name: str
     title: str
     spec: Spec
+    on: tuple[int, ...] = ()  # the study's tricks that are on
+    gain: tuple[int, int] | None = None  # the places (above, below) of the rungs whose difference is its gain
+    also: tuple[str, ...] = ()  # what differs between those two that no trick which tells them apart declares
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The rungs of a study, and the runs they ask for: upstream runs first, each once."""
+    """The rungs of a study under a design, and the runs they ask for: upstream runs first, each once."""
 
     study: str
     rungs: tuple[Rung, ...]
     seeds: tuple[int, ...]
     settings: tuple[str, ...] = ()  # what differs from the study as written, for its report to say
+    design: str = "ladder"
+    tricks: tuple[tuple[str, str], ...] = ()  # (name, title)
+    layout: Layout | None = None
+    about: str = ""
+    command: tuple[str, ...] = ()  # the words after `harness.ablate` that ask for it
+    decide: Decide | None = None
+    counts: tuple[int, ...] = ()  # seeds of each rung, the first of `seeds`; empty: all
 
     @property
     def label(self) -> str:
-        """The study's name, and a hash of the settings where there are any: reports do not overwrite each other."""
+        """The study's name, its design, a hash of its settings: reports do not overwrite each other."""
         told = hashlib.sha256("\n".join(self.settings).encode(errors="surrogateescape")).hexdigest()[:6]
-        return f"{self.study}@{told}" if self.settings else self.study
+        more = [*([self.design] if self.design != "ladder" else []), *([told] if self.settings else [])]
+        return f"{self.study}@{'.'.join(more)}" if more else self.study
+
+    def seeds_of(self, place: int) -> tuple[int, ...]:
+        return self.seeds[: self.counts[place]] if self.counts else self.seeds
 
     def runs(self, only: Sequence[str] = ()) -> list[Run]:
-        specs = [rung.spec for rung in self.rungs if not only or rung.name in only]
-        first = [(inner, UPSTREAM_SEED) for spec in specs for inner in upstream(spec)]
-        every = [*first, *itertools.product(specs, self.seeds)]
-        return list({(spec.id, seed): (spec, seed) for spec, seed in every}.values())
+        chosen = [(i, rung.spec) for i, rung in enumerate(self.rungs) if not only or rung.name in only]
+        asked = [(spec, seed) for place, spec in chosen for seed in self.seeds_of(place)]
+        first = [(inner, UPSTREAM_SEED) for spec, _ in asked for inner in upstream(spec)]
+        return list({(spec.id, seed): (spec, seed) for spec, seed in (*first, *asked)}.values())
 
     def names(self) -> dict[str, str]:
         """A title for each specification's id: its first rung's, or whose upstream it is."""
@@ -102,17 +140,21 @@ def trick_title(trick: Trick) -> str:
     return one_line(first.partition(":")[0]) or trick_name(trick)
 
 
-def ladder(baseline: Spec, tricks: Sequence[Trick]) -> list[Spec]:
-    """The cumulative stack: the baseline, then one trick more a rung."""
-    return list(itertools.accumulate(tricks, lambda spec, trick: trick(spec), initial=baseline))
-
-
-def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | None = None) -> Plan:
-    """The ladder of `study` under `settings`, pairs of slot path and value.
+def plan(
+    study: Study,
+    settings: Sequence[tuple[str, Any]] = (),
+    seeds: int | None = None,
+    design: str = "ladder",
+    options: Options | None = None,
+    decide: Decide | None = None,
+    same_epochs: bool = False,
+) -> Plan:
+    """The rungs of `study` by `design` under `settings`, pairs of slot path and value.
 
     A setting is made in the baseline; one that the baseline has no part for is made where a trick brings the part, so
-    that what later tricks build on it (a teacher) has it too. Raises Problem where no rung has the path, where parts
-    do not agree, and where a trick changes nothing.
+    that what later tricks build on it (a teacher) has it too. With `same_epochs` a trick that also trains longer is
+    compared with a rung that trains as long without it. Raises Problem where no rung has the path, where parts
+    do not agree, where a trick changes nothing, or another slot than it declares.
     """
     baseline, late = study.baseline, []
     for path, value in settings:
@@ -120,47 +162,133 @@ def plan(study: Study, settings: Sequence[tuple[str, Any]] = (), seeds: int | No
         baseline = changed or baseline
         if changed is None:
             late.append((path, value))
+    every, options = study.every, options or Options()
+    names, titles = [trick_name(trick) for trick in every], [trick_title(trick) for trick in every]
+    ways = [tuple(every.index(trick) for trick in way) for way in study.ways]
+    layout = DESIGNS[design](len(study.trunk), ways, options)
+    stacked: dict[tuple[int, ...], Spec] = {(): baseline}
 
-    def settled(spec: Spec) -> Spec:
-        for path, value in late:
-            spec = assign(spec, path, value) or spec
-        return spec
+    def built(on: tuple[int, ...]) -> Spec:
+        """The baseline with those tricks, and with the late settings."""
+        if on not in stacked:
+            below, trick = built(on[:-1]), every[on[-1]]
+            spec = _tricked(study.name, trick, below)
+            for path, value in late:
+                spec = assign(spec, path, value) or spec
+            _only_declared(study.name, trick, below, spec)
+            stacked[on] = spec
+        return stacked[on]
 
-    def guarded(trick: Trick) -> Trick:
-        def tried(spec: Spec) -> Spec:
-            try:
-                return trick(spec)
-            except Problem:
-                raise
-            except Exception as error:
-                text = first_error(error) if isinstance(error, pydantic.ValidationError) else error
-                raise Problem(f"{study.name}, {trick_name(trick)}: {type(error).__name__}: {text}") from None
-
-        return tried
-
-    def settling(trick: Trick) -> Trick:
-        return lambda spec: settled(trick(spec))
-
-    specs = ladder(baseline, [settling(guarded(trick)) for trick in study.tricks])
+    rungs = tuple(_rung(row, built(row.on), names, titles) for row in layout.rows)
+    if same_epochs:
+        if not any(rung.gain for rung in rungs):
+            raise Problem(f"--same-epochs is about the gains of rungs, which --design {design} has not")
+        rungs = _of_same_epochs(rungs)
+    rungs = tuple(replace(rung, also=_also(rung, rungs, every)) for rung in rungs)
     for path, value in late:
-        if not any(assign(spec, path, value) for spec in specs):
+        if not any(assign(rung.spec, path, value) for rung in rungs):
             slot = path.partition(".")[0]
-            held = {name: None for spec in specs for name in _names(getattr(spec, slot))}
+            held = {name: None for rung in rungs for name in _names(getattr(rung.spec, slot))}
             raise Problem(f"--set {path}: no rung has it; {slot} holds {', '.join(held) or 'nothing'}")
-    names = ["baseline", *map(trick_name, study.tricks)]
-    titles = ["baseline", *(f"+ {trick_title(trick)}" for trick in study.tricks)]
-    for name, spec in zip(names, specs, strict=True):
+    for rung in rungs:
         try:
-            spec.agree()
+            rung.spec.agree()
         except Problem as problem:
-            raise Problem(f"{study.name}, {name}: {problem}") from None
-    for below, above, name in zip(specs, specs[1:], names[1:], strict=False):
-        if below == above:
-            raise Problem(f"{study.name}: {name} changes nothing in the specification below it")
-    rungs = tuple(map(Rung, names, titles, specs))
+            raise Problem(f"{study.name}, {rung.name}: {problem}") from None
+    for rung in rungs:
+        if rung.gain and rungs[rung.gain[0]].spec == rungs[rung.gain[1]].spec:
+            other = rungs[min(rung.gain)].name
+            raise Problem(f"{study.name}: {rung.name} changes nothing, it is the same specification as {other}")
     own = _seeds(study.seeds, seeds)
     said = [f"{path}={_said(value)}" for path, value in settings]
-    return Plan(study.name, rungs, own, (*said, *([f"{len(own)} seeds"] if own != study.seeds else [])))
+    said += [f"{len(own)} seeds"] if own != study.seeds and not decide else []
+    said += ["rungs of the same epochs"] if same_epochs else []
+    said += [f"{options.pairs} pairs of orders"] if options.pairs else []
+    said += [f"a fraction of 1/2^{options.fraction}"] if options.fraction is not None else []
+    if decide:
+        said.append(f"seeds until gains are known to ± {decide.points:g}, looking at {_listed(decide.looks)}")
+        own = _seeds(study.seeds, decide.looks[-1])
+    tricks = tuple(zip(names, titles, strict=True))
+    words = [study.name, *(word for path, value in settings for word in ("--set", f"{path}={_said(value)}"))]
+    words += ["--design", design] if design != "ladder" else []
+    words += ["--same-epochs"] if same_epochs else []
+    words += ["--orders", f"{options.pairs}"] if options.pairs else []
+    words += ["--fraction", f"{options.fraction}"] if options.fraction is not None else []
+    if decide:
+        words += ["--decide", f"{decide.points:g}", "--looks", *map(str, decide.looks)]
+    elif own != study.seeds:
+        words += ["--seeds", f"{len(own)}"]
+    return Plan(study.name, rungs, own, tuple(said), design, tricks, layout, study.about, tuple(words), decide)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _rung(row: Row, spec: Spec, names: Sequence[str], titles: Sequence[str]) -> Rung:
+    own = "+".join(names[i] for i in row.named)
+    name = f"without_{own}" if row.sign == "−" else own or row.sign.replace(" ", "_") or "baseline"
+    title = f"{row.sign} {' + '.join(titles[i] for i in row.named)}".strip() or "baseline"
+    return Rung(name, title, spec, row.on, row.gain)
+
+
+def _of_same_epochs(rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
+    """Where a gain has a change of epochs and another in it, a rung between: as `below`, and as long as `above`.
+
+    The trick's gain is then over that rung, and the rung's own is what the length alone gives.
+    """
+    made: list[tuple[Rung, tuple[Rung, Rung] | None]] = []
+    for rung in rungs:
+        pair = (rungs[rung.gain[0]], rungs[rung.gain[1]]) if rung.gain else None
+        above, below = pair or (rung, rung)
+        epochs = above.spec.epochs
+        name, title = f"{below.name}_{epochs}_epochs", f"{below.title}, {epochs} epochs"
+        control = replace(below, name=name, title=title, spec=below.spec.but(epochs=epochs))
+        if control.spec in (above.spec, below.spec):
+            made.append((rung, pair))
+        elif rung is above:
+            made += [(control, (control, below)), (rung, (above, control))]
+        else:
+            made += [(rung, (control, below)), (control, (above, control))]
+    place = {id(rung): i for i, (rung, _) in enumerate(made)}
+    return tuple(replace(rung, gain=pair and (place[id(pair[0])], place[id(pair[1])])) for rung, pair in made)
+
+
+def _also(rung: Rung, rungs: Sequence[Rung], tricks: Sequence[Trick]) -> tuple[str, ...]:
+    """Slots that differ for a reason of their own: a teacher's, say, which is trained as its student is."""
+    if not rung.gain:
+        return ()
+    above, below = (rungs[place] for place in rung.gain)
+    apart = [declared(tricks[i]) for i in set(above.on) ^ set(below.on)]
+    return () if not apart or not all(apart) else tuple(_beyond(changes(below.spec, above.spec), sum(apart, ())))
+
+
+def _beyond(paths: Iterable[str], allowed: Sequence[str]) -> dict[str, None]:
+    """The slots of `paths` that are not within `allowed`."""
+    more = (path for path in paths if not any(path == own or path.startswith(f"{own}.") for own in allowed))
+    return dict.fromkeys(path.partition(".")[0] for path in more)
+
+
+def _tricked(study: str, trick: Trick, below: Spec) -> Spec:
+    try:
+        return trick(below)
+    except Problem:
+        raise
+    except Exception as error:
+        text = first_error(error) if isinstance(error, pydantic.ValidationError) else error
+        raise Problem(f"{study}, {trick_name(trick)}: {type(error).__name__}: {text}") from None
+
+
+def _only_declared(study: str, trick: Trick, below: Spec, above: Spec) -> None:
+    """Raise Problem where a trick changed what it does not declare, or more than one slot and declares none."""
+    moved, allowed = list(changes(below, above)), declared(trick)
+    slots = {path.partition(".")[0] for path in moved}
+    if not allowed and len(slots) > 1:
+        text = f"changes {', '.join(sorted(slots))}: put @declares({', '.join(map(repr, sorted(slots)))}) on it"
+        raise Problem(f"{study}: {trick_name(trick)} {text}")
+    more = _beyond(moved, allowed)
+    if allowed and more:
+        raise Problem(f"{study}: {trick_name(trick)} declares {', '.join(allowed)}, and changes {', '.join(more)} too")
 
 
 def _said(value: Any) -> str:
@@ -212,38 +340,51 @@ def work(spec: Spec) -> float:
 def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, Any]:
     """The plan as one JSON-ready object."""
     rows: list[dict[str, Any]] = []
-    below: Spec | None = None
-    for rung in plan.rungs:
+    for place, rung in enumerate(plan.rungs):
         images = rung.spec.data.load()
         params, macs = cost(rung.spec.model, images.channels, len(images.classes), images.size)
-        differs = {path: list(pair) for path, pair in changes(below, rung.spec).items()} if below else {}
-        have = sum((rung.spec.id, seed) in store for seed in plan.seeds)
+        other = next((i for i in rung.gain if i != place), None) if rung.gain else 0 if place else None
+        moved = changes(plan.rungs[other].spec, rung.spec) if other is not None else {}
+        seeds = plan.seeds_of(place)
         rows.append(
             {
                 "name": rung.name,
                 "title": rung.title,
                 "id": rung.spec.id,
+                "on": list(rung.on),
+                "gain": list(rung.gain) if rung.gain else None,
+                "also": list(rung.also),
+                "may": list(evidence.may(moved)),
                 "epochs": rung.spec.epochs,
                 "microbatch": rung.spec.microbatch,
-                "changes": differs,
+                "changes": {path: list(pair) for path, pair in moved.items()},
                 "params": params,
                 "gmacs": macs / 1e9,
-                "seeds": list(plan.seeds),
-                "missing": len(plan.seeds) - have,
+                "seeds": list(seeds),
+                "missing": sum((rung.spec.id, seed) not in store for seed in seeds),
             }
         )
-        below = rung.spec
     asked = plan.runs(only)
+    specs = dict.fromkeys(spec.id for spec, _ in asked)
+    had = {spec.id for spec, seed in asked if (spec.id, seed) in store}
     return {
         "study": plan.study,
         "label": plan.label,
+        "about": plan.about,
         "settings": list(plan.settings),
+        "command": list(plan.command),
+        "design": plan.design,
+        "tricks": [{"name": name, "title": title} for name, title in plan.tricks],
+        "orders": [list(order) for order in plan.layout.orders] if plan.layout else [],
+        "generators": list(plan.layout.generators) if plan.layout else [],
+        "decide": {"points": plan.decide.points, "looks": list(plan.decide.looks)} if plan.decide else None,
         "rungs": rows,
         "upstream": [
             {"of": rung.name, "id": inner.id, "missing": (inner.id, UPSTREAM_SEED) not in store}
             for rung in plan.rungs
             for inner in upstream(rung.spec)
         ],
+        "specs": {"asked": len(specs), "new": len(specs) - len(had)},
         "runs": {"asked": len(asked), "missing": len(missing(asked, store))},
     }
 
@@ -310,11 +451,19 @@ def load(name: str) -> Study:
     if lacking:
         raise Problem(f"{path} lacks {', '.join(lacking)}")
     tricks, seeds = module.TRICKS, module.SEEDS
-    if not isinstance(module.BASELINE, Spec) or not isinstance(tricks, Sequence) or not all(map(callable, tricks)):
-        raise Problem(f"{path}: BASELINE must be a Spec, and TRICKS a tuple of functions Spec -> Spec")
+    if not isinstance(module.BASELINE, Spec) or not isinstance(tricks, Sequence) or not _are_tricks(tricks):
+        raise Problem(
+            f"{path}: BASELINE must be a Spec, and TRICKS a tuple of functions Spec -> Spec, Branches at most the last"
+        )
     if not isinstance(seeds, Sequence) or len(set(seeds)) < len(seeds) or not all(_is_seed(seed) for seed in seeds):
         raise Problem(f"{path}: SEEDS must be different whole numbers from 0 up")
     return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(tricks), tuple(seeds))
+
+
+def _are_tricks(tricks: Sequence[object]) -> bool:
+    ways = tricks[-1].ways if tricks and isinstance(tricks[-1], Branches) else ()
+    flat = [*(tricks[:-1] if ways else tricks), *itertools.chain.from_iterable(ways)]
+    return all(map(callable, flat)) and all(ways)
 
 
 def _is_seed(value: object) -> bool:

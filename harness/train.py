@@ -3,14 +3,14 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence import Trace, prove
+from harness.evidence import Trace, Upstream, prove, rates, seen
 from harness.parts.data import Images
 from harness.parts.models import cost
 from harness.parts.precision import Runner
@@ -41,6 +41,7 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, "top1": …, …}`, and every 2 seconds one with `"batch"`."""
 
 
+LAYOUT = 2  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
 KEPT = ("epoch", "batch", "in_epoch", "history", "correct")  # the plain values of a `Live` that a checkpoint holds
 
 
@@ -116,20 +117,21 @@ def placed(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def begin(
-    spec: Spec, seed: int, device: torch.device, steps: int, classes: int, inner: Callable[[Spec], nn.Module]
+    spec: Spec, seed: int, device: torch.device, steps: int, classes: int, inner: Callable[[Spec], Upstream]
 ) -> Live:
     model = build(spec, seed, device)
     optimizer = spec.optimizer.build(spec.decay.groups(model), spec.batch_size)
     runner = spec.precision.on(device)
-    teachers = tuple(part.bind(placed(inner(part.spec), device), spec.passes) for part in spec.teacher)
+    found = [(part, inner(part.spec)) for part in spec.teacher]
+    teachers = tuple(part.bind(replace(run, model=placed(run.model, device)), spec.passes) for part, run in found)
     trace = Trace(steps, classes, model, optimizer, runner, streams(seed), teachers)
     return Live(model, optimizer, runner, teachers, trace, torch.zeros((), device=device))
 
 
 def train(
-    spec: Spec, seed: int, device: torch.device, inner: Callable[[Spec], nn.Module], keeper: Keeper | None = None
+    spec: Spec, seed: int, device: torch.device, inner: Callable[[Spec], Upstream], keeper: Keeper | None = None
 ) -> Trained:
-    """Train `spec` from `seed`; `inner` gives the trained model of an upstream specification.
+    """Train `spec` from `seed`; `inner` gives the trained run of an upstream specification.
 
     Top-1 and top-5 are percentages of the test set.
     """
@@ -155,7 +157,8 @@ def train(
         keeper.report(run.history[-1])
         run.epoch += 1
         run.batch, run.in_epoch, run.total = 0, 0.0, torch.zeros_like(run.total)
-        if not math.isfinite(event["loss"]):
+        run.trace.diverged = not math.isfinite(event["loss"])
+        if run.trace.diverged:
             break
         if keeper.due(epoch_done=True):
             keeper.keep(run.state())
@@ -211,17 +214,20 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
 def result(spec: Spec, run: Live, images: Images, device: torch.device) -> dict[str, Any]:
     """The result of a run that came to its end, JSON-ready."""
     history, runner = run.history, run.runner
+    peak = peak_memory(device)  # before the evidence, which asks teachers again
     evidence = prove(spec, run.trace)
     params, macs = cost(spec.model, images.channels, len(images.classes), images.size)
     later = [e["seconds"] for e in history[1:]] or [history[0]["seconds"]]  # the first epoch warms caches up
-    status = "finished" if all(check["ok"] for check in evidence) else "refused"
-    if not math.isfinite(history[-1]["loss"]):
-        status = "diverged"
+    status = "diverged" if run.trace.diverged else "finished"
+    if not all(check["ok"] for check in evidence):
+        status = "refused"
     return {
         "status": status,
         "metrics": {name: history[-1][name] for name in ("test_loss", "top1", "top5") if name in history[-1]},
         "epochs": history,
         "evidence": evidence,
+        "rates": rates(run.trace),
+        "seen": seen(run.trace),
         "params": params,
         "macs": macs,
         "classes": len(images.classes),
@@ -229,7 +235,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device) -> dict[
         "precision": {"name": runner.name, "emulated": runner.emulated},
         "seconds": run.seconds + time.monotonic() - run.since,
         "seconds_per_epoch": float(np.median(later)),
-        "peak_memory": peak_memory(device),
+        "peak_memory": peak,
         "correct": run.correct,
     }
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,7 @@ def test_a_study_ends_in_a_table_and_a_figure_and_is_not_trained_twice(home):
     assert "mlflow ui" in first.stdout
     assert "left" in first.stderr
     folder = home / "runs" / "reports" / "own"
-    assert {f"table.{k}" for k in ("md", "csv", "tex", "html")} <= {p.name for p in folder.iterdir()}
-    assert (folder / "ladder.png").exists()
+    assert {"table.md", "table.csv", "table.tex", "index.html", "ladder.png"} <= {p.name for p in folder.iterdir()}
     with (folder / "table.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [row["rung"] for row in table] == ["baseline", "warmup", "mixup", "distillation"]
@@ -74,6 +74,46 @@ def test_the_plan_shows_what_differs_and_writes_nothing(home):
     text = harness(home, "own", "--dry-run")
     assert "schedule.warmup.epochs: – → 0.5" in text.stdout
     assert "9 runs asked for, 9 missing" in text.stdout
+    assert "ladder: 5 specifications asked for, 5 new" in text.stdout
+    halves = harness(home, "own", "--dry-run", "--design", "factorial", "--fraction", "1").stdout
+    assert "2^(3-1) factorial of resolution 3: A LR warmup, B mixup, C distillation" in halves
+    assert "A = BC; B = AC; C = AB" in halves
+
+
+def test_designs_share_their_runs_and_end_in_effects(home):
+    assert "9 runs trained" in harness(home, "own", "--jobs", "1").stdout
+    done = harness(home, "own", "--design", "shapley", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert "11 runs trained, 9 reused" in done.stdout, "8 subsets of 2 seeds and 4 teachers; the ladder had 4 and one"
+    assert "Shapley value" in done.stdout
+    folder = home / "runs" / "reports" / "own@shapley"
+    with (folder / "table.csv").open() as file:
+        values = {row["name"]: float(row["value"]) for row in csv.DictReader(file)}
+    with (folder / "rungs.csv").open() as file:
+        top1 = {row["rung"]: float(row["top1_mean"]) for row in csv.DictReader(file)}
+    assert sum(values.values()) == pytest.approx(top1["warmup+mixup+distillation"] - top1["baseline"])
+    left = harness(home, "own", "--design", "leave-one-out", "--jobs", "1")
+    assert "0 runs trained" in left.stdout, left.stderr
+    assert (folder / "index.html").exists()
+
+
+def test_seeds_are_added_where_gains_need_them_and_never_by_asking_again(home):
+    words = ("own", "--decide", "2", "--looks", "2", "3", "--jobs", "2")
+    done = harness(home, *words)
+    assert done.returncode == 0, done.stderr
+    assert "known to ± 2" in done.stdout
+    assert "seeds where needed: " in done.stdout
+    (folder,) = (home / "runs" / "reports").iterdir()
+    with (folder / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["n"] for row in rows} <= {"2", "3"}
+    for below, above in pairwise(rows):
+        if above["verdict"] == "not resolved":
+            assert (below["n"], above["n"]) == ("3", "3"), "an open gain has all the seeds there may be"
+    before = (folder / "table.csv").read_bytes()
+    again = harness(home, *words)
+    assert "0 runs trained" in again.stdout
+    assert (folder / "table.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -87,6 +127,16 @@ def test_the_plan_shows_what_differs_and_writes_nothing(home):
         (["own", "--device", "toaster"], "--device toaster"),
         (["own", "--seeds", "0"], "at least 1"),
         (["own", "--seeds", "two"], "invalid"),
+        (["own", "--design", "tower"], "invalid choice"),
+        (["own", "--design", "factorial", "--fraction", "7"], "no design for 1/2^7 of 3 tricks"),
+        (["own", "--design", "shapley", "--same-epochs"], "--design shapley has not"),
+        (["own", "--design", "shapley", "--decide", "0.3"], "--design shapley has not"),
+        (["own", "--decide", "0"], "must be above 0"),
+        (["own", "--decide", "nan"], "must be above 0"),
+        (["own", "--decide", "1", "--looks", "4", "4"], "must rise"),
+        (["own", "--decide", "1", "--seeds", "4"], "leave out --seeds"),
+        (["own", "--decide", "1", "--max-seeds", "3"], "before the first look, at 4"),
+        (["own", "--looks", "4"], "go with --decide"),
         (["own", "--set", 'data={"kind": "ImageFolder", "root": "empty", "size": 32}'], "train"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 import harness.tricks
 from harness.evidence import prove
-from harness.spec import parse, plain
+from harness.spec import changes, declared, parse, plain
 
 
 def found():
@@ -24,6 +24,12 @@ def found():
 TRICKS = found()
 ORDERED = {"distillation"}  # its teacher is made from the specification that it meets
 every_trick = pytest.mark.parametrize("trick", TRICKS.values(), ids=TRICKS)
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny):
+    """Without any trick: not even the linear scaling that the study's baseline has."""
+    return tiny.but(optimizer=tiny.optimizer.but(per=None))
 
 
 def canonical(spec):
@@ -49,6 +55,13 @@ def test_has_a_title(trick):
     assert rest.strip()
     assert 0 < len(title) <= 40
     assert "\n" not in title
+
+
+@every_trick
+def test_changes_what_it_declares_and_nothing_else(trick, tiny):
+    assert declared(trick)
+    for path in changes(tiny, trick(tiny)):
+        assert any(path == allowed or path.startswith(f"{allowed}.") for allowed in declared(trick)), path
 
 
 @every_trick

@@ -24,6 +24,7 @@ ROOMS = (  # from the top; a package is one room, whose modules may import each 
     "harness.tricks",
     "harness.train",
     "harness.stats",
+    "harness.designs",
     "harness.store",
     "harness.study",
     "harness.report",

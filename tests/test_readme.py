@@ -35,7 +35,7 @@ def test_the_study_in_the_readme_is_a_study(monkeypatch, tmp_path):
     source = re.search(r"```python\n(\"\"\"Does mixup.*?)```", README, re.DOTALL).group(1)
     names = {}
     exec(compile(source, "README.md", "exec"), names)
-    from harness.study import Study, ladder
+    from harness.study import Study, plan
 
     study = Study("readme", "", names["BASELINE"], names["TRICKS"], tuple(names["SEEDS"]))
-    assert [len(spec.mix) for spec in ladder(study.baseline, study.tricks)] == [0, 0, 1]
+    assert [len(rung.spec.mix) for rung in plan(study).rungs] == [0, 0, 1]

@@ -1,19 +1,24 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from harness import Problem, study
-from harness.spec import Spec, assign, upstream
+from harness.designs import DESIGNS
+from harness.spec import Branches, Spec, assign, declares, upstream
 from harness.store import Store
-from harness.study import Study, plan
+from harness.study import Decide, Study, plan
 from harness.tricks.cosine import cosine
 from harness.tricks.mixup import mixup
 from harness.tricks.warmup import warmup
-from tests.tiny import BASELINE, STUDY, finish
+from tests.tiny import BASELINE, STUDY, TRICKS, finish
+
+distill = TRICKS[-1]
 
 
 def test_the_ladder_is_cumulative():
-    specs = study.ladder(BASELINE, (partial(warmup, epochs=0.5), cosine, mixup))
+    tricks = (partial(warmup, epochs=0.5), cosine, mixup)
+    specs = [rung.spec for rung in plan(Study("s", "", BASELINE, tricks, (0,))).rungs]
     assert [s.schedule.warmup is not None for s in specs] == [False, True, True, True]
     assert [type(s.schedule.shape).__name__ for s in specs] == ["Step", "Step", "Cosine", "Cosine"]
     assert [len(s.mix) for s in specs] == [0, 0, 0, 1]
@@ -109,3 +114,110 @@ def test_studies_are_found_by_name_in_the_folder_of_the_user(tmp_path, monkeypat
     assert study.available() == {"bare": "Nothing yet."}
     with pytest.raises(Problem, match="no study 'digits'.*there are: bare"):
         study.load("digits")
+
+
+# --- designs, branches, controls, declarations -----------------------------------------------------------------------
+
+
+def test_branches_start_from_the_same_rung_and_share_their_teacherless_ways():
+    tricks = (cosine, Branches((distill,), (mixup,), (mixup, distill)))
+    p = plan(Study("s", "", BASELINE, tricks, (0,)))
+    assert [r.title for r in p.rungs] == [
+        *("baseline", "+ cosine decay", "+ distillation", "+ mixup", "+ mixup + distillation")
+    ]
+    assert [r.gain for r in p.rungs] == [None, (1, 0), (2, 1), (3, 1), (4, 1)]
+    alone, _, both = (r.spec for r in p.rungs[2:])
+    assert not alone.mix
+    assert both.mix
+    assert upstream(alone) != upstream(both), "with mixup the teacher is trained with mixup too"
+
+
+@pytest.mark.parametrize("design", ["ladder", "leave-one-out", "add-one", "shapley", "factorial"])
+def test_the_same_tricks_are_the_same_run_under_every_design(design):
+    p = plan(STUDY, design=design)
+    by_tricks = {frozenset(r.on): r.spec.id for r in plan(STUDY, design="shapley").rungs}
+    assert len(by_tricks) == 8
+    assert all(by_tricks[frozenset(r.on)] == r.spec.id for r in p.rungs)
+    for rung in p.rungs:
+        assert bool(rung.spec.mix) == (1 in rung.on)
+        assert bool(rung.spec.teacher) == (2 in rung.on)
+        assert bool(rung.spec.schedule.warmup) == (0 in rung.on)
+
+
+def test_leave_one_out_says_what_else_differs():
+    p = plan(STUDY, design="leave-one-out")
+    also = {r.name: r.also for r in p.rungs}
+    assert also["without_mixup"] == ("teacher",), "whose teacher was trained with mixup"
+    assert also["without_distillation"] == ()
+    assert all(r.also == () for r in plan(STUDY).rungs)
+
+
+def test_labels_keep_reports_of_designs_and_settings_apart():
+    labels = [plan(STUDY, settings, design=design).label for settings in ([], [("epochs", 3)]) for design in DESIGNS]
+    assert len(set(labels)) == len(labels)
+    assert labels[0] == "tiny"
+    assert labels[1] == "tiny@leave-one-out"
+
+
+def test_mixup_is_set_against_as_many_epochs_without_it():
+    ladder = plan(STUDY, same_epochs=True).rungs
+    assert [r.title for r in ladder] == [
+        *("baseline", "+ LR warmup", "+ LR warmup, 3 epochs", "+ mixup", "+ distillation")
+    ]
+    assert [r.gain for r in ladder] == [None, (1, 0), (2, 1), (3, 2), (4, 3)]
+    assert [r.spec.epochs for r in ladder] == [2, 2, 3, 3, 3]
+    assert ladder[2].spec == ladder[1].spec.but(epochs=3)
+    left = {r.name: (i, r) for i, r in enumerate(plan(STUDY, same_epochs=True, design="leave-one-out").rungs)}
+    (place, without), (control_place, control) = left["without_mixup"], left["without_mixup_3_epochs"]
+    assert (without.spec.epochs, control.spec.epochs) == (2, 3)
+    assert control.gain == (0, control_place), "what mixup gives"
+    assert without.gain == (control_place, place), "what the length gives"
+    with pytest.raises(Problem, match="--design shapley has not"):
+        plan(STUDY, same_epochs=True, design="shapley")
+
+
+def test_a_trick_that_changes_what_it_does_not_declare_stops_the_plan():
+    @declares("epochs")
+    def sly(spec: Spec) -> Spec:
+        """sly: longer, and with a larger batch."""
+        return spec.but(epochs=spec.epochs + 1, batch_size=64)
+
+    def silent(spec: Spec) -> Spec:
+        """silent: two slots, and no word."""
+        return spec.but(epochs=9, batch_size=64)
+
+    def one(spec: Spec) -> Spec:
+        """one: a slot of its own needs no word."""
+        return spec.but(epochs=9)
+
+    with pytest.raises(Problem, match="s: sly declares epochs, and changes batch_size too"):
+        plan(Study("s", "", BASELINE, (partial(sly),), (0,)))
+    with pytest.raises(
+        Problem, match="silent changes batch_size, epochs: put @declares\\('batch_size', 'epochs'\\) on it"
+    ):
+        plan(Study("s", "", BASELINE, (silent,), (0,)))
+    assert len(plan(Study("s", "", BASELINE, (one,), (0,))).rungs) == 2
+
+
+def test_what_may_differ_between_neighbours_follows_from_what_was_changed(tmp_path):
+    described = study.describe(plan(STUDY), Store(tmp_path))
+    may = {r["name"]: set(r["may"]) for r in described["rungs"]}
+    assert "order" not in may["warmup"] | may["mixup"] | may["distillation"]
+    assert "rates" in may["warmup"]
+    assert "mixing" in may["mixup"]
+    assert "mixing" not in may["warmup"]
+
+
+def test_seeds_where_needed_begin_with_the_first_look(tmp_path):
+    p = plan(STUDY, decide=Decide(0.3, (2, 3, 5)))
+    assert p.seeds == (0, 1, 2, 3, 4)
+    some = replace(p, counts=(2, 3, 5, 5))
+    assert [len(r["seeds"]) for r in study.describe(some, Store(tmp_path))["rungs"]] == [2, 3, 5, 5]
+    assert len(some.runs()) == 1 + 2 + 3 + 5 + 5
+
+
+def test_described_says_how_many_specifications_are_new(tmp_path):
+    p, store = plan(STUDY, design="shapley"), Store(tmp_path)
+    assert study.describe(p, store)["specs"] == {"asked": 8 + 4, "new": 12}  # each half without a teacher has its own
+    finish(store, BASELINE.id, 1, {"status": "finished"})
+    assert study.describe(p, store)["specs"]["new"] == 11

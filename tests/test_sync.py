@@ -11,6 +11,7 @@ from harness.report import remember
 from harness.store import Store
 from harness.study import describe
 from harness.tracking import open_experiment
+from harness.train import LAYOUT
 from tests.tiny import tiny_plan
 
 CPU = torch.device("cpu")
@@ -82,7 +83,7 @@ def test_an_epoch_done_twice_is_sent_as_it_was_first(trained, capsys):
     store, _, stopped = trained
     with store.claim(*key(stopped)) as claim:
         claim.begin(store.forms(*key(stopped)))
-        assert claim.saved(f"torch {torch.__version__} on cpu")
+        assert claim.saved(f"torch {torch.__version__} on cpu, layout {LAYOUT}")
         claim.note("epoch", epoch=0, loss=-1.0)
     send(capsys)
     client, runs = seen(store)

@@ -116,6 +116,8 @@ def test_result_says_what_was_trained(tiny, live):
     assert result["precision"] == {"name": "FP32", "emulated": False}
     assert 0 < result["seconds_per_epoch"] < result["seconds"]
     assert result["peak_memory"] > 2**20
+    assert result["rates"] == [[step, rate] for step, rate in enumerate(trace.lr)]
+    assert all(len(digest) == 16 for digest in result["seen"].values())
     assert json.loads(json.dumps(result)) == result
 
 
@@ -256,7 +258,7 @@ def test_stopped_and_gone_on_is_as_if_never_stopped(tiny, at, change):
                 keeper.at = set(list(at)[1:])
                 at = list(at)[1:]
     assert untimed(done.result) == untimed(whole.result)
-    for name in ("evidence", "correct", "metrics", "status"):
+    for name in ("evidence", "correct", "metrics", "status", "rates", "seen"):
         assert done.result[name] == whole.result[name]
     for (name, a), b in zip(done.model.state_dict().items(), whole.model.state_dict().values(), strict=True):
         assert torch.equal(a, b), name

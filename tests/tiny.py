@@ -15,7 +15,8 @@ from harness.tricks.mixup import mixup
 from harness.tricks.warmup import warmup
 
 BASELINE: Spec = digits.BASELINE.but(epochs=2, batch_size=128, model=digits.BASELINE.model.but(blocks=(1, 1), width=4))
-TRICKS = (partial(warmup, epochs=0.5), mixup, partial(distillation, model=BASELINE.model.but(width=8)))
+TEACHER = BASELINE.model.but(width=16, bottleneck=False)
+TRICKS = (partial(warmup, epochs=0.5), mixup, partial(distillation, model=TEACHER))
 STUDY = Study("tiny", "", BASELINE, TRICKS, (0, 1))
 
 SOURCE = '''"""A study of a user's own."""
@@ -32,7 +33,7 @@ class Lying(Augment):
     """Says that it did what it did not."""
 
     def __call__(self, x: Tensor, rng: object) -> Tensor:
-        return x
+        return 255 - x
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         yield Check("what was promised", "done", "not done", False)

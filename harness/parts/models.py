@@ -53,6 +53,10 @@ class ResNet(Model):
     variant: Literal["A", "B", "C", "D"] = "A"
     small: bool = False
 
+    def check(self, spec: Spec) -> None:
+        if self.variant == "C" and self.small:
+            raise ValueError("ResNet-C is about the stem of large images, which model.small leaves out")
+
     def build(self, channels: int, classes: int) -> nn.Sequential:
         layers: list[tuple[str, nn.Module]] = [("stem", self._stem(channels))]
         c_in = self.width
@@ -107,35 +111,37 @@ class ResNet(Model):
         return nn.Sequential(conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        if len(self.blocks) > 1:
-            expected = describe_structure(
-                stride_in=1 if self.variant == "A" or not self.bottleneck else 2,
-                pooled=self.variant == "D",
-                deep=self.variant in "CD" and not self.small,
-            )
-            seen = structure_of(trace.model)
-            yield Check("structure of the built network", expected, seen, seen == expected)
-
-
-def describe_structure(stride_in: int, pooled: bool, deep: bool) -> str:
-    return (
-        f"strides in conv {stride_in}, shortcut {'pooled' if pooled else 'strided'}, stem {'deep' if deep else 'plain'}"
-    )
+        stem = "3/1" if self.small else "7/2, max 3/2" if self.variant in "AB" else "3/2, 3/1, 3/1, max 3/2"
+        first = 1 if self.variant == "A" or not self.bottleneck else 2
+        cut = f"in conv {first}, shortcut {'pooled' if self.variant == 'D' else 'strided'}"
+        expected = f"stem {stem}; {sum(self.blocks)} blocks; strides {cut if len(self.blocks) > 1 else 'nowhere'}"
+        seen = structure_of(trace.model)
+        yield Check("structure of the built network", expected, seen, seen == expected)
+        images = spec.data.load()
+        _, due = cost(self, images.channels, len(images.classes), images.size)
+        macs = sum(trace.macs.values())
+        yield Check("multiply-adds of an image at the first forward", f"{due:,}", f"{macs:,}", macs == due)
 
 
 def structure_of(model: nn.Module) -> str:
-    """What the strides and pools of a network of Residual blocks show; "mixed" where its blocks differ."""
-    stems = [m for m in model.get_submodule("stem").modules() if isinstance(m, nn.Conv2d)]
+    """What the kernels, strides and pools of a network of Residual blocks show; "mixed" where its blocks differ."""
+    stem = []
+    for layer in model.get_submodule("stem").modules():
+        if isinstance(layer, nn.Conv2d):
+            stem.append(f"{layer.kernel_size[0]}/{layer.stride[0]}")
+        elif isinstance(layer, nn.MaxPool2d):
+            stem.append(f"max {layer.kernel_size}/{layer.stride}")
+    blocks = [block for block in model.modules() if isinstance(block, Residual)]
     seen = set()
-    for block in model.modules():
-        if isinstance(block, Residual):
-            strides = [m.stride[0] for m in block.body if isinstance(m, nn.Conv2d)]
-            if max(strides) > 1:
-                pools = [m.stride for m in block.shortcut.modules() if isinstance(m, nn.AvgPool2d)]
-                cut = [m.stride[0] for m in block.shortcut.modules() if isinstance(m, nn.Conv2d)]
-                pooled = pools == [2] and cut == [1]
-                seen.add(describe_structure(strides.index(2) + 1, pooled, deep=len(stems) == 3))
-    return seen.pop() if len(seen) == 1 else "mixed"
+    for block in blocks:
+        strides = [m.stride[0] for m in block.body if isinstance(m, nn.Conv2d)]
+        if max(strides) > 1:
+            pools = [m.stride for m in block.shortcut.modules() if isinstance(m, nn.AvgPool2d)]
+            cut = [m.stride[0] for m in block.shortcut.modules() if isinstance(m, nn.Conv2d)]
+            way = {((2,), (1,)): "pooled", ((), (2,)): "strided"}.get((tuple(pools), tuple(cut)), "neither")  # type: ignore[arg-type]
+            seen.add(f"in conv {strides.index(2) + 1}, shortcut {way}")
+    where = seen.pop() if len(seen) == 1 else "mixed" if seen else "nowhere"
+    return f"stem {', '.join(stem)}; {len(blocks)} blocks; strides {where}"
 
 
 RESNET18 = ResNet(blocks=(2, 2, 2, 2), bottleneck=False)

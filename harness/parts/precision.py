@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.evidence import Check, Trace
+from harness.evidence import Check, Trace, carried
 from harness.spec import Precision, Spec
 
 
@@ -45,8 +45,9 @@ class FP32(Precision):
         return Runner()
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        whole = sum(kind == "float16" for kind in trace.outputs.values())
-        ok = whole < len(trace.outputs)
-        yield Check(
-            "conv and linear outputs that float16 holds exactly", "not all", f"{whole} of {len(trace.outputs)}", ok
-        )
+        for what, kinds in (("outputs", trace.outputs), ("weights' gradients", trace.gradients)):
+            half = sum(kind == "float16" for kind in kinds.values())
+            seen, ok = f"{half} of {len(kinds)}", half < len(kinds)
+            yield Check(f"conv and linear {what} of step 1 that float16 holds exactly", "not all", seen, ok)
+        scale, _ = carried(spec, trace)
+        yield Check("loss scale that the gradients of step 1 carried", "1", f"{scale:.4g}", abs(scale - 1) < 1e-2)

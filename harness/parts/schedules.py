@@ -34,6 +34,17 @@ class Step(Shape):
     def factor(self, step: int, warmup: int, total: int) -> float:
         return self.by ** bisect_right(self.at, step / total)
 
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        assert isinstance(spec.schedule, Piecewise)
+        peak, warmup = spec.optimizer.rate(spec.batch_size), spec.schedule.warmup
+        total = spec.epochs * trace.steps_per_epoch
+        first = round(warmup.epochs * trace.steps_per_epoch) if warmup else 0
+        passed = [sum(step / total >= at for at in self.at) for step in range(first, len(trace.lr))]
+        off = max((abs(lr - peak * self.by**n) for lr, n in zip(trace.lr[first:], passed, strict=True)), default=0.0)
+        times, at = len(self.at), ", ".join(f"{at:g}" for at in self.at)
+        what = f"largest gap from a rate cut by {self.by:g} {times} times, at {at} of training"
+        yield Check(what, "0", f"{off:.2g}", off <= 1e-9 * peak)
+
 
 class Piecewise(Schedule):
     """`warmup`, if there is one, then `shape`; a trick sets one of the two and leaves the other. Slot: `schedule`."""

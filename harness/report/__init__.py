@@ -1,15 +1,22 @@
 """From run records to tables and figures. No torch, no mlflow."""
 
 import json
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from harness import Problem, file_name, named
+import pandas as pd
+
+from harness import Problem, file_name, named, one_line
 from harness.paths import runs, write_atomic
-from harness.report import figures, frames, tables
+from harness.report import figures, frames, page, tables
 from harness.report.frames import Plan
 from harness.spec import UPSTREAM_SEED
 from harness.store import Store
+
+TALL, MANY = 64, 24  # rungs that a figure of a row, and of a line each, has room for
 
 
 @dataclass(frozen=True)
@@ -62,18 +69,39 @@ def recall(label: str) -> Plan:
         whole = (
             plan["label"] == label
             and file_name(plan["study"])
+            and plan.keys() >= {"design", "tricks", "decide", "about", "command"}
+            and all(rung.keys() >= {"on", "gain", "also", "may"} for rung in plan["rungs"])
             and isinstance(titles(plan), dict)
             and all(map(_is_run, asked(plan)))
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, Problem):
         whole = False
     if not whole:
-        raise Problem(f"{path} is damaged: remove it, and python -m harness.ablate makes it again")
+        raise Problem(f"{path} is damaged, or of another version: python -m harness.ablate makes it again")
     return plan
 
 
+def due(plan: Plan, store: Store) -> list[int]:
+    """Of a described plan that decides by looks: how many seeds each rung should have by now."""
+    return frames.due(plan, frames.runs(plan, store))
+
+
+def compare(plan: Plan, store: Store, run: tuple[str, int]) -> None:
+    """Raise Problem where a finished run and one that it is compared with differ in what nothing declares."""
+    for rung in plan["rungs"]:
+        near = [plan["rungs"][place] for place in rung["gain"] or ()]
+        ids = [other["id"] for other in near]
+        if run[0] in ids and all((spec_id, run[1]) in store for spec_id in ids):
+            odd = frames.astray(rung, *(store.read(spec_id, run[1]) for spec_id in ids))
+            if odd:
+                names, moved = (
+                    " and ".join(map(one_line, words)) for words in ([n["name"] for n in near], rung["changes"])
+                )
+                raise Problem(f"{names} differ in {', '.join(odd)} at seed {run[1]}, though only {moved} was changed")
+
+
 def render(plan: Plan, store: Store) -> Report:
-    """Write `runs/reports/<label>/` from the store: table.{md,csv,tex,html} and ladder.{png,svg}.
+    """Write `runs/reports/<label>/` from the store: tables, figures and the page index.html.
 
     Raises Problem where no run is finished.
     """
@@ -81,8 +109,41 @@ def render(plan: Plan, store: Store) -> Report:
     every = frames.runs(plan, store)
     if not frames.counted(every).any():
         raise Problem(f"{study}: no finished run to report")
-    ladder = frames.ladder(plan, every)
     folder = runs() / "reports" / study
-    text = tables.write(folder, study, ladder, frames.footnotes(plan, every, ladder))
-    figures.ladder(folder, study, every, ladder)
+    table, effects, proof = frames.rungs(plan, every), frames.effects(plan, every), frames.evidence(plan, every)
+    notes = frames.footnotes(plan, every, table)
+    text = tables.write(folder, study, plan["design"], table, effects, proof, notes)
+    drawn = {name: figures.save(folder, name, figure) for name, figure in draw(plan, every, table, effects)}
+    shown = {} if effects is None else {"Effects": tables.shown_effects(effects, plan["design"])}
+    shown["Rungs"] = tables.shown(table, plan["design"])
+    made = page.page(study, plan["about"], shown, notes, drawn, proof, commands(plan, every))
+    write_atomic(folder / "index.html", made.encode())
     return Report(folder, text)
+
+
+def draw(
+    plan: Plan, every: pd.DataFrame, table: pd.DataFrame, effects: pd.DataFrame | None
+) -> Iterator[tuple[str, Any]]:
+    """The figures by name; those of every rung where there are few enough to tell apart."""
+    study, n = plan["label"], len(table)
+    if effects is not None and len(effects):
+        yield "effects", figures.effects(study, effects)
+    if n <= TALL:
+        yield "ladder", figures.forest(study, every, table, frames.seeds_as_dots(plan, every))
+    if n <= MANY:
+        for name, figure in (("curves", figures.curves), ("rates", figures.rates)):
+            made = figure(study, every, table)
+            if made:
+                yield name, made
+    yield "cost", figures.cost(study, every, table)
+
+
+def commands(plan: Plan, every: pd.DataFrame) -> list[str]:
+    """What makes a report again, and where it was made."""
+    around = every["environment"].iloc[0]
+    told = ", ".join(f"{name} {around[name]}" for name in ("python", "torch", "numpy") if name in around)
+    return [
+        shlex.join(["python", "-m", "harness.ablate", *plan["command"]]),
+        shlex.join(["python", "-m", "harness.report", plan["label"]]),
+        f"# harness {around['commit'] or 'of no commit'}; {told}; {around['device_name']}",
+    ]

@@ -1,8 +1,8 @@
-"""Tables: one frame as Markdown, CSV, LaTeX (booktabs) and HTML."""
+"""Tables: frames as text, and that as Markdown, CSV and LaTeX (booktabs)."""
 
-import html
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -12,68 +12,131 @@ from harness.paths import write_atomic
 from harness.report.frames import marks
 
 
-def shown(ladder: pd.DataFrame) -> pd.DataFrame:
-    """The ladder as text, a column a heading."""
+def gain(mean: float, low: float, high: float) -> str:
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:+.2f}" if math.isnan(low) else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+GAIN = {
+    "ladder": "gain over the rung below",
+    "leave-one-out": "gain of the trick, on all others",
+    "add-one": "gain of the trick, alone",
+}
+
+
+def shown(table: pd.DataFrame, design: str = "ladder") -> pd.DataFrame:
+    """One row a rung as text, a column a heading."""
 
     def spread(mean: float, sd: float) -> str:
         return f"{mean:.2f}" if math.isnan(sd) else f"{mean:.2f} ± {sd:.2f}"
 
-    def gain(mean: float, low: float, high: float) -> str:
-        if math.isnan(mean):
-            return "–"
-        return f"{mean:+.2f}" if math.isnan(low) else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-    table = pd.DataFrame({"rung": [f"{row['title']} {marks(row)}".strip() for _, row in ladder.iterrows()]})
-    table["top-1"] = list(map(spread, ladder["top1_mean"], ladder["top1_sd"]))
-    table["n"] = ladder["n"].astype(str)
-    table["gain over the rung below"] = list(map(gain, ladder["gain"], ladder["gain_low"], ladder["gain_high"]))
-    table["verdict"] = ladder["verdict"].replace("", "–")
-    table["gain over the baseline"] = list(map(gain, ladder["total"], ladder["total_low"], ladder["total_high"]))
-    if "top5_mean" in ladder:
-        table["top-5"] = list(map(spread, ladder["top5_mean"], ladder["top5_sd"]))
-    table["params"] = [f"{n / 1e6:.2f} M" if n >= 1e5 else f"{n:,}" for n in ladder["params"]]
-    table["GFLOPs"] = [f"{g:.3g}" for g in ladder["gmacs"]]
-    table["s/epoch"] = [f"{s:.3g}" for s in ladder["seconds_per_epoch"]]
-    return table
+    text = pd.DataFrame({"rung": [f"{row['title']} {marks(row)}".strip() for _, row in table.iterrows()]})
+    text["top-1"] = list(map(spread, table["top1_mean"], table["top1_sd"]))
+    text["n"] = table["n"].astype(str)
+    if design in GAIN:
+        text[GAIN[design]] = list(map(gain, table["gain"], table["gain_low"], table["gain_high"]))
+        text["verdict"] = table["verdict"].replace("", "–")
+        text["ρ̂"] = ["–" if math.isnan(rho) else f"{rho:.2f}" for rho in table["rho"]]
+    if design == "ladder":
+        text["gain over the baseline"] = list(map(gain, table["total"], table["total_low"], table["total_high"]))
+    if "top5_mean" in table:
+        text["top-5"] = list(map(spread, table["top5_mean"], table["top5_sd"]))
+    text["params"] = [f"{n / 1e6:.2f} M" if n >= 1e5 else f"{n:,}" for n in table["params"]]
+    text["GFLOPs"] = [f"{g:.3g}" for g in table["gmacs"]]
+    text["s/epoch"] = [f"{s:.3g}" for s in table["seconds_per_epoch"]]
+    return text
 
 
-def write(folder: Path, study: str, ladder: pd.DataFrame, notes: list[str]) -> str:
-    """Write table.{md,csv,tex,html} into `folder`; returns the Markdown."""
-    study, table = one_line(study), shown(ladder)
-    text = markdown(table, study, notes)
+def shown_effects(effects: pd.DataFrame, design: str) -> pd.DataFrame:
+    """One row an effect as text."""
+    what = "Shapley value" if design == "shapley" else "effect"
+    text = pd.DataFrame({"trick": effects["name"]})
+    text[f"{what}, 95 % t-interval"] = list(map(gain, effects["value"], effects["low"], effects["high"]))
+    if effects["order_se"].notna().any():
+        text["s.e. of the orders"] = [f"{se:.2f}" for se in effects["order_se"]]
+    text["n"] = effects["n"].astype(str)
+    text["verdict"] = effects["verdict"].replace("", "–")
+    if effects["aliases"].any():
+        text["aliased with"] = effects["aliases"].replace("", "–")
+    return text
+
+
+def shown_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
+    """One row a check as text: what a rung's own trick had to prove, and whatever failed."""
+    telling = evidence[evidence["own"].astype(bool) | (evidence["ok"] < evidence["n"])]
+    text = telling[["title", "what", "expected", "seen"]].rename(columns={"title": "rung", "what": "measured"})
+    text["held in"] = [f"{row.ok} of {row.n}" for row in telling.itertuples()]
+    return text
+
+
+def write(
+    folder: Path,
+    study: str,
+    design: str,
+    rungs: pd.DataFrame,
+    effects: pd.DataFrame | None,
+    evidence: pd.DataFrame,
+    notes: list[str],
+) -> str:
+    """Write table.{md,csv,tex} and evidence.{md,csv}; returns the first, which a design of effects has of effects.
+
+    Such a design's rungs are in rungs.csv then.
+    """
+    study = one_line(study)
+    unrounded = rungs.drop(columns=["place", "title"])
+    table, names = shown(rungs, design), ["rung"]
+    if effects is not None:
+        write_atomic(folder / "rungs.csv", comma_separated(unrounded).encode())
+        table, names, unrounded = (
+            shown_effects(effects, design),
+            ["trick", *(["aliased with"] if effects["aliases"].any() else [])],
+            effects,
+        )
+    text = document(study, [markdown(table, names)], notes)
+    proof = shown_evidence(evidence)
     write_atomic(folder / "table.md", text.encode())
-    write_atomic(folder / "table.csv", comma_separated(ladder).encode())
+    write_atomic(folder / "table.csv", comma_separated(unrounded).encode())
     write_atomic(folder / "table.tex", latex(table, study, notes).encode())
-    write_atomic(folder / "table.html", page(table, study, notes).encode())
+    write_atomic(folder / "evidence.md", document(f"{study}: evidence", [markdown(proof, proof.columns)], []).encode())
+    write_atomic(folder / "evidence.csv", comma_separated(evidence.drop(columns=["place", "title"])).encode())
     return text
 
 
 SPECIAL = re.compile(r"[\\`*\[\]<>|&~$#]|(?<![^\W_])_|_(?![^\W_])")  # no_bias_decay needs no escape, _this_ does
 
 
-def markdown(table: pd.DataFrame, study: str, notes: list[str]) -> str:
-    """A heading, the table and its notes; whatever is special to Markdown in a name escaped."""
+def literal(text: str) -> str:
+    """Whatever is special to Markdown escaped."""
+    return SPECIAL.sub(r"\\\g<0>", text)
 
-    def literal(text: str) -> str:
-        return SPECIAL.sub(r"\\\g<0>", text)
 
-    body = table.assign(rung=table["rung"].map(literal)).to_markdown(index=False, disable_numparse=True)
+def markdown(table: pd.DataFrame, names: Iterable[str]) -> str:
+    """A table; its columns `names` hold text from users."""
+    made: str = table.assign(**{name: table[name].map(literal) for name in names}).to_markdown(
+        index=False, disable_numparse=True
+    )
+    return made
+
+
+def document(study: str, tables: Iterable[str], notes: Iterable[str]) -> str:
+    """A heading, Markdown tables and notes."""
     items = "\n".join(f"- {literal(note)}" for note in notes)
-    return f"# {literal(study)}\n\n{body}\n\n{items}\n"
+    return "\n\n".join(filter(None, [f"# {literal(study)}", *tables, items])) + "\n"
 
 
-def comma_separated(ladder: pd.DataFrame) -> str:
+def comma_separated(table: pd.DataFrame) -> str:
     """The frame, unrounded. Text that a spreadsheet would run as a formula has an apostrophe before it."""
 
-    def inert(cell: str) -> str:
-        return f"'{cell}" if cell.startswith(tuple("=+-@＝＋－＠")) else cell
+    def inert(cell: object) -> object:
+        return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@＝＋－＠")) else cell
 
-    named = ladder.drop(columns=["place", "title"])
-    text: str = named.assign(rung=named["rung"].map(inert)).to_csv(index=False)
+    text: str = table.map(inert).to_csv(index=False)
     return text
 
 
-LATEX = {"γ": r"$\gamma$", "±": r"$\pm$", "–": "--", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "…": r"\dots{}"}
+LATEX = {"ρ̂": r"$\hat\rho$", "γ": r"$\gamma$", "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "–": "--", "…": r"\dots{}"}
+LATEX |= {"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}", "¤": r"\textcurrency{}"}
 
 
 def typeset(escaped: str) -> str:
@@ -85,31 +148,9 @@ def typeset(escaped: str) -> str:
 
 def latex(table: pd.DataFrame, study: str, notes: list[str]) -> str:
     """A booktabs table; every cell, heading and note escaped."""
-    escaped = table.style.hide(axis="index").format(typeset, escape="latex").format_index(escape="latex", axis=1)
+    escaped = table.style.hide(axis="index").format(typeset, escape="latex")
+    escaped = escaped.format_index(typeset, escape="latex", axis=1)
     lines = pd.DataFrame([f"{study}.", *notes]).style.hide(axis="index").hide(axis="columns")
     caption = " ".join(lines.format(typeset, escape="latex").to_string().splitlines())
     text: str = escaped.to_latex(hrules=True, column_format="l" + "r" * (table.shape[1] - 1), caption=caption)
     return "% needs booktabs\n" + text
-
-
-STYLE = """
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 84rem; padding: 0 1rem; color: #222; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; white-space: nowrap; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .6rem; text-align: right; } th:first-child, td:first-child { text-align: left; }
-thead { border-top: 2px solid; border-bottom: 1px solid; } tbody { border-bottom: 2px solid; }
-li { color: #555; max-width: 60rem; } img { max-width: 100%; }
-"""
-
-
-def page(table: pd.DataFrame, study: str, notes: list[str]) -> str:
-    """A page with the table, escaped, and the figure beside it."""
-    styler = table.style.set_uuid("ladder").hide(axis="index")  # a random one would make each page new
-    body = styler.format(escape="html").format_index(escape="html", axis=1).to_html()
-    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    name = html.escape(study)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-        f'<h1>{name}</h1><div class="wide">{body}</div><ul>{items}</ul><img src="ladder.svg" alt="the ladder"></html>'
-    )

@@ -74,7 +74,7 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Problem(f"{path} cannot be read ({error}): {_retrain(path)}") from None
         known_format(version, path)
-        if record.get("digest") != digest(record) or json.dumps(record).encode() != data:
+        if not _intact(record, data):
             raise Problem(f"{path} is damaged, its digest is another: {_retrain(path)}")
         if (record["spec_id"], record["seed"]) != (spec_id, seed):
             raise Problem(f"{path} is the record of {record['spec_id']}, seed {record['seed']}: {_retrain(path)}")
@@ -179,6 +179,24 @@ def sha256(data: bytes) -> str:
 
 def digest(record: Record) -> str:
     return sha256(json.dumps({k: v for k, v in record.items() if k != "digest"}, sort_keys=True).encode())
+
+
+def _sealed(record: Record) -> bytes:
+    """The bytes of a record: keys in order, its digest last."""
+    body = json.dumps(record, sort_keys=True).encode()
+    return body[:-1] + _seal(sha256(body))
+
+
+def _seal(mark: str) -> bytes:
+    return f', "digest": "{mark}"}}'.encode()
+
+
+def _intact(record: Record, data: bytes) -> bool:
+    mark = str(record.get("digest"))
+    body = data.removesuffix(_seal(mark)) + b"}"
+    if sha256(body) == mark:  # as `_sealed` makes it: a report of 10,000 records has no time to write each anew
+        return True
+    return mark == digest(record) and json.dumps(record).encode() == data  # keys in another order
 
 
 def spec_hash(resolved: Any) -> str:
@@ -323,11 +341,12 @@ class Claim:
         write_atomic(self.folder / "weights.pt", data)
         head = {"format": FORMAT, "spec_id": self.spec_id, "seed": self.seed, "record": self.record}
         record = {**head, "finished": time.time(), "weights": sha256(data), "keeping": self.keeping, **result}
+        data = _sealed(record)
         record["digest"] = digest(record)
         refused = result["status"] == "refused"  # evidence kept, and no result: it is trained again when asked for
         path = self.folder / ("refused.json" if refused else "result.json")
         self.note(result["status"], safe=True, digest=record["digest"])  # first: where a result is, so is its line
-        write_atomic(path, json.dumps(record).encode())
+        write_atomic(path, data)
         self.sweep(0)
         return record
 

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from harness.evidence import Check, Trace
 from harness.parts.schedules import Piecewise, Shape
-from harness.spec import Spec
+from harness.spec import Spec, declares
 
 
 def cosine_factor(t: int, total: int) -> float:
@@ -21,16 +23,18 @@ class Cosine(Shape):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         assert isinstance(spec.schedule, Piecewise)
-        peak, warmup = spec.optimizer.rate(spec.batch_size), spec.schedule.warmup_steps(trace.steps_per_epoch)
-        total = spec.epochs * trace.steps_per_epoch - warmup
-        used = trace.lr[warmup:]
-        off = max((abs(lr - peak * cosine_factor(t, total)) for t, lr in enumerate(used)), default=0.0)
+        peak, warmup = spec.optimizer.rate(spec.batch_size), spec.schedule.warmup
+        first = round(warmup.epochs * trace.steps_per_epoch) if warmup else 0
+        used, total = trace.lr[first:], spec.epochs * trace.steps_per_epoch - first
+        wanted = peak / 2 * (1 + np.cos(np.arange(len(used)) * np.pi / total))
+        off = float(np.abs(np.array(used) - wanted).max(initial=0))
         yield Check("largest gap from ½(1 + cos(tπ/T))η, T without warmup", "0", f"{off:.2g}", off <= 1e-9 * peak)
         yield Check(
             "distinct rates after warmup: one a batch", f"{len(used)}", f"{len(set(used))}", len(set(used)) == len(used)
         )
 
 
+@declares("schedule.shape")
 def cosine(spec: Spec) -> Spec:
     """cosine decay: the rate follows half a cosine from its peak towards 0."""
     return spec.but(schedule=spec.schedule.but(shape=Cosine()))

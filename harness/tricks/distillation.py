@@ -1,20 +1,25 @@
 """Knowledge distillation (He et al. 2019, section 5.3, Eq. 6; Hinton et al. 2015)."""
 
+import math
 from collections.abc import Iterable
+from contextlib import closing
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.evidence import Check, Trace, cross_entropy, thinned
+from harness.evidence import Check, Trace, Upstream, cross_entropy, thinned
 from harness.parts.models import RESNET152
-from harness.spec import Model, Spec, Teacher, stack
+from harness.spec import Model, Spec, Teacher, declares, stack
 from harness.tricks.cosine import cosine
 from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.resnet_d import resnet_d
 
 KEPT_IMAGES = 32  # of step 1, to ask again at the end
+EXAM = 1024  # test images, to ask at the end
 
 
 def distillation_loss(z: Tensor, r: Tensor, temperature: float) -> Tensor:
@@ -32,39 +37,67 @@ class Distill(Teacher):
 
     temperature: float = Field(20, gt=0)
 
-    def bind(self, model: nn.Module, passes: int) -> "BoundTeacher":
-        return BoundTeacher(model, self.temperature, passes)
+    def bind(self, inner: Upstream, passes: int) -> "BoundTeacher":
+        return BoundTeacher(inner, self.temperature, passes)
 
-    def first_pull(self, trace: Trace, bound: "BoundTeacher") -> float:
+    def first_pull(self, trace: Trace, bound: "BoundTeacher") -> tuple[float, np.ndarray]:
         assert trace.first_logits is not None
-        soft = (torch.cat(bound.first_answers).double() / self.temperature).softmax(1)
-        return self.temperature**2 * cross_entropy(soft, trace.first_logits / self.temperature)
+        answers = torch.cat([torch.empty(0, trace.classes), *bound.first_answers])
+        if len(answers) != len(trace.first_logits):
+            return math.nan, np.full(tuple(trace.first_logits.shape), math.nan)
+        soft = (answers.double() / self.temperature).softmax(1)
+        loss, slope = cross_entropy(soft, trace.first_logits.double() / self.temperature)
+        return self.temperature**2 * loss, self.temperature * slope
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         seen = len(trace.teachers)
         yield Check("teachers bound", "1", f"{seen}", seen == 1)
         for teacher in trace.teachers:
-            training = sum(module.training for module in teacher.model.modules())
-            learning = sum(p.requires_grad for p in teacher.model.parameters())
-            due = len(trace.lr) * spec.passes
-            yield Check("batches the teacher answered", f"{due}", f"{teacher.calls}", teacher.calls == due)
-            yield Check("teacher's modules in training mode", "0", f"{training}", training == 0)
-            yield Check("teacher's parameters that learn", "0", f"{learning}", learning == 0)
-            with torch.inference_mode(), trace.runner.forward():
-                again = teacher.model(teacher.first_images)
-            answer = teacher.first_answers[0][: len(again)]
-            off = float((again.float().cpu() - answer).abs().max() / answer.abs().max())
-            yield Check("teacher's answer to the images of step 1, asked again: gap", "0", f"{off:.1g}", off < 1e-3)
-            same = torch.equal(thinned(teacher.first_images), trace.images[0][1][: len(teacher.first_images)])
-            yield Check("images of step 1, teacher's and student's", "the same", "the same" if same else "others", same)
+            yield from self.teacher_checks(spec, trace, teacher)
+
+    def teacher_checks(self, spec: Spec, trace: Trace, teacher: "BoundTeacher") -> Iterable[Check]:
+        training = sum(module.training for module in teacher.model.modules())
+        learning = sum(p.requires_grad for p in teacher.model.parameters())
+        due, wanted, found = len(trace.lr) * spec.passes, self.spec.id, teacher.inner.id
+        yield Check("specification of the teacher", wanted, found, found == wanted)
+        yield Check("batches the teacher answered", f"{due}", f"{teacher.calls}", teacher.calls == due)
+        yield Check("teacher's modules in training mode", "0", f"{training}", training == 0)
+        yield Check("teacher's parameters that learn", "0", f"{learning}", learning == 0)
+        if not teacher.calls:
+            return
+        share = self.first_pull(trace, teacher)[0] / trace.first_loss
+        yield Check("teacher's share of the loss of step 1", "0 to 1", f"{share:.3f}", 0 < share < 1)
+        with torch.inference_mode(), trace.runner.forward():
+            again = teacher.model(teacher.first_images)
+        answer = teacher.first_answers[0][: len(again)]
+        off = float((again.float().cpu() - answer).abs().max() / answer.abs().max())
+        yield Check("teacher's answer to the images of step 1, asked again: gap", "0", f"{off:.1g}", off < 1e-3)
+        same = torch.equal(thinned(teacher.first_images), trace.images[0][1][: len(teacher.first_images)])
+        yield Check("images of step 1, teacher's and student's", "the same", "the same" if same else "others", same)
+        right, recorded = examined(self.spec, trace, teacher)
+        agree, of = int((right == recorded).sum()), len(right)
+        least = of - max(1, of // 100)  # the student's precision may round an answer over
+        what = f"of {of} test images, those the teacher answers as in its record: right, or wrong"
+        yield Check(what, f"≥ {least}", f"{agree}, top-1 {100 * right.mean():.4g} %", agree >= least)
+
+
+def examined(spec: Spec, trace: Trace, teacher: "BoundTeacher") -> tuple[np.ndarray, np.ndarray]:
+    """Which of the first test images the teacher gets right, asked now; and which it did by its record."""
+    device, right = next(teacher.model.parameters()).device, list[Tensor]()
+    with closing(spec.data.load().test(EXAM // 4, device)) as served, torch.inference_mode(), trace.runner.forward():
+        for x, labels in islice(served, 4):
+            right.append(teacher.model(x.contiguous(memory_format=torch.channels_last)).argmax(1) == labels)
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(teacher.inner.result["correct"]), dtype=np.uint8))
+    answered = torch.cat(right).cpu().numpy()
+    return answered, np.resize(bits, len(answered)).astype(bool)
 
 
 class BoundTeacher:
     """A trained teacher's loss on (images N x C x H x W, student logits N x K)."""
 
-    def __init__(self, model: nn.Module, temperature: float, passes: int) -> None:
-        self.model = model.eval().requires_grad_(False)
-        self.temperature, self.passes = temperature, passes
+    def __init__(self, inner: Upstream, temperature: float, passes: int) -> None:
+        self.model = inner.model.eval().requires_grad_(False)
+        self.inner, self.temperature, self.passes = inner, temperature, passes
         self.calls = 0
         self.first_answers: list[Tensor] = []  # to all images of step 1
 
@@ -92,6 +125,7 @@ class BoundTeacher:
             self.first_answers = state["answers"]
 
 
+@declares("teacher")
 def distillation(spec: Spec, model: Model = RESNET152, temperature: float = 20) -> Spec:
     """distillation: a ResNet-152-D teacher at T = 20.
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from harness.evidence import Check, Trace
+from harness.evidence import Check, Trace, carried, held_by_half
 from harness.parts.precision import Runner
-from harness.spec import Precision, Spec
+from harness.spec import Precision, Spec, declares
 
 INITIAL_SCALE = 65536.0
 
@@ -86,19 +86,31 @@ class FP16(Precision):
         return HalfRunner(device)
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        runner, model = trace.runner, trace.model
-        masters = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()})
+        masters = sorted({str(p.dtype).removeprefix("torch.") for p in trace.model.parameters()})
         yield Check("dtype of the master weights", "float32", ", ".join(masters), masters == ["float32"])
-        half, total = sum(kind == "float16" for kind in trace.outputs.values()), len(trace.outputs)
-        yield Check("conv and linear outputs that float16 holds exactly", f"{total}", f"{half}", half == total > 0)
-        scaled = getattr(runner, "steps", 0)
-        scale = runner.scaler.get_scale() if scaled else 1.0
-        used = scaled and (scale != INITIAL_SCALE or runner.scaler.state_dict()["_growth_tracker"] > 0)
-        yield Check("loss scaler updated", "yes", "yes" if used else "no", bool(used))
+        layers = [m.weight for m in trace.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        rounded = sum(held_by_half(weight) for weight in layers)
+        seen, ok = f"{rounded} of {len(layers)}", rounded < len(layers)
+        yield Check("master weights of conv and linear layers that float16 holds exactly", "not all", seen, ok)
+        for what, kinds in (("outputs", trace.outputs), ("weights' gradients", trace.gradients)):
+            half, total = sum(kind == "float16" for kind in kinds.values()), len(kinds)
+            what = f"conv and linear {what} of step 1 that float16 holds exactly"
+            yield Check(what, f"{total}", f"{half}", half == total > 0)
+        scale, _ = carried(spec, trace)
+        ok = abs(scale / INITIAL_SCALE - 1) < 1e-2
+        yield Check("loss scale that the gradients of step 1 carried", f"{INITIAL_SCALE:g}", f"{scale:.5g}", ok)
+        scaled = getattr(trace.runner, "steps", 0)
         yield Check("steps through the loss scaler", f"{len(trace.lr)}", f"{scaled}", scaled == len(trace.lr))
-        yield Check("loss scale at the end", "> 1", f"{scale:g}", scale > 1)
+        scaler = getattr(trace.runner, "scaler", None)
+        last = scaler.get_scale() if scaler else 1.0
+        if not trace.diverged:  # else it may have halved without end
+            yield Check("loss scale at the end", "> 1", f"{last:g}", last > 1)
+        kept = scaler.state_dict() if scaler else {}  # none of a scaler that is switched off
+        moved = last != INITIAL_SCALE or kept["_growth_tracker"] > 0 or scaled > kept["growth_interval"]  # and halved
+        yield Check("loss scaler updated", "yes", "yes" if kept and moved else "no", bool(kept and moved))
 
 
+@declares("precision")
 def fp16(spec: Spec) -> Spec:
     """FP16: activations and gradients in half precision, a scaled loss, float32 master weights."""
     return spec.but(precision=FP16())

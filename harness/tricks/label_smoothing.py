@@ -1,12 +1,14 @@
 """Label smoothing (He et al. 2019, section 5.2, Eq. 4; Szegedy et al. 2016)."""
 
+import math
 from collections.abc import Iterable
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from harness.evidence import Check, Trace
-from harness.spec import Spec, Targets
+from harness.spec import Spec, Targets, declares
 
 
 def smooth(y: Tensor, eps: float) -> Tensor:
@@ -35,8 +37,13 @@ class Smoothing(Targets):
         for what, got, want in (("the true class", true, want_true), ("each other class", rest, want_rest)):
             seen = f"{got.min():.5g} to {got.max():.5g}"
             yield Check(f"target of {what}", f"{want:.5g}", seen, bool((got - want).abs().max() < 1e-6))
+        spread = -(want_true * math.log(want_true) + self.smoothing * math.log(want_rest))
+        found = float(torch.special.entr(targets.double()).sum(1).mean())
+        near = abs(found - spread) < 1e-4
+        yield Check("entropy of the targets, before any mixing", f"{spread:.4f}", f"{found:.4f}", near)
 
 
+@declares("targets")
 def label_smoothing(spec: Spec, smoothing: float = 0.1) -> Spec:
     """label smoothing: ε = 0.1 of each target spread over the other K - 1 classes."""
     return spec.having("targets", Smoothing(smoothing=smoothing))

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.evidence import Check, Trace
-from harness.spec import Mix, Spec
+from harness.spec import Mix, Spec, declares
 
 
 def mixup_batch(x: Tensor, y: Tensor, lam: float, perm: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,8 +35,15 @@ class Mixup(Mix):
         off = max(abs(a - b) for a, b in zip(seen, draws, strict=True))
         found = f"{off:.1g}, λ from {min(seen):.3f} to {max(seen):.3f}"
         yield Check("gap of the targets' λ from Beta(α, α)'s draws", "0", found, off < 1e-4)
+        wanted, found = (f"{inside(shares, 0.05)} and {inside(shares, 1e-3)}" for shares in (draws, seen))
+        what = f"batches with λ in (0.05, 0.95), and in (0.001, 0.999), of {len(seen)} kept"
+        yield Check(what, wanted, found, wanted == found)
         off = max(image_gap(*fed, *images) for fed, images in zip(trace.fed, trace.images, strict=False))
         yield Check("images less λ of their own: gap from (1 - λ) of the targets' other", "0", f"{off:.1g}", off < 1e-4)
+
+
+def inside(shares: list[float], margin: float) -> int:
+    return sum(margin < share < 1 - margin for share in shares)
 
 
 def drawn_lambda(labels: Tensor, before: Tensor, after: Tensor) -> float:
@@ -65,6 +72,7 @@ def image_gap(labels: Tensor, y: Tensor, mixed_y: Tensor, x: Tensor, mixed_x: Te
     return float((gap.amin(1) / own[moved].norm(dim=1)).max())
 
 
+@declares("mix", "epochs")
 def mixup(spec: Spec, alpha: float = 0.2, epochs: float = 200 / 120) -> Spec:
     """mixup: λ ~ Beta(0.2, 0.2) of two images and of their targets.
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from harness.evidence import Check, Trace
 from harness.parts.decay import decayed_names
-from harness.spec import Decay, Spec
+from harness.spec import Decay, Spec, declares
 
 
 class DecayWeights(Decay):
@@ -31,6 +31,7 @@ class DecayWeights(Decay):
         yield Check("biases, γ and β decayed", "0", f"{len(at_all - wanted)}", not at_all - wanted)
 
 
+@declares("decay")
 def no_bias_decay(spec: Spec) -> Spec:
     """no bias decay: biases, γ and β are spared the weight decay."""
     return spec.but(decay=DecayWeights(weight=spec.decay.weight))

@@ -1,8 +1,9 @@
 """ResNet-D: no path through a downsampling block ignores three quarters of its input (He et al. 2019, section 4.2)."""
 
-from harness.spec import Spec
+from harness.spec import Spec, declares
 
 
+@declares("model.variant")
 def resnet_d(spec: Spec) -> Spec:
     """ResNet-D: stride in the 3 x 3, a deep stem, and a 2 x 2 average before the shortcut's 1 x 1.
 

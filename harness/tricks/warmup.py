@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from harness.evidence import Check, Trace
 from harness.parts.schedules import Warmup
-from harness.spec import Spec
+from harness.spec import Spec, declares
 
 
 def warmup_factor(i: int, m: int) -> float:
@@ -31,6 +31,7 @@ class LinearWarmup(Warmup):
         yield Check("largest gap from i·η/m while warming up", "0", f"{off:.2g}", off <= 1e-9 * peak)
 
 
+@declares("schedule.warmup")
 def warmup(spec: Spec, epochs: float = 5) -> Spec:
     """LR warmup: over the first 5 of 120 epochs."""
     return spec.but(schedule=spec.schedule.but(warmup=LinearWarmup(epochs=epochs)))

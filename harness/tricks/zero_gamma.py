@@ -8,7 +8,7 @@ from torch import nn
 from harness.evidence import Check, Trace
 from harness.parts.models import Residual
 from harness.rng import Stream
-from harness.spec import Init, Spec
+from harness.spec import Init, Spec, declares
 
 
 def last_norms(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
@@ -26,7 +26,12 @@ class ZeroGamma(Init):
             norm.weight.zero_()
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        last = set(last_norms(trace.model))
+        last = set()
+        for name, block in trace.model.named_modules():
+            if isinstance(block, Residual):
+                last.add(
+                    [f"{name}.body.{n}" for n, m in block.body.named_modules() if isinstance(m, nn.BatchNorm2d)][-1]
+                )
         zero = {name for name, (low, high) in trace.first_gammas.items() if low == high == 0}
         yield Check(
             "last batch norms with γ = 0 before step 1",
@@ -37,6 +42,7 @@ class ZeroGamma(Init):
         yield Check("other batch norms with γ = 0", "0", f"{len(zero - last)}", not zero - last)
 
 
+@declares("init")
 def zero_gamma(spec: Spec) -> Spec:
     """zero γ: each residual block's last batch norm starts at γ = 0, so the block starts as the identity."""
     return spec.having("init", ZeroGamma())

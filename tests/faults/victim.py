@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from harness import paths, store, train
@@ -63,7 +64,7 @@ class Counted(Augment):
         return {}
 
     def __call__(self, x: Tensor, rng: object) -> Tensor:
-        if self.file:
+        if self.file and torch.is_grad_enabled():  # the loop's, and not those that its evidence asks for again
             Counted.served += 1
             with self.file.open("ab") as file:
                 file.write(b".")

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from harness.evidence import Trace
 from harness.parts.init import Xavier
 from harness.parts.models import RESNET18, ResNet
 from harness.rng import streams
+from harness.tricks.zero_gamma import ZeroGamma
 
 MODEL = ResNet(blocks=(1, 2), width=8, small=True)
 
@@ -72,3 +74,37 @@ def test_seeds_differ():
     assert not any(torch.equal(a.weight, b.weight) for a, b in pairs)
     again = zip(layers(initial(MODEL, 0)), layers(initial(MODEL, 0)), strict=True)
     assert all(torch.equal(a.weight, b.weight) for a, b in again)
+
+
+def shown(net):
+    """The trace of a network that answered once, and whose weights then went elsewhere."""
+    trace = Trace(1, 10, model=net)
+    net(torch.randn(2, 3, 8, 8))
+    for p in net.parameters():
+        p.data.fill_(9)
+    return trace
+
+
+@pytest.mark.parametrize("times", [0.5, 0.9, 1, 1.01, 2**0.5])
+def test_proof_knows_the_bound(times, tiny):
+    """Seen before step 1, whatever came after; and γ of 0 leaves the weights alone."""
+    net = initial(MODEL)
+    ZeroGamma()(net, streams(0))
+    for layer in layers(net):
+        layer.weight.data *= times
+    assert all(check.ok for check in Xavier().proof(tiny, shown(net))) == (times == 1)
+
+
+def test_proof_tells_torchs_own_weights_and_a_bias(tiny):
+    assert [check.ok for check in Xavier().proof(tiny, shown(MODEL.build(3, 10)))].count(False) >= 2
+    net = initial(MODEL)
+    net.get_submodule("fc").bias.data[3] = 1e-6
+    assert [check.ok for check in Xavier().proof(tiny, shown(net))] == [True, True, False]
+
+
+def test_true_draws_pass_for_many_seeds(tiny):
+    """Also in a layer of just 100 weights."""
+    for seed in range(200):
+        net = nn.Sequential(nn.Conv2d(3, 1, 2, padding=1), nn.Flatten(), nn.Linear(81, 10), nn.Linear(10, 10))
+        Xavier()(net, streams(seed))
+        assert all(check.ok for check in Xavier().proof(tiny, shown(net)))

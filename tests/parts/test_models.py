@@ -5,6 +5,7 @@ import timm
 import torch
 import torchvision
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from harness.evidence import Trace
 from harness.parts.models import RESNET18, RESNET34, RESNET50, RESNET101, RESNET152, ResNet, cost
@@ -127,7 +128,26 @@ def test_where_each_variant_strides():
 
 def is_proved(claimed, built, tiny):
     trace = Trace(1, 10, model=built.build(1, 10))
+    trace.model(torch.zeros(2, 1, 8, 8))
     return all(check.ok for check in claimed.proof(tiny, trace))
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_proof_tells_stems_and_depths_apart(small, tiny):
+    """With one stage there is nothing that strides: what is left is the stem, the blocks and the multiply-adds."""
+    one = TINY.but(blocks=(1,), small=small)
+    assert is_proved(one, one, tiny)
+    for other in (one.but(small=not small), one.but(blocks=(2,)), one.but(width=8), one.but(bottleneck=False)):
+        assert not is_proved(one, other, tiny)
+    assert is_proved(one.but(variant="D"), one, tiny) == small, "a deep stem is none of small images"
+
+
+def test_multiply_adds_of_the_first_forward_are_torchs(live, tiny):
+    """torch counts each as two."""
+    _, trace = live(tiny)
+    with FlopCounterMode(display=False) as counter:
+        tiny.model.build(1, 10)(torch.zeros(1, 1, 8, 8).expand(2, -1, -1, -1))
+    assert sum(trace.macs.values()) == counter.get_total_flops() / 2 / 2
 
 
 @pytest.mark.parametrize("small", [False, True])

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from harness.parts.optimizers import NAG
+from tests.parts.test_precision import first_step
 
 
 @pytest.mark.parametrize(("batch_size", "rate"), [(256, 0.1), (1024, 0.4), (32, 0.0125), (1, 0.000390625)])
@@ -33,3 +34,53 @@ def test_steps_by_hand(momentum):
             v = momentum * v + g
             w = w - 0.2 * (g + momentum * v)
         np.testing.assert_allclose(weight.detach().numpy(), w, rtol=1e-12)
+
+
+def stepped(tiny, scales, decay=0.01, momentum=0.9, nesterov=True, unscaled=True, skipped=()):
+    """A trace of a network whose last parameter was stepped by hand: gradients scaled, some steps left out."""
+    rng, trace = np.random.default_rng(1), first_step(scales[0])
+    trace.model = nn.Linear(3, 4)
+    bias = trace.model.bias
+    groups = [{"params": [trace.model.weight], "weight_decay": 0.0}, {"params": [bias], "weight_decay": decay}]
+    trace.optimizer = NAG().build(groups, 256)
+    trace.lr = [0.1] * len(scales)
+    w, v = rng.normal(size=4), np.zeros(4)
+    for i, scale in enumerate(scales):
+        g = rng.normal(size=4)
+        trace.moves.append((torch.tensor(w), torch.tensor(g * scale)))
+        if i not in skipped:
+            slope = (g if unscaled else g * scale) + decay * w
+            v = momentum * v + slope
+            w = w - 0.1 * (slope + momentum * v if nesterov else v)
+    bias.data = torch.tensor(w)
+    return all(check.ok for check in NAG(per=None).proof(tiny, trace))
+
+
+@pytest.mark.parametrize(
+    ("how", "ok"),
+    [
+        ({}, True),
+        ({"skipped": [2]}, False),  # with no scaler no step is left out
+        ({"nesterov": False}, False),
+        ({"momentum": 0.8}, False),
+        ({"scales": [65536] * 5}, True),
+        ({"scales": [65536, 32768, 32768, 16384, 16384], "skipped": [0, 2]}, True),
+        ({"scales": [65536] * 5, "skipped": [0]}, False),
+        ({"scales": [65536] * 5, "unscaled": False}, False),
+        ({"scales": [65536] * 5, "momentum": 0.8}, False),
+    ],
+    ids=str,
+)
+def test_proof_follows_the_last_parameter(how, ok, tiny):
+    assert stepped(tiny, **{"scales": [1] * 5, **how}) == ok
+
+
+def test_a_diverged_run_need_not_have_reached_its_peak(tiny):
+    trace = first_step(1)
+    trace.optimizer = NAG().build([{"params": [nn.Parameter(torch.zeros(1))], "weight_decay": 0.0}], 256)
+    trace.lr = [0.01, 0.02]
+    assert [check.ok for check in NAG(per=None).proof(tiny, trace)] == [False, True]
+    trace.diverged = True
+    assert [check.ok for check in NAG(per=None).proof(tiny, trace)] == [True, True]
+    trace.lr = [0.2]
+    assert [check.ok for check in NAG(per=None).proof(tiny, trace)] == [False, True]

@@ -52,3 +52,22 @@ def test_proof_compares_every_step(tiny):
     for step in range(12):
         wrong = [rate * (1.001 if i == step else 1) for i, rate in enumerate(right)]
         assert [check.ok for check in tiny.schedule.proof(tiny, Trace(2, 10, lr=wrong))] == [False]
+
+
+def test_step_proves_its_cuts(tiny):
+    """After the warmup, at each step; and to no run that ended before, as one that diverged does."""
+    peak = 0.1 * 298 / 256
+    cuts = [peak] * 3 + [peak / 10] * 3 + [peak / 100] * 3 + [peak / 1000] * 3
+    warmed = tiny.but(schedule=Piecewise(warmup=LinearWarmup(epochs=1)))
+    rising = [peak / 2, peak, *cuts[2:]]
+
+    def proved(spec, rates):
+        return [check.ok for check in Step().proof(spec, Trace(2, 10, lr=rates))] == [True]
+
+    assert proved(tiny, cuts)
+    assert proved(tiny, cuts[:5])
+    assert proved(warmed, rising)
+    assert not proved(tiny, rising)
+    for step in range(12):
+        assert not proved(tiny, [rate * (1.001 if i == step else 1) for i, rate in enumerate(cuts)])
+    assert not proved(tiny, [peak * 0.5**i for i in (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3)])

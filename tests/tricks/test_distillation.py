@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.mixup import Mixup, mixup
 from harness.tricks.no_bias_decay import no_bias_decay
 from harness.tricks.warmup import warmup
+from tests.mutants import stand_in
 
 CPU = torch.device("cpu")
 
@@ -79,9 +82,10 @@ def test_teacher_is_asked_for_once_and_does_not_learn(tiny):
     asked = []
 
     def inner(wanted):
-        asked.append((wanted, wanted.model.build(1, 10)))
-        before.update({name: value.clone() for name, value in asked[-1][1].state_dict().items()})
-        return asked[-1][1]
+        given = stand_in(wanted)
+        asked.append((wanted, given.model))
+        before.update({name: value.clone() for name, value in given.model.state_dict().items()})
+        return given
 
     before = {}
     assert train(spec, 0, CPU, inner).result["status"] == "finished"
@@ -108,22 +112,31 @@ def test_loss_of_a_real_batch_is_both_losses_added(tiny, live):
     assert losses[1] - losses[0] == pytest.approx(extra, rel=1e-4)
 
 
+def packed(bound):
+    """Which test images it got right when it was trained, eight a byte."""
+    return np.frombuffer(bytes.fromhex(bound.inner.result["correct"]), dtype=np.uint8)
+
+
 def taught(tiny):
     """A teacher that answered one batch, and the trace of it."""
     net, rng = tiny.model.build(1, 10), np.random.default_rng(0)
     trace = Trace(1, 10, model=net, runner=tiny.precision.on(CPU), optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
     part = Distill(spec=tiny, temperature=20.0)
-    bound = part.bind(tiny.model.build(1, 10), 1)
+    bound = part.bind(stand_in(tiny), 1)
     trace.teachers = (bound,)
     x, y = torch.from_numpy(rng.normal(size=(4, 1, 8, 8))).float(), torch.eye(10)[:4]
     z = net(x)
     loss = bound(x, z)
-    trace.saw_pass(z, loss)
+    loss.backward(retain_graph=True)
+    trace.saw_pass(z, 2 * loss)  # as if the labels' loss were as large
     trace.saw_step(torch.arange(4), y, y, x)
     return part, bound, trace, loss
 
 
-@pytest.mark.parametrize("fault", ["training mode", "learns", "silent", "absent", "another", "other images"])
+FAULTS = ["training mode", "learns", "silent", "mute", "absent", "another", "other images"]
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, "other specification", "other weights", "all of it"])
 def test_a_teacher_out_of_order_is_caught(fault, tiny):
     part, bound, trace, _ = taught(tiny)
     if fault == "training mode":
@@ -139,11 +152,29 @@ def test_a_teacher_out_of_order_is_caught(fault, tiny):
     elif fault == "other images":
         bound.first_images = bound.first_images.flip(0)
         bound.first_answers = [bound.model(bound.first_images)]
-    assert not all(check.ok for check in part.proof(tiny, trace))
+    elif fault == "mute":
+        bound.calls, bound.first_answers = 0, []
+    elif fault == "other specification":
+        bound.inner = replace(bound.inner, id="0" * 16)
+    elif fault == "other weights":
+        bound.inner = replace(bound.inner, result={"correct": (~packed(bound)).tobytes().hex()})
+    elif fault == "all of it":
+        trace.first_loss = part.first_pull(trace, bound)[0]
+    assert [check.ok for check in part.proof(tiny, trace)].count(False) == (3 if fault == "training mode" else 1)
 
 
 def test_a_teacher_in_order_is_not(tiny):
     part, bound, trace, loss = taught(tiny)
-    loss.backward()
     assert all(check.ok for check in part.proof(tiny, trace))
-    assert part.first_pull(trace, bound) == pytest.approx(loss.item(), rel=1e-5)
+    pull, slope = part.first_pull(trace, bound)
+    assert pull == pytest.approx(loss.item(), rel=1e-5)
+    torch.testing.assert_close(torch.from_numpy(slope).float(), trace.first_gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_teacher_that_answers_by_its_record_is_right_as_often(tiny):
+    part, bound, trace, _ = taught(tiny)
+    rows = {check.what: check.seen for check in part.proof(tiny, trace)}
+    *_, seen = rows.values()
+    assert float(seen.split("top-1 ")[1].removesuffix(" %")) == pytest.approx(
+        100 * np.unpackbits(packed(bound))[:1024].mean(), abs=0.2
+    )

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from harness.evidence import Trace
+from harness.evidence import held_by_half
 from harness.parts.optimizers import NAG
 from harness.parts.precision import Runner
 from harness.tricks.fp16 import FP16, HalfRunner, fp16, round_half
+from tests.parts.test_precision import first_step
 
 CPU = torch.device("cpu")
 
@@ -170,20 +171,60 @@ def test_a_whole_training_has_float32_masters_and_half_outputs(tiny, live):
     assert 0 < max(gaps) < 0.05
 
 
-@pytest.mark.parametrize("fault", ["half masters", "one layer in float32", "unscaled", "scale of 1"])
+FAULTS = ["half masters", "rounded masters", "an output", "a gradient", "unscaled", "never stepped", "scale of 1"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_half_a_half_is_caught(fault, tiny):
     net, runner = small(), HalfRunner(CPU)
-    trace = Trace(1, 4, model=net, runner=runner, lr=[0.1], outputs={"0": "float16", "5": "float16"})
+    halves = {"0": "float16", "5": "float16"}
+    trace = first_step(
+        1 if fault == "unscaled" else 65536, model=net, runner=runner, outputs=halves, gradients={**halves}
+    )
     weight, optimizer = one_weight()
     runner.backward(weight.sum())
     runner.step(optimizer)
-    assert all(check.ok for check in FP16().proof(tiny, trace))
+    assert all(check.ok for check in FP16().proof(tiny, trace)) == (fault != "unscaled")
     if fault == "half masters":
         net[5].half()
-    elif fault == "one layer in float32":
+    elif fault == "rounded masters":
+        for p in net.parameters():
+            p.data = p.data.half().float()
+    elif fault == "an output":
         trace.outputs["5"] = "float32"
-    elif fault == "unscaled":
+    elif fault == "a gradient":
+        trace.gradients["5"] = "float32"
+    elif fault == "never stepped":
         runner.steps = 0
-    else:
+    elif fault == "scale of 1":
         runner.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
     assert not all(check.ok for check in FP16().proof(tiny, trace))
+
+
+def test_a_scale_that_came_back_to_its_start_was_updated(tiny):
+    """After 2,000 steps it doubles, and where the next one overflows it is 65,536 again, with none counted since."""
+    trace = first_step(
+        65536, model=small(), runner=HalfRunner(CPU), outputs={"0": "float16"}, gradients={"0": "float16"}
+    )
+    weight, optimizer = one_weight()
+    trace.runner.scaler.set_growth_interval(5)
+    for _ in range(5):
+        trace.runner.backward(weight.sum())
+        trace.runner.step(optimizer)
+    assert trace.runner.scaler.get_scale() == 2 * 65536
+    trace.runner.backward((float("inf") * weight).sum())
+    trace.runner.step(optimizer)
+    assert trace.runner.scaler.get_scale() == 65536
+    trace.lr = [0.1] * 6
+    assert all(check.ok for check in FP16().proof(tiny, trace))
+
+
+def test_what_float16_holds():
+    """As numpy says, number by number."""
+    rng = np.random.default_rng(0)
+    special = [0, 1, -0.5, 1e-8, 6e-8, 2**-24, 65504, 65520, 1e6, np.inf, 1 + 2**-10, 1 + 2**-11]
+    for number in np.array([*special, *rng.normal(size=20), *rng.normal(size=20).astype(np.float16)], dtype=np.float32):
+        with np.errstate(over="ignore"):
+            assert held_by_half(torch.tensor([0.5, number])) == (np.float32(np.float16(number)) == number)
+    assert held_by_half(torch.tensor([float("nan"), 1.0]))
+    assert not held_by_half(torch.tensor([float("nan"), 1.0001]))

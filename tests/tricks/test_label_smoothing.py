@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from harness.evidence import Trace
@@ -58,7 +59,13 @@ def test_other_targets_are_caught(others, tiny):
     hard = one_hot(labels.tolist(), 10)
     fed = hard * (1 - 10 * others) + others
     rows = Smoothing(smoothing=0.1).proof(tiny, Trace(1, 10, fed=[(labels, fed, fed)]))
-    assert [check.ok for check in rows] == [False, False]
+    assert [check.ok for check in rows] == [False, False, False]
     right = hard * 0.9 + (1 - hard) * 0.1 / 9
     rows = Smoothing(smoothing=0.1).proof(tiny, Trace(1, 10, fed=[(labels, right, right)]))
-    assert [check.ok for check in rows] == [True, True]
+    assert [check.ok for check in rows] == [True, True, True]
+
+
+def test_entropy_is_scipys(tiny):
+    right = one_hot([3], 10) * 0.9 + (1 - one_hot([3], 10)) * 0.1 / 9
+    *_, row = Smoothing(smoothing=0.1).proof(tiny, Trace(1, 10, fed=[(torch.tensor([3]), right, right)]))
+    assert row.expected == row.seen == f"{stats.entropy([0.9] + [0.1 / 9] * 9):.4f}"

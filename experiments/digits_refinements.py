@@ -1,0 +1,16 @@
+"""The refinements of "Bag of Tricks" on digits, branching as its Table 6 does: distillation, mixup, or both.
+
+    python -m harness.ablate digits_refinements
+    python -m harness.ablate digits_refinements --design shapley
+
+Cost: 36 runs, some three minutes on two cores; all 16 subsets for exact Shapley values, 116 runs. The baseline has
+the efficiency tricks and ResNet-D already.
+"""
+
+from experiments import digits
+from harness.spec import Branches, stack
+
+BASELINE = stack(digits.BASELINE, digits.TRICKS[:5])
+COSINE, SMOOTHING, MIXUP, DISTILLATION = digits.TRICKS[5:]
+TRICKS = (COSINE, SMOOTHING, Branches((DISTILLATION,), (MIXUP,), (MIXUP, DISTILLATION)))
+SEEDS = range(5)

@@ -1,0 +1,484 @@
+"""Tricks and a loop that do not do what they say: each must be refused by the evidence of its run.
+
+    python -m tests.mutants
+
+trains every mutant on a study that takes a moment, prints which check caught it, and exits with 1 where none did. The
+first mutant of each trick is the one that does nothing, but for its id.
+"""
+
+import copy
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from experiments.digits import BASELINE
+from harness import train as loop
+from harness.evidence import Upstream
+from harness.parts.augment import Shift
+from harness.parts.init import Xavier
+from harness.parts.models import ResNet, cost
+from harness.parts.optimizers import NAG
+from harness.parts.precision import Runner
+from harness.parts.schedules import Piecewise, Step
+from harness.spec import Spec, changes
+from harness.tricks.cosine import Cosine, cosine
+from harness.tricks.distillation import BoundTeacher, Distill, distillation, distillation_loss
+from harness.tricks.fp16 import FP16, HalfRunner, RoundHalf, fp16
+from harness.tricks.label_smoothing import Smoothing, label_smoothing
+from harness.tricks.mixup import Mixup, mixup, mixup_batch
+from harness.tricks.no_bias_decay import DecayWeights, no_bias_decay
+from harness.tricks.resnet_d import resnet_d
+from harness.tricks.warmup import LinearWarmup, warmup
+from harness.tricks.zero_gamma import ZeroGamma, zero_gamma
+
+CPU = torch.device("cpu")
+TINY = BASELINE.but(model=BASELINE.model.but(blocks=(1, 1), width=4), batch_size=298, epochs=3)
+SOURCE = Path(loop.__file__).read_text()
+Patch = pytest.MonkeyPatch
+Inject = Callable[[Patch], None]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    trick: str
+    name: str
+    spec: Spec  # what is trained
+    inject: Inject
+
+
+# --- how it is trained ----------------------------------------------------------------------------------------------
+
+
+@cache
+def _teacher() -> loop.Trained:
+    """A network that learned: 10 % is chance, and 90 steps bring it far from there."""
+    spec = TINY.but(model=TINY.model.but(width=8), batch_size=32, epochs=5, optimizer=NAG(lr=0.1, per=None))
+    return loop.train(spec, 1, CPU, stand_in)
+
+
+def stand_in(upstream: Spec) -> Upstream:
+    """In the place of what `upstream` would train: another, which is quick, with a record of its own."""
+    trained = _teacher()
+    return Upstream(copy.deepcopy(trained.model), upstream.id, trained.result)
+
+
+def refusal(spec: Spec, inject: Inject = lambda patch: None) -> tuple[str, list[dict[str, Any]]]:
+    """The status of a run, and the checks that failed."""
+    _teacher()  # before anything is broken
+    with Patch.context() as patch:
+        inject(patch)
+        result = loop.train(spec, 0, CPU, stand_in).result
+    cost.cache_clear()  # of networks that a mutant built
+    return result["status"], [row for row in result["evidence"] if not row["ok"]]
+
+
+def said(row: dict[str, Any]) -> str:
+    return f"{row['part']}: {row['what']}: {row['expected']}, seen {row['seen']}"
+
+
+# --- how it is broken -----------------------------------------------------------------------------------------------
+
+
+def method(owner: Any, name: str, new: Any) -> Inject:
+    return lambda patch: patch.setattr(owner, name, new)
+
+
+def text(old: str, new: str) -> Inject:
+    """The loop, with one piece of its source replaced."""
+
+    def inject(patch: Patch) -> None:
+        assert SOURCE.count(old) == 1, f"the loop has changed, change this mutant with it: {old}"
+        broken = types.ModuleType("broken")
+        broken.__dict__["__name__"] = loop.__name__
+        exec(compile(SOURCE.replace(old, new), "broken train.py", "exec"), broken.__dict__)
+        patch.setattr(loop, "train", broken.train)
+
+    return inject
+
+
+def norms(model: nn.Module, ending: str = "") -> list[nn.BatchNorm2d]:
+    return [m for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d) and n.endswith(ending)]
+
+
+def zeroing(*endings: str) -> Inject:
+    """γ = 0 in the batch norms whose names end so."""
+
+    def initialise(self: ZeroGamma, model: nn.Module, rng: Any) -> None:
+        for ending in endings:
+            for norm in norms(model, ending):
+                norm.weight.data.zero_()
+
+    return method(ZeroGamma, "__call__", initialise)
+
+
+def decaying(rate: Callable[[str, nn.Parameter], float]) -> Inject:
+    """Each parameter decayed by so many times the weight that is asked for."""
+
+    def groups(self: DecayWeights, model: nn.Module) -> list[dict[str, Any]]:
+        rates = [(self.weight * rate(name, p), p) for name, p in model.named_parameters()]
+        return [{"params": [p for r, p in rates if r == one], "weight_decay": one} for one in {r for r, _ in rates}]
+
+    return method(DecayWeights, "groups", groups)
+
+
+def drawn(bound: Callable[[nn.Module], float] | None, law: str = "uniform", bias: float = 0.0) -> Inject:
+    """Weights drawn from another distribution; None leaves them as torch drew them, with their biases."""
+
+    def initialise(self: Xavier, model: nn.Module, rng: Any) -> None:
+        for name, m in model.named_modules():
+            if isinstance(m, nn.Conv2d | nn.Linear) and bound:
+                a, draw = bound(m), rng("init", name)
+                values = draw.uniform(-a, a, m.weight.shape) if law == "uniform" else draw.normal(0, a, m.weight.shape)
+                m.weight.data.copy_(torch.from_numpy(values))
+                if m.bias is not None:
+                    m.bias.data.fill_(bias)
+
+    return method(Xavier, "__call__", initialise)
+
+
+def xavier(m: Any) -> float:
+    return float(np.sqrt(6 / ((m.weight.shape[0] + m.weight.shape[1]) * m.weight[0, 0].numel())))
+
+
+def step_of(change: Callable[[HalfRunner, torch.optim.Optimizer], None]) -> Inject:
+    def step(self: HalfRunner, optimizer: torch.optim.Optimizer) -> None:
+        change(self, optimizer)
+        optimizer.zero_grad()
+        self.steps += 1
+
+    return method(HalfRunner, "step", step)
+
+
+def never_unscaled(runner: HalfRunner, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.step()
+
+
+def rounded_masters(runner: HalfRunner, optimizer: torch.optim.Optimizer) -> None:
+    runner.scaler.step(optimizer)
+    runner.scaler.update()
+    for p in chain.from_iterable(group["params"] for group in optimizer.param_groups):
+        p.data = p.data.half().float()
+
+
+def unscaled(patch: Patch) -> None:
+    """A scaler that is there, and is never asked; its steps are counted."""
+    patch.setattr(HalfRunner, "backward", lambda self, loss: loss.backward())
+    step_of(never_unscaled)(patch)
+
+
+def half_masters(patch: Patch) -> None:
+    initialise = Xavier.__call__
+
+    def halved(self: Xavier, model: nn.Module, rng: Any) -> None:
+        initialise(self, model, rng)
+        for m in model.modules():
+            if isinstance(m, nn.Conv2d):
+                m.weight.data = m.weight.data.half()
+
+    patch.setattr(Xavier, "__call__", halved)
+
+
+def scaler(**options: Any) -> Inject:
+    init = HalfRunner.__init__
+
+    def begin(self: HalfRunner, device: torch.device) -> None:
+        init(self, device)
+        self.scaler = torch.amp.GradScaler(device.type, **options)
+
+    return method(HalfRunner, "__init__", begin)
+
+
+def built(name: str, **changes: Any) -> Inject:
+    """A method of the network that builds as another does."""
+    build = getattr(ResNet, name)
+    return method(ResNet, name, lambda self, *args, **kwargs: build(self.but(**changes), *args, **kwargs))
+
+
+def stride_in_first(patch: Patch) -> None:
+    original = ResNet._block
+
+    def block(self: ResNet, c_in: int, width: int, stride: int) -> nn.Module:
+        made = original(self.but(variant="A"), c_in, width, stride)
+        made.shortcut = self._shortcut(c_in, 4 * width, stride)
+        return made
+
+    patch.setattr(ResNet, "_block", block)
+
+
+def mixing(mix: Callable[[Mixup, Tensor, Tensor, Any], tuple[Tensor, Tensor]]) -> Inject:
+    return method(Mixup, "__call__", mix)
+
+
+def mixed(law: Callable[[Any, Mixup], float], images: bool = True, targets: bool = True) -> Inject:
+    """Mixup with λ of a law, applied to images, to targets, or to both."""
+
+    def mix(self: Mixup, x: Tensor, y: Tensor, rng: Any) -> tuple[Tensor, Tensor]:
+        lam = float(law(rng, self))
+        also_x, also_y = mixup_batch(x, y, lam, torch.from_numpy(rng.permutation(len(x))))
+        return also_x if images else x, also_y if targets else y
+
+    return mixing(mix)
+
+
+def beta(rng: Any, part: Mixup) -> float:
+    return float(rng.beta(part.alpha, part.alpha))
+
+
+def two_partners(self: Mixup, x: Tensor, y: Tensor, rng: Any) -> tuple[Tensor, Tensor]:
+    lam, perm = beta(rng, self), torch.from_numpy(rng.permutation(len(x)))
+    return torch.lerp(x[perm], x, lam), torch.lerp(y[perm.flip(0)], y, lam)
+
+
+def other_share(self: Mixup, x: Tensor, y: Tensor, rng: Any) -> tuple[Tensor, Tensor]:
+    lam, perm = beta(rng, self), torch.from_numpy(rng.permutation(len(x)))
+    return torch.lerp(x, x[perm], lam), torch.lerp(y[perm], y, lam)
+
+
+def itself(self: Mixup, x: Tensor, y: Tensor, rng: Any) -> tuple[Tensor, Tensor]:
+    return mixup_batch(x, y, beta(rng, self), torch.arange(len(x)))
+
+
+def answering(answer: Callable[[BoundTeacher, Any, Tensor, Tensor], Tensor]) -> Inject:
+    """A teacher whose call is another; it gets the call that it has."""
+    call = BoundTeacher.__call__
+    return method(BoundTeacher, "__call__", lambda self, x, z: answer(self, partial(call, self), x, z))
+
+
+def training(teacher: BoundTeacher, call: Any, x: Tensor, z: Tensor) -> Tensor:
+    teacher.model.train()
+    loss: Tensor = call(x, z)
+    teacher.model.eval()
+    return loss
+
+
+def drifting(teacher: BoundTeacher, call: Any, x: Tensor, z: Tensor) -> Tensor:
+    loss: Tensor = call(x, z)
+    for p in teacher.model.parameters():
+        p.data.mul_(1.01)
+    return loss
+
+
+def bound(change: Callable[[BoundTeacher], Any]) -> Inject:
+    init = BoundTeacher.__init__
+
+    def begin(self: BoundTeacher, *args: Any) -> None:
+        init(self, *args)
+        change(self)
+
+    return method(BoundTeacher, "__init__", begin)
+
+
+def pulling(loss: Callable[[Tensor, Tensor, float], Tensor]) -> Inject:
+    return method(sys.modules[Distill.__module__], "distillation_loss", loss)
+
+
+def given(other: Callable[[Upstream], Upstream]) -> Inject:
+    """Another inner run than the one that was trained."""
+    right = stand_in
+    return method(sys.modules[__name__], "stand_in", lambda upstream: other(right(upstream)))
+
+
+def fresh(inner: Upstream) -> Upstream:
+    return replace(inner, model=loop.build(TINY.but(model=TINY.model.but(width=8)), 1, CPU))
+
+
+def halfway(t: int, total: int) -> float:
+    """Half a cosine, at t of total."""
+    return float(0.5 * (1 + np.cos(np.pi * t / total)))
+
+
+growing = partial(method, LinearWarmup, "factor")
+falling = partial(method, Cosine, "factor")
+smoothing = partial(method, Smoothing, "__call__")
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+ALL = "list(model.parameters())"
+CALL = "loss = loss + teacher(some_x, z)"
+FORWARD = "with run.runner.forward():\n                z"
+GROUPS = "in run.optimizer.param_groups:"
+NUMBER = "step = run.epoch * steps + run.batch"
+LOSS = "nn.functional.cross_entropy(z.float(), some_y)"
+MODEL = "    model = build(spec, seed, device)\n"
+PASSES = "zip(x.split(size), y.split(size), strict=True)"
+RATE = 'group["lr"] = peak * spec.schedule.factor(step, steps, spec.epochs)'
+SERVED = "images.train(run.epoch, spec.batch_size, spec.augment, rng, device, start=run.batch)"
+STEP = "run.runner.step(run.optimizer)"
+ONES = "    [m.weight.data.fill_(1) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]\n"
+TEACHER = TINY.model.but(width=8)
+DIVERGES = label_smoothing(TINY.but(optimizer=NAG(lr=1e30, per=None)))
+
+WARM, SHORT, TAUGHT = warmup(TINY, epochs=2), warmup(TINY, epochs=1), distillation(TINY, model=TEACHER)
+PHOTO = resnet_d(TINY.but(model=TINY.model.but(small=False)))
+BROKEN: dict[str, list[tuple[str, Spec, Inject]]] = {
+    "warmup": [
+        ("does nothing", WARM, method(Piecewise, "warmup_steps", lambda self, steps: 0)),
+        ("starts from 0", WARM, growing(lambda self, step, steps: step / steps)),
+        ("grows by the epoch", WARM, growing(lambda self, step, steps: (step // 2 + 1) * 2 / steps)),
+        ("stays below the peak", WARM, growing(lambda self, step, steps: (step + 1) / (steps + 1))),
+        ("is as long as all", WARM, method(Piecewise, "warmup_steps", lambda self, steps: 6)),
+    ],
+    "zero_gamma": [
+        ("does nothing", zero_gamma(TINY), zeroing()),
+        ("all batch norms", zero_gamma(TINY), zeroing("")),
+        ("the shortcut's norm too", zero_gamma(TINY), zeroing("body.7", "shortcut.1")),
+        ("the shortcut's norm instead", zero_gamma(TINY), zeroing("shortcut.1")),
+        ("the first norm of a block", zero_gamma(TINY), zeroing("body.1")),
+        ("the first block alone", zero_gamma(TINY), zeroing("stage1.0.body.7")),
+        ("set back before training", zero_gamma(TINY), text(MODEL, MODEL + ONES)),
+    ],
+    "no_bias_decay": [
+        ("does nothing", no_bias_decay(TINY), decaying(lambda name, p: 1)),
+        ("biases still decayed", no_bias_decay(TINY), decaying(lambda name, p: p.ndim > 1 or name == "fc.bias")),
+        ("biases and β spared, γ decayed", no_bias_decay(TINY), decaying(lambda name, p: not name.endswith("bias"))),
+        ("the last layer's bias alone spared", no_bias_decay(TINY), decaying(lambda name, p: name != "fc.bias")),
+        ("all spared", no_bias_decay(TINY), decaying(lambda name, p: 0)),
+        ("weights decayed twice", no_bias_decay(TINY), decaying(lambda name, p: 2 * (p.ndim > 1))),
+        (
+            "the loop forgets it",
+            no_bias_decay(TINY),
+            text("spec.decay.groups(model)", f"[dict(params={ALL}, weight_decay=1e-4)]"),
+        ),
+        ("one group keeps its rate", no_bias_decay(TINY), text(GROUPS, GROUPS.replace(":", "[:1]:"))),
+    ],
+    "fp16": [
+        ("does nothing", fp16(TINY), method(FP16, "on", lambda self, device: Runner())),
+        ("outputs not rounded", fp16(TINY), method(RoundHalf, "forward", staticmethod(lambda ctx, x: x.clone()))),
+        ("gradients not rounded", fp16(TINY), method(RoundHalf, "backward", staticmethod(lambda ctx, grad: grad))),
+        ("scaler not used", fp16(TINY), unscaled),
+        ("scaler switched off", fp16(TINY), scaler(enabled=False)),
+        ("scale of 1", fp16(TINY), scaler(init_scale=1.0)),
+        ("scaled, never unscaled", fp16(TINY), step_of(never_unscaled)),
+        ("half master weights", fp16(TINY), half_masters),
+        ("master weights rounded", fp16(TINY), step_of(rounded_masters)),
+        ("forward in float32", fp16(TINY), text(FORWARD, FORWARD.replace("with run.runner.forward()", "if True"))),
+    ],
+    "resnet_d": [
+        ("does nothing", resnet_d(TINY), built("build", variant="A")),
+        ("the pool left out", resnet_d(TINY), built("_shortcut", variant="B")),
+        ("the stride left in the 1 x 1", resnet_d(TINY), stride_in_first),
+        ("the deep stem left out", PHOTO, built("_stem", variant="A")),
+        ("a block left out", resnet_d(TINY), built("build", blocks=(1,))),
+    ],
+    "cosine": [
+        ("does nothing", cosine(TINY), falling(lambda self, *step: Step().factor(*step))),
+        ("by the epoch", cosine(TINY), falling(lambda self, t, w, total: halfway(t // 2 * 2, total))),
+        ("T with the warmup", cosine(SHORT), falling(lambda self, t, w, total: halfway(t, total))),
+        ("too long a T", cosine(SHORT), falling(lambda self, t, w, total: halfway(t - w, total))),
+        ("ends at 0", cosine(TINY), falling(lambda self, t, w, total: halfway(t, total - 1))),
+        ("the loop keeps the rate", cosine(TINY), text(RATE, 'group["lr"] = peak')),
+        ("the loop counts epochs", cosine(TINY), text(NUMBER, NUMBER.replace(" + run.batch", ""))),
+    ],
+    "label_smoothing": [
+        ("does nothing", label_smoothing(TINY), smoothing(lambda self, y: y)),
+        ("ε/K on all", label_smoothing(TINY), smoothing(lambda self, y: 0.9 * y + 0.1 / y.shape[1])),
+        ("the true class alone", label_smoothing(TINY), smoothing(lambda self, y: 0.9 * y)),
+        ("half of ε", label_smoothing(TINY), smoothing(lambda self, y: y * (0.95 - 0.05 / 9) + 0.05 / 9)),
+        ("the loss gets labels", label_smoothing(TINY), text(LOSS, LOSS.replace("some_y)", "labels)"))),
+        ("worked out and dropped", label_smoothing(TINY), text("y = target(y)", "target(y)")),
+    ],
+    "mixup": [
+        ("does nothing but lengthen", mixup(TINY), mixing(lambda self, x, y, rng: (x, y))),
+        ("λ drawn, targets left", mixup(TINY), mixed(beta, targets=False)),
+        ("λ applied to targets only", mixup(TINY), mixed(beta, images=False)),
+        ("with itself", mixup(TINY), mixing(itself)),
+        ("other partners for targets", mixup(TINY), mixing(two_partners)),
+        ("1 - λ for images", mixup(TINY), mixing(other_share)),
+        ("λ ~ Beta(0.4, 0.4)", mixup(TINY), mixed(lambda rng, part: rng.beta(0.4, 0.4))),
+        ("λ uniform", mixup(TINY), mixed(lambda rng, part: rng.random())),
+        ("one λ for all", mixup(TINY), mixed(lambda rng, part: 0.7)),
+        ("the network gets unmixed images", mixup(TINY), text("z = run.model(some_x)", "z = run.model(plain_x)")),
+        ("the loss gets unmixed targets", mixup(TINY), text(LOSS, LOSS.replace("some_y)", "plain_y)"))),
+        ("not longer", mixup(TINY), text("run.epoch < spec.epochs", "run.epoch < 3")),
+    ],
+    "distillation": [
+        ("does nothing", TAUGHT, answering(lambda teacher, call, x, z: 0 * z.sum())),
+        ("in training mode", TAUGHT, bound(lambda teacher: teacher.model.train())),
+        ("in training mode while it answers", TAUGHT, answering(training)),
+        ("learns", TAUGHT, bound(lambda teacher: teacher.model.requires_grad_(True))),
+        ("drifts", TAUGHT, answering(drifting)),
+        ("untrained", TAUGHT, given(fresh)),
+        ("of another specification", TAUGHT, given(lambda inner: replace(inner, id=TINY.id))),
+        (
+            "answers unmixed images",
+            distillation(mixup(TINY), model=TEACHER),
+            text(CALL, CALL.replace("some_x", "plain_x")),
+        ),
+        ("answers other images", TAUGHT, text(CALL, CALL.replace("some_x", "some_x.flip(0)"))),
+        ("T² left out", TAUGHT, pulling(lambda z, r, t: distillation_loss(z, r, t) / t**2)),
+        ("T = 1 for the student", TAUGHT, pulling(lambda z, r, t: distillation_loss(t * z, r, t))),
+        ("logits detached", TAUGHT, pulling(lambda z, r, t: distillation_loss(z.detach(), r, t))),
+        ("loss left out", TAUGHT, text(CALL, "teacher(some_x, z)")),
+        ("loss halved", TAUGHT, text(CALL, CALL.replace("+", "+ 0.5 *"))),
+        ("labels' loss left out", TAUGHT, text(CALL, "loss = teacher(some_x, z)")),
+    ],
+    "the rest": [
+        ("augmentation ignored", TINY, text(SERVED, SERVED.replace("spec.augment", "()"))),
+        ("augmentation does nothing", TINY, method(Shift, "__call__", lambda self, x, rng: x)),
+        ("flipped, though nothing says so", TINY, text(NUMBER, f"{NUMBER}; x = x.flip(3)")),
+        (
+            "streams of another seed",
+            TINY,
+            text("    rng = streams(seed)\n    images", "    rng = streams(1)\n    images"),
+        ),
+        ("labels of other images", TINY, text("one_hot(labels, ", "one_hot(labels.flip(0), ")),
+        ("the optimizer never steps", TINY, text(STEP, "run.optimizer.zero_grad()")),
+        ("gradients are never cleared", TINY, text(STEP, "run.optimizer.step()")),
+        ("half a rate", TINY, text(RATE, RATE.replace("peak", "0.5 * peak"))),
+        (
+            "cut by 2 instead of 10",
+            TINY,
+            method(Step, "factor", lambda self, step, w, total: 0.5 ** (4 * step // total)),
+        ),
+        ("an epoch is left out", TINY, text("run.epoch < spec.epochs", "run.epoch < spec.epochs - 1")),
+        ("everything trains while evaluating", TINY, text("    model.eval()\n", "")),
+        ("only the whole is told to evaluate", TINY, text("    model.eval()\n", "    model.training = False\n")),
+        ("the passes of a step are not averaged", TINY.but(microbatch=100), text("loss * (len(z) / len(x))", "loss")),
+        ("a step is one pass of its own", TINY.but(microbatch=100), text(PASSES, "[(x[:size], y[:size])]")),
+        (
+            "the passes are not small",
+            TINY.but(microbatch=100),
+            text("size = spec.microbatch or len(x)", "size = len(x)"),
+        ),
+        ("weights as torch draws them", TINY, drawn(None)),
+        ("torch's gain", TINY, drawn(lambda m: 1 / np.sqrt(m.weight[0].numel()))),
+        ("Xavier's a times √2", TINY, drawn(lambda m: 2**0.5 * xavier(m))),
+        ("Xavier's variance from a normal", TINY, drawn(lambda m: xavier(m) / 3**0.5, "normal")),
+        ("Xavier's a without the kernel's area", TINY, drawn(lambda m: xavier(m) * m.weight[0, 0].numel() ** 0.5)),
+        ("biases of 0.01", TINY, drawn(xavier, bias=0.01)),
+        ("a diverged run of a trick that does nothing", DIVERGES, smoothing(lambda self, y: y)),
+    ],
+}
+MUTANTS = [Mutant(trick, *mutant) for trick, mutants in BROKEN.items() for mutant in mutants]
+
+
+def main() -> int:
+    torch.set_num_threads(1)
+    print("| trick | mutant | caught by |\n|---|---|---|")
+    missed = 0
+    for spec in dict.fromkeys(mutant.spec for mutant in MUTANTS):
+        status, rows = refusal(spec)
+        missed += status == "refused"
+        if rows:
+            print(f"| {'; '.join(changes(TINY, spec))} | none | FALSELY REFUSED: {said(rows[0])} |")
+    for mutant in MUTANTS:
+        status, rows = refusal(mutant.spec, mutant.inject)
+        missed += status != "refused"
+        print(f"| {mutant.trick} | {mutant.name} | {said(rows[0]) if rows else 'NOT CAUGHT'} |", flush=True)
+    print(f"\n{len(MUTANTS)} mutants, {missed} of them not caught, or refused where nothing was broken.")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

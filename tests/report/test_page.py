@@ -1,0 +1,216 @@
+"""The page, read back by html.parser."""
+
+import html.parser
+import re
+import warnings
+
+import pandas as pd
+import pytest
+
+from harness import one_line
+from harness.report import figures
+from harness.report.page import LEAST, POLICY, page
+from tests.report.test_figures import DRAW, runs_of
+from tests.test_security import NAMES
+
+VOID = {"meta", "link", "br", "img"}
+
+
+class Tree(html.parser.HTMLParser):
+    """Each element as (tag, attributes, text in it, tags it is in)."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.comments = [], [], 0
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        names = [name for name, _ in attributes]
+        assert len(names) == len(set(names)), f"{tag} has an attribute twice"
+        element = (tag, dict(attributes), [], [outer[0] for outer in self.open])
+        self.elements.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        for element in self.open:
+            element[2].append(data)
+
+    def handle_comment(self, data):
+        self.comments += 1
+
+    def of(self, tag, **wanted):
+        found = [e for e in self.elements if e[0] == tag and wanted.items() <= e[1].items()]
+        return [("".join(texts), attributes) for _, attributes, texts, _ in found]
+
+    def texts(self, tag, **wanted):
+        return [text for text, _ in self.of(tag, **wanted)]
+
+
+def evidence_of(title="+ mixup", failed=()):
+    rows = [
+        {"place": place, "rung": "r", "title": title if place else "baseline", "part": "loop", "what": f"check {i}"}
+        | {"expected": "1", "seen": "2" if (place, i) in failed else "1", "ok": 3 if (place, i) in failed else 5}
+        | {"n": 5, "own": place == 1 and i == 1}
+        for place in range(2)
+        for i in range(3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def page_of(tmp_path, name="+ mixup", about="About.\n\n    python -m x\n", failed=(), study="s"):
+    data = runs_of(2, 2, ["baseline", name])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        drawn = {key: figures.save(tmp_path, key, draw(study, *data)) for key, draw in DRAW.items()}
+    table = pd.DataFrame({"rung": ["baseline", name], "top-1": ["90.00", "91.00"], "verdict": ["–", "helps"]})
+    evidence = evidence_of(name, failed)
+    return page(study, about, {"Rungs": table}, ["A note.", name], drawn, evidence, ["python -m a", f"b {name}"])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return page_of(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def tree(made):
+    return Tree(made)
+
+
+def test_an_id_is_there_once_and_every_reference_leads_to_one(tree):
+    ids = [own["id"] for _, own, _, _ in tree.elements if "id" in own]
+    assert len(ids) == len(set(ids))
+    assert len(ids) > 100
+    inner = {e[1]["href"][1:] for e in tree.elements if e[1].get("href", "").startswith("#")}
+    clips = set(re.findall(r"url\(#([^)]*)\)", " ".join(str(value) for e in tree.elements for value in e[1].values())))
+    labels = {own["aria-labelledby"] for _, own, _, _ in tree.elements if "aria-labelledby" in own}
+    assert len(inner) > 50
+    assert len(clips) >= 5
+    assert inner | clips | labels <= set(ids)
+    for _, own, _, outer in tree.elements:  # a figure must not show the letters or take the frame of another
+        if "svg" in outer and "id" in own:
+            assert own["id"].split(".")[0] in DRAW
+
+
+def test_nothing_is_loaded_and_nothing_runs(made, tree):
+    assert not {e[0] for e in tree.elements} & {
+        "script",
+        "iframe",
+        "object",
+        "embed",
+        "img",
+        "base",
+        "form",
+        "foreignobject",
+    }
+    places = [
+        v for _, own, _, _ in tree.elements for k, v in own.items() if k in ("src", "href", "action", "data", "srcset")
+    ]
+    assert {place[:1] for place in places if place != "data:,"} == {"#"}
+    assert not [k for _, own, _, _ in tree.elements for k in own if k.startswith("on")]
+    assert not re.search(r"https?:|//|@import|url\((?!#)", made.replace("<!doctype", ""))
+    assert [own["content"] for _, own in tree.of("meta", **{"http-equiv": "Content-Security-Policy"})] == [POLICY]
+    assert POLICY.startswith("default-src 'none'")
+    assert "script" not in POLICY
+    assert tree.comments == 0
+
+
+def test_headings_are_in_order_and_the_contents_lead_to_each(tree):
+    levels = [e[0] for e in tree.elements if re.fullmatch("h[1-6]", e[0])]
+    assert levels == ["h1"] + ["h2"] * (len(levels) - 1)
+    there = {own["id"]: text for text, own in tree.of("h2")}
+    assert {own["href"][1:]: text for text, own in tree.of("a")} == there
+    drawn = [figures.CAPTIONS[name][0] for name in DRAW]
+    assert list(there.values()) == ["Rungs", *drawn, "Evidence", "To make it again", "The study"]
+
+
+def test_figures_are_named_and_scroll_rather_than_shrink(tree):
+    drawn = tree.of("svg")
+    assert [own["role"] for _, own in drawn] == ["img"] * len(DRAW)
+    assert [own["aria-label"] for _, own in drawn] == [f"{figures.CAPTIONS[name][0]}: s" for name in DRAW]
+    for _, own in drawn:
+        least, most = map(int, re.findall(r"(\d+)px", own["style"]))
+        assert most == round(float(own["viewbox"].split()[2]) * 96 / 72) == 1056
+        assert least == round(LEAST * most)
+        assert "width" not in own
+    captions = tree.texts("figcaption")
+    assert captions == [figures.CAPTIONS[name][1] for name in DRAW]
+    assert all("wide" in own["class"] for _, own in tree.of("div", tabindex="0"))
+    assert len(tree.of("div", tabindex="0")) == len(DRAW) + 1 + 2
+
+
+def test_tables_have_heads_for_rows_and_columns(tree):
+    assert tree.texts("th", scope="col")[:3] == ["rung", "top-1", "verdict"]
+    assert tree.texts("th", scope="row")[:2] == ["baseline", "+ mixup"]
+    assert tree.texts("td")[:4] == ["90.00", "–", "91.00", "helps"]
+    assert tree.texts("td", **{"class": "helps"}) == ["helps"]
+
+
+def test_checks_that_held_are_behind_a_line_that_counts_them(tree):
+    told = ["baseline: 3 of 3 checks held in 5 of 5 runs", "+ mixup: 3 of 3 checks held in 5 of 5 runs"]
+    assert tree.texts("summary") == told
+    assert [own for _, own in tree.of("details")] == [{}, {}]
+    assert not tree.of("div", **{"class": "failed"})
+    assert len(tree.of("tr", **{"class": "own"})) == 1
+    measured = tree.texts("th", scope="row")[2:]
+    assert measured == ["check 0", "check 1", "check 2", "check 1", "check 0", "check 2"]
+
+
+def test_a_failed_check_is_loud(tmp_path):
+    tree = Tree(page_of(tmp_path, failed={(1, 2)}))
+    assert [own for _, own in tree.of("details")] == [{}, {"class": "failing", "open": None}]
+    assert tree.texts("summary")[1] == "+ mixup: 2 of 3 checks held in 5 of 5 runs"
+    (alarm,) = tree.texts("div", **{"class": "failed"})
+    assert alarm.startswith("1 check failed.")
+    assert "+ mixup: check 2: expected 1, seen 2 (held in 3 of 5 runs)" in alarm
+    assert len(tree.of("tr", **{"class": "bad"})) == 1
+    tags = [e[0] for e in tree.elements]
+    assert [e[1].get("class") for e in tree.elements].index("failed") < tags.index("nav") < tags.index("table")
+
+
+def test_the_words_of_the_study_and_its_commands_stand_as_written(tree):
+    commands, about = tree.texts("pre")
+    assert commands == "python -m a\nb + mixup"
+    assert about == "About.\n\n    python -m x"
+
+
+def test_a_study_without_evidence_says_so(tmp_path):
+    none = pd.DataFrame(columns=list(evidence_of().columns))
+    tree = Tree(page("s", "", {"Rungs": pd.DataFrame({"rung": ["a"]})}, [], {}, none, []))
+    assert "No run here has kept its evidence." in tree.texts("p")
+
+
+def test_the_same_content_is_the_same_bytes(made, tmp_path):
+    assert page_of(tmp_path) == made
+
+
+@pytest.fixture(scope="module")
+def plain(tree):
+    return [(tag, sorted(own), outer) for tag, own, _, outer in tree.elements if "svg" not in outer]
+
+
+@pytest.mark.parametrize("key", NAMES)
+def test_a_name_is_text_wherever_it_stands(key, plain, tmp_path):
+    given, shown = NAMES[key]
+    text = page_of(tmp_path, one_line(given), given, study=given)
+    tree = Tree(text)
+    assert [(tag, sorted(own), outer) for tag, own, _, outer in tree.elements if "svg" not in outer] == plain
+    assert {e[0] for e in tree.elements if "svg" in e[3]} <= {"g", "defs", "path", "use", "clippath", "rect"}
+    assert tree.comments == 0
+    assert tree.texts("h1") == tree.texts("title") == [shown]
+    assert tree.texts("th", scope="row")[1] == shown
+    assert tree.texts("li")[-1] == shown
+    assert tree.texts("summary")[1] == f"{shown}: 3 of 3 checks held in 5 of 5 runs"
+    assert tree.texts("pre")[0] == f"python -m a\nb {shown}"
+    assert all(letter.isprintable() for letter in tree.texts("pre")[1].replace("\n", ""))
+    assert text.encode().decode() == text
