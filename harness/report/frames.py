@@ -325,9 +325,10 @@ def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     for place, checks in zip(every["place"], every.get("evidence", ()), strict=True):
         for check in checks:
             key = (place, check["part"], check["what"])
-            row = found.setdefault(key, {"expected": check["expected"], "seen": check["seen"], "ok": 0, "n": 0})
+            told = {"expected": one_line(check["expected"], 200), "seen": one_line(check["seen"], 200)}
+            row = found.setdefault(key, {**told, "ok": 0, "n": 0})
             if not check["ok"] and row["ok"] == row["n"]:
-                row |= {"expected": check["expected"], "seen": check["seen"]}
+                row |= told
             row["ok"] += bool(check["ok"])
             row["n"] += 1
     rows = []

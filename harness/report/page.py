@@ -106,6 +106,7 @@ def page(
     `drawings`: a name in figures.CAPTIONS -> its SVG, in the order of the page; `evidence` as frames.evidence has it;
     `about`: the study's own words; `commands` that make it again, one a line.
     """
+    title = one_line(title)
     sections: list[tuple[str, str]] = [(heading, table(frame, heading)) for heading, frame in tables.items()]
     told = "".join(f"<li>{text(note, 2000)}</li>" for note in notes)
     sections[0] = (sections[0][0], f'{sections[0][1]}<ul class="notes">{told}</ul>')
@@ -160,7 +161,7 @@ def cells(columns: Iterable[str], row: Sequence[object]) -> str:
 
 def drawing(name: str, svg: str, title: str) -> str:
     heading, caption = CAPTIONS[name]
-    body = wide(inline(svg, name, f"{heading}: {one_line(title)}"), heading)
+    body = wide(inline(svg, name, f"{heading}: {title}"), heading)
     return f"<figure>{body}<figcaption>{text(caption, 1000)}</figcaption></figure>"
 
 

@@ -257,6 +257,22 @@ def test_points_of_cost_are_where_their_cost_and_mean_are():
     assert (upper.get_xscale(), lower.get_xscale()) == ("log", "linear")
 
 
+def test_logarithmic_axes_have_plain_numbers():
+    every, table, _ = runs_of(12)
+    steep = [[{"epoch": 0, "loss": 100.0, "top1": 1.0}, {"epoch": 1, "loss": 0.1, "top1": 2.0}]] * len(every)
+    for axis in (
+        figures.curves("s", every.assign(epochs=steep), table).axes[0],
+        figures.cost("s", every, table).axes[0],
+    ):
+        with figures.style():
+            axis.figure.draw_without_rendering()
+        side = {"log": axis.yaxis}.get(axis.get_yscale(), axis.xaxis)
+        assert side.get_scale() == "log"
+        told = [label.get_text() for label in side.get_ticklabels()]
+        assert len(told) >= 3
+        assert [float(text) for text in told] == pytest.approx(list(side.get_majorticklocs()))
+
+
 def test_of_many_rungs_the_first_and_the_front_are_named():
     every, table, _ = runs_of(20)
     upper = figures.cost("s", every, table).axes[0]
