@@ -114,7 +114,7 @@ def render(plan: Plan, store: Store) -> Report:
     notes = frames.footnotes(plan, every, table)
     text = tables.write(folder, study, plan["design"], table, effects, proof, notes)
     drawn = {name: figures.save(folder, name, figure) for name, figure in draw(plan, every, table, effects)}
-    shown = {} if effects is None else {"Effects": tables.shown_effects(effects, plan["design"])}
+    shown = {} if effects is None else {"Tricks": tables.shown_effects(effects, plan["design"])}
     shown["Rungs"] = tables.shown(table, plan["design"])
     made = page.page(study, plan["about"], shown, notes, drawn, proof, commands(plan, every))
     write_atomic(folder / "index.html", made.encode())

@@ -371,6 +371,8 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
     notes = ["Top-1 and top-5: mean ± s.d. over n seeds, percent of the test set after the last epoch."]
     if table["gain_pairs"].any():
         notes += _about_gains(plan, table)
+    if plan["design"] in EFFECTS:
+        notes += _about_effects(plan)
     notes.append(
         "GFLOPs are multiply-adds of one image's forward. Seconds an epoch: median, training alone, on "
         + ", ".join(sorted(set(every["device"])))
@@ -406,6 +408,35 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
     return notes
 
 
+EFFECTS = {
+    "shapley": "Shapley value: what a trick gives, in points of top-1, averaged over every order in which the tricks "
+    "can be added; the values sum to what all tricks give together.",
+    "factorial": "Effect: mean top-1 of the rungs that have the trick less that of those that have not; × is an "
+    "interaction, half of how much one trick's effect grows by the other.",
+}
+
+
+def _about_effects(plan: Plan) -> list[str]:
+    """How a Shapley value or an effect was made, and what is not in it."""
+    notes = [
+        f"{EFFECTS[plan['design']]} Over the seeds that every rung has; 95 % t-intervals, each for itself; verdicts: "
+        "t-tests at .05 after Holm over the tricks, interactions apart."
+    ]
+    k = len(plan["tricks"])
+    if plan["orders"]:
+        notes.append(
+            f"Of the {math.factorial(k):,} orders {len(plan['orders'])} were sampled, each with its reverse; the "
+            "interval has what that adds, the s.e. of the orders, in it."
+        )
+    if plan["generators"]:
+        resolution = stats.resolution(k, plan["generators"])
+        notes.append(
+            f"1/{2 ** len(plan['generators'])} of all 2^{k} sets, of resolution {resolution}: effects with the same "
+            "aliases cannot be told apart, and those of three tricks and more are taken to be nothing."
+        )
+    return notes
+
+
 def _about_gains(plan: Plan, table: pd.DataFrame) -> list[str]:
     tested = table[table["p"].notna()]
     notes = [
@@ -431,8 +462,8 @@ def _about_gains(plan: Plan, table: pd.DataFrame) -> list[str]:
     wider = wider[np.isfinite(wider)]
     if len(wider) and not plan["decide"]:
         notes.append(
-            "Intervals and verdicts speak of this test set. For new data of its kind intervals are "
-            f"{wider.median():.2g} times as wide (median; {wider.min():.2g} to {wider.max():.2g})."
+            "Intervals and verdicts speak of this test set. For new data of its kind intervals are wider, by the "
+            f"factor {wider.median():.2f} at the median and {wider.max():.2f} at most."
         )
     elif len(tested):
         notes.append("Intervals and verdicts speak of this test set, not of new data.")

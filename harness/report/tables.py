@@ -15,7 +15,8 @@ from harness.report.frames import marks
 def gain(mean: float, low: float, high: float) -> str:
     if math.isnan(mean):
         return "–"
-    return f"{mean:+.2f}" if math.isnan(low) else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    told = [f"{round(value, 2) + 0.0:+.2f}" for value in (mean, low, high)]  # + 0.0: no -0.00
+    return told[0] if math.isnan(low) else f"{told[0]} [{told[1]}, {told[2]}]"
 
 
 GAIN = {
