@@ -104,7 +104,7 @@ class Plan:
         """The study's name, its design, a hash of its settings: reports do not overwrite each other."""
         told = hashlib.sha256("\n".join(self.settings).encode(errors="surrogateescape")).hexdigest()[:6]
         more = [*([self.design] if self.design != "ladder" else []), *([told] if self.settings else [])]
-        return f"{self.study}@{'.'.join(more)}" if more else self.study
+        return f"{self.study}@{'-'.join(more)}" if more else self.study
 
     def seeds_of(self, place: int) -> tuple[int, ...]:
         return self.seeds[: self.counts[place]] if self.counts else self.seeds

@@ -3,7 +3,7 @@ from functools import partial
 
 import pytest
 
-from harness import Problem, study
+from harness import Problem, file_name, study
 from harness.designs import DESIGNS
 from harness.spec import Branches, Spec, assign, declares, upstream
 from harness.store import Store
@@ -157,6 +157,7 @@ def test_labels_keep_reports_of_designs_and_settings_apart():
     assert len(set(labels)) == len(labels)
     assert labels[0] == "tiny"
     assert labels[1] == "tiny@leave-one-out"
+    assert [file_name(label) for label in labels] == labels, "a folder may be called so"
 
 
 def test_mixup_is_set_against_as_many_epochs_without_it():

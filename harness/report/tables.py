@@ -49,6 +49,9 @@ def shown(table: pd.DataFrame, design: str = "ladder") -> pd.DataFrame:
     return text
 
 
+TOGETHER = {"helps": "more together", "hurts": "less together"}  # what an interaction says
+
+
 def shown_effects(effects: pd.DataFrame, design: str) -> pd.DataFrame:
     """One row an effect as text."""
     what = "Shapley value" if design == "shapley" else "effect"
@@ -57,7 +60,8 @@ def shown_effects(effects: pd.DataFrame, design: str) -> pd.DataFrame:
     if effects["order_se"].notna().any():
         text["s.e. of the orders"] = [f"{se:.2f}" for se in effects["order_se"]]
     text["n"] = effects["n"].astype(str)
-    text["verdict"] = effects["verdict"].replace("", "–")
+    said = effects["verdict"].where(effects["main"].astype(bool), effects["verdict"].replace(TOGETHER))
+    text["verdict"] = said.replace("", "–")
     if effects["aliases"].any():
         text["aliased with"] = effects["aliases"].replace("", "–")
     return text
