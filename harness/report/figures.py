@@ -254,7 +254,8 @@ def beside(axis: Axes, ends: Sequence[tuple[float, float]], told: Sequence[str],
     tall = 72 * root.get_size_inches()[1] * axis.get_position().height  # points, before the layout widens it
     out = 1.04 if len(told) <= 20 else 1.12  # many lines need a longer way to part
     for name, left, low, high, hue in zip(told, x, y, apart(y, 1.35 * SMALL / tall), hues, strict=True):
-        axis.plot([left, out - 0.01], [low, high], color=hue, lw=0.8, transform=axis.transAxes, clip_on=False)
+        way: dict[str, Any] = {"ls": (0, (1, 3)), "lw": 0.9}  # dotted: no line of the data is
+        axis.plot([left, out - 0.01], [low, high], color=hue, transform=axis.transAxes, clip_on=False, zorder=1, **way)
         axis.text(out, high, name, transform=axis.transAxes, va="center", fontsize=SMALL, color=INK)
 
 
