@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="with --decide: when to look (default: 4 6 8 12 16)",
     )
-    p.add_argument("--max-seeds", type=_count, metavar="N", help="with --decide: no look beyond N seeds")
+    p.add_argument("--max-seeds", type=_count, metavar="N", help="with --decide: the last look is at N seeds")
     p.add_argument("--only", nargs="+", default=[], metavar="RUNG", help="train these rungs alone")
     p.add_argument(
         "--set",
@@ -135,8 +135,8 @@ def decide(options: argparse.Namespace) -> Any:
         raise Problem("--decide chooses the seeds of every rung: leave out --seeds and --only")
     if options.design in ("shapley", "factorial"):
         raise Problem(f"--decide goes by the gains of rungs, which --design {options.design} has not")
-    if not options.decide > 0:
-        raise Problem(f"--decide {options.decide:g}: must be above 0 points")
+    if not 0 < options.decide <= 100:
+        raise Problem(f"--decide {options.decide:g}: must be above 0 points, and at most 100")
     looks = options.looks or LOOKS
     if sorted(set(looks)) != list(looks) or looks[0] < 2:
         raise Problem(f"--looks {' '.join(map(str, looks))}: must rise, from 2 up")
@@ -207,7 +207,8 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
     if engine.stopping:
         left = len(study.missing(asked, store))
         again = "the same command without --fresh" if options.fresh else "the same command"
-        text = f"interrupted, {left} of {len(asked)} runs to go; {again} goes on from what is kept"
+        of = f"{len(asked)} runs" + (" of this look" if plan.decide else "")
+        text = f"interrupted, {left} of {of} to go; {again} goes on from what is kept"
         print(f"harness.ablate: {text}", file=sys.stderr)
         return 130
     made = report.render(described, store)
@@ -252,7 +253,8 @@ def train(plan: Any, described: Any, asked: list[Any], engine: Any, tracker: Any
     store = engine.store
     for run in asked:
         store.tidy(*key(run))
-    todo = study.missing(asked, store)
+    failed = {key(event["run"]) for event in tally.failures}  # at an earlier look: not again in this invocation
+    todo = [run for run in study.missing(asked, store) if key(run) not in failed]
     with Progress(plan, todo, reused=len(asked) - len(todo), jobs=len(engine.places)) as progress:
         for event in engine.events(todo):
             progress.see(event)

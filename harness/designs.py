@@ -32,10 +32,6 @@ class Layout:
     orders: tuple[tuple[int, ...], ...] = ()  # sampled, for Shapley values
     generators: tuple[str, ...] = ()  # of a fractional factorial
 
-    def places(self) -> dict[frozenset[int], int]:
-        """The place of each set of tricks."""
-        return {frozenset(row.on): place for place, row in enumerate(self.rows)}
-
 
 @dataclass(frozen=True)
 class Options:
@@ -85,7 +81,8 @@ def factorial(trunk: int, ways: Sequence[tuple[int, ...]], options: Options) -> 
         p = max(clear, default=None) if k > 4 else 0
     if p not in offered:
         told = f"1/2^{p} of {k} tricks" if p is not None else f"{k} tricks"
-        raise Problem(f"--design factorial: no design for {told}; p may be {', '.join(map(str, sorted(offered)))}")
+        may = f"p may be {', '.join(map(str, sorted(offered)))}" if offered else f"at most {len(stats.FACTORS)} tricks"
+        raise Problem(f"--design factorial: no design for {told}; {may}")
     generators = stats.GENERATORS[k, p] if p else ()
     matrix = stats.fraction(k, generators)
     return Layout(tuple(_subset(tuple(np.flatnonzero(run > 0).tolist())) for run in matrix), generators=generators)

@@ -221,6 +221,9 @@ _ABSENT = object()
 def declares(*paths: str) -> Callable[[_T], _T]:
     """Say which slots, or fields of slots, a trick may change: where it changes another, the plan is refused."""
 
+    if not all(isinstance(path, str) for path in paths):
+        raise Problem('declares needs the slots: @declares("mix", "epochs")')
+
     def mark(trick: _T) -> _T:
         trick.declared = paths  # type: ignore[attr-defined]
         return trick
@@ -356,6 +359,17 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     else:
         return {prefix: value}
     return own | {path: leaf for name, item in items.items() for path, leaf in flat(item, name).items()}
+
+
+def moved(old: Spec, new: Spec) -> list[str]:
+    """The dotted paths that differ, an inner specification being one of them. No data is loaded."""
+
+    def short(part: Part) -> dict[str, Any]:
+        fields = part.settings() if isinstance(part, Data) else part.identity()
+        return {name: shape(item) if isinstance(item, Spec) else item for name, item in fields.items()}
+
+    a, b = flat(plain(old, short)), flat(plain(new, short))
+    return [path for path in dict.fromkeys((*a, *b)) if a.get(path, _ABSENT) != b.get(path, _ABSENT)]
 
 
 def changes(old: Spec, new: Spec) -> dict[str, tuple[Any, Any]]:

@@ -31,9 +31,11 @@ from harness.spec import (
     declared,
     first_error,
     flat,
+    moved,
     parse,
     plain,
     resolved,
+    shape,
     upstream,
 )
 from harness.store import Store
@@ -62,7 +64,8 @@ class Study:
     @property
     def every(self) -> tuple[Trick, ...]:
         """All tricks, each once: the trunk's, then those of the longest way, then what else the others have."""
-        return (*self.trunk, *dict.fromkeys(trick for way in sorted(self.ways, key=len, reverse=True) for trick in way))
+        ways = sorted(self.ways, key=len, reverse=True)
+        return tuple({_call(trick): trick for trick in (*self.trunk, *itertools.chain(*ways))}.values())
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Plan:
     seeds: tuple[int, ...]
     settings: tuple[str, ...] = ()  # what differs from the study as written, for its report to say
     design: str = "ladder"
-    tricks: tuple[tuple[str, str], ...] = ()  # (name, title)
+    tricks: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # (name, title, the slots it moves)
     layout: Layout | None = None
     about: str = ""
     command: tuple[str, ...] = ()  # the words after `harness.ablate` that ask for it
@@ -164,9 +167,12 @@ def plan(
             late.append((path, value))
     every, options = study.every, options or Options()
     names, titles = [trick_name(trick) for trick in every], [trick_title(trick) for trick in every]
-    ways = [tuple(every.index(trick) for trick in way) for way in study.ways]
+    place = {_call(trick): i for i, trick in enumerate(every)}
+    ways = [tuple(place[_call(trick)] for trick in way) for way in study.ways]
+    _fitting(study, design, every, ways, options)
     layout = DESIGNS[design](len(study.trunk), ways, options)
     stacked: dict[tuple[int, ...], Spec] = {(): baseline}
+    moves: dict[int, dict[str, None]] = {}  # of each trick, the slots
 
     def built(on: tuple[int, ...]) -> Spec:
         """The baseline with those tricks, and with the late settings."""
@@ -177,6 +183,7 @@ def plan(
                 spec = assign(spec, path, value) or spec
             _only_declared(study.name, trick, below, spec)
             stacked[on] = spec
+            moves.setdefault(on[-1], dict.fromkeys(path.partition(".")[0] for path in moved(below, spec)))
         return stacked[on]
 
     rungs = tuple(_rung(row, built(row.on), names, titles) for row in layout.rows)
@@ -184,7 +191,7 @@ def plan(
         if not any(rung.gain for rung in rungs):
             raise Problem(f"--same-epochs is about the gains of rungs, which --design {design} has not")
         rungs = _of_same_epochs(rungs)
-    rungs = tuple(replace(rung, also=_also(rung, rungs, every)) for rung in rungs)
+    rungs = tuple(replace(rung, also=_also(rung, rungs, every)) for rung in _named_apart(rungs))
     for path, value in late:
         if not any(assign(rung.spec, path, value) for rung in rungs):
             slot = path.partition(".")[0]
@@ -199,6 +206,12 @@ def plan(
         if rung.gain and rungs[rung.gain[0]].spec == rungs[rung.gain[1]].spec:
             other = rungs[min(rung.gain)].name
             raise Problem(f"{study.name}: {rung.name} changes nothing, it is the same specification as {other}")
+    if not any(rung.gain for rung in rungs):
+        alike: dict[str, Rung] = {}
+        for rung in rungs:
+            first = alike.setdefault(shape(rung.spec), rung)
+            if first is not rung:
+                raise Problem(f"{study.name}: {rung.name} is the same specification as {first.name}")
     own = _seeds(study.seeds, seeds)
     said = [f"{path}={_said(value)}" for path, value in settings]
     said += [f"{len(own)} seeds"] if own != study.seeds and not decide else []
@@ -208,7 +221,7 @@ def plan(
     if decide:
         said.append(f"seeds until gains are known to ± {decide.points:g}, looking at {_listed(decide.looks)}")
         own = _seeds(study.seeds, decide.looks[-1])
-    tricks = tuple(zip(names, titles, strict=True))
+    tricks = tuple((names[i], titles[i], tuple(moves.get(i, ()))) for i in range(len(every)))
     words = [study.name, *(word for path, value in settings for word in ("--set", f"{path}={_said(value)}"))]
     words += ["--design", design] if design != "ladder" else []
     words += ["--same-epochs"] if same_epochs else []
@@ -219,6 +232,40 @@ def plan(
     elif own != study.seeds:
         words += ["--seeds", f"{len(own)}"]
     return Plan(study.name, rungs, own, tuple(said), design, tricks, layout, study.about, tuple(words), decide)
+
+
+def _call(trick: Trick) -> object:
+    """What tells a trick from others: of a partial one the function and what it is given, so that two alike are one."""
+    if isinstance(trick, partial):
+        return trick.func, repr(trick.args), repr(sorted(trick.keywords.items()))
+    return trick
+
+
+def _fitting(
+    study: Study, design: str, every: Sequence[Trick], ways: Sequence[Sequence[int]], options: Options
+) -> None:
+    """Raise Problem where a design cannot be of these tricks, or is told what another one takes."""
+    if not every and design != "ladder":
+        raise Problem(f"{study.name}: --design {design} needs a trick, and TRICKS is empty")
+    twice = [trick_name(every[i]) for way in ways for i in way if i < len(study.trunk)]
+    if twice or len({_call(trick) for trick in study.trunk}) < len(study.trunk):
+        raise Problem(f"{study.name}: {', '.join(twice) or 'a trick'} is there twice")
+    if options.pairs and design != "shapley":
+        raise Problem("--orders goes with --design shapley")
+    if options.pairs == 1:
+        raise Problem("--orders 1: one pair of orders has no error to tell; take at least 2")
+    if options.fraction is not None and design != "factorial":
+        raise Problem("--fraction goes with --design factorial")
+
+
+def _named_apart(rungs: Sequence[Rung]) -> tuple[Rung, ...]:
+    """The second and later of rungs that have one name are numbered."""
+    met: dict[str, int] = {}
+    made = []
+    for rung in rungs:
+        n = met[rung.name] = met.get(rung.name, 0) + 1
+        made.append(rung if n == 1 else replace(rung, name=f"{rung.name}_{n}"))
+    return tuple(made)
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -244,8 +291,11 @@ def _of_same_epochs(rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
         epochs = above.spec.epochs
         name, title = f"{below.name}_{epochs}_epochs", f"{below.title}, {epochs} epochs"
         control = replace(below, name=name, title=title, spec=below.spec.but(epochs=epochs))
+        old = next((other for other, held in made if held and held[1] is below and other.spec == control.spec), None)
         if control.spec in (above.spec, below.spec):
             made.append((rung, pair))
+        elif old and rung is above:  # two branches that train as long share it
+            made.append((rung, (above, old)))
         elif rung is above:
             made += [(control, (control, below)), (rung, (above, control))]
         else:
@@ -260,7 +310,7 @@ def _also(rung: Rung, rungs: Sequence[Rung], tricks: Sequence[Trick]) -> tuple[s
         return ()
     above, below = (rungs[place] for place in rung.gain)
     apart = [declared(tricks[i]) for i in set(above.on) ^ set(below.on)]
-    return () if not apart or not all(apart) else tuple(_beyond(changes(below.spec, above.spec), sum(apart, ())))
+    return () if not apart or not all(apart) else tuple(_beyond(moved(below.spec, above.spec), sum(apart, ())))
 
 
 def _beyond(paths: Iterable[str], allowed: Sequence[str]) -> dict[str, None]:
@@ -271,7 +321,10 @@ def _beyond(paths: Iterable[str], allowed: Sequence[str]) -> dict[str, None]:
 
 def _tricked(study: str, trick: Trick, below: Spec) -> Spec:
     try:
-        return trick(below)
+        above = trick(below)
+        if not isinstance(above, Spec):
+            raise Problem(f"{study}, {trick_name(trick)}: gives {type(above).__name__}, where a Spec is due")
+        return above
     except Problem:
         raise
     except Exception as error:
@@ -281,12 +334,12 @@ def _tricked(study: str, trick: Trick, below: Spec) -> Spec:
 
 def _only_declared(study: str, trick: Trick, below: Spec, above: Spec) -> None:
     """Raise Problem where a trick changed what it does not declare, or more than one slot and declares none."""
-    moved, allowed = list(changes(below, above)), declared(trick)
-    slots = {path.partition(".")[0] for path in moved}
+    paths, allowed = moved(below, above), declared(trick)
+    slots = {path.partition(".")[0] for path in paths}
     if not allowed and len(slots) > 1:
         text = f"changes {', '.join(sorted(slots))}: put @declares({', '.join(map(repr, sorted(slots)))}) on it"
         raise Problem(f"{study}: {trick_name(trick)} {text}")
-    more = _beyond(moved, allowed)
+    more = _beyond(paths, allowed)
     if allowed and more:
         raise Problem(f"{study}: {trick_name(trick)} declares {', '.join(allowed)}, and changes {', '.join(more)} too")
 
@@ -344,7 +397,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
         images = rung.spec.data.load()
         params, macs = cost(rung.spec.model, images.channels, len(images.classes), images.size)
         other = next((i for i in rung.gain if i != place), None) if rung.gain else 0 if place else None
-        moved = changes(plan.rungs[other].spec, rung.spec) if other is not None else {}
+        differs = changes(plan.rungs[other].spec, rung.spec) if other is not None else {}
         seeds = plan.seeds_of(place)
         rows.append(
             {
@@ -354,10 +407,10 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
                 "on": list(rung.on),
                 "gain": list(rung.gain) if rung.gain else None,
                 "also": list(rung.also),
-                "may": list(evidence.may(moved)),
+                "may": list(evidence.may(differs)),
                 "epochs": rung.spec.epochs,
                 "microbatch": rung.spec.microbatch,
-                "changes": {path: list(pair) for path, pair in moved.items()},
+                "changes": {path: list(pair) for path, pair in differs.items()},
                 "params": params,
                 "gmacs": macs / 1e9,
                 "seeds": list(seeds),
@@ -374,7 +427,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
         "settings": list(plan.settings),
         "command": list(plan.command),
         "design": plan.design,
-        "tricks": [{"name": name, "title": title} for name, title in plan.tricks],
+        "tricks": [{"name": name, "title": title, "moves": list(moves)} for name, title, moves in plan.tricks],
         "orders": [list(order) for order in plan.layout.orders] if plan.layout else [],
         "generators": list(plan.layout.generators) if plan.layout else [],
         "decide": {"points": plan.decide.points, "looks": list(plan.decide.looks)} if plan.decide else None,
@@ -455,8 +508,9 @@ def load(name: str) -> Study:
         raise Problem(
             f"{path}: BASELINE must be a Spec, and TRICKS a tuple of functions Spec -> Spec, Branches at most the last"
         )
-    if not isinstance(seeds, Sequence) or len(set(seeds)) < len(seeds) or not all(_is_seed(seed) for seed in seeds):
-        raise Problem(f"{path}: SEEDS must be different whole numbers from 0 up")
+    whole = isinstance(seeds, Sequence) and all(_is_seed(seed) for seed in seeds)
+    if not whole or not seeds or len(set(seeds)) < len(seeds):
+        raise Problem(f"{path}: SEEDS must be different whole numbers from 0 up, and at least one")
     return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(tricks), tuple(seeds))
 
 

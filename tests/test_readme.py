@@ -38,4 +38,4 @@ def test_the_study_in_the_readme_is_a_study(monkeypatch, tmp_path):
     from harness.study import Study, plan
 
     study = Study("readme", "", names["BASELINE"], names["TRICKS"], tuple(names["SEEDS"]))
-    assert [len(rung.spec.mix) for rung in plan(study).rungs] == [0, 0, 1]
+    assert [len(rung.spec.mix) for rung in plan(study).rungs] == [0, 0, 1], "planned without the data"

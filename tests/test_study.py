@@ -4,11 +4,13 @@ from functools import partial
 import pytest
 
 from harness import Problem, file_name, study
-from harness.designs import DESIGNS
+from harness.designs import DESIGNS, Options
 from harness.spec import Branches, Spec, assign, declares, upstream
 from harness.store import Store
 from harness.study import Decide, Study, plan
 from harness.tricks.cosine import cosine
+from harness.tricks.distillation import distillation
+from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.mixup import mixup
 from harness.tricks.warmup import warmup
 from tests.tiny import BASELINE, STUDY, TRICKS, finish
@@ -222,3 +224,56 @@ def test_described_says_how_many_specifications_are_new(tmp_path):
     assert study.describe(p, store)["specs"] == {"asked": 8 + 4, "new": 12}  # each half without a teacher has its own
     finish(store, BASELINE.id, 1, {"status": "finished"})
     assert study.describe(p, store)["specs"]["new"] == 11
+
+
+def test_tricks_that_are_called_alike_are_one_and_twice_is_said():
+    def again():
+        return partial(distillation, model=BASELINE.model.but(width=8))
+
+    study_ = Study("s", "", BASELINE, (cosine, Branches((again(),), (mixup, again()))), (0,))
+    assert [r.name for r in plan(study_).rungs] == ["baseline", "cosine", "distillation", "mixup+distillation"]
+    assert len(plan(study_, design="shapley").rungs) == 8
+    with pytest.raises(Problem, match="s: cosine is there twice"):
+        plan(Study("s", "", BASELINE, (cosine, Branches((cosine, mixup))), (0,)))
+
+
+def test_two_of_a_kind_are_told_apart_on_a_ladder_and_no_players_of_a_game():
+    two = Study("s", "", BASELINE, (label_smoothing, partial(label_smoothing, smoothing=0.2)), (0,))
+    assert [r.name for r in plan(two).rungs] == ["baseline", "label_smoothing", "label_smoothing_2"]
+    with pytest.raises(Problem, match="is the same specification as"):
+        plan(two, design="factorial")
+
+
+@pytest.mark.parametrize(
+    ("design", "options", "said"),
+    [
+        ("ladder", Options(pairs=3), "--orders goes with --design shapley"),
+        ("shapley", Options(pairs=1), "take at least 2"),
+        ("shapley", Options(fraction=1), "--fraction goes with --design factorial"),
+    ],
+)
+def test_options_of_another_design_are_said(design, options, said):
+    with pytest.raises(Problem, match=said):
+        plan(STUDY, design=design, options=options)
+
+
+@pytest.mark.parametrize("design", sorted({*DESIGNS} - {"ladder"}))
+def test_designs_of_no_tricks_are_said(design):
+    with pytest.raises(Problem, match="TRICKS is empty"):
+        plan(Study("s", "", BASELINE, (), (0,)), design=design)
+
+
+def test_a_trick_without_a_return_is_said():
+    with pytest.raises(Problem, match="s, lost: gives NoneType, where a Spec is due"):
+        plan(Study("s", "", BASELINE, (lost,), (0,)))
+
+
+def lost(spec: Spec) -> None:
+    spec.but(epochs=3)
+
+
+def test_branches_that_train_as_long_share_the_rung_they_are_set_against():
+    both = (cosine, Branches((mixup,), (mixup, distill)))
+    rungs = plan(Study("s", "", BASELINE, both, (0,)), same_epochs=True).rungs
+    assert [r.name for r in rungs] == ["baseline", "cosine", "cosine_3_epochs", "mixup", "mixup+distillation"]
+    assert [r.gain for r in rungs] == [None, (1, 0), (2, 1), (3, 2), (4, 2)]

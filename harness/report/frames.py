@@ -96,7 +96,8 @@ def pairs(plan: Plan, at: dict[int, dict[int, Row]], place: int) -> list[Pair]:
 def strays(plan: Plan, at: dict[int, dict[int, Row]]) -> dict[int, list[str]]:
     """By place: what the runs of a gain showed that differs, though nothing that its two rungs differ in explains it.
 
-    Runs are held side by side where they ran on the same device and libraries: elsewhere bits differ anyway.
+    Runs are held side by side where device, libraries and commit are the same: else bits differ anyway, or what is
+    looked at does; such comparisons are marked.
     """
     found: dict[int, list[str]] = {}
     for place, rung in enumerate(plan["rungs"]):
@@ -112,7 +113,8 @@ def astray(rung: dict[str, Any], above: Any, below: Any) -> list[str]:
     if not above.get("seen") or not below.get("seen") or around(above) != around(below):
         return []
     apart = [what for what in above["seen"] if above["seen"][what] != below["seen"].get(what)]
-    return [what for what in apart if what not in rung["may"]]
+    short = ("steps", "rates") if "diverged" in (above["status"], below["status"]) else ()  # it ended early
+    return [what for what in apart if what not in (*rung["may"], *short)]
 
 
 def around(record: Any) -> dict[str, Any]:
@@ -174,6 +176,8 @@ def judge(plan: Plan, paired: dict[int, list[Pair]]) -> dict[int, dict[str, Any]
         for place, c in zip(rows, stats.compare(rows.values()), strict=True)
     }
     for place, d in decisions(plan, paired).items():
+        if place not in judged:
+            continue
         judged[place] |= {"gain": d.gain, "gain_low": d.low, "gain_high": d.high, "p": d.p, "adjusted": math.nan}
         judged[place] |= {"mde": math.nan, "verdict": d.verdict}
     return judged
@@ -182,10 +186,11 @@ def judge(plan: Plan, paired: dict[int, list[Pair]]) -> dict[int, dict[str, Any]
 def decisions(plan: Plan, paired: dict[int, list[Pair]]) -> dict[int, stats.Decision]:
     """What the planned looks said of each gain, by place; nothing where the number of seeds is fixed."""
     rows = {}
-    for place, ours in paired.items():
-        if plan["decide"] and plan["rungs"][place]["gain"]:
+    for place, rung in enumerate(plan["rungs"]):
+        ours = paired.get(place, [])  # a rung without a run is a row all the same
+        if plan["decide"] and rung["gain"]:
             gains = {seed: a["top1"] - b["top1"] for seed, a, b in ours}
-            rows[place] = [gains.get(seed, math.nan) for seed in plan["rungs"][place]["seeds"]]
+            rows[place] = [gains.get(seed, math.nan) for seed in rung["seeds"]]
     if not rows:
         return {}
     decided = stats.decide(rows.values(), plan["decide"]["points"], plan["decide"]["looks"])
@@ -319,7 +324,7 @@ def _drafts(names: list[str], values: np.ndarray, order_se: np.ndarray | None = 
 def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     """One row a check of a rung: of its `n` runs `ok` passed; `seen` by the first that failed, else by the first.
 
-    `own` says that the rung it is compared with had no such check: the rung's trick is what was measured.
+    `own` says that a rung which it is set above had no such check: a trick between the two is what was measured.
     """
     found: dict[tuple[int, str, str], dict[str, Any]] = {}
     for place, checks in zip(every["place"], every.get("evidence", ()), strict=True):
@@ -332,11 +337,15 @@ def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
             row["ok"] += bool(check["ok"])
             row["n"] += 1
     rows = []
+    under: dict[int, list[int]] = {}  # the rungs that each is set above
+    for rung in plan["rungs"]:
+        if rung["gain"]:
+            under.setdefault(rung["gain"][0], []).append(rung["gain"][1])
     for (place, part, what), row in found.items():
         rung = plan["rungs"][place]
-        other = next((i for i in rung["gain"] or () if i != place), 0)
-        below = found.get((other, part, what)) if place != other else None
-        own = place != other and part != "loop" and (below is None or below["expected"] != row["expected"])
+        others = [found.get((other, part, what)) for other in under.get(place, ())]
+        new = any(other is None or other["expected"] != row["expected"] for other in others)
+        own = part != "loop" and new
         named = {"place": place, "rung": one_line(rung["name"]), "title": one_line(rung["title"])}
         rows.append(named | {"part": one_line(part), "what": one_line(what, 200)} | row | {"own": own})
     columns = ["place", "rung", "title", "part", "what", "expected", "seen", "ok", "n", "own"]
@@ -428,6 +437,12 @@ def _about_effects(plan: Plan) -> list[str]:
             f"Of the {math.factorial(k):,} orders {len(plan['orders'])} were sampled, each with its reverse; the "
             "interval has what that adds, the s.e. of the orders, in it."
         )
+    longer = [one_line(trick["title"]) for trick in plan["tricks"] if len(trick["moves"]) > 1]
+    if longer:
+        slots = sorted({slot for trick in plan["tricks"] if len(trick["moves"]) > 1 for slot in trick["moves"]})
+        notes.append(f"What {', '.join(longer)} gives has all that it changes in it: {', '.join(slots)}.")
+    if any("teacher" in trick["moves"] for trick in plan["tricks"]):
+        notes.append("A teacher is trained with the tricks that its student has, so what they give has that in it too.")
     if plan["generators"]:
         resolution = stats.resolution(k, plan["generators"])
         notes.append(
@@ -454,8 +469,8 @@ def _about_gains(plan: Plan, table: pd.DataFrame) -> list[str]:
     elif len(tested):
         least = min(stats.attainable_p(int(n)) for n in tested["gain_pairs"])
         notes.append(
-            f"Intervals: 95 % t, each for itself. Verdicts: two-sided paired t-tests at .05 after Holm over the "
-            f"{len(tested)} rows; MDE: the least gain that the row would resolve with chance .8, by its own s.d. An "
+            "Intervals: 95 % t, each for itself. Verdicts: two-sided paired t-tests at .05 after Holm over all "
+            f"gains ({len(tested)}); MDE: the least that the row would resolve with chance .8, by its own s.d. An "
             f"exact sign-flip test could not give less than p = {least:.2g} here."
         )
     wider = ((table["new_high"] - table["new_low"]) / (table["gain_high"] - table["gain_low"])).dropna()

@@ -27,16 +27,18 @@ class Mixup(Mix):
         return mixup_batch(x, y, lam, perm)
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        seen = [drawn_lambda(*batch) for batch in trace.fed]
-        steps = trace.steps_per_epoch
-        draws = [
-            trace.rng("mix", "Mixup", i // steps, i % steps).beta(self.alpha, self.alpha) for i in range(len(seen))
-        ]
-        off = max(abs(a - b) for a, b in zip(seen, draws, strict=True))
-        found = f"{off:.1g}, λ from {min(seen):.3f} to {max(seen):.3f}"
+        seen, draws = [], []
+        for i, (labels, before, after) in enumerate(trace.fed):
+            rng = trace.rng("mix", "Mixup", i // trace.steps_per_epoch, i % trace.steps_per_epoch)
+            lam, partners = rng.beta(self.alpha, self.alpha), rng.permutation(len(labels))
+            if bool((labels[torch.from_numpy(partners)] != labels).any()):  # else mixing leaves the targets as they are
+                seen.append(drawn_lambda(labels, before, after))
+                draws.append(lam)
+        off = max((abs(a - b) for a, b in zip(seen, draws, strict=True)), default=0.0)
+        found = f"{off:.1g}, λ from {min(seen, default=1):.3f} to {max(seen, default=1):.3f}"
         yield Check("gap of the targets' λ from Beta(α, α)'s draws", "0", found, off < 1e-4)
         wanted, found = (f"{inside(shares, 0.05)} and {inside(shares, 1e-3)}" for shares in (draws, seen))
-        what = f"batches with λ in (0.05, 0.95), and in (0.001, 0.999), of {len(seen)} kept"
+        what = f"batches with λ in (0.05, 0.95), and in (0.001, 0.999), of {len(seen)} that show it"
         yield Check(what, wanted, found, wanted == found)
         off = max(image_gap(*fed, *images) for fed, images in zip(trace.fed, trace.images, strict=False))
         yield Check("images less λ of their own: gap from (1 - λ) of the targets' other", "0", f"{off:.1g}", off < 1e-4)

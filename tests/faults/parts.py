@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from harness.parts.models import ResNet
 from harness.rng import streams
-from harness.spec import Mix, Spec
+from harness.spec import Mix, Spec, declares
 
 
 class NaNAt(Mix):
@@ -43,6 +43,7 @@ def nan(spec: Spec) -> Spec:
     return spec.having("mix", NaNAt(seed=0, epoch=1, batch=1))
 
 
+@declares("mix", "model")
 def hungry(spec: Spec) -> Spec:
     """hunger: memory for 64 images a pass."""
     fields: dict[str, Any] = dict(spec.model)

@@ -105,7 +105,7 @@ def table(plan: Plan, store: Store, only: Sequence[tuple[str, int]] | None = Non
     described = study.describe(plan, store)
     for rung in described["rungs"]:
         rung["seeds"] = [seed for seed in rung["seeds"] if only is None or (rung["id"], seed) in only]
-    text: str = frames.ladder(described, frames.runs(described, store)).drop(columns="seconds_per_epoch").to_json()
+    text: str = frames.rungs(described, frames.runs(described, store)).drop(columns="seconds_per_epoch").to_json()
     return text
 
 

@@ -58,7 +58,7 @@ def designed(design, rungs, tricks=(), **more):
     own = {"study": "s", "label": "s", "about": "", "settings": [], "design": design, "decide": None, "upstream": []}
     own |= {
         "command": ["s"],
-        "tricks": [{"name": name, "title": name} for name in tricks],
+        "tricks": [{"name": name, "title": name, "moves": ["mix"]} for name in tricks],
         "orders": [],
         "generators": [],
     }
@@ -396,3 +396,14 @@ def test_new_data_widens_the_interval_by_what_examples_add(store):
     half = scipy.stats.t.ppf(0.975, df) * se * 100
     assert (row["new_low"], row["new_high"]) == pytest.approx((100 * gain - half, 100 * gain + half))
     assert row["new_high"] - row["new_low"] > row["gain_high"] - row["gain_low"]
+
+
+def test_a_run_that_diverged_ends_early_and_is_compared_all_the_same(full):
+    full.add("baseline", 0, 90.0, seen={"steps": "a", "rates": "x", "order": "o"})
+    full.add("one", 0, 10.0, status="diverged", seen={"steps": "b", "rates": "y", "order": "o"})
+    p = designed("ladder", [rung("baseline"), rung("one", [1, 0], may=["targets"])])
+    report.compare(p, full, ("one", 0))
+    assert "not comparable" not in rows(full, p).loc["one", "verdict"]
+    full.add("one", 0, 10.0, status="diverged", seen={"steps": "b", "rates": "y", "order": "p"})
+    with pytest.raises(Problem, match="differ in order at seed 0"):
+        report.compare(p, full, ("one", 0))
