@@ -88,8 +88,8 @@ def due(plan: Plan, store: Store) -> list[int]:
 
 def compare(plan: Plan, store: Store, run: tuple[str, int]) -> None:
     """Raise Problem where a finished run and one that it is compared with differ in what nothing declares."""
-    for rung in plan["rungs"]:
-        near = [plan["rungs"][place] for place in rung["gain"] or ()]
+    for place, rung in enumerate(plan["rungs"]):
+        near = [plan["rungs"][i] for i in frames.held_to(plan, place) or ()]
         ids = [other["id"] for other in near]
         if run[0] in ids and all((spec_id, run[1]) in store for spec_id in ids):
             odd = frames.astray(rung, *(store.read(spec_id, run[1]) for spec_id in ids))

@@ -5,7 +5,7 @@ A rung is known by its `place` in the plan, not by its name: two names may be th
 
 import gc
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -89,19 +89,29 @@ def by_seed(every: pd.DataFrame) -> dict[int, dict[int, Row]]:
 
 def pairs(plan: Plan, at: dict[int, dict[int, Row]], place: int) -> list[Pair]:
     """The runs of the two rungs whose difference is the gain of the rung at `place`, by seed where both have one."""
-    above, below = (at.get(i, {}) for i in plan["rungs"][place]["gain"] or (-1, -1))
+    return _paired(at, plan["rungs"][place]["gain"])
+
+
+def _paired(at: dict[int, dict[int, Row]], places: Sequence[int] | None) -> list[Pair]:
+    above, below = (at.get(i, {}) for i in places or (-1, -1))
     return [(seed, above[seed], below[seed]) for seed in sorted(above.keys() & below.keys())]
 
 
+def held_to(plan: Plan, place: int) -> Sequence[int] | None:
+    """The two places that a rung's changes are between: those of its gain, or its own and the first."""
+    between: Sequence[int] | None = plan["rungs"][place]["gain"] or ((place, 0) if place else None)
+    return between
+
+
 def strays(plan: Plan, at: dict[int, dict[int, Row]]) -> dict[int, list[str]]:
-    """By place: what the runs of a gain showed that differs, though nothing that its two rungs differ in explains it.
+    """By place: what runs of two rungs showed that differs, though nothing that the rungs differ in explains it.
 
     Runs are held side by side where device, libraries and commit are the same: else bits differ anyway, or what is
     looked at does; such comparisons are marked.
     """
     found: dict[int, list[str]] = {}
     for place, rung in enumerate(plan["rungs"]):
-        for _, above, below in pairs(plan, at, place):
+        for _, above, below in _paired(at, held_to(plan, place)):
             odd = astray(rung, above, below)
             if odd:
                 found.setdefault(place, odd)
@@ -248,6 +258,8 @@ def effects(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
     if plan["design"] not in ("shapley", "factorial"):
         return None
     good = every[counted(every)]
+    stray = {what: None for found in strays(plan, by_seed(every)).values() for what in found}
+    odd = f"not comparable: rungs differ in {', '.join(stray)}" if stray else ""
     table = good.pivot_table(index="seed", columns="place", values="top1")
     table = table.reindex(columns=range(len(plan["rungs"]))).dropna()
     made = _shapley(plan, table) if plan["design"] == "shapley" else _factorial(plan, table)
@@ -258,7 +270,7 @@ def effects(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
         tests = [_interval(values, se, draws) for values, se in zip(own["values"], own["order_se"], strict=True)]
         adjusted = stats.holm([p for *_, p in tests])
         for (_, effect), (value, low, high, p), q in zip(own.iterrows(), tests, adjusted, strict=True):
-            verdict = stats.adjusted_verdict(value, q, math.nan)
+            verdict = odd or stats.adjusted_verdict(value, q, math.nan)
             rows.append(
                 {"name": effect["name"], "value": value, "low": low, "high": high, "order_se": effect["order_se"]}
                 | {"p": p, "adjusted": q, "verdict": verdict, "aliases": effect["aliases"], "main": family}

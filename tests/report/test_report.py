@@ -331,6 +331,13 @@ def test_shapley_values_of_the_glove_game(store):
     sampled = frames.effects(designed("shapley", rungs, "ABC", orders=both), frames.runs(p, store))
     assert list(sampled["value"]) == pytest.approx([1 / 6, 1 / 6, 2 / 3])
     assert (sampled["order_se"] > 0).any()
+    odd = designed("shapley", [own | {"may": ["targets"]} for own in rungs], "ABC")
+    for on, order in ((subsets[0], "a"), (subsets[-1], "b")):
+        store.add(f"r{on}".replace(" ", ""), 0, 60.0, seen={"order": order})
+    with pytest.raises(Problem, match="differ in order at seed 0"):
+        report.compare(odd, store, (rungs[-1]["id"], 0))
+    verdicts = frames.effects(odd, frames.runs(odd, store))["verdict"]
+    assert set(verdicts) == {"not comparable: rungs differ in order"}
     (store.folder(rungs[-1]["id"], 1) / "result.json").unlink()
     assert set(frames.effects(p, frames.runs(p, store))["n"]) == {2}, "a seed that lacks a rung is left out"
 
