@@ -446,7 +446,7 @@ def _about_effects(plan: Plan) -> list[str]:
     k = len(plan["tricks"])
     if plan["orders"]:
         notes.append(
-            f"Of the {math.factorial(k):,} orders {len(plan['orders'])} were sampled, each with its reverse; the "
+            f"Of the {math.factorial(k):,} orders {len(plan['orders']) // 2} were sampled, and their reverses; the "
             "interval has what that adds, the s.e. of the orders, in it."
         )
     longer = [one_line(trick["title"]) for trick in plan["tricks"] if len(trick["moves"]) > 1]
