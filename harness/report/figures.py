@@ -274,7 +274,7 @@ def height(n: int, least: float) -> float:
 def by_epoch(own: pd.DataFrame, name: str) -> pd.DataFrame:
     """What the epochs of one rung's runs tell of `name`: epochs (from 1) x seeds, nan where it is not finite."""
     told = {run.Index: [epoch.get(name, math.nan) for epoch in run.epochs] for run in own.itertuples()}
-    made = pd.DataFrame({index: pd.Series(values, dtype=float) for index, values in told.items()})
+    made = pd.DataFrame(itertools.zip_longest(*told.values(), fillvalue=math.nan), columns=list(told), dtype=float)
     made.index += 1
     return made.where(np.isfinite(made))
 

@@ -342,10 +342,9 @@ def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     for place, checks in zip(every["place"], every.get("evidence", ()), strict=True):
         for check in checks:
             key = (place, check["part"], check["what"])
-            told = {"expected": one_line(check["expected"], 200), "seen": one_line(check["seen"], 200)}
-            row = found.setdefault(key, {**told, "ok": 0, "n": 0})
+            row = found.setdefault(key, {"expected": check["expected"], "seen": check["seen"], "ok": 0, "n": 0})
             if not check["ok"] and row["ok"] == row["n"]:
-                row |= told
+                row |= {"expected": check["expected"], "seen": check["seen"]}
             row["ok"] += bool(check["ok"])
             row["n"] += 1
     rows = []
@@ -359,7 +358,8 @@ def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
         new = any(other is None or other["expected"] != row["expected"] for other in others)
         own = part != "loop" and new
         named = {"place": place, "rung": one_line(rung["name"]), "title": one_line(rung["title"])}
-        rows.append(named | {"part": one_line(part), "what": one_line(what, 200)} | row | {"own": own})
+        told = {name: one_line(row[name], 200) for name in ("expected", "seen")}
+        rows.append(named | {"part": one_line(part), "what": one_line(what, 200)} | row | told | {"own": own})
     columns = ["place", "rung", "title", "part", "what", "expected", "seen", "ok", "n", "own"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values("place", kind="stable").reset_index(drop=True)
