@@ -38,24 +38,6 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     return float(x.mean() - half), float(x.mean() + half)
 
 
-def paired_gain(
-    above: dict[int, float], below: dict[int, float], level: float = 0.95
-) -> tuple[float, float, float, int]:
-    """(mean, low, high, pairs) of `above` - `below`, values by seed, over the seeds that both have."""
-    seeds = sorted(above.keys() & below.keys())
-    if not seeds:
-        return math.nan, math.nan, math.nan, 0
-    gains = [above[seed] - below[seed] for seed in seeds]
-    return float(np.mean(gains)), *t_interval(gains, level), len(seeds)
-
-
-def verdict(low: float, high: float) -> str:
-    """What an interval of a gain says; "" where there is none."""
-    if math.isnan(low):
-        return ""
-    return "helps" if low > 0 else "hurts" if high < 0 else "not resolved"
-
-
 TIE = 1e-9  # values this close, relative to the largest magnitude, differ by rounding only
 
 
