@@ -12,5 +12,5 @@ from harness.spec import Branches, stack
 
 BASELINE = stack(digits.BASELINE, digits.TRICKS[:5])
 COSINE, SMOOTHING, MIXUP, DISTILLATION = digits.TRICKS[5:]
-TRICKS = (COSINE, SMOOTHING, Branches((DISTILLATION,), (MIXUP,), (MIXUP, DISTILLATION)))
+TRICKS = (COSINE, SMOOTHING, Branches((DISTILLATION,), (MIXUP,), ((MIXUP, DISTILLATION),)))
 SEEDS = range(5)

@@ -57,6 +57,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="SLOT.FIELD=VALUE",
         help="change a value in every rung; repeatable",
     )
+    p.add_argument(
+        "--limit",
+        type=_images,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="a slice of N training images, and as a second number of test images, even over the classes",
+    )
     p.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")
     p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     p.add_argument("--fresh", action="store_true", help="train all again; what there is goes to runs/aside/")
@@ -80,6 +88,13 @@ def _count(text: str) -> int:
     return number
 
 
+def _images(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
 def run(options: argparse.Namespace) -> int:
     from harness import Problem, one_line, report, study
     from harness.designs import Options
@@ -91,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
         raise Problem("--json goes with --dry-run")
     if options.checkpoint is not None and not options.checkpoint >= 0:
         raise Problem(f"--checkpoint {options.checkpoint}: must be 0 seconds or more")
+    if len(options.limit) > 2:
+        raise Problem("--limit takes a number of training images, and one of test images")
     if options.verify:
         distrust()
     if options.list:
@@ -99,7 +116,10 @@ def run(options: argparse.Namespace) -> int:
         return 0
     plan = study.plan(
         study.load(options.study),
-        [study.setting(text) for text in options.set],
+        [
+            *(study.setting(text) for text in options.set),
+            *zip(("data.limit", "data.limit_test"), options.limit, strict=False),
+        ],
         options.seeds,
         options.design,
         Options(options.orders, options.fraction),

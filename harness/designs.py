@@ -1,6 +1,6 @@
 """Designs: which tricks are on in each rung, and which two rungs give each gain.
 
-Tricks are numbers here, 0 to k - 1 in the order of the study; a rung's tricks are stacked in that order, so that one
+Tricks are numbers here, 0 to k - 1 in the order of the study, whose ladder is a tree of `Node`s; a rung's tricks are stacked in that order, so that one
 set of tricks is one specification, whichever design asks for it.
 """
 
@@ -24,6 +24,16 @@ class Row:
     named: tuple[int, ...] = ()
     sign: str = ""
     gain: tuple[int, int] | None = None
+    way: tuple[int, ...] = ()  # what began the way that it is on, if that is not itself, nor the first way
+
+
+@dataclass(frozen=True)
+class Node:
+    """A rung of a ladder that may branch: tricks `added` to the rung at place `parent`; 0 is the baseline."""
+
+    parent: int
+    added: tuple[int, ...]
+    way: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,29 +51,27 @@ class Options:
     fraction: int | None = None  # p of a factorial of 2^(k-p); None: the smallest that keeps main effects clear
 
 
-def ladder(trunk: int, ways: Sequence[tuple[int, ...]], options: Options) -> Layout:
-    """The cumulative stack, each rung over the one below; then each of `ways` over the last."""
-    rows = [Row(tuple(range(i)), (i - 1,), "+", (i, i - 1)) if i else Row(()) for i in range(trunk + 1)]
-    for way in ways:
-        rows.append(Row((*range(trunk), *way), way, "+", (len(rows), trunk)))
+def ladder(k: int, tree: Sequence[Node], options: Options) -> Layout:
+    """The cumulative stack, each rung over the one it is built on."""
+    rows = [Row(())]
+    for place, node in enumerate(tree, 1):
+        rows.append(Row((*rows[node.parent].on, *node.added), node.added, "+", (place, node.parent), node.way))
     return Layout(tuple(rows))
 
 
-def leave_one_out(trunk: int, ways: Sequence[tuple[int, ...]], options: Options) -> Layout:
+def leave_one_out(k: int, tree: Sequence[Node], options: Options) -> Layout:
     """All tricks, and all but each: a trick's gain is with it less without it."""
-    every = tuple(range(count(trunk, ways)))
-    rest = [Row(tuple(j for j in every if j != i), (i,), "−", (0, i + 1)) for i in every]
-    return Layout((Row(every, sign="all tricks"), *rest))
+    rest = [Row(tuple(j for j in range(k) if j != i), (i,), "−", (0, i + 1)) for i in range(k)]
+    return Layout((Row(tuple(range(k)), sign="all tricks"), *rest))
 
 
-def add_one(trunk: int, ways: Sequence[tuple[int, ...]], options: Options) -> Layout:
+def add_one(k: int, tree: Sequence[Node], options: Options) -> Layout:
     """The baseline, and each trick alone on it."""
-    return Layout((Row(()), *(Row((i,), (i,), "+", (i + 1, 0)) for i in range(count(trunk, ways)))))
+    return Layout((Row(()), *(Row((i,), (i,), "+", (i + 1, 0)) for i in range(k))))
 
 
-def shapley(trunk: int, ways: Sequence[tuple[int, ...]], options: Options) -> Layout:
+def shapley(k: int, tree: Sequence[Node], options: Options) -> Layout:
     """Every subset of the tricks, or the subsets that pairs of random orders come by."""
-    k = count(trunk, ways)
     if options.pairs is None and 2**k <= AFFORDABLE:
         return Layout(tuple(_subset(on) for r in range(k + 1) for on in itertools.combinations(range(k), r)))
     orders = stats.antithetic_orders(k, options.pairs or PAIRS, np.random.default_rng(0)).tolist()
@@ -71,9 +79,8 @@ def shapley(trunk: int, ways: Sequence[tuple[int, ...]], options: Options) -> La
     return Layout(tuple(_subset(on) for on in sorted(met, key=lambda on: (len(on), on))), tuple(map(tuple, orders)))
 
 
-def factorial(trunk: int, ways: Sequence[tuple[int, ...]], options: Options) -> Layout:
+def factorial(k: int, tree: Sequence[Node], options: Options) -> Layout:
     """The two-level factorial of all tricks, whole or a fraction."""
-    k = count(trunk, ways)
     offered = {p for (n, p) in stats.GENERATORS if n == k} | ({0} if k <= len(stats.FACTORS) else set())
     p = options.fraction
     if p is None:  # resolution 4: no main effect is aliased with an interaction of two
@@ -92,12 +99,7 @@ def _subset(on: tuple[int, ...]) -> Row:
     return Row(on, on, "+" if on else "")
 
 
-def count(trunk: int, ways: Sequence[tuple[int, ...]]) -> int:
-    """Tricks in all: those of the trunk, and those that only the ways have."""
-    return max([trunk, *(i + 1 for way in ways for i in way)])
-
-
-DESIGNS: dict[str, Callable[[int, Sequence[tuple[int, ...]], Options], Layout]] = {
+DESIGNS: dict[str, Callable[[int, Sequence[Node], Options], Layout]] = {
     "ladder": ladder,
     "leave-one-out": leave_one_out,
     "add-one": add_one,

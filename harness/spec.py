@@ -238,10 +238,16 @@ def declared(trick: Trick) -> tuple[str, ...]:
 
 
 class Branches:
-    """The end of a tuple of tricks, where it goes several ways: each a tuple of tricks, on all that came before."""
+    """The end of a tuple of tricks, where it goes several ways: each a tuple such as a study's, on all that came before.
 
-    def __init__(self, *ways: Iterable[Trick]) -> None:
+    What stands for a trick there may be a tuple of tricks: they come together, in one rung.
+    """
+
+    def __init__(self, *ways: Iterable[Trick | tuple[Trick, ...] | Branches]) -> None:
         self.ways = tuple(map(tuple, ways))
+
+
+Step = Trick | tuple[Trick, ...] | Branches
 
 
 def stack(spec: Spec, tricks: Iterable[Trick]) -> Spec:

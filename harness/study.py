@@ -17,7 +17,7 @@ from typing import Any
 import pydantic
 
 from harness import Problem, evidence, file_name, one_line
-from harness.designs import DESIGNS, Layout, Options, Row
+from harness.designs import DESIGNS, Layout, Node, Options, Row
 from harness.parts.models import cost
 from harness.parts.schedules import Piecewise
 from harness.spec import (
@@ -25,6 +25,7 @@ from harness.spec import (
     Branches,
     Part,
     Spec,
+    Step,
     Trick,
     assign,
     changes,
@@ -50,22 +51,48 @@ class Study:
     name: str
     about: str
     baseline: Spec
-    tricks: tuple[Trick | Branches, ...]
+    tricks: tuple[Step, ...]
     seeds: tuple[int, ...]
 
     @property
-    def trunk(self) -> tuple[Trick, ...]:
-        return tuple(trick for trick in self.tricks if not isinstance(trick, Branches))
-
-    @property
-    def ways(self) -> tuple[tuple[Trick, ...], ...]:
-        return tuple(way for last in self.tricks if isinstance(last, Branches) for way in last.ways)
-
-    @property
     def every(self) -> tuple[Trick, ...]:
-        """All tricks, each once: the trunk's, then those of the longest way, then what else the others have."""
-        ways = sorted(self.ways, key=len, reverse=True)
-        return tuple({_call(trick): trick for trick in (*self.trunk, *itertools.chain(*ways))}.values())
+        """All tricks, each once: those of the longest way from baseline to end, then what else the others have."""
+        paths = sorted(_paths(self.tricks), key=len, reverse=True)
+        return tuple({_call(trick): trick for path in paths for trick in path}.values())
+
+    def tree(self) -> list[Node]:
+        """The rungs of its ladder, by the places of tricks in `every`."""
+        place = {_call(trick): i for i, trick in enumerate(self.every)}
+        nodes: list[Node] = []
+
+        def grow(steps: Sequence[Step], parent: int, way: tuple[int, ...], first: bool) -> None:
+            for step in steps:
+                if isinstance(step, Branches):
+                    for i, branch in enumerate(step.ways):
+                        grow(branch, parent, way, first=i == 0)
+                    continue
+                added = tuple(place[_call(trick)] for trick in _together(step))
+                nodes.append(Node(parent, added, way))
+                parent = len(nodes)
+                if not first:
+                    way, first = (*way, *added), True
+
+        grow(self.tricks, 0, (), first=True)
+        return nodes
+
+
+def _together(step: Step) -> tuple[Trick, ...]:
+    assert not isinstance(step, Branches)
+    return step if isinstance(step, tuple) else (step,)
+
+
+def _paths(steps: Sequence[Step]) -> list[tuple[Trick, ...]]:
+    """The tricks of each way from the baseline to an end."""
+    paths: list[tuple[Trick, ...]] = [()]
+    for step in steps:
+        ends = [end for way in step.ways for end in _paths(way)] if isinstance(step, Branches) else [_together(step)]
+        paths = [(*path, *end) for path in paths for end in ends]
+    return paths
 
 
 @dataclass(frozen=True)
@@ -167,10 +194,8 @@ def plan(
             late.append((path, value))
     every, options = study.every, options or Options()
     names, titles = [trick_name(trick) for trick in every], [trick_title(trick) for trick in every]
-    place = {_call(trick): i for i, trick in enumerate(every)}
-    ways = [tuple(place[_call(trick)] for trick in way) for way in study.ways]
-    _fitting(study, design, every, ways, options)
-    layout = DESIGNS[design](len(study.trunk), ways, options)
+    _fitting(study, design, every, options)
+    layout = DESIGNS[design](len(every), study.tree(), options)
     stacked: dict[tuple[int, ...], Spec] = {(): baseline}
     moves: dict[int, dict[str, None]] = {}  # of each trick, the slots
 
@@ -241,15 +266,14 @@ def _call(trick: Trick) -> object:
     return trick
 
 
-def _fitting(
-    study: Study, design: str, every: Sequence[Trick], ways: Sequence[Sequence[int]], options: Options
-) -> None:
+def _fitting(study: Study, design: str, every: Sequence[Trick], options: Options) -> None:
     """Raise Problem where a design cannot be of these tricks, or is told what another one takes."""
     if not every and design != "ladder":
         raise Problem(f"{study.name}: --design {design} needs a trick, and TRICKS is empty")
-    twice = [trick_name(every[i]) for way in ways for i in way if i < len(study.trunk)]
-    if twice or len({_call(trick) for trick in study.trunk}) < len(study.trunk):
-        raise Problem(f"{study.name}: {', '.join(twice) or 'a trick'} is there twice")
+    for path in _paths(study.tricks):
+        twice = [trick for i, trick in enumerate(path) if _call(trick) in map(_call, path[:i])]
+        if twice:
+            raise Problem(f"{study.name}: {trick_name(twice[0])} is there twice")
     if options.pairs and design != "shapley":
         raise Problem("--orders goes with --design shapley")
     if options.pairs == 1:
@@ -276,6 +300,9 @@ def _rung(row: Row, spec: Spec, names: Sequence[str], titles: Sequence[str]) -> 
     own = "+".join(names[i] for i in row.named)
     name = f"without_{own}" if row.sign == "−" else own or row.sign.replace(" ", "_") or "baseline"
     title = f"{row.sign} {' + '.join(titles[i] for i in row.named)}".strip() or "baseline"
+    if row.way:
+        name = f"{'+'.join(names[i] for i in row.way)}.{name}"
+        title = f"{title} ({', '.join(titles[i] for i in row.way)})"
     return Rung(name, title, spec, row.on, row.gain)
 
 
@@ -506,7 +533,8 @@ def load(name: str) -> Study:
     tricks, seeds = module.TRICKS, module.SEEDS
     if not isinstance(module.BASELINE, Spec) or not isinstance(tricks, Sequence) or not _are_tricks(tricks):
         raise Problem(
-            f"{path}: BASELINE must be a Spec, and TRICKS a tuple of functions Spec -> Spec, Branches at most the last"
+            f"{path}: BASELINE must be a Spec, and TRICKS a tuple of functions Spec -> Spec, tuples of them, and "
+            "Branches at most the last"
         )
     whole = isinstance(seeds, Sequence) and all(_is_seed(seed) for seed in seeds)
     if not whole or not seeds or len(set(seeds)) < len(seeds):
@@ -514,10 +542,12 @@ def load(name: str) -> Study:
     return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(tricks), tuple(seeds))
 
 
-def _are_tricks(tricks: Sequence[object]) -> bool:
-    ways = tricks[-1].ways if tricks and isinstance(tricks[-1], Branches) else ()
-    flat = [*(tricks[:-1] if ways else tricks), *itertools.chain.from_iterable(ways)]
-    return all(map(callable, flat)) and all(ways)
+def _are_tricks(steps: Sequence[object]) -> bool:
+    *others, last = steps or (None,)
+    ends = [*last.ways] if isinstance(last, Branches) else []
+    own = others if ends or last is None else steps
+    each = [trick for step in own for trick in (step if isinstance(step, tuple) and step else (step,))]
+    return all(map(callable, each)) and all(way and _are_tricks(way) for way in ends)
 
 
 def _is_seed(value: object) -> bool:

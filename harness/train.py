@@ -17,7 +17,8 @@ from harness.parts.precision import Runner
 from harness.rng import Stream, streams
 from harness.spec import Spec
 
-EVAL_BATCH = 512
+EVAL_BATCH = {"cpu": 64}  # images; on a CPU 64 stay in its cache, up to 4 times the speed of 512
+GAPS = 201  # quantiles, from 0 to 100 %
 HEARTBEAT = 2.0  # seconds between reports of the loss within an epoch
 
 Event = dict[str, Any]
@@ -41,8 +42,15 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, "top1": …, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 2  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
-KEPT = ("epoch", "batch", "in_epoch", "history", "correct")  # the plain values of a `Live` that a checkpoint holds
+LAYOUT = 3  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+KEPT = (
+    "epoch",
+    "batch",
+    "in_epoch",
+    "history",
+    "correct",
+    "gaps",
+)  # the plain values of a `Live` that a checkpoint holds
 
 
 @dataclass
@@ -73,6 +81,7 @@ class Live:
     since: float = field(default_factory=time.monotonic)
     history: list[Event] = field(default_factory=list)
     correct: str = ""  # bits of the last evaluation, packed, in hexadecimal
+    gaps: list[float] = field(default_factory=list)  # of the last evaluation
 
     def state(self) -> State:
         return {
@@ -151,7 +160,7 @@ def train(
     while run.epoch < spec.epochs:
         train_epoch(spec, run, images, rng, keeper)
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
-        scores, correct = evaluate(run.model, images, run.runner, device)
+        scores, correct, run.gaps = evaluate(run.model, images, run.runner, device)
         run.correct = np.packbits(correct).tobytes().hex()
         run.history.append(event | scores | {"time": time.time()})
         keeper.report(run.history[-1])
@@ -237,28 +246,35 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device) -> dict[
         "seconds_per_epoch": float(np.median(later)),
         "peak_memory": peak,
         "correct": run.correct,
+        "gaps": run.gaps,
     }
 
 
 @torch.no_grad()
 def evaluate(
     model: nn.Module, images: Images, runner: Runner, device: torch.device
-) -> tuple[dict[str, float], np.ndarray]:
-    """Test loss, top-1 and (above five classes) top-5 in percent; and which test images were right, in order."""
+) -> tuple[dict[str, float], np.ndarray, list[float]]:
+    """Test loss, top-1 and (above five classes) top-5 in percent; which test images were right, in order; and `GAPS`
+    quantiles of the gap between an image's greatest logit and the mean of its others (He et al. 2019, section 5.2)."""
     model.eval()
     losses: list[Tensor] = []
     hits: list[Tensor] = []
+    gaps: list[Tensor] = []
     k = min(5, len(images.classes))
-    for x, labels in images.test(EVAL_BATCH, device):
+    for x, labels in images.test(EVAL_BATCH.get(device.type, 512), device):
         with runner.forward():
             z = model(x.contiguous(memory_format=torch.channels_last)).float()
         losses.append(nn.functional.cross_entropy(z, labels, reduction="sum"))
         hits.append(z.topk(k, dim=1).indices == labels[:, None])
+        top = z.amax(1)
+        gaps.append(top - (z.sum(1) - top) / (z.shape[1] - 1))
     correct = torch.cat(hits).cpu().numpy()
     scores = {"test_loss": float(torch.stack(losses).sum()) / len(correct), "top1": 100 * float(correct[:, 0].mean())}
     if len(images.classes) > 5:
         scores["top5"] = 100 * float(correct.any(1).mean())
-    return scores, correct[:, 0]
+    with np.errstate(all="ignore"):  # of a run that diverges
+        spread = np.quantile(torch.cat(gaps).double().cpu().numpy(), np.linspace(0, 1, GAPS))
+    return scores, correct[:, 0], [float(f"{gap:.5g}") for gap in spread]
 
 
 def peak_memory(device: torch.device) -> int:

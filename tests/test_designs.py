@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from harness import Problem, ablate
-from harness.designs import DESIGNS, Layout, Options, add_one, factorial, ladder, leave_one_out, shapley
+from harness.designs import DESIGNS, Layout, Node, Options, add_one, factorial, ladder, leave_one_out, shapley
 
 NONE = Options()
 
@@ -15,20 +15,21 @@ def on(layout: Layout) -> list[tuple[int, ...]]:
 
 
 def test_the_ladder_grows_by_one_and_each_rung_is_over_the_one_below():
-    layout = ladder(3, [], NONE)
+    layout = ladder(3, [Node(i, (i,)) for i in range(3)], NONE)
     assert on(layout) == [(), (0,), (0, 1), (0, 1, 2)]
     assert [row.gain for row in layout.rows] == [None, (1, 0), (2, 1), (3, 2)]
 
 
 def test_branches_all_start_from_the_last_common_rung():
-    layout = ladder(2, [(3,), (2,), (2, 3)], NONE)  # the paper's Table 6: distillation, mixup, both
+    tree = [Node(0, (0,)), Node(1, (1,)), Node(2, (3,)), Node(2, (2,)), Node(2, (2, 3))]
+    layout = ladder(4, tree, NONE)  # the paper's Table 6: distillation, mixup, both
     assert on(layout) == [(), (0,), (0, 1), (0, 1, 3), (0, 1, 2), (0, 1, 2, 3)]
     assert [row.gain for row in layout.rows[3:]] == [(3, 2), (4, 2), (5, 2)]
     assert [row.named for row in layout.rows[3:]] == [(3,), (2,), (2, 3)]
 
 
 def test_leave_one_out_takes_each_from_all_and_its_gain_is_that_of_having_it():
-    layout = leave_one_out(2, [(3,), (2, 3)], NONE)
+    layout = leave_one_out(4, [], NONE)
     assert on(layout) == [(0, 1, 2, 3), (1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2)]
     assert [row.gain for row in layout.rows] == [None, (0, 1), (0, 2), (0, 3), (0, 4)]
 

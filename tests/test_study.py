@@ -122,7 +122,7 @@ def test_studies_are_found_by_name_in_the_folder_of_the_user(tmp_path, monkeypat
 
 
 def test_branches_start_from_the_same_rung_and_share_their_teacherless_ways():
-    tricks = (cosine, Branches((distill,), (mixup,), (mixup, distill)))
+    tricks = (cosine, Branches((distill,), (mixup,), ((mixup, distill),)))
     p = plan(Study("s", "", BASELINE, tricks, (0,)))
     assert [r.title for r in p.rungs] == [
         *("baseline", "+ cosine decay", "+ distillation", "+ mixup", "+ mixup + distillation")
@@ -132,6 +132,27 @@ def test_branches_start_from_the_same_rung_and_share_their_teacherless_ways():
     assert not alone.mix
     assert both.mix
     assert upstream(alone) != upstream(both), "with mixup the teacher is trained with mixup too"
+
+
+def test_ways_are_ladders_of_their_own_and_what_later_ones_hold_is_named_for_their_first_step():
+    tricks = (
+        partial(warmup, epochs=1),
+        Branches((cosine, Branches((mixup,), (distill,))), (larger, cosine, Branches((mixup,), (distill,)))),
+    )
+    p = plan(Study("s", "", BASELINE, tricks, (0,)))
+    above = {r.name: p.rungs[r.gain[1]].name for r in p.rungs if r.gain}
+    assert above == {
+        **{"warmup": "baseline", "cosine": "warmup", "mixup": "cosine", "distillation": "cosine"},
+        **{"larger": "warmup", "larger.cosine": "larger"},
+        **{"larger.mixup": "larger.cosine", "larger.distillation": "larger.cosine"},
+    }
+    assert p.rungs[6].title == "+ cosine decay (twice the batch)"
+    assert [r.spec.batch_size for r in p.rungs] == [BASELINE.batch_size] * 5 + [2 * BASELINE.batch_size] * 4
+
+
+def larger(spec: Spec) -> Spec:
+    """twice the batch: nothing else."""
+    return spec.but(batch_size=2 * spec.batch_size)
 
 
 @pytest.mark.parametrize("design", ["ladder", "leave-one-out", "add-one", "shapley", "factorial"])
@@ -230,7 +251,7 @@ def test_tricks_that_are_called_alike_are_one_and_twice_is_said():
     def again():
         return partial(distillation, model=BASELINE.model.but(width=8))
 
-    study_ = Study("s", "", BASELINE, (cosine, Branches((again(),), (mixup, again()))), (0,))
+    study_ = Study("s", "", BASELINE, (cosine, Branches((again(),), ((mixup, again()),))), (0,))
     assert [r.name for r in plan(study_).rungs] == ["baseline", "cosine", "distillation", "mixup+distillation"]
     assert len(plan(study_, design="shapley").rungs) == 8
     with pytest.raises(Problem, match="s: cosine is there twice"):
@@ -273,7 +294,7 @@ def lost(spec: Spec) -> None:
 
 
 def test_branches_that_train_as_long_share_the_rung_they_are_set_against():
-    both = (cosine, Branches((mixup,), (mixup, distill)))
+    both = (cosine, Branches((mixup,), ((mixup, distill),)))
     rungs = plan(Study("s", "", BASELINE, both, (0,)), same_epochs=True).rungs
     assert [r.name for r in rungs] == ["baseline", "cosine", "cosine_3_epochs", "mixup", "mixup+distillation"]
     assert [r.gain for r in rungs] == [None, (1, 0), (2, 1), (3, 2), (4, 2)]

@@ -200,12 +200,29 @@ def test_top_5_only_where_there_are_more_classes():
         def forward(self, x):
             return torch.nn.functional.one_hot(x.flatten().long() % 2, 3).float()
 
-    scores, correct = loop.evaluate(Always(), images, Runner(), CPU)
+    scores, correct, gaps = loop.evaluate(Always(), images, Runner(), CPU)
     assert correct.tolist() == [True, True, False, False, False, False, True, True]
     assert set(scores) == {"test_loss", "top1"}
     assert scores["top1"] == 50
     right, wrong = -math.log(math.e / (math.e + 2)), -math.log(1 / (math.e + 2))
     assert scores["test_loss"] == pytest.approx((right + wrong) / 2, rel=1e-6)
+    assert gaps == [1.0] * loop.GAPS
+
+
+def test_gaps_are_quantiles_over_test_images_of_the_greatest_logit_above_the_mean_of_the_others():
+    from harness.parts.data import in_memory
+    from harness.parts.precision import Runner
+
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, size=(300, 1, 2, 3), dtype=np.uint8)  # six pixels are the logits
+    y = np.arange(300) % 6
+    images = in_memory({"train": (x, y), "test": (x, y)}, tuple("abcdef"), (0.0,), (1.0,))
+    *_, gaps = loop.evaluate(torch.nn.Flatten(), images, Runner(), CPU)
+    ordered = np.sort(x.reshape(300, 6).astype(float), axis=1)
+    wanted = ordered[:, -1] - ordered[:, :-1].mean(1)
+    assert gaps[0] == pytest.approx(wanted.min(), rel=1e-4)
+    assert gaps[-1] == pytest.approx(wanted.max(), rel=1e-4)
+    assert gaps[50] == pytest.approx(np.percentile(wanted, 25), rel=1e-4)
 
 
 class Stops(loop.Keeper):

@@ -40,6 +40,7 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
 Triple = tuple[float, ...]
+Limits = tuple[int | None, int | None]  # of training and of test images
 
 
 def augmented(x: Tensor, augment: Sequence[Augment], rng: Stream, epoch: int, batch: int) -> Tensor:
@@ -284,22 +285,24 @@ def in_memory(
 class Torchvision(Data):
     """torchvision's MNIST, FashionMNIST, CIFAR10 or CIFAR100 under `root`, downloaded there where that works.
 
-    Normalised by the mean and s.d. of the training images.
+    Normalised by the mean and s.d. of the training images. `limit` and `limit_test` take a slice; see `limited`.
     """
 
     name: Literal["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100"]
     root: Path = Path("data")
+    limit: int | None = Field(None, ge=1)
+    limit_test: int | None = Field(None, ge=1)
 
     @property
     def channels(self) -> int:
         return 1 if "MNIST" in self.name else 3
 
     def load(self) -> Cached:
-        return _torchvision(self.name, self.root)
+        return _torchvision(self.name, self.root, (self.limit, self.limit_test))
 
 
 @lru_cache
-def _torchvision(name: str, root: Path) -> Cached:
+def _torchvision(name: str, root: Path, limits: Limits) -> Cached:
     from torchvision import datasets
 
     kind = getattr(datasets, name)
@@ -321,11 +324,13 @@ def _torchvision(name: str, root: Path) -> Cached:
                 ) from None
 
     arrays = {}
-    for split, train in (("train", True), ("test", False)):
+    for split, train, limit in (("train", True, limits[0]), ("test", False, limits[1])):
         found = read(train)
         images = np.asarray(found.data)
         images = images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        arrays[split] = images, np.asarray(found.targets)
+        labels = np.asarray(found.targets)
+        kept = limited(labels, limit)
+        arrays[split] = images[kept], labels[kept]
     return in_memory(arrays, tuple(found.classes))
 
 
@@ -335,28 +340,52 @@ class ImageFolder(Data):
     What is an image is decided by content, not by ending. Up to 64 px images are brought to `size` by their short
     edge and centre; larger ones are cut as the augmentation says, and by the paper's centre crop for test. Normalised
     by the paper's mean and s.d. unless given. Raises Problem on a missing or empty folder, one class, classes that
-    differ between the two, and on the first image that does not decode; nothing is ever substituted.
+    differ between the two, and on the first image that does not decode; nothing is ever substituted. `limit` and
+    `limit_test` take a slice, of which alone the files are read; see `limited`.
     """
 
     root: Path
     size: int = Field(224, ge=4)
     mean: tuple[float, float, float] = PAPER_MEAN
     std: tuple[float, float, float] = PAPER_STD
+    limit: int | None = Field(None, ge=1)
+    limit_test: int | None = Field(None, ge=1)
 
     @property
     def channels(self) -> int:
         return 3
 
     def load(self) -> Images:
-        return _image_folder(self.root, self.size, self.mean, self.std)
+        return _image_folder(self.root, self.size, self.mean, self.std, (self.limit, self.limit_test))
 
 
 SPLITS = {"train": "train", "val": "test"}
 
 
+def limited(labels: np.ndarray, limit: int | None) -> np.ndarray:
+    """Which of N images to keep, in order: `limit` of them, as even over the classes as can be; all for None.
+
+    The same ones for the same labels; those of a smaller limit are among those of a greater one.
+    """
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels))
+    shuffled = stream(0, "limit").permutation(len(labels))
+    grouped = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    firsts = np.searchsorted(labels[grouped], labels[grouped])
+    turn = np.arange(len(labels)) - firsts  # of each image, within its class
+    return np.sort(grouped[np.argsort(turn, kind="stable")[:limit]])
+
+
 @lru_cache
-def _image_folder(root: Path, size: int, mean: Triple, std: Triple) -> Images:
+def _image_folder(root: Path, size: int, mean: Triple, std: Triple, limits: Limits) -> Images:
     found, classes, unread = _listing(root)
+    for part, limit in zip(SPLITS, limits, strict=True):
+        if limit and limit < len(classes):
+            raise Problem(f"a slice of {limit} images of {part}/ leaves some of the {len(classes)} classes without any")
+        if limit:
+            own = [i for i, (name, _) in enumerate(found) if name.startswith(f"{part}/")]
+            kept = {own[i] for i in limited(np.array([found[i][1] for i in own]), limit)}
+            found = [entry for i, entry in enumerate(found) if i in kept or not entry[0].startswith(f"{part}/")]
     known, notes = _read_all(root, [name for name, _ in found])
     notes = [f"skipped: {name}" for name in unread] + notes
     kept = [(name, label) for name, label in found if name in known]
@@ -435,7 +464,7 @@ def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
         rest = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
         raise Problem(f"{len(broken)} of {len(names)} files: {'; '.join(map(str, broken[:5]))}{rest}")
     if new:
-        write_atomic(memory, json.dumps(fresh).encode())
+        write_atomic(memory, json.dumps(known | fresh).encode())  # of others too: this may be a slice
     skipped = [name for name in names if fresh[name][2] is None]
     odd = [name for name in names if fresh[name][2] and not named_as_image(name)]
     notes = [f"not an image, skipped: {name}" for name in skipped]

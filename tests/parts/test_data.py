@@ -362,6 +362,34 @@ def write_mnist(root, train, test):
             (raw / f"{prefix}-{kind}-ubyte").write_bytes(head + array.tobytes())
 
 
+@pytest.mark.parametrize("limit", [5, 12, 33, 99, 100, 1000])
+def test_a_slice_is_even_over_the_classes_and_part_of_every_greater_one(limit):
+    labels = np.random.default_rng(0).choice(5, p=(0.5, 0.2, 0.1, 0.1, 0.1), size=100)
+    kept = data.limited(labels, limit)
+    assert len(kept) == min(limit, 100)
+    assert (np.diff(kept) > 0).all()
+    counts, have = np.bincount(labels[kept], minlength=5), np.bincount(labels)
+    for count, all_of_it in zip(counts, have, strict=True):
+        assert count == all_of_it or count >= counts.max() - 1
+    assert set(kept) <= set(data.limited(labels, limit + 7))
+    assert set(data.limited(labels, None)) == set(range(100))
+
+
+@pytest.mark.parametrize("size", [8, 224])
+def test_a_slice_of_a_folder_reads_its_files_alone_and_is_a_data_set_of_its_own(tree, size):
+    whole, part = ImageFolder(root=tree, size=size), ImageFolder(root=tree, size=size, limit=4, limit_test=2)
+    (tree / "train" / "cat" / "bad.jpg").write_bytes(b"no image")
+    with pytest.raises(Problem, match=r"bad\.jpg does not decode"):
+        whole.load()
+    assert part.load().counts == {"train": 4, "test": 2}
+    (tree / "train" / "cat" / "bad.jpg").unlink()
+    assert whole.load().counts == {"train": 12, "test": 6}
+    assert whole.identity()["digest"] != part.identity()["digest"]
+    assert ImageFolder(root=tree, size=size, limit=12).load().digest == whole.load().digest
+    with pytest.raises(Problem, match="a slice of 1 images of val/ leaves some of the 2 classes without any"):
+        ImageFolder(root=tree, size=size, limit_test=1).load()
+
+
 def test_mnist_from_its_raw_files(tmp_path, offline):
     rng = np.random.default_rng(0)
     train, test = (
@@ -376,6 +404,10 @@ def test_mnist_from_its_raw_files(tmp_path, offline):
         assert np.array_equal(images.arrays[split][1], y)
     assert images.mean == pytest.approx((train[0].mean(),), abs=1e-3)
     assert images.std == pytest.approx((train[0].std(),), abs=1e-3)
+    some = Torchvision(name="MNIST", root=tmp_path, limit=10).load()
+    assert some.counts == {"train": 10, "test": 10}
+    assert sorted(some.arrays["train"][1]) == list(range(10))
+    assert {image.tobytes() for image in some.arrays["train"][0]} <= {image.tobytes() for image in train[0]}
     served = torch.cat([y for _, y in images.test(4, CPU)])
     assert served.tolist() == list(range(10))
     assert served.dtype == torch.int64
