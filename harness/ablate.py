@@ -114,12 +114,10 @@ def run(options: argparse.Namespace) -> int:
         for name, about in study.available().items():
             print(f"{name:20} {one_line(about)}")
         return 0
+    slices = zip(("data.limit", "data.limit_test"), options.limit, strict=False)
     plan = study.plan(
         study.load(options.study),
-        [
-            *(study.setting(text) for text in options.set),
-            *zip(("data.limit", "data.limit_test"), options.limit, strict=False),
-        ],
+        [*map(study.setting, options.set), *slices],
         options.seeds,
         options.design,
         Options(options.orders, options.fraction),

@@ -1,7 +1,7 @@
 """Designs: which tricks are on in each rung, and which two rungs give each gain.
 
-Tricks are numbers here, 0 to k - 1 in the order of the study, whose ladder is a tree of `Node`s; a rung's tricks are stacked in that order, so that one
-set of tricks is one specification, whichever design asks for it.
+Tricks are numbers here, 0 to k - 1 in the order of the study, whose ladder is a tree of `Node`s. A rung's tricks are
+stacked in that order, so that one set of tricks is one specification, whichever design asks for it.
 """
 
 import itertools

@@ -238,9 +238,9 @@ def declared(trick: Trick) -> tuple[str, ...]:
 
 
 class Branches:
-    """The end of a tuple of tricks, where it goes several ways: each a tuple such as a study's, on all that came before.
+    """The end of a tuple of tricks, where it goes several ways: each such a tuple, on all that came before.
 
-    What stands for a trick there may be a tuple of tricks: they come together, in one rung.
+    Where a trick is due there may be a tuple of tricks: they come together, in one rung.
     """
 
     def __init__(self, *ways: Iterable[Trick | tuple[Trick, ...] | Branches]) -> None:

@@ -43,14 +43,7 @@ class Keeper:
 
 
 LAYOUT = 3  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
-KEPT = (
-    "epoch",
-    "batch",
-    "in_epoch",
-    "history",
-    "correct",
-    "gaps",
-)  # the plain values of a `Live` that a checkpoint holds
+KEPT = ("epoch", "batch", "in_epoch", "history", "correct", "gaps")  # plain values of a `Live` in a checkpoint
 
 
 @dataclass

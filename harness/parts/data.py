@@ -384,8 +384,8 @@ def _image_folder(root: Path, size: int, mean: Triple, std: Triple, limits: Limi
             raise Problem(f"a slice of {limit} images of {part}/ leaves some of the {len(classes)} classes without any")
         if limit:
             own = [i for i, (name, _) in enumerate(found) if name.startswith(f"{part}/")]
-            kept = {own[i] for i in limited(np.array([found[i][1] for i in own]), limit)}
-            found = [entry for i, entry in enumerate(found) if i in kept or not entry[0].startswith(f"{part}/")]
+            left_out = {*own} - {own[i] for i in limited(np.array([found[i][1] for i in own]), limit)}
+            found = [entry for i, entry in enumerate(found) if i not in left_out]
     known, notes = _read_all(root, [name for name, _ in found])
     notes = [f"skipped: {name}" for name in unread] + notes
     kept = [(name, label) for name, label in found if name in known]
