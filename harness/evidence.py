@@ -86,6 +86,7 @@ class Trace:
     def __post_init__(self) -> None:
         self.initial = digest(self.model.named_parameters())
         self.before = {name: p.detach().clone() for name, p in self.model.named_parameters() if p.ndim == 2}
+        self._batch = 1  # images of this forward
         self._got: list[Tensor] = []  # images of this step's forwards
         self._logits: list[Tensor] = []  # of step 1
         self._slopes: list[Tensor] = []  # of step 1, by its logits
@@ -99,6 +100,7 @@ class Trace:
 
     def _note_input(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         """At the first forward the layers' weights and every batch norm's γ; in training the images that came."""
+        self._batch = len(args[0])
         if self.forwards == 0:
             for name, module in model.named_modules():
                 if isinstance(module, nn.BatchNorm2d):
@@ -137,7 +139,8 @@ class Trace:
             if name not in self.outputs:  # else this is a resumed run's trace, and step 1 is over
                 kind = "float16" if held_by_half(out) else str(out.dtype).removeprefix("torch.")
                 self.outputs[name] = kind
-                self.macs[name] = out[0].numel() * module.weight[0].numel()  # each output is one filter's product
+                each = out.numel() // self._batch  # not out[0]: attention may fold windows into the batch
+                self.macs[name] = each * module.weight[0].numel()  # each output is one filter's product
             handle.remove()  # also, a hook that stayed would tie the model to this trace for good
 
         handle = module.register_forward_hook(note)

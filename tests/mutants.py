@@ -26,7 +26,7 @@ from harness import train as loop
 from harness.evidence import Upstream
 from harness.parts.augment import Shift
 from harness.parts.init import Xavier
-from harness.parts.models import ResNet, cost
+from harness.parts.models import ResNet, Timm, cost
 from harness.parts.optimizers import NAG
 from harness.parts.precision import Runner
 from harness.parts.schedules import Piecewise, Step
@@ -320,6 +320,7 @@ TEACHER = TINY.model.but(width=8)
 DIVERGES = label_smoothing(TINY.but(optimizer=NAG(lr=1e30, per=None)))
 
 WARM, SHORT, TAUGHT = warmup(TINY, epochs=2), warmup(TINY, epochs=1), distillation(TINY, model=TEACHER)
+TIMM = TINY.but(model=Timm(name="test_resnet")).having("init", ZeroGamma())  # basic blocks, and a bottleneck
 PHOTO = resnet_d(TINY.but(model=TINY.model.but(small=False)))
 BROKEN: dict[str, list[tuple[str, Spec, Inject]]] = {
     "warmup": [
@@ -337,6 +338,11 @@ BROKEN: dict[str, list[tuple[str, Spec, Inject]]] = {
         ("the first norm of a block", zero_gamma(TINY), zeroing("body.1")),
         ("the first block alone", zero_gamma(TINY), zeroing("stage1.0.body.7")),
         ("set back before training", zero_gamma(TINY), text(MODEL, MODEL + ONES)),
+        ("does nothing to timm's blocks", TIMM, zeroing()),
+        ("all batch norms of timm's", TIMM, zeroing("")),
+        ("the shortcuts' norms of timm's too", TIMM, zeroing("0.bn2", "0.bn3", "downsample.2")),
+        ("the second norm of timm's bottleneck instead", TIMM, zeroing("0.bn2")),
+        ("timm's basic blocks alone", TIMM, zeroing("layer1.0.bn2", "layer2.0.bn2", "layer4.0.bn2")),
     ],
     "no_bias_decay": [
         ("does nothing", no_bias_decay(TINY), decaying(lambda name, p: 1)),

@@ -1,14 +1,19 @@
-"""The ResNet family: plain and bottleneck blocks, variants A to D, stems for photos and for small images."""
+"""The ResNet family: plain and bottleneck blocks, variants A to D, stems for photos and for small images.
 
-from collections.abc import Iterable
+And the networks of others, by their names in timm, which is imported where one is built.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from harness.evidence import Check, Trace
+from harness import Problem, one_line
+from harness.evidence import Check, Trace, digest
 from harness.spec import Model, Spec
 
 
@@ -117,10 +122,7 @@ class ResNet(Model):
         expected = f"stem {stem}; {sum(self.blocks)} blocks; strides {cut if len(self.blocks) > 1 else 'nowhere'}"
         seen = structure_of(trace.model)
         yield Check("structure of the built network", expected, seen, seen == expected)
-        images = spec.data.load()
-        _, due = cost(self, images.channels, len(images.classes), images.size)
-        macs = sum(trace.macs.values())
-        yield Check("multiply-adds of an image at the first forward", f"{due:,}", f"{macs:,}", macs == due)
+        yield macs_check(self, spec, trace)
 
 
 def structure_of(model: nn.Module) -> str:
@@ -151,12 +153,116 @@ RESNET101 = ResNet(blocks=(3, 4, 23, 3))
 RESNET152 = ResNet(blocks=(3, 8, 36, 3))
 
 
+def with_variant(spec: Spec, variant: Literal["B", "C", "D"]) -> Spec:
+    """`spec` with a ResNet of at least this variant: D has C in it, and C has B. Raises Problem on other models."""
+    if not isinstance(spec.model, ResNet):
+        raise Problem(f"ResNet-{variant} is about ResNets, and {spec.model!r} has no variant: leave the trick out")
+    return spec.but(model=spec.model.but(variant=max(spec.model.variant, variant)))
+
+
+class Timm(Model):
+    """A network of timm, by the name it has there, without its trained weights. Slot: `model`.
+
+    What a name switches on beside its architecture is off: dropout and dropped paths (0.2 in `legacy_seresnet50`), and
+    the zero γ that timm's ResNets start with. Inception-V3 comes without its auxiliary head. Weights are then set by
+    the specification's `init`: where that is Xavier, parameters of other layers than conv, linear and batch norm, such
+    as a position embedding, stay as timm draws them from the run's seed. Multiply-adds are those of conv and linear
+    layers; attention's products are not among them.
+    """
+
+    name: str = Field(pattern=r"^\w+$")  # "x.tag" and "hf-hub:x" name trained weights too
+
+    def identity(self) -> dict[str, Any]:
+        # A name can come to mean another network in the next timm. Not timm's version but what it built is part of the
+        # id: parameters' names and shapes decide which weights are drawn and load, and strides what they compute.
+        return {"name": self.name, "built": _expected_outline(self.name, 3, 1000)}
+
+    def build(self, channels: int, classes: int) -> nn.Module:
+        net = _created(self.name, channels, classes)
+        for module, rate in dropping(net):
+            setattr(module, rate, 0.0)
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+        return net
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        images = spec.data.load()
+        expected = _expected_outline(self.name, images.channels, len(images.classes))
+        seen = outline(trace.model)
+        yield Check("names and shapes of parameters, strides of layers: digest", expected, seen, seen == expected)
+        yield macs_check(self, spec, trace)
+        on = sum(1 for _ in dropping(trace.model))
+        yield Check("dropouts and dropped paths that are on", "0", f"{on}", on == 0)
+
+
+def _created(name: str, channels: int, classes: int) -> nn.Module:
+    """timm's network as timm makes it. Raises Problem on a name that it does not know."""
+    import timm
+
+    names = timm.list_models()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3)
+        known = f"near it are {', '.join(near)}" if near else "timm.list_models() lists those it has"
+        raise Problem(f"model.name: timm {timm.__version__} has no {name!r}; {known}")
+    net: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
+    return net
+
+
+@lru_cache
+def _expected_outline(name: str, channels: int, classes: int) -> str:
+    with torch.device("meta"):  # 0.05 to 0.2 s, where drawing weights that nobody reads takes up to 0.8
+        return outline(_created(name, channels, classes))
+
+
+def outline(net: nn.Module) -> str:
+    """A digest of the names and shapes of all parameters, in order, and of the convolutions' strides."""
+    shapes = [(name, tuple(p.shape)) for name, p in net.named_parameters()]
+    return digest([*shapes, *((n, m.stride) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))])
+
+
+def dropping(net: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Modules that drop activations or paths in training, each with the name of its rate, which is above 0."""
+    for module in net.modules():
+        dropout = "Drop" in type(module).__name__  # some forwards call the function, with a rate of their own
+        for name, value in list(vars(module).items()):
+            if isinstance(value, float) and value > 0 and ("drop" in name or (dropout and name in ("p", "prob"))):
+                yield module, name
+
+
+# Table 1 of the paper, and the two more of its Table 3. Of the two SE-ResNet-50s that timm has the legacy one strides
+# in the first 1 x 1, as its authors' does: 3.86 G multiply-adds, where `seresnet50`, a ResNet-B, takes 4.09 G.
+RESNEXT50 = Timm(name="resnext50_32x4d")
+SE_RESNET50 = Timm(name="legacy_seresnet50")
+SE_RESNEXT50 = Timm(name="legacy_seresnext50_32x4d")
+DENSENET201 = Timm(name="densenet201")
+INCEPTION_V3 = Timm(name="inception_v3")  # at 299 px
+MOBILENET = Timm(name="mobilenetv1_100")
+
+
+def macs_check(model: Model, spec: Spec, trace: Trace) -> Check:
+    """Whether the first forward cost what a network built anew does."""
+    images = spec.data.load()
+    _, due = cost(model, images.channels, len(images.classes), images.size)
+    macs = sum(trace.macs.values())
+    return Check("multiply-adds of an image at the first forward", f"{due:,}", f"{macs:,}", macs == due)
+
+
+def answer(net: nn.Module, model: Model, channels: int, size: int) -> Tensor:
+    """The logits 1 x K of a black image. Raises Problem where the network, built of `model`, cannot take its size."""
+    try:
+        logits: Tensor = net(torch.zeros(1, channels, size, size))
+    except (RuntimeError, AssertionError) as error:  # smaller than its kernels, or other than the one size it takes
+        raise Problem(f"{model!r} cannot take images of {size} x {size}: {one_line(str(error), 120)}") from None
+    return logits
+
+
 @lru_cache(maxsize=4096)
 def cost(model: Model, channels: int, classes: int, size: int) -> tuple[int, int]:
     """(parameters, multiply-adds of one image's forward).
 
     Multiply-adds are those of convolutions and linear layers, what papers print as "FLOPs"; torch's counter counts
-    each as 2.
+    each as 2. Raises Problem where the network cannot take such images.
     """
     total = 0
 
@@ -170,5 +276,5 @@ def cost(model: Model, channels: int, classes: int, size: int) -> tuple[int, int
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.register_forward_hook(count)
     with torch.no_grad():
-        net(torch.zeros(1, channels, size, size))
+        answer(net, model, channels, size)
     return sum(p.numel() for p in net.parameters()), total

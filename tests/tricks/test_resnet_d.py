@@ -1,6 +1,9 @@
 import pytest
 from torch import nn
 
+from harness import Problem
+from harness.parts.models import INCEPTION_V3
+from harness.study import Study, plan
 from harness.tricks.resnet_d import resnet_d
 
 
@@ -18,3 +21,9 @@ def test_the_network_that_is_built_averages(tiny):
 
     assert pools(tiny) == []
     assert pools(resnet_d(tiny)) == [(2, 2)], "in the one block that halves the image"
+
+
+def test_a_model_that_is_no_resnet_is_refused(tiny):
+    spec = tiny.but(model=INCEPTION_V3)
+    with pytest.raises(Problem, match=r"^ResNet-D is about ResNets, and Timm\(name='inception_v3'\) has no variant"):
+        plan(Study("s", "", spec, (resnet_d,), (0,)))
