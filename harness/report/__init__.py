@@ -1,20 +1,23 @@
 """From run records to tables and figures. No torch, no mlflow."""
 
+from __future__ import annotations
+
 import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from harness import Problem, file_name, named, one_line
 from harness.paths import runs, write_atomic
-from harness.report import figures, frames, page, tables
-from harness.report.frames import Plan
 from harness.spec import UPSTREAM_SEED
 from harness.store import Store
+
+if TYPE_CHECKING:  # pandas and matplotlib take two seconds, which --help and a list of runs need not wait for
+    import pandas as pd
+
+    from harness.report.frames import Plan
 
 TALL, MANY = 64, 24  # rungs that a figure of a row, and of a line each, has room for
 
@@ -83,11 +86,15 @@ def recall(label: str) -> Plan:
 
 def due(plan: Plan, store: Store) -> list[int]:
     """Of a described plan that decides by looks: how many seeds each rung should have by now."""
+    from harness.report import frames
+
     return frames.due(plan, frames.runs(plan, store))
 
 
 def compare(plan: Plan, store: Store, run: tuple[str, int]) -> None:
     """Raise Problem where a finished run and one that it is compared with differ in what nothing declares."""
+    from harness.report import frames
+
     for place, rung in enumerate(plan["rungs"]):
         near = [plan["rungs"][i] for i in frames.held_to(plan, place) or ()]
         ids = [other["id"] for other in near]
@@ -100,16 +107,28 @@ def compare(plan: Plan, store: Store, run: tuple[str, int]) -> None:
                 raise Problem(f"{names} differ in {', '.join(odd)} at seed {run[1]}, though only {moved} was changed")
 
 
+def folder_of(plan: Plan) -> Path:
+    return runs() / "reports" / file_name(plan["label"])
+
+
+def finished(plan: Plan, store: Store) -> pd.DataFrame:
+    """One row a run. Raises Problem where none is finished."""
+    from harness.report import frames
+
+    every = frames.runs(plan, store)
+    if not frames.counted(every).any():
+        raise Problem(f"{plan['label']}: no finished run to report")
+    return every
+
+
 def render(plan: Plan, store: Store) -> Report:
     """Write `runs/reports/<label>/` from the store: tables, figures and the page index.html.
 
     Raises Problem where no run is finished.
     """
-    study = file_name(plan["label"])
-    every = frames.runs(plan, store)
-    if not frames.counted(every).any():
-        raise Problem(f"{study}: no finished run to report")
-    folder = runs() / "reports" / study
+    from harness.report import figures, frames, page, tables
+
+    study, every, folder = file_name(plan["label"]), finished(plan, store), folder_of(plan)
     table, effects, proof = frames.rungs(plan, every), frames.effects(plan, every), frames.evidence(plan, every)
     notes = frames.footnotes(plan, every, table)
     text = tables.write(folder, study, plan["design"], table, effects, proof, notes)
@@ -121,10 +140,35 @@ def render(plan: Plan, store: Store) -> Report:
     return Report(folder, text)
 
 
+def beside_paper(plan: Plan, store: Store, number: int) -> Report:
+    """Write `paper_table<number>.{md,csv}`: the paper's Table `number` beside a study's runs. Raises Problem."""
+    from harness.report import published
+
+    folder = folder_of(plan)
+    text, values = published.compare(plan, store, finished(plan, store), number)
+    for kind, made in (("md", text), ("csv", values)):
+        write_atomic(folder / f"paper_table{number}.{kind}", made.encode())
+    return Report(folder, text)
+
+
+def paper_figure(plan: Plan, store: Store, number: int) -> Path:
+    """Write `figure<number>.{png,svg}`, the paper's Figure 3 or 4 of a study's runs; the path of the first.
+
+    Raises Problem where the study has no such runs.
+    """
+    from harness.report import figures, paper_figures
+
+    folder, figure = folder_of(plan), {3: paper_figures.schedules, 4: paper_figures.gaps}[number](plan, store)
+    figures.save(folder, f"figure{number}", figure)
+    return folder / f"figure{number}.png"
+
+
 def draw(
     plan: Plan, every: pd.DataFrame, table: pd.DataFrame, effects: pd.DataFrame | None
 ) -> Iterator[tuple[str, Any]]:
     """The figures by name; those of every rung where there are few enough to tell apart."""
+    from harness.report import figures, frames
+
     study, n = plan["label"], len(table)
     if effects is not None and len(effects):
         yield "effects", figures.effects(study, effects)

@@ -8,14 +8,23 @@ from harness.cli import main
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="harness.report", description="Make a study's tables and figures from its runs.")
     p.add_argument("study", nargs="?", default="digits", help="a study that was run here (default: %(default)s)")
+    only = p.add_mutually_exclusive_group()
+    only.add_argument(
+        "--table", type=int, choices=range(1, 10), metavar="N", help="only the paper's Table N (1 to 9) beside the runs"
+    )
+    only.add_argument("--figure", type=int, choices=(3, 4), help="only the paper's Figure 3 or 4, of these runs")
     return p
 
 
 def run(options: argparse.Namespace) -> None:
-    from harness.report import recall, render
+    from harness.report import beside_paper, paper_figure, recall, render
     from harness.store import Store
 
-    report = render(recall(options.study), Store())
+    plan, store = recall(options.study), Store()
+    if options.figure:
+        print(f"written to {paper_figure(plan, store, options.figure)}")
+        return
+    report = beside_paper(plan, store, options.table) if options.table else render(plan, store)
     print(report.text)
     print(f"written to {report.folder}/")
 

@@ -271,11 +271,13 @@ def test_timm_is_imported_where_one_is_built():
 
 
 def alike(net):
-    """Whether two forwards in training give the same logits."""
+    """Whether forwards in training give the same logits; ten, as a small rate may drop nothing in one."""
     x = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
     net.train()
     with torch.no_grad():
-        return torch.equal(net(x), net(x))
+        first = net(x)
+        return all(torch.equal(first, net(x)) for _ in range(10))
 
 
 @pytest.mark.parametrize("name", ["legacy_seresnet18", "rexnet_100", "repghostnet_050", "fasternet_t2", "test_resnet"])
