@@ -167,18 +167,20 @@ class Timm(Model):
     the zero γ that timm's ResNets start with. Inception-V3 comes without its auxiliary head. Weights are then set by
     the specification's `init`: where that is Xavier, parameters of other layers than conv, linear and batch norm, such
     as a position embedding, stay as timm draws them from the run's seed. Multiply-adds are those of conv and linear
-    layers; attention's products are not among them.
+    layers; attention's products are not among them. `options` are arguments of timm's that change the architecture,
+    as pairs of name and value: `(("layers", (1, 1, 1, 1)), ("channels", (16, 32, 64, 128)))` makes a small ResNet.
     """
 
     name: str = Field(pattern=r"^\w+$")  # "x.tag" and "hf-hub:x" name trained weights too
+    options: tuple[tuple[str, bool | int | float | str | tuple[int, ...]], ...] = ()
 
     def identity(self) -> dict[str, Any]:
         # A name can come to mean another network in the next timm. Not timm's version but what it built is part of the
         # id: parameters' names and shapes decide which weights are drawn and load, and strides what they compute.
-        return {"name": self.name, "built": _expected_outline(self.name, 3, 1000)}
+        return {"name": self.name, "options": self.options, "built": _expected_outline(self, 3, 1000)}
 
     def build(self, channels: int, classes: int) -> nn.Module:
-        net = _created(self.name, channels, classes)
+        net = _created(self, channels, classes)
         for module, rate in dropping(net):
             setattr(module, rate, 0.0)
         for module in net.modules():
@@ -188,7 +190,7 @@ class Timm(Model):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         images = spec.data.load()
-        expected = _expected_outline(self.name, images.channels, len(images.classes))
+        expected = _expected_outline(self, images.channels, len(images.classes))
         seen = outline(trace.model)
         yield Check("names and shapes of parameters, strides of layers: digest", expected, seen, seen == expected)
         yield macs_check(self, spec, trace)
@@ -196,23 +198,27 @@ class Timm(Model):
         yield Check("dropouts and dropped paths that are on", "0", f"{on}", on == 0)
 
 
-def _created(name: str, channels: int, classes: int) -> nn.Module:
-    """timm's network as timm makes it. Raises Problem on a name that it does not know."""
+def _created(model: Timm, channels: int, classes: int) -> nn.Module:
+    """timm's network as timm makes it. Raises Problem on a name, or options, that it does not know."""
     import timm
 
-    names = timm.list_models()
+    name, names = model.name, timm.list_models()
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3)
         known = f"near it are {', '.join(near)}" if near else "timm.list_models() lists those it has"
         raise Problem(f"model.name: timm {timm.__version__} has no {name!r}; {known}")
-    net: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
+    options = dict(model.options)
+    try:
+        net: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels, **options)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise Problem(f"model.options={options} of {name!r}: timm says {one_line(str(error), 200)}") from None
     return net
 
 
 @lru_cache
-def _expected_outline(name: str, channels: int, classes: int) -> str:
+def _expected_outline(model: Timm, channels: int, classes: int) -> str:
     with torch.device("meta"):  # 0.05 to 0.2 s, where drawing weights that nobody reads takes up to 0.8
-        return outline(_created(name, channels, classes))
+        return outline(_created(model, channels, classes))
 
 
 def outline(net: nn.Module) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.evidence import Check, Trace, Upstream, cross_entropy, thinned
 from harness.parts.models import RESNET152
-from harness.spec import Model, Spec, Teacher, declares, stack
+from harness.spec import Model, Spec, Teacher, Trick, declares, stack
 from harness.tricks.cosine import cosine
 from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.resnet_d import resnet_d
@@ -127,12 +127,18 @@ class BoundTeacher:
 
 
 @declares("teacher")
-def distillation(spec: Spec, model: Model = RESNET152, temperature: float = 20) -> Spec:
+def distillation(
+    spec: Spec,
+    model: Model = RESNET152,
+    temperature: float = 20,
+    tricks: tuple[Trick, ...] = (resnet_d, cosine, label_smoothing),
+) -> Spec:
     """distillation: a ResNet-152-D teacher at T = 20.
 
-    The teacher is trained as the student is, in a deeper `model`, always with D, cosine and smoothing, and with mixup
-    where the student has it: so this trick comes after mixup, and does not commute with what changes its teacher.
+    The teacher is trained as the student is, in a deeper `model`, always with `tricks`, D, cosine and smoothing, and
+    with mixup where the student has it: so this trick comes after mixup, and does not commute with what changes its
+    teacher.
     """
     alone = spec.but(model=model, teacher=())
-    teacher = stack(alone, (resnet_d, cosine, label_smoothing))
+    teacher = stack(alone, tricks)
     return spec.having("teacher", Distill(spec=teacher, temperature=temperature))

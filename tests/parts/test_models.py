@@ -1,5 +1,6 @@
 """Networks against torchvision, timm, the paper's Tables 1 and 5 and hand arithmetic."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -261,6 +262,17 @@ def test_images_that_do_not_fit_are_a_problem(model, size):
     with pytest.raises(Problem, match=f"{model.name}.* cannot take images of {size} x {size}: ") as problem:
         cost(model, 3, 10, size)
     assert "\n" not in str(problem.value)
+
+
+def test_options_change_the_architecture_and_are_of_its_identity():
+    whole, small = Timm(name="seresnet50"), Timm(name="seresnet50", options=(("layers", (1, 1, 1, 1)),))
+    assert parse(json.loads(json.dumps(plain(small)))) == small
+    assert small.identity() != whole.identity()
+    assert "options" not in plain(whole)
+    blocks = [m for m in small.build(3, 10).modules() if type(m).__name__ == "Bottleneck"]
+    assert len(blocks) == 4
+    with pytest.raises(Problem, match=r"model.options=\{'depth': 3\} of 'seresnet50': timm says .*depth"):
+        Timm(name="seresnet50", options=(("depth", 3),)).build(3, 10)
 
 
 def test_timm_is_imported_where_one_is_built():

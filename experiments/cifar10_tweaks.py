@@ -1,0 +1,14 @@
+"""`imagenet_tweaks` in small: Table 5 of "Bag of Tricks" on CIFAR-10, ResNet-A, -B, -C and -D of three blocks.
+
+    python -m harness.ablate cifar10_tweaks
+    python -m harness.report cifar10_tweaks --table 5
+
+Cost: 20 runs, some twenty minutes on two cores; see `cifar10`, whose fifth and sixth rungs are the first and the last.
+"""
+
+from experiments.cifar10 import in_small
+from experiments.imagenet_tweaks import BASELINE as LARGE
+from experiments.imagenet_tweaks import TRICKS as TRICKS
+
+BASELINE = in_small(LARGE)
+SEEDS = range(5)
