@@ -178,14 +178,17 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     import json
 
     from harness import estimate, study
+    from harness.engine import decoders
     from harness.store import Store
+
+    def say(text: str) -> None:
+        print(f"{options.study}: {text}", file=sys.stderr, flush=True)
 
     store = Store()
     plan = staged(plan, store)
     described = study.describe(plan, store, options.only)
-    jobs = len(where)
-    described["seconds"] = estimate.seconds(plan.runs(options.only), store, jobs, options.device)
-    print(json.dumps(described, indent=1) if options.json else estimate.as_text(described, jobs))
+    described |= estimate.estimate(plan.runs(options.only), store, where, decoders(len(where)), say)
+    print(json.dumps(described, indent=1) if options.json else estimate.as_text(described))
     return 0
 
 
