@@ -17,6 +17,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import ArrayLike, NDArray
@@ -74,15 +76,19 @@ def style() -> Iterator[None]:
 
 @style()
 def save(folder: Path, name: str, figure: Figure) -> str:
-    """Write name.{png,svg}, the same bytes for the same figure; returns the SVG."""
-    made = {}
+    """Write name.{png,svg}, the same bytes for the same figure; returns the SVG.
+
+    The figure is laid out here, once. Its own `savefig` lays out and goes through all artists anew for each kind.
+    """
+    svg, png = io.BytesIO(), io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name}):
-        for kind in ("png", "svg"):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
-            made[kind] = buffer.getvalue()
-            write_atomic(folder / f"{name}.{kind}", made[kind])
-    return made["svg"].decode()
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+    figure.set_layout_engine("none")
+    figure.dpi = 160
+    FigureCanvasAgg(figure).print_png(png)
+    for kind, made in (("svg", svg), ("png", png)):
+        write_atomic(folder / f"{name}.{kind}", made.getvalue())
+    return svg.getvalue().decode()
 
 
 def names(table: pd.DataFrame) -> list[str]:
@@ -273,10 +279,10 @@ def height(n: int, least: float) -> float:
 
 def by_epoch(own: pd.DataFrame, name: str) -> pd.DataFrame:
     """What the epochs of one rung's runs tell of `name`: epochs (from 1) x seeds, nan where it is not finite."""
-    told = {run.Index: [epoch.get(name, math.nan) for epoch in run.epochs] for run in own.itertuples()}
-    made = pd.DataFrame(itertools.zip_longest(*told.values(), fillvalue=math.nan), columns=list(told), dtype=float)
-    made.index += 1
-    return made.where(np.isfinite(made))
+    told = [[epoch.get(name, math.nan) for epoch in epochs] for epochs in own["epochs"]]
+    made = np.array(list(itertools.zip_longest(*told, fillvalue=math.nan)), float).reshape(-1, len(told))
+    made[~np.isfinite(made)] = math.nan
+    return pd.DataFrame(made, index=range(1, len(made) + 1), columns=own.index)
 
 
 @style()

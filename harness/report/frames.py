@@ -34,11 +34,13 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Records are many small values that stay: the collector would look through all of them, again and again."""
+    collects = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 def _records(plan: Plan, store: Store) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -81,9 +83,11 @@ def counted(every: pd.DataFrame) -> pd.Series:
 
 def by_seed(every: pd.DataFrame) -> dict[int, dict[int, Row]]:
     """The runs that enter a table, by place and seed: of many, a hundred times faster to ask than a frame."""
-    found: dict[int, dict[int, Row]] = {}
-    for row in every[counted(every)].to_dict("records"):
-        found.setdefault(row["place"], {})[row["seed"]] = {str(name): value for name, value in row.items()}
+    good, found = every[counted(every)], dict[int, dict[int, Row]]()
+    columns = {str(name): values.tolist() for name, values in good.items()}
+    for values in zip(*columns.values(), strict=True):
+        row = dict(zip(columns, values, strict=True))
+        found.setdefault(row["place"], {})[row["seed"]] = row
     return found
 
 
@@ -222,7 +226,7 @@ def new_data(ours: list[Pair]) -> tuple[float, float]:
     """The 95 % interval of a gain, in points, on new test data of the same kind: seeds and examples both vary."""
     if len(ours) < 2 or len({row["tested"] for _, a, b in ours for row in (a, b)}) > 1:
         return math.nan, math.nan
-    above, below = (np.stack([_bits(row) for row in arm]) for arm in zip(*((a, b) for _, a, b in ours), strict=True))
+    above, below = _bits([a for _, a, _ in ours]), _bits([b for _, _, b in ours])
     gain, _, seeds, se, df = stats.gain_errors(above, below)
     if math.isnan(se) or se == 0:
         return math.nan, math.nan
@@ -231,9 +235,10 @@ def new_data(ours: list[Pair]) -> tuple[float, float]:
     return 100 * low, 100 * high
 
 
-def _bits(row: Row) -> np.ndarray:
-    packed = np.frombuffer(bytes.fromhex(row["correct"]), np.uint8)
-    return np.unpackbits(packed)[: row["tested"]].astype(bool)
+def _bits(rows: Sequence[Row]) -> np.ndarray:
+    """Which test images each run had right, rows x images."""
+    packed = np.frombuffer(bytes.fromhex("".join(row["correct"] for row in rows)), np.uint8).reshape(len(rows), -1)
+    return np.unpackbits(packed, axis=1, count=rows[0]["tested"]).astype(bool)
 
 
 def seeds_as_dots(plan: Plan, every: pd.DataFrame) -> dict[int, list[tuple[int, float]]]:
@@ -342,7 +347,9 @@ def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     for place, checks in zip(every["place"], every.get("evidence", ()), strict=True):
         for check in checks:
             key = (place, check["part"], check["what"])
-            row = found.setdefault(key, {"expected": check["expected"], "seen": check["seen"], "ok": 0, "n": 0})
+            row = found.get(key)
+            if row is None:
+                row = found[key] = {"expected": check["expected"], "seen": check["seen"], "ok": 0, "n": 0}
             if not check["ok"] and row["ok"] == row["n"]:
                 row |= {"expected": check["expected"], "seen": check["seen"]}
             row["ok"] += bool(check["ok"])

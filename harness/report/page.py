@@ -42,7 +42,7 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
   linear-gradient(to left, var(--line), transparent) right / .8rem 100% no-repeat scroll; }
 figure .wide { width: auto; max-width: 68rem; background: #fff; }
 .wide:focus-visible { outline: 2px solid var(--link); }
-.hint { display: none; color: var(--soft); font-size: .85rem; margin: .3rem 0 0; text-align: right; }
+.hint { display: none; color: var(--soft); font-size: .85rem; margin: .3rem 0 0; max-width: none; text-align: right; }
 table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 tbody tr:last-child > * { border-bottom: 0; }
@@ -67,6 +67,13 @@ pre { border: 1px solid var(--line); border-radius: 4px; padding: .6rem .8rem; o
 .about { white-space: pre-wrap; }
 @media screen and (max-width: 48rem) { .hint { display: block; } }
 @media screen and (max-width: 90rem) { .results .hint { display: block; } }
+@supports (timeline-scope: --wide) {  /* elsewhere the widths above are a guess: what fits has no timeline */
+  .results, figure, details { timeline-scope: --wide; }
+  .wide { scroll-timeline: --wide inline; }
+  @media screen { .results .hint, .hint { display: block; max-height: 0; margin: 0; overflow: hidden;
+    animation: overflows linear both; animation-timeline: --wide; } }
+}
+@keyframes overflows { from, to { max-height: 2em; margin: .3rem 0 0; } }
 @media screen and (max-width: 30rem) {
   body { padding: .6rem .6rem 3rem; }
   th, td { padding: .3rem .45rem; }

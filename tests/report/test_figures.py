@@ -1,5 +1,6 @@
 """Figures, read back from what matplotlib was told to draw, or from their SVG."""
 
+import io
 import itertools
 import math
 import warnings
@@ -9,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from sklearn.isotonic import IsotonicRegression
 
 from harness import one_line, stats
@@ -324,6 +326,21 @@ def test_the_same_data_give_the_same_bytes(name, tmp_path):
         assert {path.name for path in folder.iterdir()} == {f"{name}.png", f"{name}.svg"}
         assert (folder / f"{name}.svg").read_text() == svg
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_a_figure_is_laid_out_once_and_saved_as_matplotlib_would(name, tmp_path, monkeypatch):
+    data, laid_out, whole = runs_of(3), [], ConstrainedLayoutEngine.execute
+    with figures.style(), mpl.rc_context({"svg.hashsalt": name}):
+        buffer = io.BytesIO()
+        DRAW[name]("s", *data).savefig(buffer, format="svg", metadata={"Date": None})
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *at: laid_out.append(at) or whole(*at))
+    figure = DRAW[name]("s", *data)
+    assert figures.save(tmp_path, name, figure) == buffer.getvalue().decode()
+    assert len(laid_out) == 1
+    assert size_of((tmp_path / f"{name}.png").read_bytes()) == tuple(
+        int(side) for side in 160 * figure.get_size_inches()
+    )
 
 
 @pytest.mark.parametrize("key", NAMES)

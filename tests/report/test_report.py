@@ -1,6 +1,7 @@
 """Reports of records made by hand, whose numbers can be done by hand."""
 
 import csv
+import gc
 import itertools
 import math
 import re
@@ -31,6 +32,7 @@ def record(
     correct="ff",
     evidence=(),
     seen=None,
+    tested=8,
 ):
     return {
         "status": status,
@@ -42,7 +44,7 @@ def record(
         "seconds": 1.0,
         "precision": {"name": "FP32", "emulated": emulated},
         "environment": {"device_name": device, "commit": commit},
-        "images": {"train": 10, "test": 8},
+        "images": {"train": 10, "test": tested},
         "correct": correct,
         "evidence": evidence,
         "seen": seen,
@@ -182,6 +184,21 @@ def test_a_rung_without_runs_breaks_the_gain_above_it_and_is_named(store):
     assert math.isnan(table.loc["two", "gain"])
     assert table.loc["two", "total"] == pytest.approx(2)
     assert "one (3 of 3)" in " ".join(frames.footnotes(plan(), every, table))
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_the_collector_is_left_as_it_was(full, collects):
+    before = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        assert len(frames.runs(plan(), full)) == 9
+        assert gc.isenabled() == collects
+        (full.folder("two", 1) / "result.json").write_text("{")
+        with pytest.raises(Problem, match="cannot be read"):
+            frames.runs(plan(), full)
+        assert gc.isenabled() == collects
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_hardware_and_commits_that_differ_are_said(full):
@@ -391,11 +408,11 @@ def test_rungs_that_differ_in_what_nothing_explains_are_not_compared(full, store
 
 def test_new_data_widens_the_interval_by_what_examples_add(store):
     rng = np.random.default_rng(0)
-    bits = rng.random((2, 4, 8)) < [[[0.5] * 8], [[1.0] * 4 + [0.1] * 4]]  # the gain is of some examples only
+    bits = rng.random((2, 4, 12)) < [[[0.5] * 12], [[1.0] * 4 + [0.1] * 8]]  # the gain is of some examples only
     for arm, name in enumerate("ab"):
         for seed in range(4):
             packed = np.packbits(bits[arm, seed]).tobytes().hex()
-            store.add(name, seed, 100 * float(bits[arm, seed].mean()), correct=packed)
+            store.add(name, seed, 100 * float(bits[arm, seed].mean()), correct=packed, tested=12)
     p = designed("ladder", [rung("a", seeds=range(4)), rung("b", [1, 0], seeds=range(4))])
     row = rows(store, p).loc["b"]
     gain, _, df, se, _ = stats.gain_errors(bits[1], bits[0])
