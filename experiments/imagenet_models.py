@@ -10,7 +10,7 @@ ResNet-50 + tricks 79.29. All but the last are of other papers, by other recipes
 
 from experiments import imagenet_efficient
 from harness.parts.models import DENSENET201, RESNEXT50, SE_RESNET50, SE_RESNEXT50
-from harness.spec import Branches, Model, Spec, Trick, declares, stack
+from harness.spec import Branches, Model, Spec, Trick, declared, declares, stack
 from harness.tricks.cosine import cosine
 from harness.tricks.distillation import distillation
 from harness.tricks.label_smoothing import label_smoothing
@@ -42,7 +42,7 @@ def densenet201(spec: Spec, model: Model = DENSENET201) -> Spec:
     return spec.but(model=model)
 
 
-@declares("model.variant", "targets", "mix", "epochs", "schedule", "teacher", *imagenet_efficient.efficient.declared)
+@declares("model.variant", "targets", "mix", "epochs", "schedule", "teacher", *declared(imagenet_efficient.efficient))
 def tricks(spec: Spec, recipe: Trick = imagenet_efficient.efficient, distilled: Trick = distillation) -> Spec:
     """ResNet + tricks: the efficient recipe, D, cosine, smoothing, mixup and distillation."""
     return stack(spec, (recipe, resnet_d, cosine, label_smoothing, mixup, distilled))

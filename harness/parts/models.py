@@ -207,7 +207,7 @@ def _created(model: Timm, channels: int, classes: int) -> nn.Module:
         near = difflib.get_close_matches(name, names, n=3)
         known = f"near it are {', '.join(near)}" if near else "timm.list_models() lists those it has"
         raise Problem(f"model.name: timm {timm.__version__} has no {name!r}; {known}")
-    options = dict(model.options)
+    options: dict[str, Any] = dict(model.options)
     try:
         net: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels, **options)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
