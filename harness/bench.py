@@ -2,6 +2,7 @@
 
     python -m harness.bench                                        # the digits, a check that all works
     python -m harness.bench --model resnet18 --data /data/cifar10 --size 32
+    python -m harness.bench --loader /data/photos                  # loading photos at 224 px, beside timm's loader
     python -m harness.bench --records 10000                        # how long the store and a report of it take
 
 The *bound* is forward, backward and update of one batch that is already in memory, over and over: no data, no
@@ -16,6 +17,7 @@ import argparse
 import hashlib
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -265,6 +267,84 @@ def _own_runs() -> Iterator[None]:
             os.environ.update(before)
 
 
+# --- loading ----------------------------------------------------------------------------------------------------------
+
+
+LOADED, WORKERS, BATCH = 2048, 2, 64  # images of a pass, unless there are fewer
+
+
+def loaded(root: Path, rounds: int) -> Iterator[tuple[str, float, float]]:
+    """("harness" or "timm", images a second, CPU milliseconds an image), in turn, after a pass of each that warms up.
+
+    Of one epoch from the start of its workers, of the same files, at 224 px: crop, flip, and jitter of hue, saturation
+    and brightness. PCA noise is left out, which timm lacks. The harness jitters in the training process, timm in the
+    workers; either has one thread a process, and CPU time is that of all.
+    """
+    import torch
+    from timm.data.dataset_factory import create_dataset
+    from timm.data.loader import create_loader
+
+    from harness.parts.augment import ColorJitter, Flip, RandomAreaCrop
+    from harness.parts.data import ImageFolder, Photos
+    from harness.rng import streams
+
+    images = ImageFolder(root=root, limit=LOADED).load()
+    assert isinstance(images, Photos)
+    batches = images.counts["train"] // BATCH
+    if not batches:
+        raise Problem(f"--loader {root}: {images.counts['train']} training images, and a batch has {BATCH}")
+    torch.set_num_threads(1)
+    os.environ["HARNESS_DECODERS"] = str(WORKERS)
+    augment = RandomAreaCrop(), Flip(), ColorJitter()
+
+    def ours(epoch: int) -> Iterator[Any]:
+        return images.train(epoch, BATCH, augment, streams(0), torch.device("cpu"))
+
+    files = create_dataset("", root=str(root / "train"))
+    files.reader.samples = [(str(root / name), label) for name, label in images.files["train"]]
+    jitter: Any = (0.4, 0.0, 0.4, 0.4)  # of brightness, contrast, saturation, hue; declared as one number
+    theirs = create_loader(
+        files,
+        input_size=(3, 224, 224),
+        batch_size=BATCH,
+        is_training=True,
+        scale=(0.08, 1.0),
+        ratio=(3 / 4, 4 / 3),
+        color_jitter=jitter,
+        interpolation="bilinear",
+        num_workers=WORKERS,
+        use_prefetcher=False,
+        persistent_workers=False,
+    )
+    for number in range(-1, rounds):
+        for name, source in (("harness", ours(number + 1)), ("timm", theirs)):
+            used, began = _cpu_seconds(), time.monotonic()
+            if sum(1 for _ in source) != batches:
+                raise Problem(f"--loader {root}: {name} did not load {batches} batches")
+            seconds = time.monotonic() - began
+            if number >= 0:
+                yield name, batches * BATCH / seconds, 1000 * (_cpu_seconds() - used) / (batches * BATCH)
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those that it started and that have ended."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
+
+
+def show_loaded(root: Path, rounds: int) -> None:
+    print(f"training images of {root} at 224 px, batch {BATCH}, {WORKERS} workers, on CPU", flush=True)
+    print(f"  {'':8}{'images/s':>10}{'CPU ms an image':>17}", flush=True)
+    seen: dict[str, list[tuple[float, float]]] = {"harness": [], "timm": []}
+    for name, rate, spent in loaded(root, rounds):
+        seen[name].append((rate, spent))
+        print(f"  {name:<8}{rate:10.1f}{spent:17.2f}", flush=True)
+    for i, what in enumerate(("images/s", "CPU time")):
+        ratios = [ours[i] / theirs[i] for ours, theirs in zip(seen["harness"], seen["timm"], strict=True)]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}, n = {len(ratios)}"
+        print(f"{what}, harness / timm = {median(ratios):.2f} ({spread})")
+
+
 # --- the store --------------------------------------------------------------------------------------------------------
 
 
@@ -370,6 +450,8 @@ def run(options: argparse.Namespace) -> None:
             raise Problem(f"--{name.replace('_', '-')} {value:g}: must be above 0")
     if options.records:
         return show_records(options.records)
+    if options.loader:
+        return show_loaded(options.loader, options.rounds)
     places = places_for(options.device, options.jobs)
     spec = specification(options.model, options.data, options.size, options.batch_size)
     images = spec.data.load()
@@ -422,7 +504,8 @@ def parser() -> argparse.ArgumentParser:
         help="about what a study's training takes (default: %(default)s)",
     )
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
-    add("--rounds", type=int, default=1, metavar="N", help="studies, the bound around each (default: %(default)s)")
+    add("--loader", type=Path, metavar="DIR", help="measure loading its train/CLASS/FILE instead, beside timm's loader")
+    add("--rounds", type=int, default=1, metavar="N", help="studies, or passes of a loader (default: %(default)s)")
     return p
 
 

@@ -15,6 +15,7 @@ import pytest
 from harness import Problem, bench, tracking
 from harness.parts.data import Digits
 from harness.spec import parse, plain
+from tests import photos
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +96,28 @@ def test_a_failure_in_the_bound_says_why_and_frees_the_others(spec):
     assert answers.empty()
 
 
+def test_the_ratios_of_loaders_are_of_pairs(monkeypatch, capsys):
+    seen = [("harness", 300.0, 2.0), ("timm", 100.0, 4.0), ("harness", 200.0, 3.0), ("timm", 200.0, 4.0)]
+    seen += [("harness", 150.0, 1.0), ("timm", 100.0, 1.0)]
+    monkeypatch.setattr(bench, "loaded", lambda root, rounds: iter(seen))
+    command("--loader", "somewhere", "--rounds", "3")
+    out = capsys.readouterr().out
+    assert "images/s, harness / timm = 1.50 (1.00 to 3.00, n = 3)" in out
+    assert "CPU time, harness / timm = 0.75 (0.50 to 1.00, n = 3)" in out
+
+
+def test_both_loaders_load_a_folder(tmp_path, monkeypatch):
+    photos.make(tmp_path / "tree", classes=2, train=4)
+    monkeypatch.setenv("HARNESS_DECODERS", "1")  # restored afterwards
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8), raising=False)  # no warning on one core
+    with pytest.raises(Problem, match="8 training images, and a batch has 64"):
+        command("--loader", str(tmp_path / "tree"))
+    monkeypatch.setattr(bench, "BATCH", 4)
+    seen = list(bench.loaded(tmp_path / "tree", 2))
+    assert [name for name, _, _ in seen] == ["harness", "timm"] * 2
+    assert all(rate > 0 and spent > 0 for _, rate, spent in seen)
+
+
 class NoTracker:
     seen: ClassVar[list[str]] = []
 
@@ -130,6 +153,7 @@ def test_a_study_runs_for_real_among_runs_of_its_own(spec, tmp_path, monkeypatch
         (["--batch-size", "0"], "--batch-size 0: must be above 0"),
         (["--seconds", "nan"], "--seconds nan: must be above 0"),
         (["--device", "tpu"], "--device tpu"),
+        (["--loader", "/nowhere"], "data.root=/nowhere: no such folder"),
     ],
 )
 def test_mistakes(words, says):

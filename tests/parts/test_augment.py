@@ -3,6 +3,7 @@ import colorsys
 import numpy as np
 import pytest
 import torch
+from matplotlib import colors as colors_of_matplotlib
 from torchvision.transforms.v2.functional import resized_crop
 
 from harness import Problem
@@ -106,6 +107,18 @@ def test_jitter_scales_hue_saturation_and_value(by):
         h, s, v = colorsys.rgb_to_hsv(*(x.numpy()[n, :, row, column].astype(float) / 255))
         expected = 255 * np.array(colorsys.hsv_to_rgb(h * by % 1, min(s * by, 1), min(v * by, 1)))
         np.testing.assert_allclose(out[n, :, row, column], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("side", [8, 150, 300])
+def test_jitter_of_batches_of_any_size_is_by_the_draws_of_each_image(side):
+    """Beside matplotlib's conversion, where a piece is all images, two of the five, and one."""
+    x = images(5, h=side, w=side)
+    by = rng(2).uniform(0.6, 1.4, size=(3, 5))
+    for n, image in enumerate(x.double().numpy().transpose(0, 2, 3, 1)):
+        hsv = colors_of_matplotlib.rgb_to_hsv(image / 255)
+        hsv = np.stack([hsv[..., 0] * by[0, n] % 1, *(np.minimum(hsv[..., i] * by[i, n], 1) for i in (1, 2))], -1)
+        expected = 255 * colors_of_matplotlib.hsv_to_rgb(hsv).transpose(2, 0, 1)
+        np.testing.assert_allclose(ColorJitter()(x, rng(2))[n].numpy(), expected, atol=0.02)
 
 
 def test_jitter_draws_for_each_image_in_its_range():

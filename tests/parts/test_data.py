@@ -13,8 +13,9 @@ from PIL import Image
 from harness import Problem
 from harness.parts import data
 from harness.parts.augment import PAPER, Flip, RandomAreaCrop
-from harness.parts.data import Digits, ImageFolder, Torchvision, centred, in_memory
+from harness.parts.data import Digits, ImageFolder, Places365, Torchvision, centred, cut_out, in_memory, opened, rgb
 from harness.rng import streams
+from tests import photos
 
 CPU = torch.device("cpu")
 COLOURS = {"cat": (250, 0, 0), "dog": (0, 0, 250)}
@@ -40,7 +41,7 @@ def tree(tmp_path):
 
 def read_anew(root, size=8):
     """As another process would: this one keeps what it has loaded."""
-    data._image_folder.cache_clear()
+    data._loaded.cache_clear()
     return ImageFolder(root=root, size=size).load()
 
 
@@ -202,6 +203,252 @@ def test_photos_are_cut_from_the_whole_image(tree):
     assert len(y) == 12
 
 
+def test_a_batch_of_photos_is_its_crops_and_then_each_part_by_its_own_stream(tree):
+    """Whoever does which part of the work: by hand, all in this process."""
+    images, rng = ImageFolder(root=tree, size=72).load(), streams(3)
+    for number, (x, y) in enumerate(batches(images, 4, 2, PAPER, seed=3)):
+        chosen = rng("order", 2).permutation(12)[4 * number : 4 * number + 4]
+        draw, crops = rng("augment", "RandomAreaCrop", 2, number), []
+        for i in chosen:
+            image = Image.open(tree / images.files["train"][i][0]).convert("RGB")
+            t, l, h, w = PAPER[0].box(image.height, image.width, draw)
+            cut = image.resize((72, 72), Image.Resampling.BILINEAR, (l, t, l + w, t + h))
+            crops.append(np.array(cut).transpose(2, 0, 1))
+        expected = torch.from_numpy(np.stack(crops)).float()
+        for part in PAPER[1:]:
+            expected = part(expected, rng("augment", type(part).__name__, 2, number))
+        torch.testing.assert_close(pixels(images, x), expected, atol=1e-3, rtol=0)
+        assert y.tolist() == [images.files["train"][i][1] for i in chosen]
+
+
+def test_a_second_crop_of_photos_is_done_too(tree):
+    class Top(RandomAreaCrop):
+        def box(self, height, width, rng):
+            return 0, 0, height // 2, width
+
+    Image.fromarray(np.arange(160, dtype=np.uint8).repeat(160).reshape(160, 160)).save(tree / "train/cat/0.jpg")
+    images = ImageFolder(root=tree, size=80).load()
+    for augment, most in (((), 160), ((Top(),), 80), ((Top(), Top()), 40), ((Flip(), Top(), Top(), Top()), 20)):
+        x = torch.cat([x for x, _ in batches(images, 4, augment=augment)])
+        shades = pixels(images, x)
+        grey = [image for image in shades if (image[0] - image[2]).abs().max() < 1]
+        assert len(grey) == 1
+        assert grey[0].max().item() == pytest.approx(most, abs=3)
+
+
+def smooth(width, height):
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    waves = np.stack([np.sin(9 * x + 4 * y), np.cos(7 * y * x), np.sin(6 * x - 8 * y)], -1)
+    return Image.fromarray((127 + 120 * waves).astype(np.uint8))
+
+
+class Given(RandomAreaCrop):
+    at: tuple[int, int, int, int]
+
+    def box(self, height, width, rng):
+        return self.at
+
+
+@pytest.mark.parametrize(
+    ("at", "by"),  # top, left, height, width of a crop of an 803 x 1005 image, brought to 72 px
+    [
+        ((0, 0, 803, 1005), 8),
+        ((101, 37, 576, 576), 8),
+        ((101, 37, 575, 800), 4),
+        ((227, 429, 576, 576), 8),
+        ((5, 3, 288, 287), 2),
+        ((659, 861, 144, 144), 2),
+        ((7, 9, 143, 900), 1),
+        ((7, 9, 20, 20), 1),
+    ],
+)
+def test_a_jpeg_is_decoded_at_the_least_size_that_has_the_pixels(tmp_path, at, by):
+    smooth(1005, 803).save(tmp_path / "smooth.jpg", quality=98, subsampling=0)
+    image = opened(tmp_path / "smooth.jpg")
+    ours = np.asarray(cut_out(image, 72, Given(at=at), np.random.default_rng()), float)
+    assert image.size == (-(-1005 // by), -(-803 // by))
+    top, left, h, w = at
+    whole = Image.open(tmp_path / "smooth.jpg").convert("RGB")
+    box = (left, top, left + w, top + h)
+    expected = np.asarray(whole.resize((72, 72), Image.Resampling.BILINEAR, box), float)
+    assert np.abs(ours - expected).mean() < 0.6  # levels of 255
+    assert np.abs(ours - expected).max() < 8
+    if h > 500:  # half a pixel beside it would differ by more
+        shifted = [side + by / 2 for side in box[:2]] + [*box[2:]]
+        beside = np.asarray(whole.resize((72, 72), Image.Resampling.BILINEAR, np.clip(shifted, 0, 1005)), float)
+        assert np.abs(ours - expected).mean() < np.abs(ours - beside).mean()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "by"), [(1005, 803, 8), (700, 656, 8), (655, 700, 4), (900, 327, 2), (163, 500, 1)]
+)
+def test_test_images_are_decoded_at_no_less_than_their_short_edge(tmp_path, width, height, by):
+    """72 px of 82: by 8 from 656 px on."""
+    smooth(width, height).save(tmp_path / "smooth.jpg", quality=98, subsampling=0)
+    image = opened(tmp_path / "smooth.jpg")
+    ours = np.asarray(centred(image, 72), float)
+    assert image.size == (-(-width // by), -(-height // by))
+    whole = np.asarray(centred(Image.open(tmp_path / "smooth.jpg").convert("RGB"), 72), float)
+    assert np.abs(ours - whole).mean() < 0.6
+
+
+def test_other_formats_and_images_in_memory_are_decoded_whole(tmp_path):
+    smooth(1005, 803).save(tmp_path / "smooth.png")
+    image = opened(tmp_path / "smooth.png")
+    cut_out(image, 72, None, None)
+    assert image.size == (1005, 803)
+    smooth(1005, 803).save(tmp_path / "smooth.jpg")
+    small = data._decoded(tmp_path, "some", [("smooth.jpg", 0)], 8)  # as they always were
+    whole = Image.open(tmp_path / "smooth.jpg").resize((10, 8), Image.Resampling.BILINEAR)
+    assert np.array_equal(small[0], np.asarray(whole.crop((1, 0, 9, 8))).transpose(2, 0, 1))
+
+
+def test_photos_and_small_images_differ_in_how_they_are_decoded(tmp_path):
+    settings = [ImageFolder(root=tmp_path, size=size).settings() for size in (64, 65)]
+    assert "decoding" not in settings[0]
+    assert settings[1]["decoding"] == 2
+
+
+# --- as large sets are ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos") / "imagenet"
+    photos.make(root)
+    return root
+
+
+def test_a_folder_of_a_thousand_classes_is_as_torchvision_lists_it(thousand):
+    images = ImageFolder(root=thousand, size=72).load()
+    assert len(images.classes) == 1000
+    assert images.counts == {"train": 2000, "test": 1000}
+    assert images.notes == []  # what torchvision leaves beside the folders is not looked at
+    for split, part in (("train", "train"), ("test", "val")):
+        theirs = torchvision.datasets.ImageFolder(thousand / part)
+        assert images.classes == tuple(theirs.classes)
+        assert [(str(thousand / name), label) for name, label in images.files[split]] == theirs.samples
+    limited = ImageFolder(root=thousand, size=72, limit=1000, limit_test=1500).load()
+    assert limited.counts == {"train": 1000, "test": 1000}
+    assert [label for _, label in limited.files["train"]] == list(range(1000))
+    with pytest.raises(Problem, match="a slice of 999 images of train/ leaves some of the 1000 classes"):
+        ImageFolder(root=thousand, size=72, limit=999).load()
+
+
+def test_every_kind_of_file_is_read_as_torchvision_reads_it(thousand):
+    """The camera's orientation is not heeded, colour profiles neither."""
+    from torchvision.datasets.folder import default_loader
+
+    for kind in photos.KINDS:
+        path = next(thousand.glob(f"train/n00000[1-9]*/*_{kind}.JPEG"))
+        image = rgb(opened(path))
+        assert image.size == photos.SHAPES.get(kind, (37, 29))
+        assert image.mode == "RGB"
+        assert np.array_equal(np.asarray(image), np.asarray(default_loader(path)))
+
+
+def test_batches_of_every_kind_show_their_classes(thousand):
+    images = ImageFolder(root=thousand, size=72).load()
+    train, test = next(images.train(0, 64, PAPER[:2], streams(0), CPU)), next(images.test(64, CPU))
+    entries = [images.files["train"][i] for i in streams(0)("order", 0).permutation(2000)[:64]]
+    for (x, y), names in ((train, entries), (test, images.files["test"][:64])):
+        assert x.shape == (64, 3, 72, 72)
+        assert y.tolist() == [label for _, label in names]
+        means = pixels(images, x).mean((2, 3)).numpy()
+        for mean, (name, label) in zip(means, names, strict=True):
+            if "grey" in name:
+                assert np.ptp(mean) < 1
+            else:
+                np.testing.assert_allclose(mean, np.minimum(np.array(photos.colour(label)) + 2.5, 255), atol=4)
+
+
+def test_an_image_one_pixel_wide_is_cut_too(tmp_path):
+    Image.new("RGB", (1, 9), (200, 0, 0)).save(tmp_path / "thin.png")
+    for cut in (
+        cut_out(opened(tmp_path / "thin.png"), 72, PAPER[0], np.random.default_rng(0)),
+        centred(opened(tmp_path / "thin.png"), 72),
+    ):
+        assert cut.size == (72, 72)
+        assert np.unique(np.asarray(cut).reshape(-1, 3), axis=0).tolist() == [[200, 0, 0]]
+
+
+PLACES = ("a/airfield", "b/bar", "b/bar/outdoor")
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Six images for training and four for test, small and large ones, in an order of their own."""
+    root = tmp_path / "places"
+    train = [(f"/{PLACES[i % 3]}/{i:08d}.jpg", i % 3) for i in (5, 0, 4, 1, 3, 2)]
+    val = [(f"Places365_val_{i:08d}.jpg", (2, 0, 1, 2)[i]) for i in range(4)]
+    for kind, scale in (("256", 1), ("large", 3)):
+        for folder, entries in ((f"data_{kind}_standard", train), (f"val_{kind}", val)):
+            for name, label in entries:
+                path = root / folder / name.lstrip("/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture([(200, 0, 0), (0, 200, 0), (0, 0, 200)][label], 90 * scale, 80 * scale).save(path)
+    lists = {"categories_places365": [(f"/{name}", i) for i, name in enumerate(PLACES)]}
+    lists |= {"places365_train_standard": train, "places365_val": val}
+    for name, pairs in lists.items():
+        (root / f"{name}.txt").write_text("".join(f"{one} {number}\n" for one, number in pairs))
+    return root
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_places_are_as_torchvision_reads_them(places, small, monkeypatch):
+    images = Places365(root=places, size=72, small=small).load()
+    assert images.classes == PLACES
+    assert images.counts == {"train": 6, "test": 4}
+    monkeypatch.setattr(torchvision.datasets.Places365, "_check_integrity", lambda *_: True)  # of the real lists
+    for split, named in (("train", "train-standard"), ("test", "val")):
+        theirs = torchvision.datasets.Places365(places, split=named, small=small)
+        assert theirs.imgs == [(str(places / name), label) for name, label in images.files[split]]
+        assert theirs.classes == [f"/{name}" for name in images.classes]
+    for x, y in [*batches(images, 3, augment=PAPER[:2]), *images.test(2, CPU)]:
+        assert x.shape[1:] == (3, 72, 72)
+        assert pixels(images, x).mean((2, 3)).argmax(1).tolist() == y.tolist()
+    assert Places365(root=places, size=8, small=small).load().arrays["train"][0].shape == (6, 3, 8, 8)
+    assert Places365(root=places, size=72, small=small, limit=3).load().counts == {"train": 3, "test": 4}
+
+
+def test_the_id_of_places_is_their_content(places, tmp_path):
+    def digest(root):
+        data._loaded.cache_clear()
+        return Places365(root=root, size=72).load().digest
+
+    first = digest(places)
+    assert digest(shutil.copytree(places, tmp_path / "elsewhere")) == first
+    names = places / "places365_val.txt"
+    names.write_text(names.read_text().replace("00000000.jpg 2", "00000000.jpg 1"))
+    assert digest(places) != first
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (
+            lambda root: shutil.rmtree(root),
+            "no categories_places365.txt, places365_train_standard.txt, .*, val_256/; lay",
+        ),
+        (lambda root: shutil.rmtree(root / "val_256"), "places: no val_256/; lay it out as torchvision"),
+        (lambda root: (root / "places365_val.txt").unlink(), "places: no places365_val.txt; lay"),
+        (lambda root: (root / "places365_val.txt").write_text("one\n"), "places365_val.txt is not a list of names"),
+        (
+            lambda root: (root / "places365_val.txt").write_text("x.jpg 3\n"),
+            "class of val_256/x.jpg is not among the 3",
+        ),
+        (lambda root: (root / "places365_val.txt").write_text("x.jpg 2\n"), "val_256/x.jpg cannot be read .No such"),
+        (lambda root: (root / "val_256/Places365_val_00000001.jpg").write_text("x"), "1.jpg does not decode"),
+    ],
+    ids=["all", "folder", "list", "no numbers", "class", "file", "broken"],
+)
+def test_what_places_lack_is_said_in_a_line(places, spoil, says):
+    spoil(places)
+    with pytest.raises(Problem, match=says) as caught:
+        Places365(root=places).load()
+    assert "\n" not in str(caught.value)
+
+
 def test_content_decides_what_is_an_image(tree):
     shutil.copy(tree / "train/cat/1.png", tree / "train/cat/really_a_png.jpg")
     shutil.copy(tree / "train/cat/0.jpg", tree / "train/cat/no_ending")
@@ -277,8 +524,8 @@ def test_a_changed_byte_moves_the_digest_and_a_touch_does_not(tree, size, tmp_pa
 
 def test_a_file_is_read_again_only_where_it_changed(tree, monkeypatch):
     read_anew(tree, 72)
-    seen, read_rgb = [], data.read_rgb
-    monkeypatch.setattr(data, "read_rgb", lambda path: (seen.append(path.name), read_rgb(path))[1])
+    seen, opened = [], data.opened
+    monkeypatch.setattr(data, "opened", lambda path: (seen.append(path.name), opened(path))[1])
     read_anew(tree, 72)
     assert seen == []
     os.utime(tree / "val/cat/1.png", ns=(5, 5))
