@@ -37,8 +37,9 @@ def efficient(spec: Spec, heuristics: tuple[Trick, ...] = HEURISTICS) -> Spec:
 
 @declares("model", "data.size", "init")
 def inception_v3(spec: Spec) -> Spec:
-    """Inception-V3: at 299 px, without zero γ: it has no residual blocks."""
-    return without_zero_gamma(spec).but(model=INCEPTION_V3, data=spec.data.but(size=299))
+    """Inception-V3: at 299 px where others have 224, without zero γ: it has no residual blocks."""
+    data = spec.data.but(size=round(spec.data.size * 299 / 224))
+    return without_zero_gamma(spec).but(model=INCEPTION_V3, data=data)
 
 
 @declares("model", "init")
