@@ -74,6 +74,7 @@ def recall(label: str) -> Plan:
             and file_name(plan["study"])
             and plan.keys() >= {"design", "tricks", "decide", "about", "command"}
             and all(rung.keys() >= {"on", "gain", "also", "may"} for rung in plan["rungs"])
+            and all(trick.keys() >= {"title", "moves"} for trick in plan["tricks"])
             and isinstance(titles(plan), dict)
             and all(map(_is_run, asked(plan)))
         )
@@ -121,44 +122,47 @@ def finished(plan: Plan, store: Store) -> pd.DataFrame:
     return every
 
 
-def render(plan: Plan, store: Store) -> Report:
-    """Write `runs/reports/<label>/` from the store: tables, figures and the page index.html.
+def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
+    """Write `runs/reports/<label>/`, or `folder`, from the store: tables, findings, figures and the page index.html.
 
     Raises Problem where no run is finished.
     """
-    from harness.report import figures, frames, page, tables
+    from harness.report import figures, findings, frames, page, tables
 
-    study, every, folder = file_name(plan["label"]), finished(plan, store), folder_of(plan)
+    study, every, folder = file_name(plan["label"]), finished(plan, store), folder or folder_of(plan)
     table, effects, proof = frames.rungs(plan, every), frames.effects(plan, every), frames.evidence(plan, every)
     notes = frames.footnotes(plan, every, table)
     text = tables.write(folder, study, plan["design"], table, effects, proof, notes)
+    found, again = findings.found(plan, store, every, table, effects), commands(plan, every)
+    write_atomic(folder / "findings.md", findings.markdown(study, found, again).encode())
     drawn = {name: figures.save(folder, name, figure) for name, figure in draw(plan, every, table, effects)}
     shown = {} if effects is None else {"Tricks": tables.shown_effects(effects, plan["design"])}
     shown["Rungs"] = tables.shown(table, plan["design"])
-    made = page.page(study, plan["about"], shown, notes, drawn, proof, commands(plan, every))
+    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found)
     write_atomic(folder / "index.html", made.encode())
     return Report(folder, text)
 
 
-def beside_paper(plan: Plan, store: Store, number: int) -> Report:
+def beside_paper(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Report:
     """Write `paper_table<number>.{md,csv}`: the paper's Table `number` beside a study's runs. Raises Problem."""
     from harness.report import published
 
-    folder = folder_of(plan)
+    folder = folder or folder_of(plan)
     text, values = published.compare(plan, store, finished(plan, store), number)
     for kind, made in (("md", text), ("csv", values)):
         write_atomic(folder / f"paper_table{number}.{kind}", made.encode())
     return Report(folder, text)
 
 
-def paper_figure(plan: Plan, store: Store, number: int) -> Path:
+def paper_figure(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Path:
     """Write `figure<number>.{png,svg}`, the paper's Figure 3 or 4 of a study's runs; the path of the first.
 
     Raises Problem where the study has no such runs.
     """
     from harness.report import figures, paper_figures
 
-    folder, figure = folder_of(plan), {3: paper_figures.schedules, 4: paper_figures.gaps}[number](plan, store)
+    figure = {3: paper_figures.schedules, 4: paper_figures.gaps}[number](plan, store)
+    folder = folder or folder_of(plan)
     figures.save(folder, f"figure{number}", figure)
     return folder / f"figure{number}.png"
 

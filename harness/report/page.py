@@ -5,6 +5,7 @@ All text is escaped, its control characters and bidirectional overrides taken ou
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import starmap
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -107,16 +108,19 @@ def page(
     drawings: Mapping[str, str],
     evidence: pd.DataFrame,
     commands: Sequence[str],
+    found: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The document. `tables`: heading -> text, a row a rung or effect; `notes` stand below the first.
 
     `drawings`: a name in figures.CAPTIONS -> its SVG, in the order of the page; `evidence` as frames.evidence has it;
-    `about`: the study's own words; `commands` that make it again, one a line.
+    `about`: the study's own words; `commands` that make it again, one a line; `found`: paragraphs as findings has them.
     """
     title = one_line(title)
     sections: list[tuple[str, str]] = [(heading, table(frame, heading)) for heading, frame in tables.items()]
     told = "".join(f"<li>{text(note, 2000)}</li>" for note in notes)
     sections[0] = (sections[0][0], f'{sections[0][1]}<ul class="notes">{told}</ul>')
+    if found:
+        sections.insert(1, ("What was found", "".join(starmap(paragraph, found))))
     sections += [(CAPTIONS[name][0], drawing(name, svg, title)) for name, svg in drawings.items()]
     sections.append(("Evidence", proof(evidence)))
     sections.append(("To make it again", f"<pre><code>{lines(commands)}</code></pre>"))
@@ -133,6 +137,10 @@ def page(
         f"<style>{STYLE}</style></head>\n<body><header><h1>{text(title)}</h1>{alarm(evidence)}</header>"
         f'<nav aria-label="Contents"><ul>{links}</ul></nav>\n<main>{parts}</main></body></html>\n'
     )
+
+
+def paragraph(about: str, said: str) -> str:
+    return f"<p>{f'<strong>{text(about)}.</strong> ' if about else ''}{text(said, 20_000)}</p>"
 
 
 def text(told: object, longest: int = LONGEST) -> str:

@@ -1,0 +1,482 @@
+"""The sentences of a report, of records made by hand, whose numbers can be done by hand."""
+
+import itertools
+import math
+
+import pytest
+import scipy.optimize
+import scipy.stats
+
+from harness import report
+from harness.report import __main__ as command
+from harness.report import findings, frames, published
+from harness.store import Store
+from tests.report.test_page import Tree
+from tests.report.test_report import NASTY, designed, record, rung
+from tests.tiny import finish
+
+NAMES = ("warmup", "zero_gamma", "mixup")
+TITLES = {"warmup": "LR warmup", "zero_gamma": "zero γ"}
+LADDER = [  # gains by hand: +1, +1.1, +0.9; then -1, -1.1, -0.9; then +1, -1, +0.3
+    ("baseline", (90.0, 91.0, 92.0)),
+    ("warmup", (91.0, 92.1, 92.9)),
+    ("zero_gamma", (90.0, 91.0, 92.0)),
+    ("mixup", (91.0, 90.0, 92.3)),
+]
+
+
+def tricks(*names):
+    return [{"name": name, "title": TITLES.get(name, name), "moves": ["mix"]} for name in names]
+
+
+def stack(names=NAMES, seeds=(0, 1, 2), **more):
+    """A ladder of those tricks; mixup trains 3 epochs, all else 2."""
+    rungs = [rung("baseline", seeds=seeds)]
+    for i, name in enumerate(names, 1):
+        own = rung(name, [i, i - 1], range(i), seeds, epochs=2 + ("mixup" in names[:i]))
+        rungs.append(own | {"title": f"+ {TITLES.get(name, name)}"})
+    return made("ladder", rungs, names, **more)
+
+
+def made(design, rungs, names=(), **more):
+    return designed(design, rungs, **more) | {"tricks": tricks(*names)}
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    return Store(tmp_path / "store")
+
+
+def fill(store, scores, **more):
+    for name, values in scores:
+        for seed, top1 in enumerate(values):
+            longer = {"epochs": 3} if name == "mixup" else {}
+            finish(store, name, seed, record(top1, **(longer | more)) | {"classes": 10})
+
+
+def found(plan, store):
+    """{what it is about: text}; the opening, and what goes on from a paragraph, one after the other."""
+    every = report.finished(plan, store)
+    told, about = {}, ""
+    for heading, text in findings.found(plan, store, every, frames.rungs(plan, every), frames.effects(plan, every)):
+        about = heading or about
+        told[about] = f"{told[about]} {text}" if about in told else text
+    return told
+
+
+# --- the sentences ---------------------------------------------------------------------------------------------------
+
+HALF, OPEN = 4.302653 * 0.1 / math.sqrt(3), 4.302653 * 1.014889 / math.sqrt(3)  # s.d. 0.1; √((.9² + 1.1² + .2²)/2)
+
+
+def test_a_ladder_by_hand(store):
+    fill(store, LADDER)
+    assert round(1 - HALF, 2) == 0.75
+    assert (round(0.1 - OPEN, 2), round(0.1 + OPEN, 2)) == (-2.42, 2.62)
+
+    def lack(effect):  # of power at .05/3 on two degrees of freedom
+        bar, shift = scipy.stats.t.isf(0.05 / 6, 2), effect / 1.014889 * math.sqrt(3)
+        return scipy.stats.nct.sf(bar, 2, shift) - 0.8  # the other tail has nothing
+
+    assert round(scipy.optimize.brentq(lack, 1, 20), 2) == 5.75
+    told = found(stack(), store)
+    assert told == {
+        "": "s is a ladder of 4 rungs: 12 runs, 3 seeds a rung, of 2 to 3 epochs on a. Trained on 10 images of 10 "
+        "classes, tested on 8; the first rung's network has 1,000 parameters and takes 0.0015 GFLOPs (multiply-adds) "
+        "an image. Top-1 went from 91.00 ± 1.00 (baseline) to 91.10 ± 1.15 (mixup): the total is +0.10 [-2.42, +2.62] "
+        "points, paired over 3 seeds, which is not resolved. "
+        "Each rung's gain is in points of top-1 over the rung that it is built on, paired by seed, with the 95 % "
+        "interval in brackets; verdicts are of paired t-tests after Holm over all 3, the total tested with them. An "
+        "interval is for itself alone: one that leaves out 0 may be of a gain that is not resolved.",
+        "Helps": "LR warmup +1.00 [+0.75, +1.25].",
+        "Hurts": "zero γ -1.00 [-1.25, -0.75].",
+        "Not resolved": "mixup +0.10 [-2.42, +2.62], would have been seen if at least 5.75. Seen, that is resolved, "
+        "with chance .8, by the spread that the rung's own seeds had.",
+        "Where it disagrees with the paper": "He et al. (2019, Tables 4 to 6) have a number for 3 of these gains, each "
+        "of one run, without a spread, on top of the tricks before it in their order. Their data are others, so only "
+        "signs and order are compared. Opposite sign, and resolved here: zero γ (paper +0.16, here -1.00 [-1.25, "
+        "-0.75]). Same sign, and resolved here: LR warmup (paper +0.16, here +1.00 [+0.75, +1.25]). Not resolved here, "
+        "which neither confirms nor refutes: mixup (paper +0.84, here +0.10 [-2.42, +2.62]). "
+        "Top-1: 2 of 3 gains have the paper's sign; of those resolved here 1 of 2. 3 of the paper's 3 are above 0, "
+        "and so many would agree if all of ours were. Top-1, order of the 3 gains: Spearman's ρ = 0.00, Kendall's "
+        "τ = 0.00. An order drawn by chance has a ρ as far from 0 with p = 1 (exact; 3 points cannot give less than "
+        "0.3). Gains that share a rung share its noise: they say less than as many points of their own.",
+        "What else may be in a gain": "The length of training is in what these give: mixup (3 epochs against 2). "
+        "Settings that a trick does not change are those of the baseline: none was tuned for a rung. Each gain is on "
+        "top of the rungs that it is built on: in another order it may be another. All numbers are of one split into "
+        "training and test images.",
+        "Cost": "An epoch takes 0.5 s at mixup against 0.5 s at baseline, × 1.00: medians by the clock, whatever else "
+        "ran. An image takes 0.0015 against 0.0015 GFLOPs, × 1.00. All 12 runs together trained for 12 s.",
+    }
+
+
+def test_the_total_is_tested_after_holm_with_the_rungs_and_is_the_rungs_own_where_that_is_the_same(store):
+    """p of the total .026 alone; as one of three it is above .05."""
+    scores = [("baseline", (70.0, 71, 72)), ("a", (70.5, 70.7, 72.4)), ("b", (71.0, 72.5, 73.8))]
+    fill(store, scores)
+    total, a, b = (scipy.stats.ttest_1samp(x, 0).pvalue for x in ([1.0, 1.5, 1.8], [0.5, -0.3, 0.4], [0.5, 1.8, 1.4]))
+    assert 0.05 / 3 < total < min(0.05, a, b)
+    assert (
+        "+1.43 [+0.43, +2.44] points, paired over 3 seeds, which is not resolved."
+        in found(stack(("a", "b")), store)[""]
+    )
+    fill(store, [("b", (71.0, 72.5, 73.4))])  # and of two rungs, whose gain is the total, it is the row's own
+    p = stack(("b",))
+    verdict = frames.rungs(p, frames.runs(p, store))["verdict"].iloc[1]
+    assert verdict == "helps"
+    assert "+1.30 [" in found(p, store)[""]
+    assert found(p, store)[""].count("paired over 3 seeds, which helps.") == 1
+
+
+def test_a_total_that_is_a_rungs_gain_is_no_test_more(store):
+    """The other's p is .011: resolved as the least of four, which it would not be of five."""
+    fill(store, [("baseline", (70.0, 70, 70)), ("a", (69.0, 71.0, 70.1)), ("b", (71.0, 68.0, 70.2))])
+    fill(store, [("c", (70.4459, 70.5459, 70.6459))])
+    assert 0.05 / 5 < scipy.stats.ttest_1samp([0.4459, 0.5459, 0.6459], 0).pvalue < 0.05 / 4
+    p = stack(("a", "b", "c"))
+    p["rungs"][2]["gain"] = [2, 0]
+    assert "; c +0.55 [+0.30, +0.79] points, paired over 3 seeds, which helps." in found(p, store)[""]
+    assert "Totals over it: a +0.03 [" in found(p, store)[""]
+    assert "after Holm over all 3, totals tested with them." in found(p, store)[""]
+    assert " points, paired over 3 seeds, which is not resolved (MDE " in found(p, store)[""]
+
+
+def test_costs_and_times_are_of_the_last_rung_against_the_first_and_of_every_run_once(store):
+    for seed in range(2):
+        finish(store, "baseline", seed, record(90.0 + seed))
+        finish(store, "mixup", seed, record(91.0 + seed, macs=3_000_000) | {"seconds_per_epoch": 2.0, "seconds": 1000})
+    finish(store, "teacher", 0, record(95.0) | {"seconds": 3600.0})
+    p = stack(
+        ("mixup",), seeds=(0, 1), upstream=[{"of": "mixup", "id": name} for name in ("teacher", "teacher", "none")]
+    )
+    told = found(p, store)
+    assert told["Cost"] == (
+        "An epoch takes 2 s at mixup against 0.5 s at baseline, × 4.00: medians by the clock, whatever else ran. An "
+        "image takes 0.003 against 0.0015 GFLOPs, × 2.00. All 5 runs together, 1 network trained first among them, "
+        "trained for 1.6 h."
+    )  # 2 · 1 + 2 · 1000 + 3600 s
+    assert "Another network is trained first, with one seed, for mixup: " in told["What else may be in a gain"]
+
+
+def test_what_was_not_controlled_is_said_once_and_of_many_rungs_by_their_number(store):
+    assert set(frames.MARKS) == {"budget_changed", "upstream", "emulated", "also", "elsewhere"}, "a mark has a sentence"
+    p = stack(("a", "b", "c", "d"))
+    for own in p["rungs"][1:]:
+        own["also"] = ["teacher"]
+    for i, name in enumerate(("baseline", "a", "b", "c", "d")):
+        fill(store, [(name, (90.0, 91.0, 92.0 + i))], emulated=name != "baseline", device="b" if name == "d" else "a")
+    text = found(p, store)["What else may be in a gain"]
+    assert "FP16 is emulated in 4 of 5 rungs: " in text
+    assert "More than the trick differs for a (teacher); b (teacher); c (teacher); d (teacher)." in text
+    assert "Hardware, commits or library versions differ between the runs compared for d." in text
+    assert "Batch norm saw a pass" not in text
+    fill(store, [("a", (90.0, 91.0, 92.5)), ("b", (90.0, 91.0, 92.5))])
+    assert "emulated in c and d: " in found(p, store)["What else may be in a gain"]
+    fill(store, [("b", (90.0, 91.0, 92.5))], emulated=True)
+    assert "emulated in b, c and d: " in found(p, store)["What else may be in a gain"]
+    fill(store, [(name, (90.0, 91.0, 92.5)) for name in ("baseline", "a")], emulated=True)
+    assert "emulated in all 5 rungs: " in found(p, store)["What else may be in a gain"]
+    p["rungs"][1]["microbatch"] = 8
+    assert "Batch norm saw a pass, not the batch" in found(p, store)["What else may be in a gain"]
+    assert "length of training" not in text
+    assert "first" not in text
+
+
+# --- runs and rungs that are not as the others -----------------------------------------------------------------------
+
+
+def test_one_seed_has_no_interval_no_verdict_and_confirms_nothing(store):
+    fill(store, [(name, values[:1]) for name, values in LADDER])
+    told = found(stack(seeds=(0,)), store)
+    assert "1 seed a rung" in told[""]
+    assert (
+        "Top-1 went from 90.00 (baseline) to 91.00 (mixup): the total is +1.00 points, paired over 1 seed, so "
+        in told[""]
+    )
+    assert told["Not tested"].startswith("LR warmup +1.00; zero γ -1.00; mixup +1.00. One pair")
+    assert not told.keys() & {"Helps", "Hurts", "Not resolved"}
+    paper = told["Where it disagrees with the paper"]
+    assert "No gain that is resolved here has the opposite sign. Not resolved here" in paper
+    assert "of those resolved here 0 of 0" in paper
+
+
+def test_a_study_of_one_rung_says_so_little(store):
+    fill(store, LADDER[:1])
+    told = found(designed("ladder", [rung("baseline")]), store)
+    assert set(told) == {"", "What else may be in a gain", "Cost"}
+    assert told[""].endswith("Top-1 of baseline is 91.00 ± 1.00.")
+    assert "1 rung: 3 runs" in told[""]
+    assert "trick" not in told["What else may be in a gain"]
+
+
+def test_refused_diverged_and_missing_runs_are_said_and_no_gain_is_made_of_them(store):
+    fill(store, LADDER[:3])
+    finish(store, "baseline", 0, record(10.0, status="diverged"))
+    for seed in range(3):
+        (store.folder("zero_gamma", seed) / "result.json").unlink()
+    finish(store, "zero_gamma", 1, record(99.0, status="refused"))
+    told = found(stack(), store)
+    assert "5 runs of 12 are missing still" in told[""]
+    assert "(baseline) to 92.00 ± 0.95 (LR warmup)" in told[""]
+    assert told["Not as the others"] == (
+        "1 run diverged, and counted with the accuracy then reached: baseline seed 0. "
+        "1 run refused by the evidence, and in no number here: zero γ seed 1."
+    )
+    assert "zero γ" not in told.get("Not tested", "") + told.get("Not resolved", "") + told.get("Hurts", "")
+    (store.folder("warmup", 2) / "result.json").unlink()
+    finish(store, "warmup", 2, record(99.0, status="refused"))
+    assert "paired over 2 seeds" in found(stack(), store)[""]
+    fill(store, LADDER[3:])
+    told = found(stack(), store)
+    assert "No pair of runs tells a gain yet of mixup." in told["Not as the others"]
+    assert "mixup" not in told["Where it disagrees with the paper"]
+
+
+def test_what_is_not_comparable_has_no_gain_here_nor_a_total(store):
+    fill(store, LADDER[:1], seen={"order": "x"})
+    fill(store, LADDER[1:], seen={"order": "y"})
+    told = found(stack(), store)
+    assert told["Not as the others"] == (
+        "No gain is told of what is not comparable: LR warmup (not comparable: differs in order)."
+    )
+    assert told[""].count("the total is not told, for rungs on the way are not comparable.") == 1
+    assert "LR warmup" not in told["Where it disagrees with the paper"]
+    assert "Helps" not in told
+
+
+def test_arms_without_a_common_seed_have_no_total(store):
+    for seed, name in ((0, "baseline"), (1, "mixup")):
+        finish(store, name, seed, record(90.0 + seed))
+    told = found(stack(("mixup",), seeds=(0, 1)), store)
+    assert "the total is not told, for no seed has both." in told[""]
+    assert told["Not as the others"] == "No pair of runs tells a gain yet of mixup."
+
+
+def test_many_rungs_are_named_in_part_the_largest_gains_first(store):
+    names = [f"t{i}" for i in range(20)]
+    scores = list(itertools.accumulate(range(21), lambda total, i: total + i))
+    fill(store, [(name, (10.0 + s / 10,)) for name, s in zip(["baseline", *names], scores, strict=True)])
+    text = found(stack(names, seeds=(0,)), store)["Not tested"]
+    assert text.startswith("t19 +2.00; t18 +1.90; ")
+    assert "t8 +0.90; and 8 more." in text
+
+
+def test_seeds_added_by_looks_leave_the_total_untested(store):
+    fill(store, LADDER)
+    p = stack(decide={"points": 3.0, "looks": [3]})
+    told = found(p, store)
+    assert "Seeds were added, at looks planned beforehand, until gains were resolved or known to ± 3." in told[""]
+    assert "paired over 3 seeds, not tested, as seeds were added by looks." in told[""]
+    assert "verdicts are of group-sequential t-tests. " in told[""]
+    assert told["Not resolved"].startswith("mixup +0.10 [-2.42, +2.62], known to ± 3.")
+    assert "Seen" not in told["Not resolved"]
+
+
+# --- other designs ---------------------------------------------------------------------------------------------------
+
+
+def test_a_ladder_that_branches_has_a_total_for_each_end(store):
+    fill(store, LADDER)
+    p = stack()
+    p["rungs"][3]["gain"] = [3, 1]
+    told = found(p, store)
+    assert "Top-1 of baseline is 91.00 ± 1.00. Totals over it: zero γ +0.00 [" in told[""]
+    assert "; mixup +0.10 [" in told[""]
+    assert "by the rung" in told["Cost"]
+
+
+def test_leave_one_out_and_add_one_in_their_own_words(store):
+    fill(store, [("all", (92.0, 92.1, 91.9)), ("less_w", (91.0, 91.0, 91.0)), ("less_m", (91.0, 93.0, 92.0))])
+    rungs = [
+        rung("all", on=(0, 1)) | {"title": "all tricks"},
+        rung("less_w", [0, 1], (1,)) | {"title": "− LR warmup"},
+        rung("less_m", [0, 2], (0,)) | {"title": "− mixup"},
+    ]
+    told = found(made("leave-one-out", rungs, ("warmup", "mixup")), store)
+    assert "s holds 2 tricks together against all but each, 3 rungs: 9 runs" in told[""]
+    assert "Top-1 of all tricks is 92.00 ± 0.10. Each rung's gain is in points of top-1 of all tricks over" in told[""]
+    assert told["Helps"] == "LR warmup +1.00 [+0.75, +1.25]."
+    fill(store, [("all", (92.0, 92.1, 91.9)), ("less_m", (91.0, 93.0, 92.0))], emulated=True)
+    finish(store, "less_w", 0, record(91.0, status="diverged"))
+    own = found(made("leave-one-out", rungs, ("warmup", "mixup")), store)
+    assert "FP16 is emulated in all tricks and without mixup: " in own["What else may be in a gain"]
+    assert own["Not as the others"].endswith(": without LR warmup seed 0.")
+    assert "LR warmup (paper +0.16, here +1.00" in told["Where it disagrees with the paper"]
+    assert "what a trick gives alone may differ" in told["What else may be in a gain"]
+    rungs = [
+        rung("all") | {"title": "baseline"},
+        rung("less_w", [1, 0], (0,)) | {"title": "+ LR warmup"},
+        rung("less_m", [2, 0], (1,)) | {"title": "+ mixup"},
+    ]
+    told = found(made("add-one", rungs, ("warmup", "mixup")), store)
+    assert "s holds each of 2 tricks, alone, against the baseline, 3 rungs: 9 runs" in told[""]
+    assert told["Hurts"] == "LR warmup -1.00 [-1.25, -0.75]."
+    assert "Opposite sign, and resolved here: LR warmup" in told["Where it disagrees with the paper"]
+    assert "what several give together is not in it" in told["What else may be in a gain"]
+
+
+def test_effects_of_rungs_that_are_not_comparable_are_not_told(store):
+    rungs = []
+    for on in [(), (0,)]:
+        rungs.append(rung(f"r{len(on)}", on=on))
+        fill(store, [(f"r{len(on)}", (90.0, 91.1 + len(on), 92.0))], seen={"order": f"{on}"})
+    told = found(made("shapley", rungs, ("warmup",)), store)
+    assert "the total is not told" in told[""]
+    assert "not comparable: LR warmup (not comparable: rungs differ in order)." in told["Not as the others"]
+    assert not told.keys() & {"Helps", "Not resolved", "Not tested", "Where it disagrees with the paper"}
+
+
+@pytest.mark.parametrize("design", ["shapley", "factorial"])
+def test_effects_are_of_tricks(store, design):
+    """y = 90 + 2 W - M + noise of ± .1 that is the same in all rungs but the first."""
+    rungs = []
+    for on in [(), (0,), (1,), (0, 1)]:
+        name = "r" + "".join(map(str, on))
+        noise = (0.1, -0.1, 0.0) if on else (0.0, 0.1, -0.1)
+        fill(store, [(name, [90 + 2 * (0 in on) - (1 in on) + n for n in noise])])
+        rungs.append(rung(name, on=on))
+    p = made(design, rungs, ("warmup", "mixup"))
+    p["tricks"][1]["moves"] = ["epochs", "mix"]
+    told = found(p, store)
+    assert "Top-1 went from 90.00 ± 0.10 (r) to 91.00 ± 0.10 (r01): the total is +1.00 [" in told[""]
+    words = {
+        "shapley": "tells the Shapley values of 2 tricks from 4 rungs: ",
+        "factorial": "is a factorial of 2 tricks ",
+    }
+    assert f"s {words[design]}" in told[""]
+    assert "after Holm over the tricks, the total tested with them." in told[""]
+    assert told["Helps"].startswith("LR warmup +2.00 [")
+    assert told["Hurts"].startswith("mixup -1.00 [")
+    paper = told["Where it disagrees with the paper"]
+    assert "Opposite sign, and resolved here: mixup (paper +0.84, here -1.00" in paper
+    assert "Same sign, and resolved here: LR warmup (paper +0.16, here +2.00" in paper
+    assert "The length of training is in what these give: mixup." in told["What else may be in a gain"]
+    assert told.get("Interactions") == (None if design == "shapley" else "Of 1 none is resolved.")
+    for seed in range(3):
+        (store.folder("r01", seed) / "result.json").unlink()
+    told = found(p, store)
+    assert "Top-1 of r is 90.00" in told[""]
+    assert not told.keys() & {"Helps", "Hurts", "Where it disagrees with the paper"}, "no seed has all rungs"
+
+
+def factorial(store, response, fraction=False):
+    """What was found of A, B, C in ±1, whose top-1 is response(a, b, c) · (1 + seed/20) + 50; `fraction` has C = AB."""
+    rungs = []
+    for a, b, c in itertools.product((-1, 1), repeat=3):
+        if fraction and c != a * b:
+            continue
+        name = "r" + "".join("x" if level > 0 else "o" for level in (a, b, c))
+        rungs.append(rung(name, on=[j for j, level in enumerate((a, b, c)) if level > 0]))
+        fill(store, [(name, [50 + response(a, b, c) * (1 + 0.05 * seed) for seed in range(3)])])
+    return found(made("factorial", rungs, "ABC", generators=["AB"] if fraction else []), store)
+
+
+def test_interactions_that_are_resolved_are_told_the_largest_first(store):
+    told = factorial(store, lambda a, b, c: 3 * a * b - 4 * b * c)
+    assert told["Interactions"].startswith("Of 3, 2 are resolved: B × C -8.40 [")
+    assert "], less together; A × B +6.30 [" in told["Interactions"]
+    assert told["Interactions"].endswith("], more together.")
+
+
+def test_what_an_effect_is_aliased_with_is_told(store):
+    told = factorial(store, lambda a, b, c: 3 * a + 2 * b - c, fraction=True)
+    assert told["Helps"].startswith("A +6.30 [")
+    assert told["Hurts"].startswith("C -2.10 [")
+    assert told["Hurts"].endswith("] (aliased with A × B).")
+
+
+# --- the paper's gains -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("added", "below", "points"),
+    [
+        ("warmup", "", 0.16),  # 76.03 - 75.87
+        ("zero_gamma", "warmup", 0.16),  # 76.19 - 76.03
+        ("no_bias_decay", "", -0.03),
+        ("fp16", "", -0.01),
+        ("large_batch", "", -0.70),  # 75.17 - 75.87
+        ("warmup", "large_batch", 0.76),  # 75.93 - 75.17
+        ("resnet_b", "", 0.45),
+        ("resnet_d", "warmup fp16", 0.95),  # over A: 77.16 - 76.21
+        ("resnet_d", "resnet_b", 0.50),  # 77.16 - 76.66
+        ("resnet_d", "resnet_b resnet_c", 0.29),
+        ("cosine", "", 0.75),
+        ("label_smoothing", "cosine", 0.40),
+        ("mixup", "cosine label_smoothing", 0.84),  # 79.15 - 78.31
+        ("distillation", "label_smoothing", 0.36),
+        ("distillation", "mixup", 0.14),  # 79.29 - 79.15
+        ("mixup", "distillation", 0.62),
+        ("mixup distillation", "label_smoothing", 0.98),
+        ("distillation", "inception_v3", -0.14),  # 78.26 - 78.40
+        ("mobilenet", "", None),
+        ("cutmix", "", None),
+        ("warmup fp16", "", None),
+        ("", "warmup", None),
+    ],
+)
+def test_the_papers_gain_is_of_the_trick_on_what_is_below(added, below, points):
+    gain = findings.Gain("g", 1.0, 0.5, 1.5, "helps", added=frozenset(added.split()), below=frozenset(below.split()))
+    assert [paper for _, paper in findings.paper_gains([gain])] == ([] if points is None else pytest.approx([points]))
+
+
+def test_the_papers_gains_of_a_ladder_are_those_of_its_own_column(store):
+    names = ("large_batch", "warmup", "mixup", "distillation")
+    fill(store, [(name, (90.0, 91.0 + i / 10, 92.0)) for i, name in enumerate(("baseline", *names))])
+    paper = found(stack(names), store)["Where it disagrees with the paper"]
+    for name, points in (("large_batch", -0.70), ("LR warmup", 0.76), ("mixup", 0.84), ("distillation", 0.14)):
+        assert f"{name} (paper {points:+.2f}, here" in paper
+
+
+def test_tricks_that_are_not_the_papers_are_not_held_against_it(store, monkeypatch, tmp_path):
+    fill(store, LADDER)
+    assert "paper" not in " ".join(found(stack() | {"tricks": tricks("x", "y", "z")}, store))
+    monkeypatch.setattr(published, "FOLDER", tmp_path / "gone")
+    assert "paper" not in " ".join(found(stack(), store)), "nor where its numbers did not come along"
+
+
+@pytest.mark.parametrize("classes", [1000, 100])
+def test_only_on_the_papers_own_data_it_is_not_said_that_they_are_others(store, classes):
+    for name, values in LADDER:
+        for seed, top1 in enumerate(values):
+            own = record(top1, tested=50_000, correct="ff" * 6250)
+            own |= {"classes": classes, "images": {"train": 1_281_167, "test": 50_000}}
+            finish(store, name, seed, own)
+    paper = found(stack(), store)["Where it disagrees with the paper"]
+    assert ("Their data are others" in paper) == (classes != 1000)
+
+
+# --- as files --------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_in_the_report_and_the_page_and_goes_where_it_is_told(store, tmp_path, capsys):
+    fill(store, LADDER)
+    report.remember(stack())
+    to = tmp_path / "a" / "b"
+    command.run(command.parser().parse_args(["s", "--to", str(to)]))
+    assert capsys.readouterr().out.endswith(f"written to {to}/\n")
+    assert not (tmp_path / "reports").exists()
+    told = (to / "findings.md").read_text()
+    assert told.startswith("# s: what was found\n\ns is a ladder of 4 rungs")
+    assert "\n\n**Helps.** LR warmup +1.00 \\[+0.75, +1.25\\].\n\n**Hurts.** zero γ " in told
+    assert "\n\n    python -m harness.ablate s\n    python -m harness.report s\n    # harness c" in told
+    page = Tree((to / "index.html").read_text())
+    assert page.texts("h2")[:3] == ["Rungs", "What was found", "Accuracy and gains"]
+    assert "Helps. LR warmup +1.00 [+0.75, +1.25]." in page.texts("p")
+    command.run(command.parser().parse_args(["s"]))
+    assert (tmp_path / "reports" / "s" / "findings.md").read_text() == told
+
+
+def test_names_stay_text(store, tmp_path):
+    fill(store, LADDER)
+    p = stack()
+    for own, title in zip(p["rungs"][1:], NASTY, strict=True):
+        own["title"] = f"+ {title}"
+    to = report.render(p, store, tmp_path / "to").folder
+    told = (to / "findings.md").read_text()
+    assert r"\<script\>alert(1)\</script\> +1.00" in told
+    assert r"a \| b \& 50 % \$x\$ \_y\_ \#1" in told
+    page = Tree((to / "index.html").read_text())
+    assert not page.of("script")
+    assert any("<script>alert(1)</script> +1.00" in text for text in page.texts("p"))
