@@ -274,7 +274,13 @@ def rendered(full, tmp_path, monkeypatch):
 
 def test_render_writes_every_file(rendered, full):
     figures = {f"{name}.{kind}" for name in ("ladder", "curves", "cost") for kind in ("png", "svg")}
-    texts = {"index.html", "findings.md", "evidence.md", "evidence.csv", *(f"table.{kind}" for kind in ("md", "csv", "tex"))}
+    texts = {
+        "index.html",
+        "findings.md",
+        "evidence.md",
+        "evidence.csv",
+        *(f"table.{kind}" for kind in ("md", "csv", "tex")),
+    }
     assert {path.name for path in rendered.folder.iterdir()} == figures | texts
     assert (rendered.folder / "ladder.png").read_bytes().startswith(b"\x89PNG")
 
