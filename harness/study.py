@@ -205,7 +205,7 @@ def plan(
             below, trick = built(on[:-1]), every[on[-1]]
             spec = _tricked(study.name, trick, below)
             for path, value in late:
-                spec = assign(spec, path, value) or spec
+                spec = _set_late(spec, path, value)
             _only_declared(study.name, trick, below, spec)
             stacked[on] = spec
             moves.setdefault(on[-1], dict.fromkeys(path.partition(".")[0] for path in moved(below, spec)))
@@ -257,6 +257,19 @@ def plan(
     elif own != study.seeds:
         words += ["--seeds", f"{len(own)}"]
     return Plan(study.name, rungs, own, tuple(said), design, tricks, layout, study.about, tuple(words), decide)
+
+
+def _set_late(spec: Spec, path: str, value: Any) -> Spec:
+    """`spec` with a setting made, where it has the path; and in a teacher's, which had there what the student had."""
+    after = assign(spec, path, value) or spec
+    changed = set(moved(spec, after))
+    if not changed:
+        return after
+    taught = [
+        part if changed & set(moved(part.spec, spec)) else part.but(spec=_set_late(part.spec, path, value))
+        for part in after.teacher
+    ]
+    return after.but(teacher=tuple(taught))
 
 
 def _call(trick: Trick) -> object:

@@ -150,6 +150,19 @@ def test_ways_are_ladders_of_their_own_and_what_later_ones_hold_is_named_for_the
     assert [r.spec.batch_size for r in p.rungs] == [BASELINE.batch_size] * 5 + [2 * BASELINE.batch_size] * 4
 
 
+def test_a_setting_reaches_the_teacher_that_comes_with_its_part_in_one_trick():
+    steps = partial(warmup, epochs=1), distill
+    for tricks in (steps, (together,)):
+        spec = plan(Study("s", "", BASELINE, tricks, (0,)), [("schedule.warmup.epochs", 0.5)]).rungs[-1].spec
+        assert [inner.schedule.warmup.epochs for inner in (*upstream(spec), spec)] == [0.5, 0.5]
+
+
+@declares("schedule", "teacher")
+def together(spec: Spec) -> Spec:
+    """both: warmup, and a teacher that has it."""
+    return distill(warmup(spec, epochs=1))
+
+
 def larger(spec: Spec) -> Spec:
     """twice the batch: nothing else."""
     return spec.but(batch_size=2 * spec.batch_size)
