@@ -81,18 +81,14 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1 and at most 10,000")
-    return number
+def _count(text: str, most: int = 10_000) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1 and at most {most:,}")
+    return int(text)
 
 
 def _images(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
+    return _count(text, most=1_000_000_000)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -108,6 +104,8 @@ def run(options: argparse.Namespace) -> int:
         raise Problem(f"--checkpoint {options.checkpoint}: must be 0 seconds or more")
     if len(options.limit) > 2:
         raise Problem("--limit takes a number of training images, and one of test images")
+    if options.limit and any(text.startswith(("data.limit=", "data.limit_test=")) for text in options.set):
+        raise Problem("--limit and --set data.limit say the same: leave one out")
     if options.verify:
         distrust()
     if options.list:

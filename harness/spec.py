@@ -244,6 +244,8 @@ class Branches:
     """
 
     def __init__(self, *ways: Iterable[Trick | tuple[Trick, ...] | Branches]) -> None:
+        if not all(isinstance(way, Iterable) for way in ways):
+            raise Problem("Branches takes ways, each a tuple of tricks: Branches((mixup,), (cosine,))")
         self.ways = tuple(map(tuple, ways))
 
 

@@ -231,12 +231,11 @@ def plan(
         if rung.gain and rungs[rung.gain[0]].spec == rungs[rung.gain[1]].spec:
             other = rungs[min(rung.gain)].name
             raise Problem(f"{study.name}: {rung.name} changes nothing, it is the same specification as {other}")
-    if not any(rung.gain for rung in rungs):
-        alike: dict[str, Rung] = {}
-        for rung in rungs:
-            first = alike.setdefault(shape(rung.spec), rung)
-            if first is not rung:
-                raise Problem(f"{study.name}: {rung.name} is the same specification as {first.name}")
+    alike: dict[tuple[str, int], Rung] = {}
+    for rung in rungs:  # of those with gains, over the same rung
+        first = alike.setdefault((shape(rung.spec), rung.gain[1] if rung.gain else -1), rung)
+        if first is not rung:
+            raise Problem(f"{study.name}: {rung.name} is the same specification as {first.name}")
     own = _seeds(study.seeds, seeds)
     said = [f"{path}={_said(value)}" for path, value in settings]
     said += [f"{len(own)} seeds"] if own != study.seeds and not decide else []
@@ -297,12 +296,12 @@ def _fitting(study: Study, design: str, every: Sequence[Trick], options: Options
 
 def _named_apart(rungs: Sequence[Rung]) -> tuple[Rung, ...]:
     """The second and later of rungs that have one name are numbered."""
-    met: dict[str, int] = {}
-    made = []
+    made: dict[str, Rung] = {}
     for rung in rungs:
-        n = met[rung.name] = met.get(rung.name, 0) + 1
-        made.append(rung if n == 1 else replace(rung, name=f"{rung.name}_{n}"))
-    return tuple(made)
+        numbered = (f"{rung.name}_{n}" if n > 1 else rung.name for n in itertools.count(1))
+        name = next(name for name in numbered if name not in made)
+        made[name] = replace(rung, name=name)
+    return tuple(made.values())
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -163,6 +163,22 @@ def together(spec: Spec) -> Spec:
     return distill(warmup(spec, epochs=1))
 
 
+def test_every_rung_has_a_name_of_its_own():
+    def mixup_2(spec):
+        return spec.but(batch_size=7)
+
+    ways = Branches((partial(mixup, alpha=0.1),), (partial(mixup, alpha=0.3),), (mixup_2,))
+    names = [rung.name for rung in plan(Study("s", "", BASELINE, (ways,), (0,))).rungs]
+    assert len(set(names)) == len(names) == 4
+
+
+def test_a_rung_that_two_ways_begin_with_is_said():
+    with pytest.raises(Problem, match="s: mixup_2 is the same specification as mixup"):
+        plan(Study("s", "", BASELINE, (Branches((mixup,), (mixup, distill)),), (0,)))
+    with pytest.raises(Problem, match="Branches takes ways, each a tuple of tricks"):
+        Branches(mixup, cosine)
+
+
 def larger(spec: Spec) -> Spec:
     """twice the batch: nothing else."""
     return spec.but(batch_size=2 * spec.batch_size)

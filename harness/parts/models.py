@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor, nn
 
 from harness import Problem, one_line
@@ -160,6 +160,9 @@ def with_variant(spec: Spec, variant: Literal["B", "C", "D"]) -> Spec:
     return spec.but(model=spec.model.but(variant=max(spec.model.variant, variant)))
 
 
+OTHERS = {"pretrained", "checkpoint_path", "num_classes", "in_chans", "zero_init_last", "features_only"}
+
+
 class Timm(Model):
     """A network of timm, by the name it has there, without its trained weights. Slot: `model`.
 
@@ -173,6 +176,17 @@ class Timm(Model):
 
     name: str = Field(pattern=r"^\w+$")  # "x.tag" and "hf-hub:x" name trained weights too
     options: tuple[tuple[str, bool | int | float | str | tuple[int, ...]], ...] = ()
+
+    @field_validator("options")
+    @classmethod
+    def _of_the_architecture(cls, options: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
+        names = [name for name, _ in options]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name} is there twice")
+            if "drop" in name or name in OTHERS:
+                raise ValueError(f"{name} is none of the architecture, and would be switched off or overruled")
+        return options
 
     def identity(self) -> dict[str, Any]:
         # A name can come to mean another network in the next timm. Not timm's version but what it built is part of the
@@ -210,8 +224,9 @@ def _created(model: Timm, channels: int, classes: int) -> nn.Module:
     options: dict[str, Any] = dict(model.options)
     try:
         net: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels, **options)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise Problem(f"model.options={options} of {name!r}: timm says {one_line(str(error), 200)}") from None
+    except Exception as error:  # timm's many networks raise whatever odd options lead them to
+        said = one_line(f"{type(error).__name__}: {error}", 200)
+        raise Problem(f"model.options={options} of {name!r}: timm says {said}") from None
     return net
 
 
@@ -258,7 +273,7 @@ def answer(net: nn.Module, model: Model, channels: int, size: int) -> Tensor:
     """The logits 1 x K of a black image. Raises Problem where the network, built of `model`, cannot take its size."""
     try:
         logits: Tensor = net(torch.zeros(1, channels, size, size))
-    except (RuntimeError, AssertionError) as error:  # smaller than its kernels, or other than the one size it takes
+    except Exception as error:  # smaller than its kernels, other than the one size it takes, stages that it lacks
         raise Problem(f"{model!r} cannot take images of {size} x {size}: {one_line(str(error), 120)}") from None
     return logits
 

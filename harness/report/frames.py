@@ -93,10 +93,11 @@ def by_seed(every: pd.DataFrame) -> dict[int, dict[int, Row]]:
 
 def pairs(plan: Plan, at: dict[int, dict[int, Row]], place: int) -> list[Pair]:
     """The runs of the two rungs whose difference is the gain of the rung at `place`, by seed where both have one."""
-    return _paired(at, plan["rungs"][place]["gain"])
+    return paired(at, plan["rungs"][place]["gain"])
 
 
-def _paired(at: dict[int, dict[int, Row]], places: Sequence[int] | None) -> list[Pair]:
+def paired(at: dict[int, dict[int, Row]], places: Sequence[int] | None) -> list[Pair]:
+    """The runs of two rungs, by seed where both have one; none of None."""
     above, below = (at.get(i, {}) for i in places or (-1, -1))
     return [(seed, above[seed], below[seed]) for seed in sorted(above.keys() & below.keys())]
 
@@ -115,7 +116,7 @@ def strays(plan: Plan, at: dict[int, dict[int, Row]]) -> dict[int, list[str]]:
     """
     found: dict[int, list[str]] = {}
     for place, rung in enumerate(plan["rungs"]):
-        for _, above, below in _paired(at, held_to(plan, place)):
+        for _, above, below in paired(at, held_to(plan, place)):
             odd = astray(rung, above, below)
             if odd:
                 found.setdefault(place, odd)

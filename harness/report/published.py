@@ -57,6 +57,9 @@ def check(plan: Plan, number: int, ending: str) -> None:
         like = ending if ending in SAME else f"imagenet_{ending}"
         text = f"Table {number} is made by studies ending in {ending!r}, e.g. python -m harness.ablate {like}"
         raise Problem(f"{one_line(plan['study'])}: {text}")
+    if plan["design"] != "ladder":
+        text = f"a rung of --design {plan['design']} stands on other tricks than the paper's row of its name"
+        raise Problem(f"{one_line(plan['label'])}: {text}; take {one_line(plan['study'])} without it")
 
 
 def same_data(plan: Plan, store: Store, data: str) -> bool:
@@ -120,7 +123,8 @@ def beside(plan: Plan, every: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame
         row |= {"gain": math.nan, "gain_low": math.nan, "gain_high": math.nan, "verdict": "", "agree": ""}
         if own in at:
             run = table.loc[own]
-            row |= {"marks": frames.marks(run)} | _ours(run, [one.get(metric) for one in at[own].values()], metric)
+            row |= _ours(run, [one.get(metric) for one in at[own].values()], metric)
+            row["marks"] = _marks(plan, at, run, (own, under))
         if base is not None and metric in COSTS:
             row["paper_gain"] = cell["paper"] / base["paper"]
             if own in at and under in at:
@@ -135,6 +139,16 @@ def beside(plan: Plan, every: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame
         rows.append(row)
     columns = list(cells["column"].unique())
     return pd.DataFrame(sorted(rows, key=lambda row: columns.index(row["column"])))
+
+
+def _marks(plan: Plan, at: dict[int, dict[int, Row]], run: pd.Series, shown: tuple[int, int]) -> str:
+    """A rung's marks, for the gain between the two places `shown`, where that is not the one that the plan has."""
+    own, under = shown
+    if under >= 0 and plan["rungs"][own]["gain"] != [own, under]:
+        other = any(frames.around(a) != frames.around(b) for _, a, b in frames.paired(at, shown))
+        longer = plan["rungs"][own]["epochs"] != plan["rungs"][under]["epochs"]
+        run = pd.Series({**run, "budget_changed": longer, "elsewhere": other, "also": False})
+    return frames.marks(run)
 
 
 def _ours(run: pd.Series, values: list[Any], metric: str) -> Row:

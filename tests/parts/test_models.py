@@ -273,6 +273,21 @@ def test_options_change_the_architecture_and_are_of_its_identity():
     assert len(blocks) == 4
     with pytest.raises(Problem, match=r"model.options=\{'depth': 3\} of 'seresnet50': timm says .*depth"):
         Timm(name="seresnet50", options=(("depth", 3),)).build(3, 10)
+    with pytest.raises(Problem, match="cannot take images .*layer3"):
+        cost(Timm(name="seresnet50", options=(("layers", (1, 1)),)), 3, 10, 64)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((("drop_rate", 0.3),), "drop_rate is none of the architecture"),
+        ((("zero_init_last", True),), "zero_init_last is none"),
+        ((("layers", (1, 1)), ("layers", (2, 2))), "layers is there twice"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        Timm(name="test_resnet", options=options)
 
 
 def test_timm_is_imported_where_one_is_built():

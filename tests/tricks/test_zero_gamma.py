@@ -159,7 +159,9 @@ def test_a_specification_that_names_it_in_vain_is_refused(tiny):
     zero_gamma(tiny.but(model=Timm(name="test_resnet"))).agree()
 
 
-@pytest.mark.parametrize(("name", "additions"), [("regnety_002", 13), ("skresnet18", 8), ("test_convnext", 9)])
+@pytest.mark.parametrize(
+    ("name", "additions"), [("regnety_002", 13), ("skresnet18", 8), ("test_convnext", 9), ("ghostnet_100", 16)]
+)
 def test_blocks_that_it_does_not_know_are_a_problem(name, additions, tiny):
     """Not silently none: that would be a network said to have no residual blocks."""
     with pytest.raises(Problem, match=f"knows 0 of the {additions} residual blocks of Timm.*{name}"):
