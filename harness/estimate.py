@@ -74,8 +74,9 @@ class Measured:
     """A network on this machine."""
 
     images: int  # at once, in the timed steps
-    train: float  # seconds an image, forward and backward
-    test: float  # seconds an image, forward
+    train: float  # seconds that one image more takes, forward and backward
+    test: float  # the same, forward
+    once: float  # seconds a pass, forward and backward, whatever its images: FP16's rounding of the weights, say
     step: float  # seconds of the optimizer
     weights: float  # bytes of the file
     static: float  # bytes of weights, gradients and the optimizer's state
@@ -83,10 +84,18 @@ class Measured:
     passing: float  # bytes an image, of a forward alone
     by: str  # how the time is known
 
+    def trained(self, images: int) -> float:
+        """Seconds an image, forward and backward, in passes of `images`."""
+        return self.train + self.once / images
+
+    def tested(self, images: int) -> float:
+        """Seconds an image, forward, in passes of `images`: of what a pass takes once, it has its share."""
+        return self.test / self.train * self.trained(images)
+
 
 def measure(network: Network, device: torch.device, share: float = BUDGET) -> Measured:
-    """Steps on noise: on CUDA of a whole pass, or of a half, and so on, where that does not fit; on a
-    CPU of as many images as `share` seconds have time for."""
+    """Steps on noise: on CUDA of a whole pass, or of a half, and so on, where that does not fit; on a CPU of two images
+    and of as many as `share` seconds have time for, six at least: what a pass takes once is told from an image's."""
     images = network.images
     while device.type == "cuda" and images > 1:
         try:
@@ -142,15 +151,21 @@ def _measured(network: Network, device: torch.device, images: int, share: float)
         torch.cuda.reset_peak_memory_stats(device)
     passing = 3 * max(saved.scaling.values(), default=0) / images  # what comes, what goes, and one between
     kept = sum(saved.scaling.values()) / images + passing
-    if cuda or 3 * took[0][0] < share:
-        slot = min(share / 4, 1.0)
+    few, took = (x, y), [step(x, y)]
+    fewer = [took[0][0]]  # seconds of passes of `few`
+    began, train, once = now() - sum(took[0]), took[0][0] / images, 0.0
+    slot = min(share / 2, 2.0)
+    while not cuda and images < network.images:
+        more = min(network.images, 3 * images)
+        if images > len(few[0]) and now() - began + once + more * train > slot:
+            break
+        images, (x, y) = more, noise(more)
         took = [step(x, y)]
-        while images < network.images and took[0][0] < slot / 2 and not cuda:
-            images = min(network.images, max(2 * images, int(images * slot / took[0][0])))
-            x, y = noise(images)
-            took = [step(x, y)]
-        while sum(map(sum, took)) < LEAST:
-            took.append(step(x, y))
+        train, once = _line(len(few[0]), fewer[0], images, took[0][0])
+    while sum(map(sum, took)) < LEAST:
+        took.append(step(x, y))
+        if images > len(few[0]):
+            fewer.append(step(*few)[0])
     tensors = [*model.parameters(), *model.buffers()]
     held = sum(t.numel() * t.element_size() for t in tensors)
     static = held + 8.0 * params + sum(saved.fixed.values())
@@ -162,12 +177,22 @@ def _measured(network: Network, device: torch.device, images: int, share: float)
     before = torch.cuda.memory_allocated(device) if cuda else 0
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    forward = test(x) / images
+    forward = test(x)
     if cuda:
         passing = (torch.cuda.max_memory_allocated(device) - before) / images
     by = "timed steps" if images == network.images else f"steps of {images}"
-    train, optimizing = (median(times) for times in zip(*took, strict=True))
-    return Measured(images, train / images, forward, optimizing, held + ENTRY * len(tensors), static, kept, passing, by)
+    passed, optimizing = (median(times) for times in zip(*took, strict=True))
+    train, once = _line(len(few[0]), median(fewer), images, passed)
+    weights = held + ENTRY * len(tensors)
+    return Measured(images, train, train * forward / passed, once, optimizing, weights, static, kept, passing, by)
+
+
+def _line(few: int, short: float, many: int, long: float) -> tuple[float, float]:
+    """Seconds an image and seconds a pass, of passes of `few` and of `many` that took `short` and `long` seconds."""
+    train = long / many  # at most: a pass takes nothing once
+    if many > few and long > short:  # not longer only by chance
+        train = min(train, (long - short) / (many - few))
+    return train, long - many * train
 
 
 class Saved(torch.autograd.graph.saved_tensors_hooks):
@@ -202,8 +227,9 @@ def calibrate(networks: Iterable[Network], device: torch.device, say: Say, budge
         share = max(0.0, budget - (time.monotonic() - began)) / (len(todo) - i)
         like = min(timed, key=partial(_apart, network), default=None)
         pace = made[like].train / (3 * like.cost()[1]) if like else 1 / SLOW  # seconds a multiply-add
-        needed = 8 * network.cost()[1] * pace  # of two steps of two images, and their test
-        sizes = [network.size // n for n in (1, 2, 4) if device.type == "cuda" or needed / n**2 <= share]
+        needed = 38 * network.cost()[1] * pace  # of steps of two, two and six images, and tests of two and six
+        fixed = 4 * (made[like].once + made[like].step) if like else 0.0
+        sizes = [network.size // n for n in (1, 2, 4) if device.type == "cuda" or fixed + needed / n**2 <= share]
         if like and (not sizes or (sizes[0] < network.size and not any(_apart(network, like)[:2]))):
             made[network] = _scaled(made[like], like, network)
             continue
@@ -216,7 +242,7 @@ def calibrate(networks: Iterable[Network], device: torch.device, say: Say, budge
 
 
 def _shrunk(network: Network, size: int, device: torch.device, share: float) -> Measured:
-    """Measured at `size` px and scaled by area, as multiply-adds are; at its own size where it takes no other."""
+    """Measured at `size` px, an image scaled by area, as multiply-adds are; at its own size where it takes no other."""
     if size < network.size:
         with suppress(RuntimeError, AssertionError):  # smaller than its kernels, or other than the one size it takes
             small = measure(replace(network, size=size), device, share)
@@ -233,7 +259,7 @@ def _apart(one: Network, other: Network) -> tuple[bool, bool, float]:
 
 def _scaled(known: Measured, like: Network, network: Network) -> Measured:
     weights, work = (a / b for a, b in zip(network.cost(), like.cost(), strict=True))
-    by_weights = {name: getattr(known, name) * weights for name in ("step", "weights", "static")}
+    by_weights = {name: getattr(known, name) * weights for name in ("once", "step", "weights", "static")}
     by_work = {name: getattr(known, name) * work for name in SCALING}
     return replace(known, by="multiply-adds", **by_weights, **by_work)
 
@@ -323,8 +349,10 @@ class Market:
         taught = [self.networks[network] for network in _teachers(spec)]
         train, test = images.counts["train"], images.counts["test"]
         steps = train // spec.batch_size
-        image = own.train + sum(teacher.test for teacher in taught)
-        network = steps * (spec.batch_size * image + own.step) + test * own.test
+        here = Network.of(spec)
+        evaluated = EVAL_BATCH.get(self.device.type, 512)
+        image = own.trained(here.images) + sum(teacher.tested(here.images) for teacher in taught)
+        network = steps * (spec.batch_size * image + own.step) + test * own.tested(evaluated)
         one = self.paths[spec.data, spec.augment]
         decoded = bound = None
         if isinstance(images, Photos):
@@ -336,9 +364,8 @@ class Market:
             decoded = min(self.decoding, cores / self.jobs) / one
         else:
             seconds = network + steps * spec.batch_size * one
-        here = Network.of(spec)
         pixels = 4 * here.channels * here.size**2
-        holding = max(own.kept * here.images, own.passing * EVAL_BATCH.get(self.device.type, 512)) + own.static
+        holding = max(own.kept * here.images, own.passing * evaluated) + own.static
         holding += sum(t.weights + t.passing * here.images for t in taught) + 3 * spec.batch_size * pixels
         arrays = getattr(images, "arrays", {}) if self.device.type == "cuda" else {}
         holding += sum(array.nbytes for pair in arrays.values() for array in pair)

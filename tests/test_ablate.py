@@ -127,7 +127,7 @@ def test_seeds_are_added_where_gains_need_them_and_never_by_asking_again(home):
         (["own", "--only", "cutmix"], "no such rung"),
         (["own", "--device", "toaster"], "--device toaster"),
         (["own", "--seeds", "0"], "at least 1"),
-        (["own", "--seeds", "two"], "invalid"),
+        (["own", "--seeds", "two"], "two is not a whole number"),
         (["own", "--design", "tower"], "invalid choice"),
         (["own", "--set", 'data={"kind": "ImageFolder", "root": "empty", "size": 32}'], "train"),
     ],

@@ -214,12 +214,16 @@ def opened(path: Path) -> Image.Image:
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """The whole image, decoded, in RGB. Raises Problem, naming the file, where it does not decode."""
+    """The whole image, decoded, in RGB. Raises Problem, naming the file, if it does not decode or has 32-bit pixels."""
+    sixteen = image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM")  # Pillow scales it to 65535
+    if image.mode in ("I", "F") and not sixteen:  # Pillow would clip to black or white
+        name = getattr(image, "filename", "an image")
+        raise Problem(f"{name} has 32-bit or signed pixels (mode {image.mode}): save it with 8 or 16 bits a channel")
     try:
         image.load()
         if image.mode == "RGB" and "transparency" not in image.info:
             return image
-        if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to white
+        if sixteen:  # Pillow would clip 16 bits to white
             return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
         return (image.convert("RGBA") if "transparency" in image.info else image).convert("RGB")
     except Exception as error:
@@ -239,7 +243,7 @@ def shrunk(image: Image.Image, most: float) -> int:
 
     The decoder then leaves out what resizing would remove; a crop of 2000 x 1500 px takes half the time.
     """
-    by = next((by for by in (8, 4, 2) if by <= most), 1)
+    by = next((by for by in (8, 4, 2) if by <= min(most, *image.size)), 1)  # a side of 0 px would not do
     return by if by > 1 and image.draft(None, (image.width // by, image.height // by)) else 1
 
 
@@ -365,6 +369,7 @@ def _torchvision(name: str, root: Path, limits: Limits) -> Cached:
         images = np.asarray(found.data)
         images = images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         labels = np.asarray(found.targets)
+        _for_each_class(limit, len(found.classes), f"{name} ({split})")
         kept = limited(labels, limit)
         arrays[split] = images[kept], labels[kept]
     return in_memory(arrays, tuple(found.classes))
@@ -374,10 +379,12 @@ class Files(Data):
     """Image files below `root`, at `size` x `size` px, RGB.
 
     Up to 64 px images are brought to `size` by their short edge and centre; larger ones are cut as the augmentation
-    says, and by the paper's centre crop for test. Images are as they are stored: a camera's note of its orientation
+    says, and by the paper's centre crop for test: the first Crop of an augmentation is done there, so before the other
+    parts, wherever it stands among them. Images are as they are stored: a camera's note of its orientation
     (EXIF) is not heeded, as torchvision and timm do not. Normalised by the paper's mean and s.d. unless given. Raises
     Problem on a class without images and on images that do not decode; nothing is ever substituted. `limit` and
-    `limit_test` take a slice, of which alone the files are read; see `limited`.
+    `limit_test` take a slice, of which alone the files are read (and the headers of files without an image ending); see
+    `limited`.
     """
 
     root: Path
@@ -451,18 +458,24 @@ def limited(labels: np.ndarray, limit: int | None) -> np.ndarray:
     return np.sort(grouped[np.argsort(turn, kind="stable")[:limit]])
 
 
+def _for_each_class(limit: int | None, classes: int, name: str) -> None:
+    if limit and limit < classes:
+        raise Problem(f"a slice of {limit} images of {name} leaves some of the {classes} classes without any")
+
+
 @lru_cache
 def _loaded(part: Files) -> Images:
     found, size = part.listing(), part.size
+    skipped: list[str] = []
     for (split, name), limit in zip(found.parts.items(), (part.limit, part.limit_test), strict=True):
-        if limit and limit < len(found.classes):
-            many = f"{len(found.classes)} classes"
-            raise Problem(f"a slice of {limit} images of {name} leaves some of the {many} without any")
-        if limit:
-            every = found.files[split]
+        _for_each_class(limit, len(found.classes), name)
+        if limit:  # of images alone, or a class with other files among them would get fewer
+            none = {f for f, _ in found.files[split] if not _is_image(f"{part.root}/{f}")}
+            skipped += sorted(none)
+            every = [entry for entry in found.files[split] if entry[0] not in none]
             found.files[split] = [every[i] for i in limited(np.array([label for _, label in every]), limit)]
     known, notes = _read_all(part.root, [name for entries in found.files.values() for name, _ in entries])
-    notes = [f"skipped: {name}" for name in found.unread] + notes
+    notes = [f"skipped: {name}" for name in found.unread] + [_skipped(name) for name in skipped] + notes
     files = {split: [entry for entry in entries if entry[0] in known] for split, entries in found.files.items()}
     for split, name in found.parts.items():
         empty = set(range(len(found.classes))) - {label for _, label in files[split]}
@@ -575,9 +588,13 @@ def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
         write_atomic(memory, json.dumps(known | fresh).encode())  # of others too: this may be a slice
     skipped = [name for name in names if fresh[name][2] is None]
     odd = [name for name in names if fresh[name][2] and not named_as_image(name)]
-    notes = [f"not an image, skipped: {name}" for name in skipped]
+    notes = [_skipped(name) for name in skipped]
     notes += [f"no image ending, read as an image by its content: {name}" for name in odd]
     return {name: fresh[name][2] for name in names if fresh[name][2]}, notes
+
+
+def _skipped(name: str) -> str:
+    return f"not an image, skipped: {name}"
 
 
 def _size_and_time(path: str) -> list[int]:
@@ -592,16 +609,23 @@ def named_as_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in ENDINGS
 
 
+def _is_image(path: str) -> bool:
+    """By its ending or, without one, by its header."""
+    if not named_as_image(path):
+        try:
+            Image.open(path).close()
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning, FileNotFoundError):
+            pass  # reading it says what is wrong
+        except Exception:
+            return False
+    return True
+
+
 def _sha_of_image(root: Path, name: str) -> str | Problem | None:
     """The file's sha256; None where it is no image, by content or ending; a Problem where it does not decode."""
     path = root / name
-    if not named_as_image(name):
-        try:
-            Image.open(path).close()
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            pass  # an image, and reading it says what is wrong
-        except Exception:
-            return None
+    if not _is_image(str(path)):
+        return None
     try:
         image = opened(path)
         shrunk(image, 8)  # every byte is read, at a third of the time

@@ -569,6 +569,32 @@ def test_sixteen_bit_grey_keeps_its_shades(tree):
     assert np.abs(x - shades / 257.0).max() <= 1
 
 
+def test_sixteen_bit_pgm_keeps_its_shades(tree):
+    shades = np.linspace(0, 65535, 64).astype(">u2").reshape(8, 8)
+    (tree / "train/cat/6.pgm").write_bytes(b"P5 8 8 65535\n" + shades.tobytes())
+    images = ImageFolder(root=tree, size=8).load()
+    assert np.abs(images.arrays["train"][0][6] - shades / 257.0).max() <= 1
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(np.int32, "I"), (np.float32, "F")])
+def test_pixels_of_32_bits_are_refused_in_a_line(tree, kind, mode):
+    Image.fromarray(np.linspace(0, 70000, 64).astype(kind).reshape(8, 8)).save(tree / "train/cat/deep.tiff")
+    with pytest.raises(Problem, match=rf"train/cat/deep\.tiff has 32-bit .*mode {mode}.: save it with 8 or") as caught:
+        ImageFolder(root=tree, size=8).load()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("width", "height"), [(6, 6), (1, 9), (9, 1), (3, 40)])
+@pytest.mark.parametrize("size", [8, 72])
+def test_jpegs_of_a_few_pixels_are_read(tree, width, height, size):
+    Image.new("RGB", (width, height), COLOURS["cat"]).save(tree / "train/cat/tiny.jpg")
+    images = ImageFolder(root=tree, size=size).load()
+    assert images.counts["train"] == 13
+    x, y = batches(images, 13, augment=PAPER[:1])[0]
+    red, _, blue = pixels(images, x).mean((2, 3)).T
+    assert (red > blue).tolist() == [images.classes[label] == "cat" for label in y]
+
+
 def test_a_transparent_palette_is_read_without_a_warning(tree):
     image = picture(COLOURS["cat"]).convert("P")
     image.save(tree / "train/cat/6.png", transparency=bytes([0, 128] + [255] * 254))
@@ -635,6 +661,48 @@ def test_a_slice_of_a_folder_reads_its_files_alone_and_is_a_data_set_of_its_own(
     assert ImageFolder(root=tree, size=size, limit=12).load().digest == whole.load().digest
     with pytest.raises(Problem, match="a slice of 1 images of val/ leaves some of the 2 classes without any"):
         ImageFolder(root=tree, size=size, limit_test=1).load()
+
+
+@pytest.mark.parametrize("limit", [2, 4, 11])
+def test_a_slice_is_even_over_what_is_an_image(tree, limit):
+    for i in range(20):
+        (tree / f"train/cat/{i}.txt").write_text("no image")
+    (tree / "train/dog/3.png").rename(tree / "train/dog/3")  # one by its content
+    (tree / "train/cat/away").symlink_to("nowhere")
+    with pytest.raises(Problem, match="train/cat/away cannot be read"):
+        ImageFolder(root=tree, size=72, limit=99).load()
+    (tree / "train/cat/away").unlink()
+    images = read_anew(tree, 72)
+    part = ImageFolder(root=tree, size=72, limit=limit).load()
+    labels = [label for _, label in part.files["train"]]
+    assert len(labels) == limit
+    assert abs(labels.count(0) - labels.count(1)) == limit % 2
+    skipped = [note for note in images.notes if "skipped" in note]
+    assert len(skipped) == 20
+    assert [note for note in part.notes if "skipped" in note] == skipped
+
+
+def test_a_slice_of_a_set_leaves_no_class_empty(tmp_path, offline):
+    pair = np.zeros((20, 28, 28), np.uint8), np.arange(20, dtype=np.uint8) % 10
+    write_mnist(tmp_path, pair, pair)
+    for slices, split in (({"limit": 9}, "train"), ({"limit_test": 9}, "test")):
+        with pytest.raises(Problem, match=rf"a slice of 9 images of MNIST .{split}. leaves some of the 10 classes"):
+            Torchvision(name="MNIST", root=tmp_path, **slices).load()
+    assert Torchvision(name="MNIST", root=tmp_path, limit=10).load().counts["train"] == 10
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_photos_are_cut_before_the_other_parts_wherever_the_crop_stands(tree, place):
+    class Top(RandomAreaCrop):
+        def box(self, height, width, rng):
+            return 0, 0, height // 2, width
+
+    others = list(PAPER[1:3])
+    images = ImageFolder(root=tree, size=72).load()
+    first, moved = [Top(), *others], [*others[:place], Top(), *others[place:]]
+    for (x, y), (again, labels) in zip(batches(images, augment=first), batches(images, augment=moved), strict=True):
+        assert torch.equal(x, again)
+        assert torch.equal(y, labels)
 
 
 def test_mnist_from_its_raw_files(tmp_path, offline):
