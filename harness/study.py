@@ -282,6 +282,8 @@ def _fitting(study: Study, design: str, every: Sequence[Trick], options: Options
     """Raise Problem where a design cannot be of these tricks, or is told what another one takes."""
     if not every and design != "ladder":
         raise Problem(f"{study.name}: --design {design} needs a trick, and TRICKS is empty")
+    if design != "ladder" and not any(len(path) == len(every) for path in _paths(study.tricks)):
+        raise Problem(f"{study.name}: --design {design} puts all tricks together, and no way of the study does")
     for path in _paths(study.tricks):
         twice = [trick for i, trick in enumerate(path) if _call(trick) in map(_call, path[:i])]
         if twice:

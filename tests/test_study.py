@@ -163,6 +163,13 @@ def together(spec: Spec) -> Spec:
     return distill(warmup(spec, epochs=1))
 
 
+def test_tricks_that_no_way_has_together_are_put_together_by_no_design():
+    apart = Study("s", "", BASELINE, (cosine, Branches((mixup,), (distill,))), (0,))
+    assert len(plan(apart).rungs) == 4
+    with pytest.raises(Problem, match="--design shapley puts all tricks together, and no way of the study does"):
+        plan(apart, design="shapley")
+
+
 def test_every_rung_has_a_name_of_its_own():
     def mixup_2(spec):
         return spec.but(batch_size=7)

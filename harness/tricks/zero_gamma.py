@@ -54,7 +54,7 @@ def residual(model: Model, channels: int) -> tuple[int, int]:
         if node not in met:
             met.add(node)
             pending += [before for before, _ in node.next_functions if before]
-    written = [node for node in met if node.name().endswith("CopySlices")]  # into a part of another, which may add to it
+    written = [node for node in met if node.name().endswith("CopySlices")]  # into a part of another, as a sum may be
     sums = [node for node in met if node.name() == "AddBackward0" and all(before for before, _ in node.next_functions)]
     sums += written
     return len(sums), len(last_norms(net))
