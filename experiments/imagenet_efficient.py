@@ -11,7 +11,6 @@ batch 1,024 linear scaling alone 75.17, warmup 75.93, zero γ 76.37, no bias dec
 """
 
 from experiments import photos
-from harness import Problem
 from harness.parts.data import Files, ImageFolder
 from harness.parts.models import INCEPTION_V3, MOBILENET
 from harness.spec import Branches, Spec, Trick, declares, stack
@@ -40,7 +39,7 @@ def efficient(spec: Spec, heuristics: tuple[Trick, ...] = HEURISTICS) -> Spec:
 def inception_v3(spec: Spec) -> Spec:
     """Inception-V3: at 299 px where others have 224, without zero γ: it has no residual blocks."""
     if not isinstance(spec.data, Files):
-        raise Problem(f"Inception-V3 needs images of a size that can be chosen, not {spec.data!r}")
+        raise ValueError(f"Inception-V3 needs images of a size that can be chosen, not {spec.data!r}")
     data = spec.data.but(size=round(spec.data.size * 299 / 224))
     return without_zero_gamma(spec).but(model=INCEPTION_V3, data=data)
 

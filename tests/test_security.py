@@ -94,7 +94,7 @@ class Records:
             "seconds_per_epoch": 0.5,
             "precision": {"name": "FP32", "emulated": rung == "c"},
             "environment": {"device_name": self.device, "commit": "c"},
-            "images": {"test": 8},
+            "images": {"train": 8, "test": 8},
             "correct": "ff",
             "epochs": [{"epoch": i, "loss": 1.0, "top1": 50.0 + i, "lr": 0.1} for i in range(2)],
             "evidence": [
