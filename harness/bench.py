@@ -357,7 +357,7 @@ def records(count: int) -> Iterator[tuple[int, float, float, float]]:
     They are small, of a study of ten rungs, and the report is that of the command, imports included.
     """
     from harness import report
-    from harness.designs import Options, ladder
+    from harness.designs import Node, Options, ladder
     from harness.spec import plain, resolved
     from harness.store import Store
     from harness.store.care import troubles
@@ -365,9 +365,10 @@ def records(count: int) -> Iterator[tuple[int, float, float, float]]:
 
     spec = specification("small", "digits", 8, 32)
     specs = [spec.but(epochs=EPOCHS + i) for i in range(RUNGS)]
-    layout = ladder(RUNGS - 1, (), Options())
+    layout = ladder(RUNGS - 1, [Node(i, (i,)) for i in range(RUNGS - 1)], Options())
     rows = zip(specs, layout.rows, strict=True)
     rungs = tuple(Rung(f"rung{i}", f"rung {i}", own, row.on, row.gain) for i, (own, row) in enumerate(rows))
+    tricks = tuple((rung.name, rung.title, ("epochs",)) for rung in rungs[1:])
     forms = [{"spec": plain(own), "resolved": resolved(own)} for own in specs]
     with _own_runs():
         store, made = Store(), 0
@@ -387,7 +388,7 @@ def records(count: int) -> Iterator[tuple[int, float, float, float]]:
             if wrong:
                 raise Problem(wrong[0])
             verified, began = time.monotonic() - began, time.monotonic()
-            report.remember(describe(Plan("bench", rungs, tuple(range(size // RUNGS))), store))
+            report.remember(describe(Plan("bench", rungs, tuple(range(size // RUNGS)), tricks=tricks), store))
             began = time.monotonic()
             done = subprocess.run([sys.executable, "-m", "harness.report", "bench"], capture_output=True, text=True)
             if done.returncode:

@@ -177,3 +177,9 @@ def test_the_command_measures_a_study_in_processes_of_its_own():
     assert done.returncode == 0, done.stderr
     assert re.search(r"harness / bound = [0-9.]+", done.stdout)
     assert re.search(r"journal and checkpoints took [0-9.]+ ?% of the runs' time", done.stdout)
+
+
+def test_the_store_and_its_report_are_measured():
+    measured = list(bench.records(20))
+    assert [row[0] for row in measured] == [20]
+    assert all(seconds > 0 for seconds in measured[0][1:])
