@@ -3,7 +3,8 @@
     python -m harness.ablate cifar10_tweaks
     python -m harness.report cifar10_tweaks --table 5
 
-Cost: 20 runs, some twenty minutes on two cores; see `cifar10`, whose fifth and sixth rungs are the first and the last.
+Cost: 20 runs, six to fifteen minutes on two cores by `--dry-run`; see `cifar10`, whose fifth and sixth rungs are the
+first and the last.
 """
 
 from experiments.cifar10 import in_small
