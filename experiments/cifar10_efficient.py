@@ -3,7 +3,7 @@
     python -m harness.ablate cifar10_efficient
     python -m harness.report cifar10_efficient --table 4
 
-Cost: 50 runs, ten to thirty minutes on two cores by `--dry-run`; see `cifar10`, whose first five rungs these are.
+Cost: 50 runs, some ten minutes on two quiet cores by `--dry-run`; see `cifar10`, whose first five rungs these are.
 Inception-V3 and MobileNet are left out: 32 px is below what the first takes. Signs and order of gains are what can be
 compared with the paper.
 """

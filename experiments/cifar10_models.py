@@ -3,7 +3,7 @@
     python -m harness.ablate cifar10_models
     python -m harness.report cifar10_models --table 1
 
-Cost: 31 runs, twenty minutes to an hour on two cores by `--dry-run`. The batch stays at 32 with all tricks, as in
+Cost: 31 runs, some twenty minutes on two quiet cores by `--dry-run`. The batch stays at 32 with all tricks, as in
 `cifar10`, whose last rung that is.
 """
 

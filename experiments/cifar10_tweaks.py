@@ -3,7 +3,7 @@
     python -m harness.ablate cifar10_tweaks
     python -m harness.report cifar10_tweaks --table 5
 
-Cost: 20 runs, six to fifteen minutes on two cores by `--dry-run`; see `cifar10`, whose fifth and sixth rungs are the
+Cost: 20 runs, some six minutes on two quiet cores by `--dry-run`; see `cifar10`, whose fifth and sixth rungs are the
 first and the last.
 """
 
