@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -32,8 +32,11 @@ TELLING = 16  # images: of fewer, a shift or a flip may by chance change none
 RATES = 200  # at most, of a result
 GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
     *("first_gammas", "first_weights", "outputs", "gradients", "macs", "fed", "images", "moves"),
-    *("first_logits", "first_gradient", "first_loss", "forwards", "awake", "stale"),
+    *("first_logits", "first_gradient", "first_loss", "forwards", "awake", "stale", "aways"),
 )
+
+
+Away = tuple[float, float, int, int]  # length, cosine to the gradient; tensors that did not come back; gradients amiss
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,11 @@ class Trace:
     forwards: int = 0  # in training mode
     awake: int = 0  # modules that were in training mode in a forward that was not, over all of those
     moves: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (the last parameter, its gradient) before a step
+    aways: list[Away] = field(default_factory=list)  # of gradients taken at other weights
     stale: int = 0  # parameters whose gradient of step 1 was still there at step 2
     diverged: bool = False  # the loss was no number, and the run ended with that epoch
+    history: list[dict[str, Any]] = field(default_factory=list)  # the loop's report of each epoch
+    kept: dict[str, float] = field(default_factory=dict)  # what was measured with the weights kept, at the end
 
     def __post_init__(self) -> None:
         self.initial = digest(self.model.named_parameters())
@@ -91,6 +97,8 @@ class Trace:
         self._logits: list[Tensor] = []  # of step 1
         self._slopes: list[Tensor] = []  # of step 1, by its logits
         self._stepped = False  # since the last forward in training
+        self._away = False
+        self._taken: list[tuple[nn.Parameter, Tensor]] = []  # parameters, and their gradients at other weights
         self.model.register_forward_pre_hook(self._note_input)
         self._of_step_1: list[Any] = [self.model.register_forward_hook(self._note_slope)]
         for name, module in self.model.named_modules():
@@ -113,6 +121,8 @@ class Trace:
             self.awake += sum(module.training for module in model.modules())
             return
         self.forwards += 1
+        if self._away:
+            return
         if self._stepped and len(self.lr) == 1:
             self.stale = sum(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
         self._stepped = False
@@ -161,16 +171,61 @@ class Trace:
             self.first_gradient = torch.cat(self._slopes) if self._slopes else None
             self._logits, self._slopes = [], []
             self._past_step_1()
-        if len(self.moves) < KEPT_BATCHES:
-            last = self._last()
-            if last is not None and last.grad is not None:
-                value, gradient = (t.detach().flatten()[:KEPT_WEIGHTS].clone() for t in (last, last.grad))
-                self.moves.append((value, gradient))
         if len(self.fed) < KEPT_BATCHES:
             self.fed.append((labels, targets, fed))
         if self._got:
             self.images.append((thinned(images), torch.cat(self._got)))
             self._got = []
+
+    def saw_gradient(self) -> None:
+        """Before the optimizer's step, with the gradients that it goes by."""
+        if self._taken:
+            *away, amiss = self.aways[-1]
+            amiss += sum(not torch.equal(g, p.grad) for p, g in self._taken if p.grad is not None)
+            self.aways[-1], self._taken = (*away, amiss), []  # type: ignore[assignment]
+        if len(self.moves) < KEPT_BATCHES:
+            last = self._last()
+            if last is not None and last.grad is not None:
+                value, gradient = (t.detach().flatten()[:KEPT_WEIGHTS].clone() for t in (last, last.grad))
+                self.moves.append((value, gradient))
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Around a gradient that is taken at other weights: of the first steps, where it was, and that all came back.
+
+        On entering, the gradients are those by which the weights will move.
+        """
+        self._away = True
+        if len(self.aways) >= KEPT_BATCHES:
+            yield
+            self._away = False
+            return
+        live = [*self.model.parameters(), *self.model.buffers()]
+        before = [t.detach().clone() for t in live]
+        slopes = [None if p.grad is None else p.grad.detach().clone() for p in self.model.parameters()]
+        seen: list[Tensor] = []
+        amiss = 0
+
+        def look(model: nn.Module, args: Any) -> None:  # the weights as the first forward finds them
+            nonlocal amiss
+            if not seen:
+                seen.extend(p.detach().clone() for p in model.parameters())
+                amiss = sum(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
+
+        handle = self.model.register_forward_pre_hook(look)
+        yield
+        handle.remove()
+        self._taken = [(p, p.grad.clone()) for p in self.model.parameters() if p.grad is not None]
+        self._away = False
+        pairs = [(w - b, g) for w, b, g in zip(seen, before, slopes, strict=False) if g is not None]
+        if not pairs:  # no forward there
+            self.aways.append((0.0, 0.0, 0, 1))
+            return
+        offset, slope = (torch.cat([t.flatten() for t in side]).double().cpu() for side in zip(*pairs, strict=True))
+        length, steepness = float(offset.norm()), float(slope.norm())
+        cosine = float(offset @ slope) / (length * steepness) if length and steepness else float("nan")
+        left = sum(not torch.equal(a, b.detach()) for a, b in zip(before, live, strict=True))
+        self.aways.append((length, cosine, left, amiss))
 
     def _past_step_1(self) -> None:
         for handle in self._of_step_1:
@@ -273,10 +328,11 @@ def loop_checks(spec: Spec, trace: Trace) -> Iterable[Check]:
     _, off = carried(spec, trace)
     yield Check("direction of its gradient by the logits: gap", "0", f"{off:.1g}", off < 5e-3)
     yield from image_checks(spec, trace)
-    done = -(-len(trace.lr) // trace.steps_per_epoch) if trace.diverged else spec.epochs
+    ended = trace.diverged or spec.stop  # which has a proof of its own
+    done = -(-len(trace.lr) // trace.steps_per_epoch) if ended else spec.epochs
     steps = done * trace.steps_per_epoch
     yield Check("steps", f"{steps}", f"{len(trace.lr)}", len(trace.lr) == steps)
-    due = steps * spec.passes
+    due = steps * spec.passes * spec.gradients
     yield Check("forward passes in training", f"{due}", f"{trace.forwards}", trace.forwards == due)
     yield Check("modules in training mode while evaluating", "0", f"{trace.awake}", trace.awake == 0)
     yield Check("parameters with a gradient of step 1 left at step 2", "0", f"{trace.stale}", trace.stale == 0)
@@ -349,6 +405,8 @@ MAY: dict[str, tuple[str, ...]] = {  # slot -> the aspects of `seen` that a chan
     "mix": ("mixing", "teacher"),
     "precision": ("precision", "teacher"),
     "teacher": ("teacher",),
+    "ascent": ("steps", "teacher"),
+    "stop": ("rates", "steps"),
     "microbatch": ("steps", "teacher"),  # a teacher answers a pass, and other sizes round otherwise
 }
 ASPECTS = tuple(dict.fromkeys(aspect for aspects in MAY.values() for aspect in aspects))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from inspect import isabstract
 from pathlib import PurePath
@@ -26,6 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness import Problem
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
     import torch
     from torch import Tensor, nn
@@ -154,6 +156,26 @@ class Teacher(Part, ABC):
         """What that loss must have been at step 1, and its gradient by the logits, from the logits that were seen."""
 
 
+class Ascent(Part, ABC):
+    """The gradient is taken at other weights than those that it moves."""
+
+    @abstractmethod
+    def away(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Within it the weights of `model` are elsewhere, by the gradients they have, which are cleared; then back."""
+
+
+class Stop(Part, ABC):
+    """When to end before the last epoch, and which epoch's weights to keep."""
+
+    @abstractmethod
+    def best(self, history: Sequence[Mapping[str, Any]]) -> int:
+        """The place of the epoch whose weights are kept, among those so far."""
+
+    @abstractmethod
+    def over(self, history: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the last of the epochs so far is the last of all."""
+
+
 class Spec(Part):
     """Everything that decides what a run computes, but for its seed."""
 
@@ -170,12 +192,19 @@ class Spec(Part):
     mix: tuple[Mix, ...] = ()
     precision: Precision
     teacher: tuple[Teacher, ...] = ()
+    ascent: tuple[Ascent, ...] = ()
+    stop: tuple[Stop, ...] = Field((), max_length=1)
     microbatch: int | None = Field(None, ge=1)  # images a pass: gradients add up, batch norm sees a pass
 
     @property
     def passes(self) -> int:
-        """Forward and backward passes a step."""
+        """Forward and backward passes that a gradient takes."""
         return -(-self.batch_size // self.microbatch) if self.microbatch else 1
+
+    @property
+    def gradients(self) -> int:
+        """Gradients that a step takes."""
+        return 1 + len(self.ascent)
 
     @cached_property
     def id(self) -> str:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.spec import Spec
 
 EVAL_BATCH = {"cpu": 64}  # images; on a CPU 64 stay in its cache, up to 4 times the speed of 512
 GAPS = 201  # quantiles, from 0 to 100 %
+SCORES = ("test_loss", "top1", "top5", "val_loss", "val_top1", "val_top5")
 HEARTBEAT = 2.0  # seconds between reports of the loss within an epoch
 
 Event = dict[str, Any]
@@ -42,8 +44,8 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, "top1": …, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 3  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
-KEPT = ("epoch", "batch", "in_epoch", "history", "correct", "gaps")  # plain values of a `Live` in a checkpoint
+LAYOUT = 4  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+KEPT = ("epoch", "batch", "in_epoch", "history", "best", "correct", "gaps")  # plain values of a `Live` in a checkpoint
 
 
 @dataclass
@@ -67,12 +69,14 @@ class Live:
     teachers: tuple[Any, ...]
     trace: Trace
     total: Tensor  # of this epoch's losses, on the device
+    hits: Tensor  # training images of this epoch answered with their own label, as they were trained on
     epoch: int = 0
     batch: int = 0  # the next one
     in_epoch: float = 0.0  # seconds of training in this epoch
     seconds: float = 0.0  # of all, before `since`
     since: float = field(default_factory=time.monotonic)
     history: list[Event] = field(default_factory=list)
+    best: State | None = None  # the weights kept so far, where the specification says which
     correct: str = ""  # bits of the last evaluation, packed, in hexadecimal
     gaps: list[float] = field(default_factory=list)  # of the last evaluation
 
@@ -84,6 +88,7 @@ class Live:
             "teachers": [teacher.state() for teacher in self.teachers],
             "trace": self.trace.state(),
             "total": self.total,
+            "hits": self.hits,
             "seconds": self.seconds + time.monotonic() - self.since,
             **{name: getattr(self, name) for name in KEPT},
         }
@@ -96,7 +101,7 @@ class Live:
         for teacher, kept in zip(self.teachers, state["teachers"], strict=True):
             teacher.restore(kept)
         self.trace.restore(state["trace"], device)
-        self.total = state["total"].to(device)
+        self.total, self.hits = state["total"].to(device), state["hits"].to(device)
         for name in ("seconds", *KEPT):
             setattr(self, name, state[name])
 
@@ -127,7 +132,7 @@ def begin(
     found = [(part, inner(part.spec)) for part in spec.teacher]
     teachers = tuple(part.bind(replace(run, model=placed(run.model, device)), spec.passes) for part, run in found)
     trace = Trace(steps, classes, model, optimizer, runner, streams(seed), teachers)
-    return Live(model, optimizer, runner, teachers, trace, torch.zeros((), device=device))
+    return Live(model, optimizer, runner, teachers, trace, *torch.zeros(2, device=device))
 
 
 def train(
@@ -135,7 +140,8 @@ def train(
 ) -> Trained:
     """Train `spec` from `seed`; `inner` gives the trained run of an upstream specification.
 
-    Top-1 and top-5 are percentages of the test set.
+    Top-1 and top-5 are percentages of the test set. It is measured each epoch or, where images are held out to stop
+    by, these are, and it once, at the end, with the weights that are kept.
     """
     keeper = keeper or Keeper()
     rng = streams(seed)
@@ -150,21 +156,33 @@ def train(
         run.restore(state)
         del state
 
-    while run.epoch < spec.epochs:
+    watched = "val" if "val" in images.counts else "test"
+    while run.epoch < spec.epochs and not any(stop.over(run.history) for stop in spec.stop):
         train_epoch(spec, run, images, rng, keeper)
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
-        scores, correct, run.gaps = evaluate(run.model, images, run.runner, device)
-        run.correct = np.packbits(correct).tobytes().hex()
+        event["train_top1"] = 100 * run.hits.item() / (steps * spec.batch_size)
+        scores, run.correct, run.gaps = evaluate(run.model, images, run.runner, device, watched)
         run.history.append(event | scores | {"time": time.time()})
+        if any(stop.best(run.history) == run.epoch for stop in spec.stop):
+            run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
         keeper.report(run.history[-1])
         run.epoch += 1
-        run.batch, run.in_epoch, run.total = 0, 0.0, torch.zeros_like(run.total)
+        run.batch, run.in_epoch, run.total, run.hits = 0, 0.0, *torch.zeros(2, device=device)
         run.trace.diverged = not math.isfinite(event["loss"])
         if run.trace.diverged:
             break
         if keeper.due(epoch_done=True):
             keeper.keep(run.state())
-    return Trained(result(spec, run, images, device), run.model)
+    metrics = {name: value for name, value in run.history[-1].items() if name in SCORES}
+    run.trace.history = run.history
+    if run.best:
+        run.model.load_state_dict(run.best)
+        metrics = evaluate(run.model, images, run.runner, device, watched)[0]
+        run.trace.kept = metrics
+    if watched == "val":
+        scores, run.correct, run.gaps = evaluate(run.model, images, run.runner, device)
+        metrics |= scores
+    return Trained(result(spec, run, images, device, metrics), run.model)
 
 
 def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keeper) -> None:
@@ -188,18 +206,15 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
         for mix in spec.mix:
             x, y = mix(x, y, rng("mix", type(mix).__name__, run.epoch, run.batch))
         x = x.contiguous(memory_format=torch.channels_last)
-        size = spec.microbatch or len(x)
-        for some_x, some_y in zip(x.split(size), y.split(size), strict=True):
-            with run.runner.forward():
-                z = run.model(some_x)
-                loss = nn.functional.cross_entropy(z.float(), some_y)
-                for teacher in run.teachers:
-                    loss = loss + teacher(some_x, z)
-            loss = loss * (len(z) / len(x))
-            run.runner.backward(loss)
+        for z, loss, own in gradient(spec, run, x, y, labels):
             run.total += loss.detach()
+            run.hits += (z.argmax(1) == own).sum()
             run.trace.saw_pass(z, loss)
         run.trace.saw_step(labels, plain_y, y, plain_x)
+        for part in spec.ascent:
+            with run.trace.away(), part.away(run.model):
+                deque(gradient(spec, run, x, y, labels), maxlen=0)
+        run.trace.saw_gradient()
         run.runner.step(run.optimizer)
         run.batch += 1
         run.in_epoch = before + clock() - began
@@ -213,7 +228,21 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
     run.in_epoch = before + clock() - began
 
 
-def result(spec: Spec, run: Live, images: Images, device: torch.device) -> dict[str, Any]:
+def gradient(spec: Spec, run: Live, x: Tensor, y: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Add the gradient of a batch's loss, a pass at a time: yields its logits, its share of the loss, its labels."""
+    size = spec.microbatch or len(x)
+    for some_x, some_y, own in zip(x.split(size), y.split(size), labels.split(size), strict=True):
+        with run.runner.forward():
+            z = run.model(some_x)
+            loss = nn.functional.cross_entropy(z.float(), some_y)
+            for teacher in run.teachers:
+                loss = loss + teacher(some_x, z)
+        loss = loss * (len(z) / len(x))
+        run.runner.backward(loss)
+        yield z.detach(), loss.detach(), own
+
+
+def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics: dict[str, float]) -> dict[str, Any]:
     """The result of a run that came to its end, JSON-ready."""
     history, runner = run.history, run.runner
     peak = peak_memory(device)  # before the evidence, which asks teachers again
@@ -225,7 +254,8 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device) -> dict[
         status = "refused"
     return {
         "status": status,
-        "metrics": {name: history[-1][name] for name in ("test_loss", "top1", "top5") if name in history[-1]},
+        "metrics": metrics,
+        "kept": [*(stop.best(history) for stop in spec.stop), len(history) - 1][0],  # the epoch whose weights are
         "epochs": history,
         "evidence": evidence,
         "rates": rates(run.trace),
@@ -245,16 +275,17 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device) -> dict[
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, images: Images, runner: Runner, device: torch.device
-) -> tuple[dict[str, float], np.ndarray, list[float]]:
-    """Test loss, top-1 and (above five classes) top-5 in percent; which test images were right, in order; and `GAPS`
-    quantiles of the gap between an image's greatest logit and the mean of its others (He et al. 2019, section 5.2)."""
+    model: nn.Module, images: Images, runner: Runner, device: torch.device, split: str = "test"
+) -> tuple[dict[str, float], str, list[float]]:
+    """Test loss, top-1 and (above five classes) top-5 in percent, by the names in `SCORES`; which images were right, in
+    order, as bits, packed, in hexadecimal; and `GAPS` quantiles of the gap between an image's greatest logit and the
+    mean of its others (He et al. 2019, section 5.2)."""
     model.eval()
     losses: list[Tensor] = []
     hits: list[Tensor] = []
     gaps: list[Tensor] = []
     k = min(5, len(images.classes))
-    for x, labels in images.test(EVAL_BATCH.get(device.type, 512), device):
+    for x, labels in images.test(EVAL_BATCH.get(device.type, 512), device, split):
         with runner.forward():
             z = model(x.contiguous(memory_format=torch.channels_last)).float()
         losses.append(nn.functional.cross_entropy(z, labels, reduction="sum"))
@@ -262,12 +293,14 @@ def evaluate(
         top = z.amax(1)
         gaps.append(top - (z.sum(1) - top) / (z.shape[1] - 1))
     correct = torch.cat(hits).cpu().numpy()
-    scores = {"test_loss": float(torch.stack(losses).sum()) / len(correct), "top1": 100 * float(correct[:, 0].mean())}
+    names = SCORES[:3] if split == "test" else SCORES[3:]
+    scores = [float(torch.stack(losses).sum()) / len(correct), 100 * float(correct[:, 0].mean())]
     if len(images.classes) > 5:
-        scores["top5"] = 100 * float(correct.any(1).mean())
+        scores.append(100 * float(correct.any(1).mean()))
     with np.errstate(all="ignore"):  # of a run that diverges
         spread = np.quantile(torch.cat(gaps).double().cpu().numpy(), np.linspace(0, 1, GAPS))
-    return scores, correct[:, 0], [float(f"{gap:.5g}") for gap in spread]
+    right = np.packbits(correct[:, 0]).tobytes().hex()
+    return dict(zip(names, scores, strict=False)), right, [float(f"{gap:.5g}") for gap in spread]
 
 
 def peak_memory(device: torch.device) -> int:

@@ -10,6 +10,7 @@ import copy
 import sys
 import types
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain
@@ -38,6 +39,7 @@ from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.mixup import Mixup, mixup, mixup_batch
 from harness.tricks.no_bias_decay import DecayWeights, no_bias_decay
 from harness.tricks.resnet_d import resnet_d
+from harness.tricks.sam import sam, sam_offsets
 from harness.tricks.warmup import LinearWarmup, warmup
 from harness.tricks.zero_gamma import ZeroGamma, zero_gamma
 
@@ -93,14 +95,17 @@ def method(owner: Any, name: str, new: Any) -> Inject:
     return lambda patch: patch.setattr(owner, name, new)
 
 
-def text(old: str, new: str) -> Inject:
-    """The loop, with one piece of its source replaced."""
+def text(*pairs: str) -> Inject:
+    """The loop, with pieces of its source replaced: each old one is followed by the new."""
 
     def inject(patch: Patch) -> None:
-        assert SOURCE.count(old) == 1, f"the loop has changed, change this mutant with it: {old}"
+        source = SOURCE
+        for old, new in zip(pairs[::2], pairs[1::2], strict=True):
+            assert source.count(old) == 1, f"the loop has changed, change this mutant with it: {old}"
+            source = source.replace(old, new)
         broken = types.ModuleType("broken")
         broken.__dict__["__name__"] = loop.__name__
-        exec(compile(SOURCE.replace(old, new), "broken train.py", "exec"), broken.__dict__)
+        exec(compile(source, "broken train.py", "exec"), broken.__dict__)
         patch.setattr(loop, "train", broken.train)
 
     return inject
@@ -297,6 +302,19 @@ def halfway(t: int, total: int) -> float:
     return float(0.5 * (1 + np.cos(np.pi * t / total)))
 
 
+def climbing(offsets: Callable[[list[Tensor], float], list[Tensor]]) -> Inject:
+    return lambda patch: patch.setitem(sam.__globals__, "sam_offsets", offsets)
+
+
+def recording(patch: Patch) -> None:
+    patch.setitem(sam.__globals__, "paused_statistics", lambda model: nullcontext())
+
+
+def staying(patch: Patch) -> None:
+    """The weights are left where the second gradient was taken."""
+    patch.setattr(torch, "_foreach_copy_", lambda live, kept: None)
+
+
 growing = partial(method, LinearWarmup, "factor")
 falling = partial(method, Cosine, "factor")
 smoothing = partial(method, Smoothing, "__call__")
@@ -304,17 +322,23 @@ smoothing = partial(method, Smoothing, "__call__")
 
 # --- the table ------------------------------------------------------------------------------------------------------
 
+SMALL = TINY.but(microbatch=100)
 ALL = "list(model.parameters())"
 CALL = "loss = loss + teacher(some_x, z)"
-FORWARD = "with run.runner.forward():\n                z"
+FIRST = "in gradient(spec, run, x, y, labels):"
+FORWARD = "with run.runner.forward():\n            z"
 GROUPS = "in run.optimizer.param_groups:"
 NUMBER = "step = run.epoch * steps + run.batch"
 LOSS = "nn.functional.cross_entropy(z.float(), some_y)"
 MODEL = "    model = build(spec, seed, device)\n"
-PASSES = "zip(x.split(size), y.split(size), strict=True)"
+PASSES = "zip(x.split(size), y.split(size), labels.split(size), strict=True)"
 RATE = 'group["lr"] = peak * spec.schedule.factor(step, steps, spec.epochs)'
 SERVED = "images.train(run.epoch, spec.batch_size, spec.augment, rng, device, start=run.batch)"
 STEP = "run.runner.step(run.optimizer)"
+SEEN, SECOND = "run.trace.saw_step(labels, plain_y, y, plain_x)", "deque(gradient(spec, run, x, y, labels), maxlen=0)"
+BEFORE = "run.trace.saw_gradient()"
+SLOPES = "[p.grad.clone() for p in run.model.parameters()]"
+PUT_BACK = "[p.grad.copy_(g) for p, g in zip(run.model.parameters(), kept)]"
 ONES = "    [m.weight.data.fill_(1) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]\n"
 TEACHER = TINY.model.but(width=8)
 DIVERGES = label_smoothing(TINY.but(optimizer=NAG(lr=1e30, per=None)))
@@ -391,7 +415,7 @@ BROKEN: dict[str, list[tuple[str, Spec, Inject]]] = {
         ("ε/K on all", label_smoothing(TINY), smoothing(lambda self, y: 0.9 * y + 0.1 / y.shape[1])),
         ("the true class alone", label_smoothing(TINY), smoothing(lambda self, y: 0.9 * y)),
         ("half of ε", label_smoothing(TINY), smoothing(lambda self, y: y * (0.95 - 0.05 / 9) + 0.05 / 9)),
-        ("the loss gets labels", label_smoothing(TINY), text(LOSS, LOSS.replace("some_y)", "labels)"))),
+        ("the loss gets labels", label_smoothing(TINY), text(LOSS, LOSS.replace("some_y)", "own)"))),
         ("worked out and dropped", label_smoothing(TINY), text("y = target(y)", "target(y)")),
     ],
     "mixup": [
@@ -404,8 +428,8 @@ BROKEN: dict[str, list[tuple[str, Spec, Inject]]] = {
         ("λ ~ Beta(0.4, 0.4)", mixup(TINY), mixed(lambda rng, part: rng.beta(0.4, 0.4))),
         ("λ uniform", mixup(TINY), mixed(lambda rng, part: rng.random())),
         ("one λ for all", mixup(TINY), mixed(lambda rng, part: 0.7)),
-        ("the network gets unmixed images", mixup(TINY), text("z = run.model(some_x)", "z = run.model(plain_x)")),
-        ("the loss gets unmixed targets", mixup(TINY), text(LOSS, LOSS.replace("some_y)", "plain_y)"))),
+        ("the network gets unmixed images", mixup(TINY), text(FIRST, FIRST.replace("x,", "plain_x,"))),
+        ("the loss gets unmixed targets", mixup(TINY), text(FIRST, FIRST.replace("y,", "plain_y,"))),
         ("not longer", mixup(TINY), text("run.epoch < spec.epochs", "run.epoch < 3")),
     ],
     "distillation": [
@@ -419,7 +443,7 @@ BROKEN: dict[str, list[tuple[str, Spec, Inject]]] = {
         (
             "answers unmixed images",
             distillation(mixup(TINY), model=TEACHER),
-            text(CALL, CALL.replace("some_x", "plain_x")),
+            text(NUMBER, f"{NUMBER}; run.plain = x", CALL, CALL.replace("some_x", "run.plain")),
         ),
         ("answers other images", TAUGHT, text(CALL, CALL.replace("some_x", "some_x.flip(0)"))),
         ("T² left out", TAUGHT, pulling(lambda z, r, t: distillation_loss(z, r, t) / t**2)),
@@ -428,6 +452,26 @@ BROKEN: dict[str, list[tuple[str, Spec, Inject]]] = {
         ("loss left out", TAUGHT, text(CALL, "teacher(some_x, z)")),
         ("loss halved", TAUGHT, text(CALL, CALL.replace("+", "+ 0.5 *"))),
         ("labels' loss left out", TAUGHT, text(CALL, "loss = teacher(some_x, z)")),
+    ],
+    "sam": [
+        ("does nothing", sam(TINY), climbing(lambda slopes, rho: [0 * g for g in slopes])),
+        ("goes down", sam(TINY), climbing(lambda slopes, rho: sam_offsets(slopes, -rho))),
+        ("goes twice as far", sam(TINY), climbing(lambda slopes, rho: sam_offsets(slopes, 2 * rho))),
+        ("a norm of each tensor", sam(TINY), climbing(lambda slopes, rho: [rho * g / g.norm() for g in slopes])),
+        (
+            "the gradient's signs",
+            sam(TINY),
+            climbing(lambda slopes, rho: sam_offsets([g.sign() for g in slopes], rho)),
+        ),
+        ("statistics of both passes", sam(TINY), recording),
+        ("one gradient", sam(TINY), text(SECOND, "pass")),
+        ("the gradients of both", sam(TINY), method(nn.Module, "zero_grad", lambda self, set_to_none=True: None)),
+        (
+            "the first gradient steps",
+            sam(TINY),
+            text(SEEN, f"{SEEN}; kept = {SLOPES}", BEFORE, f"{PUT_BACK}; {BEFORE}"),
+        ),
+        ("does not come back", sam(TINY), staying),
     ],
     "the rest": [
         ("augmentation ignored", TINY, text(SERVED, SERVED.replace("spec.augment", "()"))),
@@ -450,11 +494,15 @@ BROKEN: dict[str, list[tuple[str, Spec, Inject]]] = {
         ("an epoch is left out", TINY, text("run.epoch < spec.epochs", "run.epoch < spec.epochs - 1")),
         ("everything trains while evaluating", TINY, text("    model.eval()\n", "")),
         ("only the whole is told to evaluate", TINY, text("    model.eval()\n", "    model.training = False\n")),
-        ("the passes of a step are not averaged", TINY.but(microbatch=100), text("loss * (len(z) / len(x))", "loss")),
-        ("a step is one pass of its own", TINY.but(microbatch=100), text(PASSES, "[(x[:size], y[:size])]")),
+        ("the passes of a step are not averaged", SMALL, text("loss * (len(z) / len(x))", "loss")),
+        (
+            "a step is one pass of its own",
+            SMALL,
+            text(PASSES, "[(x[:size], y[:size], labels[:size])]"),
+        ),
         (
             "the passes are not small",
-            TINY.but(microbatch=100),
+            SMALL,
             text("size = spec.microbatch or len(x)", "size = len(x)"),
         ),
         ("weights as torch draws them", TINY, drawn(None)),

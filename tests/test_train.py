@@ -201,7 +201,7 @@ def test_top_5_only_where_there_are_more_classes():
             return torch.nn.functional.one_hot(x.flatten().long() % 2, 3).float()
 
     scores, correct, gaps = loop.evaluate(Always(), images, Runner(), CPU)
-    assert correct.tolist() == [True, True, False, False, False, False, True, True]
+    assert correct == "c3"
     assert set(scores) == {"test_loss", "top1"}
     assert scores["top1"] == 50
     right, wrong = -math.log(math.e / (math.e + 2)), -math.log(1 / (math.e + 2))

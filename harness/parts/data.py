@@ -1,7 +1,7 @@
 """Data: digits, torchvision's small sets, any ImageFolder tree, and Places365.
 
-Images up to 64 px are held as one uint8 array; larger ones are decoded and cut by worker processes, a batch a task,
-as uint8. The rest of augmentation is of batches, on the device. A batch is a function of (seed, epoch, its number).
+Images up to 64 px are held as one uint8 array; larger ones are decoded, cut and augmented on their pixels by worker
+processes, a batch a task, as uint8. The rest of augmentation is of batches, on the device. A batch is a function of (seed, epoch, its number).
 Every file is read and decoded once before the first epoch, and its digest is remembered by size and modification time.
 """
 
@@ -12,13 +12,13 @@ import os
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from harness import Problem
-from harness.parts.augment import Crop
+from harness.parts.augment import Crop, OnPixels
 from harness.paths import runs, write_atomic
 from harness.rng import Stream, stream
 from harness.spec import Augment, Data
@@ -43,18 +43,20 @@ Triple = tuple[float, ...]
 Limits = tuple[int | None, int | None]  # of training and of test images
 
 
-def augmented(
-    x: Tensor, augment: Sequence[Augment], rng: Stream, epoch: int, batch: int, done: int | None = None
-) -> Tensor:
-    """Each part by a stream of its own, so that adding one leaves the draws of the others as they were.
+Drawing = list[tuple[Augment, np.random.Generator]]
 
-    The part at place `done` was applied before.
-    """
+
+def drawing(augment: Sequence[Augment], rng: Stream, epoch: int, batch: int) -> Drawing:
+    """Each part with a stream of its own, so that adding one leaves the draws of the others as they were."""
     kinds = [type(part).__name__ for part in augment]
-    for i, (kind, part) in enumerate(zip(kinds, augment, strict=True)):
-        again = kinds[:i].count(kind)  # two of a kind draw apart
-        if i != done:
-            x = part(x, rng("augment", kind, epoch, batch, *([again] if again else [])))
+    again = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]  # two of a kind draw apart
+    names = [(kind, epoch, batch, *([n] if n else [])) for kind, n in zip(kinds, again, strict=True)]
+    return [(part, rng("augment", *name)) for part, name in zip(augment, names, strict=True)]
+
+
+def augmented(x: Tensor, parts: Drawing) -> Tensor:
+    for part, draw in parts:
+        x = part(x, draw)
     return x
 
 
@@ -65,7 +67,7 @@ class Images(ABC):
     classes: tuple[str, ...]
     channels: int
     size: int
-    counts: dict[str, int]  # images in "train" and "test"
+    counts: dict[str, int]  # images in "train" and "test", and in "val" where some are held out
     digest: str
     mean: Triple  # of pixels in [0, 255], one a channel
     std: Triple
@@ -78,8 +80,20 @@ class Images(ABC):
         """One epoch in an order of its own, from batch `start`; a last batch that is not full is left out."""
 
     @abstractmethod
-    def test(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """The test images, in order."""
+    def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
+        """The test images, or those of another split, in order."""
+
+    @abstractmethod
+    def content(self, split: str) -> list[str]:
+        """A digest of each image as it is stored, in order: the same for the same image, whatever it is called."""
+
+    @abstractmethod
+    def labels(self, split: str) -> np.ndarray:
+        """The class of each image, in order."""
+
+    @abstractmethod
+    def regrouped(self, chosen: Mapping[str, tuple[str, np.ndarray]]) -> Self:
+        """Other splits of the same images: by name, the split and the places in it that they are taken from."""
 
     def order(self, epoch: int, batch_size: int, rng: Stream) -> list[np.ndarray]:
         """The training images of each batch of an epoch."""
@@ -117,45 +131,74 @@ class Cached(Images):
         images, labels = self.on(device, "train")
         for number, chosen in enumerate(self.order(epoch, batch_size, rng)[start:], start):
             index = torch.from_numpy(chosen).to(device, non_blocking=True)
-            yield self.normalised(augmented(images[index].float(), augment, rng, epoch, number)), labels[index]
+            x = augmented(images[index].float(), drawing(augment, rng, epoch, number))
+            yield self.normalised(x), labels[index]
 
-    def test(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        images, labels = self.on(device, "test")
+    def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
+        images, labels = self.on(device, split)
         for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             yield self.normalised(x.float()), y
+
+    def content(self, split: str) -> list[str]:
+        return [hashlib.sha256(image.tobytes()).hexdigest() for image in self.arrays[split][0]]
+
+    def labels(self, split: str) -> np.ndarray:
+        return self.arrays[split][1]
+
+    def regrouped(self, chosen: Mapping[str, tuple[str, np.ndarray]]) -> Self:
+        arrays = {}
+        for name, (split, places) in chosen.items():
+            images, labels = self.arrays[split]
+            arrays[name] = images[places], labels[places]
+        return replace(self, arrays=arrays, counts={name: len(places) for name, (_, places) in chosen.items()})
 
 
 @dataclass
 class Photos(Images):
-    """Image files, decoded and cut by worker processes; the other augmentation is of batches, on the device."""
+    """Image files, decoded, cut and augmented on their pixels by worker processes; the rest is done on the device."""
 
     root: Path = Path()
     files: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # (path below root, label), by split
+    sums: dict[str, str] = field(default_factory=dict)  # the sha256 of each file
+    fit: Literal["squash"] | None = None
 
     def train(
         self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
     ) -> Iterator[Batch]:
         tasks = list(enumerate(self.order(epoch, batch_size, rng)[start:], start))
-        place, crop = next(((i, part) for i, part in enumerate(augment) if isinstance(part, Crop)), (None, None))
-        for number, (x, y) in enumerate(self._served(_Batches(self, "train", tasks, crop, rng, epoch), device), start):
-            yield self.normalised(augmented(x.float(), augment, rng, epoch, number, place)), y
+        for part in augment:
+            if isinstance(part, OnPixels):
+                part.ready()
+        batches = _Batches(self, "train", tasks, augment, rng, epoch)
+        for number, (x, y) in enumerate(self._served(batches, device), start):
+            yield self.normalised(augmented(x.float(), shares(drawing(augment, rng, epoch, number))[2])), y
 
-    def test(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        every = np.arange(self.counts["test"])
+    def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
+        every = np.arange(self.counts[split])
         tasks = list(enumerate(np.split(every, range(batch_size, len(every), batch_size))))
-        for x, y in self._served(_Batches(self, "test", tasks, None, None, 0), device):
+        for x, y in self._served(_Batches(self, split, tasks, (), None, 0), device):
             yield self.normalised(x.float()), y
+
+    def content(self, split: str) -> list[str]:
+        return [self.sums[name] for name, _ in self.files[split]]
+
+    def labels(self, split: str) -> np.ndarray:
+        return np.array([label for _, label in self.files[split]])
+
+    def regrouped(self, chosen: Mapping[str, tuple[str, np.ndarray]]) -> Self:
+        files = {name: [self.files[split][i] for i in places] for name, (split, places) in chosen.items()}
+        return replace(self, files=files, counts={name: len(entries) for name, entries in files.items()})
 
     def _served(self, batches: "_Batches", device: torch.device) -> Iterator[Batch]:
         """Batches as the workers send them: uint8, a quarter of what floats would be to copy."""
-        cuda = device.type == "cuda"
+        cuda, workers = device.type == "cuda", decoders()
         loader = DataLoader(
             batches,
             batch_size=None,
-            num_workers=decoders(),
-            prefetch_factor=2,
+            num_workers=workers,
+            prefetch_factor=2 if workers else None,
             pin_memory=cuda,
-            multiprocessing_context="fork",
+            multiprocessing_context="fork" if workers else None,
             generator=torch.Generator(),  # else each loader would draw from the model's own stream
         )
         for served in loader:
@@ -166,8 +209,21 @@ class Photos(Images):
 
 
 def decoders() -> int:
-    """Decoding processes a run: HARNESS_DECODERS, which the engine sets to share the machine among its jobs."""
+    """Decoding processes a run: HARNESS_DECODERS, which the engine sets to share the machine among its jobs.
+
+    With 0 the training process decodes, between its steps.
+    """
     return int(os.environ.get("HARNESS_DECODERS", "1"))
+
+
+def shares(
+    parts: Drawing,
+) -> tuple[list[tuple[Crop, np.random.Generator]], list[tuple[OnPixels, np.random.Generator]], Drawing]:
+    """The first crop, if there is one, and the parts on pixels, which are done while decoding; and the others."""
+    crops = [(part, draw) for part, draw in parts if isinstance(part, Crop)][:1]
+    pixels = [(part, draw) for part, draw in parts if isinstance(part, OnPixels)]
+    done = {id(draw) for _, draw in (*crops, *pixels)}
+    return crops, pixels, [(part, draw) for part, draw in parts if id(draw) not in done]
 
 
 @dataclass
@@ -177,7 +233,7 @@ class _Batches(Dataset[Batch | Problem]):
     images: Photos
     split: str
     tasks: list[tuple[int, np.ndarray]]
-    crop: Crop | None
+    augment: Sequence[Augment]
     rng: Stream | None  # none for test images
     epoch: int
 
@@ -194,12 +250,16 @@ class _Batches(Dataset[Batch | Problem]):
         number, chosen = self.tasks[task]
         entries = [self.images.files[self.split][i] for i in chosen]
         size = self.images.size
-        draw = self.rng("augment", type(self.crop).__name__, self.epoch, number) if self.rng and self.crop else None
-        x = np.empty((len(entries), 3, size, size), np.uint8)
+        crops, pixels, _ = shares(drawing(self.augment, self.rng, self.epoch, number)) if self.rng else ([], [], [])
+        crop, draw = crops[0] if crops else (None, None)
+        whole = self.rng or self.images.fit == "squash"
+        x = np.empty((len(entries), size, size, 3), np.uint8)
         for i, (name, _) in enumerate(entries):
             image = opened(self.images.root / name)
-            cut = cut_out(image, size, self.crop, draw) if self.rng else centred(image, size)
-            x[i] = np.asarray(cut).transpose(2, 0, 1)
+            x[i] = np.asarray(cut_out(image, size, crop, draw) if whole else centred(image, size))
+        for part, own in pixels:
+            x = part.on_pixels(x, own)
+        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         return torch.from_numpy(x), torch.tensor([label for _, label in entries])
 
 
@@ -380,7 +440,9 @@ class Files(Data):
 
     Up to 64 px images are brought to `size` by their short edge and centre; larger ones are cut as the augmentation
     says, and by the paper's centre crop for test: the first Crop of an augmentation is done there, so before the other
-    parts, wherever it stands among them. Images are as they are stored: a camera's note of its orientation
+    parts, wherever it stands among them, and next those on pixels, in their order. With `fit="squash"` the whole image
+    is resized to a square, its aspect ratio given up: for test, and of small images always; and for training where
+    there is no Crop, as without it. Images are as they are stored: a camera's note of its orientation
     (EXIF) is not heeded, as torchvision and timm do not. Normalised by the paper's mean and s.d. unless given. Raises
     Problem on a class without images and on images that do not decode; nothing is ever substituted. `limit` and
     `limit_test` take a slice, of which alone the files are read (and the headers of files without an image ending); see
@@ -393,6 +455,7 @@ class Files(Data):
     std: tuple[float, float, float] = PAPER_STD
     limit: int | None = Field(None, ge=1)
     limit_test: int | None = Field(None, ge=1)
+    fit: Literal["squash"] | None = None
 
     @property
     def channels(self) -> int:
@@ -486,9 +549,10 @@ def _loaded(part: Files) -> Images:
     key = hashlib.sha256(json.dumps([found.classes, content]).encode()).hexdigest()[:16]
     counts = {split: len(entries) for split, entries in files.items()}
     if size > SMALL:
-        return Photos(found.classes, 3, size, counts, key, part.mean, part.std, notes, part.root, files)
+        return Photos(found.classes, 3, size, counts, key, part.mean, part.std, notes, part.root, files, known, part.fit)
+    kind = f"{size}-{part.fit}" if part.fit else f"{size}"
     arrays = {
-        split: (_decoded(part.root, f"{key}-{size}-{split}", entries, size), np.array([label for _, label in entries]))
+        split: (_decoded(part, f"{key}-{kind}-{split}", entries), np.array([label for _, label in entries]))
         for split, entries in files.items()
     }
     return Cached(found.classes, 3, size, counts, key, part.mean, part.std, notes, arrays)
@@ -635,13 +699,16 @@ def _sha_of_image(root: Path, name: str) -> str | Problem | None:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _decoded(root: Path, key: str, entries: list[tuple[str, int]], size: int) -> np.ndarray:
+def _decoded(part: Files, key: str, entries: list[tuple[str, int]]) -> np.ndarray:
     """The images of one split as uint8 N x 3 x size x size, from the cache or decoded now."""
     path = runs() / "cache" / "arrays" / f"{key}.npy"
     if not _trusting or not path.exists():
 
         def decode(entry: tuple[str, int]) -> np.ndarray:
-            return np.asarray(_centre(rgb(opened(root / entry[0])), size, size)).transpose(2, 0, 1)
+            image, size = rgb(opened(part.root / entry[0])), part.size
+            if part.fit == "squash":
+                return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+            return np.asarray(_centre(image, size, size)).transpose(2, 0, 1)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             array = np.stack(list(pool.map(decode, entries)))

@@ -58,7 +58,7 @@ class Distill(Teacher):
     def teacher_checks(self, spec: Spec, trace: Trace, teacher: "BoundTeacher") -> Iterable[Check]:
         training = sum(module.training for module in teacher.model.modules())
         learning = sum(p.requires_grad for p in teacher.model.parameters())
-        due, wanted, found = len(trace.lr) * spec.passes, self.spec.id, teacher.inner.id
+        due, wanted, found = len(trace.lr) * spec.passes * spec.gradients, self.spec.id, teacher.inner.id
         yield Check("specification of the teacher", wanted, found, found == wanted)
         yield Check("batches the teacher answered", f"{due}", f"{teacher.calls}", teacher.calls == due)
         yield Check("teacher's modules in training mode", "0", f"{training}", training == 0)
