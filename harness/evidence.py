@@ -27,7 +27,7 @@ LEAST = 1e-6  # a rate below it may move no weight that float32 can tell
 KEPT_BATCHES = 16  # target batches kept: enough to see λ vary, small next to one batch of images
 KEPT_IMAGES = 4  # of those batches, how many keep their images too: a checkpoint carries them
 KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing commutes with
-KEPT_WEIGHTS = 1000  # at most, of the last parameter, whose first steps are kept
+KEPT_WEIGHTS = 10_000  # at most, of the parameter whose first steps are kept; ResNet-50 has one of 4,096
 TELLING = 16  # images: of fewer, a shift or a flip may by chance change none
 RATES = 200  # at most, of a result
 GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
@@ -82,7 +82,7 @@ class Trace:
     first_loss: float = 0.0
     forwards: int = 0  # in training mode
     awake: int = 0  # modules that were in training mode in a forward that was not, over all of those
-    moves: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (the last parameter, its gradient) before a step
+    moves: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)  # before a step; see `steps_of_witness`
     aways: list[Away] = field(default_factory=list)  # of gradients taken at other weights
     stale: int = 0  # parameters whose gradient of step 1 was still there at step 2
     diverged: bool = False  # the loss was no number, and the run ended with that epoch
@@ -183,11 +183,9 @@ class Trace:
             *away, amiss = self.aways[-1]
             amiss += sum(not torch.equal(g, p.grad) for p, g in self._taken if p.grad is not None)
             self.aways[-1], self._taken = (*away, amiss), []  # type: ignore[assignment]
-        if len(self.moves) < KEPT_BATCHES:
-            last = self._last()
-            if last is not None and last.grad is not None:
-                value, gradient = (t.detach().flatten()[:KEPT_WEIGHTS].clone() for t in (last, last.grad))
-                self.moves.append((value, gradient))
+        if len(self.moves) < KEPT_BATCHES and (witness := self.witness) is not None and witness.grad is not None:
+            finite = torch.stack([p.grad.isfinite().all() for p in self.model.parameters() if p.grad is not None]).all()
+            self.moves.append((witness.detach().clone(), witness.grad.detach().clone(), finite))
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -232,16 +230,20 @@ class Trace:
             handle.remove()
         self._of_step_1 = []
 
-    def _last(self) -> nn.Parameter | None:
-        """The parameter whose steps are kept: a network's last, as a rule the biases of its classes."""
-        return next(reversed(list(self.model.parameters())), None)
+    @property
+    def witness(self) -> nn.Parameter | None:
+        """The parameter whose steps are kept, whole: the smallest of two or more dimensions, for AdamP's projection.
 
-    def steps_of_last(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """(before, gradient, after) of the last parameter, up to 1,000 of its weights, at the first steps."""
-        last = self._last()
-        after = [value for value, _ in self.moves[1:]]
-        if last is not None and len(self.moves) == len(self.lr):
-            after.append(last.detach().flatten()[:KEPT_WEIGHTS])
+        Where those have more than 10,000 numbers it is the smallest of all.
+        """
+        fit = [p for p in self.model.parameters() if p.numel() <= KEPT_WEIGHTS]
+        return min(fit, key=lambda p: (p.ndim < 2, p.numel()), default=None)
+
+    def steps_of_witness(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Of `witness` at the first steps: before, its gradient, whether all gradients were finite, after."""
+        after = [value for value, *_ in self.moves[1:]]
+        if (witness := self.witness) is not None and len(self.moves) == len(self.lr):
+            after.append(witness.detach())
         return [(*move, value) for move, value in zip(self.moves, after, strict=False)]
 
     def state(self) -> dict[str, Any]:
