@@ -44,7 +44,7 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, "top1": …, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 4  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+LAYOUT = 5  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
 KEPT = ("epoch", "batch", "in_epoch", "history", "best", "correct", "gaps")  # plain values of a `Live` in a checkpoint
 
 
@@ -212,6 +212,7 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
             run.trace.saw_pass(z, loss)
         run.trace.saw_step(labels, plain_y, y, plain_x)
         for part in spec.ascent:
+            seed_torch(rng("torch", run.epoch, run.batch))  # the same dropout: under another it is another loss
             with run.trace.away(), part.away(run.model):
                 deque(gradient(spec, run, x, y, labels), maxlen=0)
         run.trace.saw_gradient()

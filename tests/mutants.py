@@ -25,16 +25,20 @@ from torch import Tensor, nn
 from experiments.digits import BASELINE
 from harness import train as loop
 from harness.evidence import Upstream
+from harness.parts import imgaug_policy as imgaug_room
 from harness.parts.augment import Shift
+from harness.parts.imgaug_policy import ImgAug
 from harness.parts.init import Xavier
 from harness.parts.models import ResNet, Timm, cost
-from harness.parts.optimizers import NAG
+from harness.parts.optimizers import NAG, SGD, Adam, AdamP, AdamW, Expectigrad, Moments, Stepper
 from harness.parts.precision import Runner
 from harness.parts.schedules import Piecewise, Step
 from harness.spec import Spec, changes
+from harness.tricks.adamp import adamp
 from harness.tricks.cosine import Cosine, cosine
 from harness.tricks.distillation import BoundTeacher, Distill, distillation, distillation_loss
 from harness.tricks.fp16 import FP16, HalfRunner, RoundHalf, fp16
+from harness.tricks.imgaug_policy import imgaug_policy
 from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.mixup import Mixup, mixup, mixup_batch
 from harness.tricks.no_bias_decay import DecayWeights, no_bias_decay
@@ -42,6 +46,7 @@ from harness.tricks.resnet_d import resnet_d
 from harness.tricks.sam import sam, sam_offsets
 from harness.tricks.warmup import LinearWarmup, warmup
 from harness.tricks.zero_gamma import ZeroGamma, zero_gamma
+from tests.coloured import Coloured
 
 CPU = torch.device("cpu")
 TINY = BASELINE.but(model=BASELINE.model.but(blocks=(1, 1), width=4), batch_size=298, epochs=3)
@@ -297,6 +302,53 @@ def fresh(inner: Upstream) -> Upstream:
     return replace(inner, model=loop.build(TINY.but(model=TINY.model.but(width=8)), 1, CPU))
 
 
+def stepping(kind: type[Stepper], other: Callable[[Any], Stepper]) -> Inject:
+    """An optimizer that builds another, which steps in its place."""
+    return method(kind, "build", lambda self, *args: Stepper.build(other(self), *args))
+
+
+def projecting(change: Callable[..., Any]) -> Inject:
+    """AdamP's projection, given as it is and its arguments (weights, gradient, direction, δ, decay's ratio, ε, …)."""
+    import timm.optim.adamp as owner
+
+    return method(owner, "projection", partial(change, owner.projection))
+
+
+def by_layer(right: Any, w: Tensor, g: Tensor, direction: Tensor, *rest: float) -> tuple[Tensor, float]:
+    direction, ratio = right(w[None], g[None], direction[None], *rest)
+    return direction[0], ratio
+
+
+def coupled(patch: Patch) -> None:
+    """AdamW whose decay is L2, as its own base class has it."""
+    build = Stepper.build
+
+    def begin(self: Moments, *args: Any) -> torch.optim.Optimizer:
+        optimizer = build(self, *args)
+        for group in optimizer.param_groups:
+            group["decoupled_weight_decay"] = False
+        return optimizer
+
+    patch.setattr(AdamW, "build", begin)
+
+
+def augmenting(other: Callable[[Any], Any]) -> Inject:
+    """Another policy than imgaug's augmenter as it is built."""
+    right = imgaug_room.policy
+    return method(imgaug_room, "policy", lambda groups: other(right(groups)))
+
+
+def greyed(whole: Any) -> Any:
+    with imgaug_room.undisturbed() as iaa:
+        return iaa.Sequential([whole, iaa.Grayscale((0.0, 1.0))])
+
+
+def of_old_seeds(self: ImgAug, images: np.ndarray, rng: Any) -> np.ndarray:
+    augmenter = imgaug_room.policy(self.groups)
+    with imgaug_room.undisturbed():
+        return np.stack([augmenter.augment_image(image) for image in images])
+
+
 def halfway(t: int, total: int) -> float:
     """Half a cosine, at t of total."""
     return float(0.5 * (1 + np.cos(np.pi * t / total)))
@@ -345,6 +397,10 @@ DIVERGES = label_smoothing(TINY.but(optimizer=NAG(lr=1e30, per=None)))
 
 WARM, SHORT, TAUGHT = warmup(TINY, epochs=2), warmup(TINY, epochs=1), distillation(TINY, model=TEACHER)
 TIMM = TINY.but(model=Timm(name="test_resnet")).having("init", ZeroGamma())  # basic blocks, and a bottleneck
+DECAYED = TINY.but(decay=TINY.decay.but(weight=0.1))
+ADAM, ADAMW = (DECAYED.but(optimizer=part) for part in (Adam(), AdamW()))
+ADAMP, EXPECTI = adamp(ADAMW), TINY.but(optimizer=Expectigrad(), decay=TINY.decay.but(weight=0.0))
+POLICY = imgaug_policy(TINY.but(data=Coloured(), batch_size=24, augment=()))
 PHOTO = resnet_d(TINY.but(model=TINY.model.but(small=False)))
 BROKEN: dict[str, list[tuple[str, Spec, Inject]]] = {
     "warmup": [
@@ -473,7 +529,31 @@ BROKEN: dict[str, list[tuple[str, Spec, Inject]]] = {
         ),
         ("does not come back", sam(TINY), staying),
     ],
+    "adamp": [
+        ("does nothing", ADAMP, stepping(AdamP, lambda part: ADAMW.optimizer)),
+        ("never projects", ADAMP, projecting(lambda right, w, g, direction, *rest: (direction, 1.0))),
+        ("decays in full", ADAMP, projecting(lambda right, *args: (right(*args)[0], 1.0))),
+        ("projects by the whole layer alone", ADAMP, projecting(by_layer)),
+        ("takes out the part along the gradient", ADAMP, projecting(lambda right, w, g, *rest: right(g, w, *rest))),
+        ("projects whatever the cosine", ADAMP, stepping(AdamP, lambda part: part.but(delta=1e3))),
+        ("other betas", ADAMP, stepping(AdamP, lambda part: part.but(betas=(0.9, 0.99)))),
+    ],
+    "imgaug_policy": [
+        ("does nothing", POLICY, method(ImgAug, "on_pixels", lambda self, images, rng: images)),
+        ("what is outside the twelve left out", POLICY, augmenting(lambda whole: whole[-1])),
+        ("none of the twelve", POLICY, augmenting(lambda whole: whole.__class__(whole[:-1], random_order=True))),
+        ("grey, which it is not to be", POLICY, augmenting(greyed)),
+        ("not seeded", POLICY, method(ImgAug, "on_pixels", of_old_seeds)),
+        ("the loop forgets it", POLICY, text(SERVED, SERVED.replace("spec.augment", "()"))),
+    ],
     "the rest": [
+        ("heavy ball instead of Nesterov's", TINY, stepping(NAG, lambda part: SGD(**dict(part)))),
+        ("momentum of 0.8", TINY, stepping(NAG, lambda part: part.but(momentum=0.8))),
+        ("Adam instead of AdamW", ADAMW, stepping(AdamW, lambda part: Adam(**dict(part)))),
+        ("AdamW's decay by the gradient", ADAMW, coupled),
+        ("Adam's betas the other way round", ADAM, stepping(Adam, lambda part: part.but(betas=part.betas[::-1]))),
+        ("Expectigrad without momentum", EXPECTI, stepping(Expectigrad, lambda part: part.but(beta=0.0))),
+        ("Adam instead of Expectigrad", EXPECTI, stepping(Expectigrad, lambda part: Adam(lr=part.lr))),
         ("augmentation ignored", TINY, text(SERVED, SERVED.replace("spec.augment", "()"))),
         ("augmentation does nothing", TINY, method(Shift, "__call__", lambda self, x, rng: x)),
         ("flipped, though nothing says so", TINY, text(NUMBER, f"{NUMBER}; x = x.flip(3)")),

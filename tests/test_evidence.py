@@ -98,6 +98,29 @@ def test_few_batches_are_kept_and_fewer_images_as_the_network_got_them():
     assert trace.lr == [0.1] * 40
 
 
+def test_the_parameter_whose_steps_are_kept_is_a_whole_matrix_that_is_small():
+    wide, deep = nn.Linear(784, 784), nn.Linear(784, 10)
+    assert Trace(1, 10, model=nn.Sequential(wide, nn.BatchNorm1d(784), deep)).witness is deep.weight
+    assert Trace(1, 10, model=nn.Sequential(wide, nn.BatchNorm1d(784, affine=False))).witness is wide.bias
+    assert Trace(1, 10, model=nn.Linear(784, 784, bias=False)).witness is None
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1))
+    trace = Trace(1, 8, model=net, optimizer=torch.optim.SGD(net.parameters(), lr=0.5))
+    assert trace.witness is net[1].weight, "the first of the smallest"
+    for gradient in (1.0, float("inf"), 2.0):
+        for p in net.parameters():
+            p.grad = torch.ones_like(p)
+        net[1].weight.grad.fill_(2.0)
+        net[2].bias.grad[3] = gradient
+        trace.lr.append(0.5)
+        trace.saw_gradient()
+        trace.optimizer.step()
+    steps = trace.steps_of_witness()
+    assert [bool(finite) for *_, finite, _ in steps] == [True, False, True], "of any parameter"
+    for before, gradient, _, after in steps:
+        assert before.shape == (4, 8, 1, 1)
+        torch.testing.assert_close(before - 0.5 * gradient, after)
+
+
 def test_cross_entropy_against_scipy():
     rng = np.random.default_rng(0)
     y, z = rng.dirichlet(np.ones(7), size=5), 30 * rng.normal(size=(5, 7))
