@@ -1,11 +1,12 @@
 """The ResNet family: plain and bottleneck blocks, variants A to D, stems for photos and for small images.
 
-And the networks of others, by their names in timm, which is imported where one is built.
+And a dense network; and the networks of others, by their names in timm, which is imported where one is built.
 """
 
 import difflib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -158,6 +159,34 @@ def with_variant(spec: Spec, variant: Literal["B", "C", "D"]) -> Spec:
     if not isinstance(spec.model, ResNet):
         raise Problem(f"ResNet-{variant} is about ResNets, and {spec.model!r} has no variant: leave the trick out")
     return spec.but(model=spec.model.but(variant=max(spec.model.variant, variant)))
+
+
+class Dense(Model):
+    """Linear layers with ReLU between them, on all pixels of a `size` x `size` image as one row. Slot: `model`.
+
+    As it stands, on MNIST: 784-784-10, 615,440 + 7,850 parameters. With no hidden layer it is softmax regression.
+    """
+
+    hidden: tuple[PositiveInt, ...] = (784,)
+    size: int = Field(28, ge=1)  # px; the first layer has a weight for each
+
+    def build(self, channels: int, classes: int) -> nn.Sequential:
+        widths = (channels * self.size**2, *self.hidden)
+        net = nn.Sequential(nn.Flatten())
+        for fan_in, fan_out in pairwise(widths):
+            net.extend((nn.Linear(fan_in, fan_out), nn.ReLU(inplace=True)))
+        return net.append(nn.Linear(widths[-1], classes))
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        images = spec.data.load()
+        widths = (images.channels * images.size**2, *self.hidden, len(images.classes))
+        expected = "Flatten, " + ", ReLU, ".join(f"{a} to {b}" for a, b in pairwise(widths))
+        layers = [m for m in trace.model.modules() if not isinstance(m, nn.Sequential)]
+        seen = ", ".join(
+            f"{m.in_features} to {m.out_features}" if isinstance(m, nn.Linear) else type(m).__name__ for m in layers
+        )
+        yield Check("layers of the built network", expected, seen, seen == expected)
+        yield macs_check(self, spec, trace)
 
 
 OTHERS = {"pretrained", "checkpoint_path", "num_classes", "in_chans", "zero_init_last", "features_only"}

@@ -26,7 +26,10 @@ class Shape(Part, ABC):
 
 
 class Step(Shape):
-    """Divide by 10 at fractions of training: the paper's 30, 60 and 90 of 120 epochs, warmup included."""
+    """Divide by 10 at fractions of training: the paper's 30, 60 and 90 of 120 epochs, warmup included.
+
+    With `at=()` the rate is constant.
+    """
 
     at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5, 0.75)
     by: float = Field(0.1, gt=0, lt=1)
@@ -41,8 +44,8 @@ class Step(Shape):
         first = round(warmup.epochs * trace.steps_per_epoch) if warmup else 0
         passed = [sum(step / total >= at for at in self.at) for step in range(first, len(trace.lr))]
         off = max((abs(lr - peak * self.by**n) for lr, n in zip(trace.lr[first:], passed, strict=True)), default=0.0)
-        times, at = len(self.at), ", ".join(f"{at:g}" for at in self.at)
-        what = f"largest gap from a rate cut by {self.by:g} {times} times, at {at} of training"
+        cuts = f"cut by {self.by:g} {len(self.at)} times, at {', '.join(f'{at:g}' for at in self.at)} of training"
+        what = f"largest gap from a rate {cuts if self.at else 'that is constant'}"
         yield Check(what, "0", f"{off:.2g}", off <= 1e-9 * peak)
 
 

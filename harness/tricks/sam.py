@@ -1,6 +1,6 @@
 """SAM: sharpness-aware minimisation (Foret et al. 2021, "Sharpness-Aware Minimization…", Algorithm 1)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -13,7 +13,7 @@ from harness.spec import Ascent, Spec, declares
 TINY = 1e-12  # added to the norm, as the authors do: where the gradient is zero the weights stay
 
 
-def sam_offsets(gradients: Sequence[Tensor], rho: float) -> list[Tensor]:
+def sam_offsets(gradients: list[Tensor], rho: float) -> list[Tensor]:
     """ρ·g/‖g‖, the norm over all tensors together: where the loss is greatest within ρ, to first order."""
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
     return list(torch._foreach_mul(gradients, rho / (norm + TINY)))
@@ -36,8 +36,9 @@ class SharpnessAware(Ascent):
     """The gradient that the optimizer steps by is taken at w + ρ·g/‖g‖. Slot: `ascent`, neutral absent.
 
     Any optimizer, schedule and precision: a loss scale falls out of g/‖g‖. A step takes two gradients, so twice the
-    time. The second pass sees the same batch, and does not count in batch norm's running statistics. The weights come
-    back bit for bit. The published ρ is 0.05; weight decay is not part of what is climbed.
+    time. The second pass sees the same batch under the same dropout, and does not count in batch norm's running
+    statistics, as in the authors' program. The weights come back bit for bit. The published ρ is 0.05; weight decay is
+    not part of what is climbed, which in their program it is.
     """
 
     rho: float = Field(0.05, gt=0)
@@ -45,7 +46,7 @@ class SharpnessAware(Ascent):
     @contextmanager
     @torch.no_grad()
     def away(self, model: nn.Module) -> Iterator[None]:
-        moved = [p for p in model.parameters() if p.grad is not None]
+        moved: list[Tensor] = [p for p in model.parameters() if p.grad is not None]
         before = [p.clone() for p in moved]
         offsets = sam_offsets([p.grad for p in moved if p.grad is not None], self.rho)
         torch._foreach_add_(moved, offsets)

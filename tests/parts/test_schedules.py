@@ -71,3 +71,12 @@ def test_step_proves_its_cuts(tiny):
     for step in range(12):
         assert not proved(tiny, [rate * (1.001 if i == step else 1) for i, rate in enumerate(cuts)])
     assert not proved(tiny, [peak * 0.5**i for i in (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3)])
+
+
+def test_a_rate_cut_nowhere_is_constant(tiny):
+    shape = Step(at=())
+    assert by_epoch(Piecewise(shape=shape)) == [(1.0, 1.0)] * 120
+    (check,) = shape.proof(tiny, Trace(2, 10, lr=[0.1 * 298 / 256] * 12))
+    assert check.ok
+    assert check.what == "largest gap from a rate that is constant"
+    assert not next(iter(shape.proof(tiny, Trace(2, 10, lr=[0.1 * 298 / 256] * 11 + [0.1])))).ok

@@ -1,0 +1,67 @@
+"""SAM, AdamP and Expectigrad on MNIST, beside the optimizers that they build on: accuracy by epoch.
+
+    python -m harness.ablate mnist_optimizers
+    python -m harness.report mnist_optimizers --at 10 20 30 40 50 60 70 80 90 100
+
+After a report on three optimizers from "Descending through a Crowded Valley" (Schmidt et al. 2021): one dense layer of
+784 units, batch 128, a constant rate of 0.001, 100 epochs. Its Table II is reports/published/mnist_optimizers.csv.
+Where it is at odds with itself, or silent, here is: all 60,000 training images, where its text trains "on the test
+set"; the dense network of its Table I, where it says CNN; pixels normalised by their mean and s.d.; Glorot's uniform
+weights, the default of Keras, whose layers it names; SAM on plain SGD, as its Algorithm 1 steps, with the authors'
+ρ = 0.05; the 96 images that fill no batch left out of each epoch. `data.root` (default data/) holds MNIST/raw.
+"""
+
+from harness.parts.data import Torchvision
+from harness.parts.decay import DecayAll
+from harness.parts.init import Xavier
+from harness.parts.models import Dense
+from harness.parts.optimizers import NAG, SGD, Adam, AdamW, Expectigrad
+from harness.parts.precision import FP32
+from harness.parts.schedules import Piecewise, Step
+from harness.spec import Branches, Spec, declares
+from harness.tricks.adamp import adamp
+from harness.tricks.sam import sam
+
+BASELINE = Spec(
+    data=Torchvision(name="MNIST"),
+    model=Dense(hidden=(784,), size=28),
+    init=(Xavier(),),
+    decay=DecayAll(weight=0),
+    optimizer=SGD(lr=0.001, momentum=0, per=None),
+    schedule=Piecewise(shape=Step(at=())),  # cut nowhere: a constant rate
+    batch_size=128,
+    epochs=100,
+    precision=FP32(),
+)
+
+
+@declares("optimizer")
+def nag(spec: Spec) -> Spec:
+    """NAG: SGD with Nesterov momentum 0.9 (Nesterov 1983)."""
+    return spec.but(optimizer=NAG(lr=spec.optimizer.rate(spec.batch_size), per=None))
+
+
+@declares("optimizer")
+def adam(spec: Spec) -> Spec:
+    """Adam: steps divided by the root of a running mean of squares (Kingma and Ba 2015)."""
+    return spec.but(optimizer=Adam(lr=spec.optimizer.rate(spec.batch_size)))
+
+
+@declares("optimizer", "decay.weight")
+def adamw(spec: Spec, weight: float = 0.01) -> Spec:
+    """AdamW, λ = 0.01: decoupled weight decay (Loshchilov and Hutter 2019), at torch's default.
+
+    The rest of the study has none. Without it AdamW is Adam, bit for bit.
+    """
+    optimizer = AdamW(lr=spec.optimizer.rate(spec.batch_size))
+    return spec.but(optimizer=optimizer, decay=spec.decay.but(weight=weight))
+
+
+@declares("optimizer")
+def expectigrad(spec: Spec) -> Spec:
+    """Expectigrad: steps divided by the root of the mean of all squares so far (Daley and Amato 2020)."""
+    return spec.but(optimizer=Expectigrad(lr=spec.optimizer.rate(spec.batch_size)))
+
+
+TRICKS = (Branches((nag,), (adam, Branches((adamw,), (adamp,))), (expectigrad,), (sam,)),)
+SEEDS = range(3)
