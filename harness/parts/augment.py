@@ -84,6 +84,24 @@ class Crop(Augment):
         )
 
 
+class OnPixels(Augment):
+    """Works on pixels as they are stored, uint8 RGB. Of photos it is done where they are decoded, after the crop."""
+
+    def ready(self) -> None:
+        """Load what it needs, before the decoding processes are forked."""
+
+    @abstractmethod
+    def on_pixels(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """uint8 images N x H x W x 3 to the same, each by its own draw."""
+
+    def check(self, spec: Spec) -> None:
+        _needs_rgb(self, spec)
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        pixels = x.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return torch.from_numpy(self.on_pixels(pixels, rng)).permute(0, 3, 1, 2).to(x.device, x.dtype).contiguous()
+
+
 class RandomAreaCrop(Crop):
     """Area 8 to 100 % of the image, aspect ratio 3/4 to 4/3, log-uniform (He et al. 2019, section 2.1, step 2).
 

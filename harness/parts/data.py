@@ -1,8 +1,9 @@
 """Data: digits, torchvision's small sets, any ImageFolder tree, and Places365.
 
-Images up to 64 px are held as one uint8 array; larger ones are decoded, cut and augmented on their pixels by worker
-processes, a batch a task, as uint8. The rest of augmentation is of batches, on the device. A batch is a function of (seed, epoch, its number).
-Every file is read and decoded once before the first epoch, and its digest is remembered by size and modification time.
+Images up to 64 px are held as one uint8 array; larger ones are decoded and cut, and their pixels augmented, by worker
+processes, a batch a task, as uint8. The rest of augmentation is of batches, on the device. A batch is a function of
+(seed, epoch, its number). Every file is read and decoded once before the first epoch, and its digest is remembered by
+size and modification time.
 """
 
 import hashlib
@@ -528,7 +529,7 @@ def _for_each_class(limit: int | None, classes: int, name: str) -> None:
 
 @lru_cache
 def _loaded(part: Files) -> Images:
-    found, size = part.listing(), part.size
+    found, size, fit = part.listing(), part.size, part.fit
     skipped: list[str] = []
     for (split, name), limit in zip(found.parts.items(), (part.limit, part.limit_test), strict=True):
         _for_each_class(limit, len(found.classes), name)
@@ -549,8 +550,8 @@ def _loaded(part: Files) -> Images:
     key = hashlib.sha256(json.dumps([found.classes, content]).encode()).hexdigest()[:16]
     counts = {split: len(entries) for split, entries in files.items()}
     if size > SMALL:
-        return Photos(found.classes, 3, size, counts, key, part.mean, part.std, notes, part.root, files, known, part.fit)
-    kind = f"{size}-{part.fit}" if part.fit else f"{size}"
+        return Photos(found.classes, 3, size, counts, key, part.mean, part.std, notes, part.root, files, known, fit)
+    kind = f"{size}-{fit}" if fit else f"{size}"
     arrays = {
         split: (_decoded(part, f"{key}-{kind}-{split}", entries), np.array([label for _, label in entries]))
         for split, entries in files.items()
