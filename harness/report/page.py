@@ -51,6 +51,8 @@ thead th { background: var(--shade); vertical-align: bottom; white-space: normal
 tbody th { background: var(--page); font-weight: inherit; }
 tbody th, thead th:first-child { position: sticky; left: 0; text-align: left; white-space: normal; min-width: 11rem;
   max-width: 22rem; overflow-wrap: anywhere; border-right: 1px solid var(--line); }
+.numbered { margin-top: .75rem; }
+.numbered tbody th, .numbered thead th:first-child { min-width: 3.5rem; }
 .helps, .hurts { font-weight: 600; }
 .helps { color: var(--helps); }
 .hurts { color: var(--hurts); }
@@ -121,10 +123,16 @@ def page(
     sections[0] = (sections[0][0], f'{sections[0][1]}<ul class="notes">{told}</ul>')
     if found:
         sections.insert(1, ("What was found", "".join(starmap(paragraph, found))))
-    sections += [(CAPTIONS[name][0], drawing(name, svg, title)) for name, svg in drawings.items()]
+    sections += [(CAPTIONS[name][0], drawing(name, svg, title, *CAPTIONS[name])) for name, svg in drawings.items()]
     sections.append(("Evidence", proof(evidence)))
     sections.append(("To make it again", f"<pre><code>{lines(commands)}</code></pre>"))
     sections.append(("The study", f'<pre class="about">{lines(about.strip().splitlines())}</pre>'))
+    return document(title, sections, alarm(evidence))
+
+
+def document(title: str, sections: Sequence[tuple[str, str]], top: str = "") -> str:
+    """(heading, HTML) of each section, as a whole page; `top` is the HTML below its title."""
+    title = one_line(title)
     links = "".join(f'<li><a href="#part-{i}">{text(name)}</a></li>' for i, (name, _) in enumerate(sections))
     parts = "".join(
         f'<section aria-labelledby="part-{i}"><h2 id="part-{i}">{text(name)}</h2>{body}</section>\n'
@@ -134,7 +142,7 @@ def page(
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{text(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<style>{STYLE}</style></head>\n<body><header><h1>{text(title)}</h1>{alarm(evidence)}</header>"
+        f"<style>{STYLE}</style></head>\n<body><header><h1>{text(title)}</h1>{top}</header>"
         f'<nav aria-label="Contents"><ul>{links}</ul></nav>\n<main>{parts}</main></body></html>\n'
     )
 
@@ -174,8 +182,7 @@ def cells(columns: Iterable[str], row: Sequence[object]) -> str:
     return "".join(made)
 
 
-def drawing(name: str, svg: str, title: str) -> str:
-    heading, caption = CAPTIONS[name]
+def drawing(name: str, svg: str, title: str, heading: str, caption: str) -> str:
     body = wide(inline(svg, name, f"{heading}: {title}"), heading)
     return f"<figure>{body}<figcaption>{text(caption, 1000)}</figcaption></figure>"
 
