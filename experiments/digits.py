@@ -8,6 +8,8 @@ blocks; 5 seeds. The paper's recipe scaled down: 15 epochs stand for its 120 and
 
 from functools import partial
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
 from harness.parts.augment import Shift
 from harness.parts.data import Digits
 from harness.parts.decay import DecayAll
@@ -53,3 +55,13 @@ TRICKS = (
     partial(distillation, model=TEACHER),
 )
 SEEDS = range(5)
+SPACE = {  # of `python -m harness.search`; a rung's are those that it has
+    "optimizer.lr": FloatDistribution(0.02, 1, log=True),
+    "optimizer.momentum": FloatDistribution(0.5, 0.98),
+    "decay.weight": FloatDistribution(1e-5, 1e-2, log=True),
+    "batch_size": CategoricalDistribution((16, 32, 64)),
+    "schedule.warmup.epochs": FloatDistribution(0.25, 3),
+    "targets.smoothing": FloatDistribution(0.02, 0.3),
+    "mix.alpha": FloatDistribution(0.05, 1, log=True),
+    "teacher.temperature": FloatDistribution(1, 20, log=True),
+}

@@ -49,6 +49,17 @@ def parser() -> argparse.ArgumentParser:
         help="with --decide: when to look (default: 4 6 8 12 16)",
     )
     p.add_argument("--max-seeds", type=_count, metavar="N", help="with --decide: the last look is at N seeds")
+    p.add_argument(
+        "--tuned",
+        type=_count,
+        metavar="TRIALS",
+        help="as many trials for each rung, of values of its own, before its seeds; the report sets both side by side",
+    )
+    p.add_argument(
+        "--sampler",
+        choices=("random", "tpe"),
+        help="with --tuned: how values are drawn (default: random; tpe is that too for its first 10 trials)",
+    )
     p.add_argument("--only", nargs="+", default=[], metavar="RUNG", help="train these rungs alone")
     p.add_argument(
         "--set",
@@ -113,8 +124,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"{name:20} {one_line(about)}")
         return 0
     slices = zip(("data.limit", "data.limit_test"), options.limit, strict=False)
+    loaded = study.load(options.study)
     plan = study.plan(
-        study.load(options.study),
+        loaded,
         [*map(study.setting, options.set), *slices],
         options.seeds,
         options.design,
@@ -132,9 +144,44 @@ def run(options: argparse.Namespace) -> int:
     with suppress(Problem):  # the study was not run before, or by another version
         for line in study.edited(plan, report.recall(plan.label), Store()):
             print(f"{options.study}: {one_line(line, 1000)}", file=sys.stderr)
+    if options.tuned and (options.decide is not None or options.only or options.fresh):
+        raise Problem("--tuned goes with every rung and seed of a study: leave out --decide, --only and --fresh")
+    if options.sampler and not options.tuned:
+        raise Problem("--sampler goes with --tuned")
+    if options.tuned:
+        from harness.tuning import searches
+
+        searches(loaded, plan, options.tuned, options.sampler or "random")  # what is wrong is said before anything
     if options.dry_run:
         return show_plan(plan, where, options)
-    return train_and_report(plan, where, options)
+    done = train_and_report(plan, where, options)
+    if done or not options.tuned:
+        return done
+    better = tune(loaded, plan, where, options)
+    return train_and_report(better, where, options) if better else 130
+
+
+def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace) -> Any:
+    """`plan` with values of its own in each rung; None where it was interrupted, which is said."""
+    from harness import tuning
+    from harness.search import Lines
+    from harness.store import Store
+    from harness.tracking import Tracker
+
+    store, titles = Store(), dict[str, str]()
+    tracker = Tracker(plan.study, titles, store, (), " ".join(sys.argv))
+    try:
+        better = tuning.tune(
+            *(loaded, plan, options.tuned, options.sampler or "random", store, where),
+            lambda search: Lines(search, tracker, titles),
+        )
+    finally:
+        trouble = tracker.close()
+        if trouble:
+            print(f"harness.ablate: {trouble}", file=sys.stderr)
+    if better is None:
+        print("harness.ablate: interrupted; the same command goes on from what is kept", file=sys.stderr)
+    return better
 
 
 def decide(options: argparse.Namespace) -> Any:

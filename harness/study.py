@@ -7,9 +7,9 @@ import itertools
 import json
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Study:
     baseline: Spec
     tricks: tuple[Step, ...]
     seeds: tuple[int, ...]
+    space: Mapping[str, Any] = field(default_factory=dict)  # slot paths, and optuna's distributions of their values
 
     @property
     def every(self) -> tuple[Trick, ...]:
@@ -128,12 +129,14 @@ class Plan:
     command: tuple[str, ...] = ()  # the words after `harness.ablate` that ask for it
     decide: Decide | None = None
     counts: tuple[int, ...] = ()  # seeds of each rung, the first of `seeds`; empty: all
+    tuned: dict[str, Any] | None = None  # how each rung came to values of its own
 
     @property
     def label(self) -> str:
         """The study's name, its design, a hash of its settings: reports do not overwrite each other."""
         told = hashlib.sha256("\n".join(self.settings).encode(errors="surrogateescape")).hexdigest()[:6]
         more = [*([self.design] if self.design != "ladder" else []), *([told] if self.settings else [])]
+        more += [f"tuned-{self.tuned['trials']}-{self.tuned['sampler']}"] if self.tuned else []
         return f"{self.study}@{'-'.join(more)}" if more else self.study
 
     def seeds_of(self, place: int) -> tuple[int, ...]:
@@ -152,6 +155,18 @@ class Plan:
             for inner in upstream(rung.spec):
                 named.setdefault(inner.id, f"upstream of {rung.name}")
         return named
+
+
+def retuned(plan: Plan, study: Study, specs: Sequence[Spec], tuned: dict[str, Any], words: Sequence[str]) -> Plan:
+    """`plan` with other values in each rung, which `tuned` tells of; `words` of the command ask for them."""
+    rungs = [replace(rung, spec=spec) for rung, spec in zip(plan.rungs, specs, strict=True)]
+    told = tuple(replace(rung, also=_also(rung, rungs, study.every)) for rung in rungs)
+    return replace(plan, rungs=told, tuned=tuned, command=(*plan.command, *words))
+
+
+def spare_seed(plan: Plan) -> int:
+    """The first that no rung is trained with."""
+    return _seeds(plan.seeds, len(plan.seeds) + 1)[-1]
 
 
 def missing(runs: Sequence[Run], store: Store) -> list[Run]:
@@ -471,6 +486,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
         "tricks": [{"name": name, "title": title, "moves": list(moves)} for name, title, moves in plan.tricks],
         "orders": [list(order) for order in plan.layout.orders] if plan.layout else [],
         "generators": list(plan.layout.generators) if plan.layout else [],
+        **({"tuned": plan.tuned} if plan.tuned else {}),
         "decide": {"points": plan.decide.points, "looks": list(plan.decide.looks)} if plan.decide else None,
         "rungs": rows,
         "upstream": [
@@ -553,7 +569,23 @@ def load(name: str) -> Study:
     whole = isinstance(seeds, Sequence) and all(_is_seed(seed) for seed in seeds)
     if not whole or not seeds or len(set(seeds)) < len(seeds):
         raise Problem(f"{path}: SEEDS must be different whole numbers from 0 up, and at least one")
-    return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(tricks), tuple(seeds))
+    space = getattr(module, "SPACE", {})
+    if space:
+        _check_space(path, space)
+    return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(tricks), tuple(seeds), space)
+
+
+def _check_space(path: Path, space: object) -> None:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if not isinstance(space, Mapping) or not all(isinstance(name, str) for name in space):
+        raise Problem(f"{path}: SPACE must be a dict from slot paths to optuna's distributions")
+    for name, distribution in space.items():
+        if not isinstance(distribution, FloatDistribution | IntDistribution | CategoricalDistribution):
+            raise Problem(f"{path}, SPACE: {name} is {one_line(repr(distribution))}, and no distribution of optuna's")
+        slot = name.partition(".")[0]
+        if slot not in Spec.model_fields:
+            raise Problem(f"{path}, SPACE: {name}: no slot {slot!r}; slots: {', '.join(Spec.model_fields)}")
 
 
 def _are_tricks(steps: Sequence[object]) -> bool:

@@ -185,3 +185,49 @@ assert not heavy, heavy
         code = code.replace(', "numpy", "pandas", "pydantic"', "")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+SPACE = """
+from optuna.distributions import FloatDistribution
+SPACE = {"optimizer.lr": FloatDistribution(0.01, 0.5, log=True), "mix.alpha": FloatDistribution(0.1, 1)}
+BASELINE, TRICKS = BASELINE.but(epochs=1), TRICKS[1:2]
+"""
+
+
+def test_a_tuned_ladder_spends_as_many_trials_on_each_rung_and_is_set_beside_the_untuned(home):
+    (home / "experiments" / "own.py").write_text(SOURCE + SPACE)
+    made = harness(home, "own", "--tuned", "2", "--jobs", "1")
+    assert made.returncode == 0, made.stderr
+    (folder,) = (home / "runs" / "reports").glob("own@*tuned-2-random")
+    with (folder / "tuned.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["trials"] for row in table] == ["2", "2"]
+    assert "mix.alpha" not in table[0]["values"]
+    assert "mix.alpha" in table[1]["values"]
+    assert all("optimizer.lr" in row["values"] for row in table)
+    assert {row["tuned_n"] for row in table} == {row["untuned_n"] for row in table} == {"2"}
+    searches = sorted(path.name for path in (home / "runs" / "searches").glob("*.log"))
+    assert len(searches) == 2
+    for path in (home / "runs" / "store").glob("*/*/spec.json"):
+        blind = json.loads(path.read_text())["spec"]["data"].get("blind", False)
+        assert blind == (path.parent.name == "2"), "trials have a seed of their own, and no other run is blind"
+
+    again = harness(home, "own", "--tuned", "2", "--jobs", "1")
+    assert "0 runs trained, 4 reused" in again.stdout
+    assert again.stdout.count("runs trained") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tuned", "2"], "own has no SPACE"),
+        (["--tuned", "2", "--decide", "0.5"], "--tuned goes with every rung and seed of a study"),
+        (["--sampler", "tpe"], "--sampler goes with --tuned"),
+        (["--tuned", "0"], "0 is not a whole number of at least 1"),
+    ],
+)
+def test_what_cannot_be_tuned_is_said(home, words, said):
+    made = harness(home, "own", *words)
+    assert made.returncode == 2
+    assert said in made.stderr
+    assert "Traceback" not in made.stderr

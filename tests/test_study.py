@@ -334,3 +334,43 @@ def test_branches_that_train_as_long_share_the_rung_they_are_set_against():
     rungs = plan(Study("s", "", BASELINE, both, (0,)), same_epochs=True).rungs
     assert [r.name for r in rungs] == ["baseline", "cosine", "cosine_3_epochs", "mixup", "mixup+distillation"]
     assert [r.gain for r in rungs] == [None, (1, 0), (2, 1), (3, 2), (4, 2)]
+
+
+# --- the space of a search ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ('{"optimizer.lr": FloatDistribution(0.01, 1)}', None),
+        ("{}", None),
+        ('{"optimizer.lr": FloatDistribution(1, 0.01)}', r"ValueError: `low <= high` must hold.*\(line 5\)"),
+        ('{"optimizer.lr": (0.01, 1)}', r"SPACE: optimizer.lr is \(0.01, 1\), and no distribution of optuna's"),
+        (
+            '{"optimiser.lr": FloatDistribution(0.01, 1)}',
+            "SPACE: optimiser.lr: no slot 'optimiser'; slots: data, model",
+        ),
+        ("[FloatDistribution(0.01, 1)]", "SPACE must be a dict from slot paths to optuna's distributions"),
+    ],
+)
+def test_a_study_may_say_what_a_search_searches(space, said, tmp_path, monkeypatch):
+    (tmp_path / "experiments").mkdir()
+    head = '"""Own."""\nfrom optuna.distributions import FloatDistribution\nfrom tests.tiny import BASELINE, TRICKS\n'
+    name = f"spacious_{abs(hash(space))}"
+    (tmp_path / "experiments" / f"{name}.py").write_text(f"{head}SEEDS = (0,)\nSPACE = {space}\n")
+    monkeypatch.chdir(tmp_path)
+    import experiments
+
+    monkeypatch.setattr(experiments, "__path__", [str(tmp_path / "experiments")])
+    if said:
+        with pytest.raises(Problem, match=said) as problem:
+            study.load(name)
+        assert "\n" not in str(problem.value)
+    else:
+        loaded = study.load(name).space
+        assert [d.high for d in loaded.values()] == ([1] if len(loaded) else [])
+
+
+def test_a_study_without_a_space_has_an_empty_one():
+    assert study.load("photos").space == STUDY.space == {}
+    assert "optimizer.lr" in study.load("digits").space

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,30 +127,53 @@ def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
 
     Raises Problem where no run is finished.
     """
-    from harness.report import figures, findings, frames, page, tables
+    from harness.report import figures, findings, frames, page, tables, tuned
 
     study, every, folder = file_name(plan["label"]), finished(plan, store), folder or folder_of(plan)
+    compared = compare_tuned(plan, store, every) if "tuned" in plan else None
     table, effects, proof = frames.rungs(plan, every), frames.effects(plan, every), frames.evidence(plan, every)
     notes = frames.footnotes(plan, every, table)
     text = tables.write(folder, study, plan["design"], table, effects, proof, notes)
     found, again = findings.found(plan, store, every, table, effects), commands(plan, every)
     write_atomic(folder / "findings.md", findings.markdown(study, found, again).encode())
-    drawn = {name: figures.save(folder, name, figure) for name, figure in draw(plan, every, table, effects)}
+    drawn = {name: figures.save(folder, name, figure) for name, figure in draw(plan, every, table, effects, compared)}
     shown = {} if effects is None else {"Tricks": tables.shown_effects(effects, plan["design"])}
-    shown["Rungs"] = tables.shown(table, plan["design"])
+    if compared is not None:
+        text = f"{tuned.write(folder, study, plan, compared)}\n{text}"
+        shown["Untuned and tuned"] = tuned.shown(compared)
+        notes = [*tuned.notes(plan), *notes]
+    shown["Rungs" if compared is None else "Tuned"] = tables.shown(table, plan["design"])
     made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found)
     write_atomic(folder / "index.html", made.encode())
     return Report(folder, text)
+
+
+def compare_tuned(plan: Plan, store: Store, every: pd.DataFrame) -> pd.DataFrame:
+    """A tuned ladder beside the same untuned. Raises Problem where the latter was not run here."""
+    from harness.report import tuned
+
+    untuned = recall(plan["tuned"]["untuned"])
+    return tuned.compare(plan, every, untuned, finished(untuned, store))
 
 
 def beside_paper(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Report:
     """Write `paper_table<number>.{md,csv}`: the paper's Table `number` beside a study's runs. Raises Problem."""
     from harness.report import published
 
-    folder = folder or folder_of(plan)
     text, values = published.compare(plan, store, finished(plan, store), number)
+    return _written(folder or folder_of(plan), f"paper_table{number}", text, values)
+
+
+def after_epochs(plan: Plan, store: Store, epochs: Sequence[int], folder: Path | None = None) -> Report:
+    """Write `at_epochs.{md,csv}`: top-1 of each rung after `epochs`, beside what was published. Raises Problem."""
+    from harness.report import at_epochs
+
+    return _written(folder or folder_of(plan), "at_epochs", *at_epochs.compare(plan, finished(plan, store), epochs))
+
+
+def _written(folder: Path, name: str, text: str, values: str) -> Report:
     for kind, made in (("md", text), ("csv", values)):
-        write_atomic(folder / f"paper_table{number}.{kind}", made.encode())
+        write_atomic(folder / f"{name}.{kind}", made.encode())
     return Report(folder, text)
 
 
@@ -168,12 +191,22 @@ def paper_figure(plan: Plan, store: Store, number: int, folder: Path | None = No
 
 
 def draw(
-    plan: Plan, every: pd.DataFrame, table: pd.DataFrame, effects: pd.DataFrame | None
+    plan: Plan,
+    every: pd.DataFrame,
+    table: pd.DataFrame,
+    effects: pd.DataFrame | None,
+    compared: pd.DataFrame | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """The figures by name; those of every rung where there are few enough to tell apart."""
     from harness.report import figures, frames
 
     study, n = plan["label"], len(table)
+    if compared is not None and n <= MANY:
+        from harness.report import tuned
+
+        yield "tuned", tuned.gains(study, compared)
+        pools = zip(plan["rungs"], plan["tuned"]["rungs"], strict=True)
+        yield "trials", tuned.curves({rung["title"]: own["pool"] for rung, own in pools}, study)
     if effects is not None and len(effects):
         yield "effects", figures.effects(study, effects)
     if n <= TALL:
