@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from harness import Problem
 from harness.evidence import Upstream
@@ -86,7 +86,7 @@ class Engine:
     def events(self, runs: Sequence[Run]) -> Iterator[Event]:
         self.waiting = list(runs)
         try:
-            with self._signals():
+            with asked_to_stop(self):
                 self.processes = [self._start(place) for place in self.places[: len(runs)]]
                 while self.waiting or any(p.run for p in self.processes):
                     if self.stopping:
@@ -176,25 +176,6 @@ class Engine:
         upstream_done = all((inner.id, UPSTREAM_SEED) in self.store for inner in upstream(run[0]))
         return upstream_done and self.held.get(key(run), 0) < monotonic()
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM asks to stop, the next raises KeyboardInterrupt."""
-
-        def ask(number: int, frame: object) -> None:
-            if self.stopping:
-                raise KeyboardInterrupt
-            self.stopping = True
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
-
     def _ask_to_stop(self) -> None:
         self.waiting.clear()
         for process in self.processes:
@@ -226,6 +207,30 @@ class Engine:
         for process in self.processes:
             process.process.join()
         self.processes.clear()
+
+
+class Stoppable(Protocol):
+    stopping: bool
+
+
+@contextmanager
+def asked_to_stop(who: Stoppable) -> Iterator[None]:
+    """Within it the first SIGINT or SIGTERM sets `who.stopping`, the next raises KeyboardInterrupt."""
+
+    def ask(number: int, frame: object) -> None:
+        if who.stopping:
+            raise KeyboardInterrupt
+        who.stopping = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def decoders(jobs: int) -> int:
@@ -314,7 +319,7 @@ def _work(connection: Connection, store: Store, place: str, decoding: int, every
         except Interrupted:
             say({"kind": "interrupted"})
         except Exception as error:
-            say({"kind": "failed", "why": _why(error, spec)})
+            say({"kind": "failed", "why": why(error, spec)})
 
 
 def execute(
@@ -359,7 +364,7 @@ def execute(
             raise
         except Exception as error:
             with suppress(OSError):  # the disk may be full
-                claim.note("failed", why=_why(error, spec))
+                claim.note("failed", why=why(error, spec))
             raise
         record = claim.finish({**trained.result, "environment": around}, trained.model.state_dict())
     if record["status"] == "refused":
@@ -368,7 +373,7 @@ def execute(
         raise Problem(f"REFUSED by its evidence: {seen}; see {store.folder(spec.id, seed)}")
 
 
-def _why(error: Exception, spec: Spec) -> str:
+def why(error: Exception, spec: Spec) -> str:
     import torch
 
     starved = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

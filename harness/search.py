@@ -16,10 +16,9 @@ import re
 import shlex
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -353,11 +352,11 @@ class _Driver:
     def run(self, count: int) -> None:
         from multiprocessing.connection import wait
 
-        from harness.engine import RETRY
+        from harness.engine import RETRY, asked_to_stop
 
         asked = False
         try:
-            with self._signals():
+            with asked_to_stop(self):
                 self.workers = [self._start(place) for place in self.places[:count]]
                 while self.workers:
                     if self.stopping and not asked:
@@ -421,25 +420,6 @@ class _Driver:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
         return _Worker(ours, process, place)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM asks to stop, the next raises KeyboardInterrupt."""
-
-        def ask(number: int, frame: object) -> None:
-            if self.stopping:
-                raise KeyboardInterrupt
-            self.stopping = True
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
 
 
 # --- what came of it --------------------------------------------------------------------------------------------------

@@ -28,8 +28,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from harness import Problem, one_line
-from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, execute, settle
-from harness.engine import _why as why
+from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, execute, settle, why
 from harness.parts.holdout import blinded
 from harness.rng import stream
 from harness.spec import UPSTREAM_SEED, Spec, assign, upstream
