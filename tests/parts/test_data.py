@@ -12,9 +12,10 @@ from PIL import Image
 
 from harness import Problem
 from harness.parts import data
-from harness.parts.augment import PAPER, Flip, RandomAreaCrop
+from harness.parts.augment import PAPER, Flip, OnPixels, RandomAreaCrop
 from harness.parts.data import Digits, ImageFolder, Places365, Torchvision, centred, cut_out, in_memory, opened, rgb
 from harness.rng import streams
+from harness.spec import plain
 from tests import photos
 
 CPU = torch.device("cpu")
@@ -174,13 +175,12 @@ def test_photo_batches_do_not_depend_on_the_number_of_decoders(tree, monkeypatch
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8), raising=False)  # no warning on one core
     images = ImageFolder(root=tree, size=72).load()
     served = []
-    for count in ("1", "2"):
+    for count in ("1", "2", "0"):
         monkeypatch.setenv("HARNESS_DECODERS", count)
         served.append([*batches(images, augment=PAPER), *images.test(4, CPU)])
     assert [len(y) for _, y in served[0]] == [4, 4, 4, 4, 2]
-    for (x, y), (again, labels) in zip(*served, strict=True):
-        assert torch.equal(x, again)
-        assert torch.equal(y, labels)
+    for (x, y), *others in zip(*served, strict=True):
+        assert all(torch.equal(x, again) and torch.equal(y, labels) for again, labels in others)
     (first, _), (later, _) = batches(images, 12, 0, PAPER)[0], batches(images, 12, 1, PAPER)[0]
     assert not torch.equal(first, later)
 
@@ -217,6 +217,41 @@ def test_a_batch_of_photos_is_its_crops_and_then_each_part_by_its_own_stream(tre
         expected = torch.from_numpy(np.stack(crops)).float()
         for part in PAPER[1:]:
             expected = part(expected, rng("augment", type(part).__name__, 2, number))
+        torch.testing.assert_close(pixels(images, x), expected, atol=1e-3, rtol=0)
+        assert y.tolist() == [images.files["train"][i][1] for i in chosen]
+
+
+class Darker(OnPixels):
+    """Takes some shades away, one more or less by its draw."""
+
+    by: int = 1
+
+    def on_pixels(self, images, rng):
+        assert images.dtype == np.uint8
+        assert images.shape[1:] == (72, 72, 3)
+        return images - np.uint8(self.by) - rng.integers(0, 2, (len(images), 1, 1, 1), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("decoders", ["0", "1"])
+def test_parts_on_pixels_come_after_the_crop_and_before_the_others(tree, decoders, monkeypatch):
+    """Each by its own stream, two of a kind too; by hand, in this process."""
+    monkeypatch.setenv("HARNESS_DECODERS", decoders)
+    images, rng = ImageFolder(root=tree, size=72).load(), streams(3)
+    parts = (PAPER[2], Darker(by=1), PAPER[0], Flip(), Darker(by=3))
+    for number, (x, y) in enumerate(batches(images, 4, 2, parts, seed=3)):
+        chosen = rng("order", 2).permutation(12)[4 * number : 4 * number + 4]
+        draw, crops = rng("augment", "RandomAreaCrop", 2, number), []
+        for i in chosen:
+            image = Image.open(tree / images.files["train"][i][0]).convert("RGB")
+            t, l, h, w = PAPER[0].box(image.height, image.width, draw)
+            crops.append(np.array(image.resize((72, 72), Image.Resampling.BILINEAR, (l, t, l + w, t + h))))
+        made = np.stack(crops)
+        for by, again in ((1, ()), (3, (1,))):
+            less = rng("augment", "Darker", 2, number, *again).integers(0, 2, (4, 1, 1, 1), dtype=np.uint8)
+            made = made - np.uint8(by) - less
+        expected = torch.from_numpy(made).permute(0, 3, 1, 2).float()
+        expected = parts[0](expected, rng("augment", "ColorJitter", 2, number))
+        expected = Flip()(expected, rng("augment", "Flip", 2, number))
         torch.testing.assert_close(pixels(images, x), expected, atol=1e-3, rtol=0)
         assert y.tolist() == [images.files["train"][i][1] for i in chosen]
 
@@ -298,7 +333,7 @@ def test_other_formats_and_images_in_memory_are_decoded_whole(tmp_path):
     cut_out(image, 72, None, None)
     assert image.size == (1005, 803)
     smooth(1005, 803).save(tmp_path / "smooth.jpg")
-    small = data._decoded(tmp_path, "some", [("smooth.jpg", 0)], 8)  # as they always were
+    small = data._decoded(ImageFolder(root=tmp_path, size=8), "some", [("smooth.jpg", 0)])  # as they always were
     whole = Image.open(tmp_path / "smooth.jpg").resize((10, 8), Image.Resampling.BILINEAR)
     assert np.array_equal(small[0], np.asarray(whole.crop((1, 0, 9, 8))).transpose(2, 0, 1))
 
@@ -307,6 +342,61 @@ def test_photos_and_small_images_differ_in_how_they_are_decoded(tmp_path):
     settings = [ImageFolder(root=tmp_path, size=size).settings() for size in (64, 65)]
     assert "decoding" not in settings[0]
     assert settings[1]["decoding"] == 2
+
+
+@pytest.mark.parametrize("size", [40, 72])
+def test_squashed_images_are_the_whole_ones_for_training_and_test(tree, size):
+    smooth(300, 90).save(tree / "val/cat/2.jpg")
+    images = ImageFolder(root=tree, size=size, fit="squash").load()
+    x = batches(images, 12)[0][0]
+    served = torch.cat([x for x, _ in images.test(4, CPU)])
+    assert served.shape == (6, 3, size, size)
+    for made, folder in ((x, "train"), (served, "val")):
+        files = [path for name in ("cat", "dog") for path in sorted((tree / folder / name).iterdir())]
+        wanted = [
+            np.asarray(Image.open(f).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)) for f in files
+        ]
+        ours = [np.rint(image.permute(1, 2, 0).numpy()).astype(int) for image in pixels(images, made)]
+        if folder == "train":  # in an order of its own
+            assert sorted(image.astype(np.uint8).tobytes() for image in ours) == sorted(i.tobytes() for i in wanted)
+        else:
+            assert max(np.abs(a - b).max() for a, b in zip(ours, wanted, strict=True)) == 0
+    cut = torch.cat([x for x, _ in ImageFolder(root=tree, size=size).load().test(4, CPU)])
+    assert not torch.equal(cut[2], served[2])
+    assert ImageFolder(root=tree, size=size).load().digest == images.digest
+
+
+def test_squashed_test_images_are_decoded_at_no_less_than_their_size(tmp_path):
+    """As training images are, from the whole: 803 px by 8 are more than 72."""
+    for name in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / name).mkdir(parents=True)
+        smooth(1005, 803).save(tmp_path / name / "smooth.jpg", quality=98, subsampling=0)
+    images = ImageFolder(root=tmp_path, size=72, fit="squash").load()
+    x, again = next(images.test(2, CPU))[0], batches(images, 2)[0][0]
+    assert torch.equal(x, again)
+    whole = Image.open(tmp_path / "val/a/smooth.jpg").resize((72, 72), Image.Resampling.BILINEAR)
+    off = np.abs(pixels(images, x)[0].permute(1, 2, 0).numpy() - np.asarray(whole, float))
+    assert off.mean() < 0.6
+
+
+def test_how_images_are_fitted_is_of_the_id_only_where_it_is_not_as_it_was(tree):
+    parts = [ImageFolder(root=tree, size=72), ImageFolder(root=tree, size=72, fit="squash")]
+    forms = [plain(part, lambda part: part.identity()) for part in parts]
+    assert "fit" not in forms[0]
+    assert forms[1] == forms[0] | {"fit": "squash"}
+
+
+def test_pixels_by_half_of_white_lie_between_minus_one_and_one(tree):
+    half = (127.5,) * 3
+    Image.fromarray(np.arange(0, 256, dtype=np.uint8).repeat(16).reshape(64, 64)).save(
+        tree / "val/cat/0.jpg", quality=100
+    )
+    images = ImageFolder(root=tree, size=64, fit="squash", mean=half, std=half).load()
+    x = next(images.test(1, CPU))[0]
+    shades = images.arrays["test"][0][:1]
+    np.testing.assert_allclose(x.numpy(), shades / 255 * 2.0 - 1.0, atol=1e-6)
+    assert x.min() < -0.97
+    assert x.max() > 0.97
 
 
 # --- as large sets are ----------------------------------------------------------------------------------------------
