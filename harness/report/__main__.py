@@ -15,6 +15,9 @@ def parser() -> argparse.ArgumentParser:
         "--table", type=int, choices=range(1, 10), metavar="N", help="only the paper's Table N (1 to 9) beside the runs"
     )
     only.add_argument("--figure", type=int, choices=(3, 4), help="only the paper's Figure 3 or 4, of these runs")
+    only.add_argument(
+        "--at", type=int, nargs="+", metavar="EPOCH", help="only top-1 after these epochs, beside what was published"
+    )
     p.add_argument(
         "--to", type=Path, metavar="DIR", help="write into DIR (default: runs/reports/ and the study's name)"
     )
@@ -23,14 +26,17 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     gc.disable()  # nearly all that a report makes stays to its end: looking through it took a second of 10,000 runs
-    from harness.report import beside_paper, paper_figure, recall, render
+    from harness.report import after_epochs, beside_paper, paper_figure, recall, render
     from harness.store import Store
 
     plan, store, to = recall(options.study), Store(), options.to
     if options.figure:
         print(f"written to {paper_figure(plan, store, options.figure, to)}")
     else:
-        report = beside_paper(plan, store, options.table, to) if options.table else render(plan, store, to)
+        if options.at:
+            report = after_epochs(plan, store, options.at, to)
+        else:
+            report = beside_paper(plan, store, options.table, to) if options.table else render(plan, store, to)
         print(report.text)
         print(f"written to {report.folder}/")
     gc.freeze()  # nor is it looked through at the exit

@@ -50,9 +50,10 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
     ),
     "curves": (
         "Training",
-        "Means over seeds; the band is from the least to the greatest seed. Left: training loss, whose meaning "
-        "depends on the targets: not comparable between rungs that change them. Right: test top-1, in which the first "
-        "epochs may be below the frame, and a run that diverged (×) keeps its last accuracy.",
+        "Means over seeds; the band is from the least to the greatest seed. Left: in training, over the epoch and on "
+        "images and targets as they were trained on, so not comparable between rungs that change these. Right: after "
+        "the epoch, on the test images, or on those held out of training. Of top-1 the first epochs may be below the "
+        "frame, and a run that diverged (×) keeps its last accuracy.",
     ),
     "rates": ("Learning rates", "As the optimizer had them at each step, read while training. A line a schedule."),
     "cost": (
@@ -61,6 +62,15 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
         "rungs the first and the front are named. Seconds of training a run leave out tests, and networks trained "
         "before it. Squares, if any: FP16 emulated, whose accuracy is that of half precision, and whose speed is not. "
         "GFLOPs are multiply-adds of one image's forward.",
+    ),
+    "tuned": (
+        "Gains, untuned and tuned",
+        "Means with 95 % intervals, paired by seed. Blue helps, vermilion hurts, hollow is not resolved.",
+    ),
+    "trials": (
+        "Was it tuned enough?",
+        "Held-out top-1 that the best of n of a rung's trials is expected to have. A line that still rises at its end "
+        "says that more trials would have found better values for that rung.",
     ),
 }
 
@@ -277,45 +287,78 @@ def height(n: int, least: float) -> float:
     return max(least, 1.4 + n * 1.35 * SMALL / 72 / 0.77)  # 0.77: an axis' share before the layout
 
 
-def by_epoch(own: pd.DataFrame, name: str) -> pd.DataFrame:
-    """What the epochs of one rung's runs tell of `name`: epochs (from 1) x seeds, nan where it is not finite."""
-    told = [[epoch.get(name, math.nan) for epoch in epochs] for epochs in own["epochs"]]
-    made = np.array(list(itertools.zip_longest(*told, fillvalue=math.nan)), float).reshape(-1, len(told))
+def by_epoch(own: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """What the epochs of one rung's runs tell by the first of `names` that they have: epochs (from 1) x seeds.
+
+    nan where it is not finite.
+    """
+    told = [
+        [next((epoch[name] for name in names if name in epoch), math.nan) for epoch in run] for run in own["epochs"]
+    ]
+    longest = max(map(len, told), default=0)
+    made = np.array(list(itertools.zip_longest(*told, fillvalue=math.nan)), float).reshape(longest, len(told))
     made[~np.isfinite(made)] = math.nan
-    return pd.DataFrame(made, index=range(1, len(made) + 1), columns=own.index)
+    return pd.DataFrame(made, index=range(1, longest + 1), columns=own.index)
+
+
+TOP1 = ("top1", "val_top1")  # what an epoch calls it: the second where images are held out, to stop by
+PANELS = (
+    {"training loss": ("loss",), "test loss": ("test_loss", "val_loss")},
+    {"training top-1 (%)": ("train_top1",), "test top-1 (%)": TOP1},
+)
 
 
 @style()
 def curves(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure | None:
-    """Training loss and test top-1 by epoch, a line a rung; None where no run tells its epochs."""
-    runs, n = every[counted(every)], len(table)
-    hues = colors(n)
-    figure = Figure(figsize=(11, height(n, 4.6)), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    ends, finals, losses = [], [], []
-    for place, hue in zip(table["place"], hues, strict=True):
-        own = runs[runs["place"] == place]
-        loss, top1 = by_epoch(own, "loss"), by_epoch(own, "top1").ffill()  # what diverged keeps its last accuracy
-        if not top1.notna().any(axis=None):
-            return None
-        for axis, values in ((left, loss), (right, top1)):
-            band(axis, values, hue, n)
-        for run in own[own["status"] == "diverged"].itertuples():
-            last = len(run.epochs)
-            right.plot([last], [top1.loc[last, run.Index]], "X", color=hue, ms=7, mec="white", label="diverged")
-        ends.append((float(top1.index[-1]), float(top1.iloc[-1].mean())))
-        finals += list(top1.iloc[-1])
-        losses += list(loss.mean(axis=1).dropna())
-    low, high = frame(finals, [])
-    right.set_ylim(*percent(low - max(high - low, 10), high))
-    if losses and min(losses) > 0 and max(losses) > 10 * min(losses):
-        left.set_yscale("log")
-        decimal(left.yaxis)
-    left.set(xlabel="epoch", ylabel="training loss")
-    right.set(xlabel="epoch", ylabel="test top-1 (%)")
-    beside(right, ends, names(table), hues)
+    """Loss and top-1 by epoch, in training and in test, a line a rung; None where no run tells its epochs.
+
+    Of runs that hold images out of training these are in the place of the test images. A record of a time before the
+    accuracy in training was told has no panel of it.
+    """
+    runs, hues, labels = every[counted(every)], colors(len(table)), names(table)
+    owns = [runs[runs["place"] == place] for place in table["place"]]
+    told = {what: [by_epoch(own, *words) for own in owns] for row in PANELS for what, words in row.items()}
+    if not all(values.notna().any(axis=None) for values in told["test top-1 (%)"]):
+        return None
+    rows = [[what for what in row if any(values.notna().any(axis=None) for values in told[what])] for row in PANELS]
+    rows = [row for row in rows if row]
+    figure = Figure(figsize=(11, len(rows) * height(len(table), 3.6)), layout="constrained")
+    held = {"val_top1" in epoch for epochs in runs["epochs"] for epoch in epochs}
+    by = " or ".join(word for word, there in (("test", False), ("held-out", True)) if there in held)
+    for what, axis in figure.subplot_mosaic([row * (2 // len(row)) for row in rows]).items():
+        if "loss" in what:
+            lines = told[what]
+            _loss_axis(axis, lines)
+        else:
+            lines = [values.ffill() for values in told[what]]  # what diverged keeps its last accuracy
+            _top1_axis(axis, lines, owns, hues)
+        for values, hue in zip(lines, hues, strict=True):
+            band(axis, values, hue, len(table))
+        axis.set(xlabel="epoch", ylabel=what.replace("test", by))
+        if any(what == row[-1] for row in rows):
+            means = [values.mean(axis=1).dropna() for values in lines]
+            some = [(mean, label, hue) for mean, label, hue in zip(means, labels, hues, strict=True) if len(mean)]
+            ends = [(float(mean.index[-1]), float(mean.iloc[-1])) for mean, _, _ in some]
+            beside(axis, ends, [label for _, label, _ in some], [hue for _, _, hue in some])
     heading(figure, study, f"by epoch: mean over seeds, band from the least to the greatest ({sizes(table)})")
     return figure
+
+
+def _loss_axis(axis: Axes, lines: Sequence[pd.DataFrame]) -> None:
+    means = np.concatenate([values.mean(axis=1).dropna() for values in lines])
+    if len(means) and means.min() > 0 and means.max() > 10 * means.min():
+        axis.set_yscale("log")
+        decimal(axis.yaxis)
+
+
+def _top1_axis(axis: Axes, lines: Sequence[pd.DataFrame], owns: Sequence[pd.DataFrame], hues: Sequence[Any]) -> None:
+    """As high as the last epochs ask for, and marks for runs that diverged."""
+    low, high = frame(np.concatenate([values.iloc[-1] for values in lines]), [])
+    axis.set_ylim(*percent(low - max(high - low, 10), high))
+    for values, own, hue in zip(lines, owns, hues, strict=True):
+        for run in own[own["status"] == "diverged"].itertuples():
+            last = len(run.epochs)
+            axis.plot([last], [values.loc[last, run.Index]], "X", color=hue, ms=7, mec="white", label="diverged")
 
 
 def band(axis: Axes, values: pd.DataFrame, hue: Any, n: int) -> None:

@@ -12,9 +12,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+import harness.report.figures as figures
+import harness.report.frames as frames
+import harness.report.tables as tables
 from harness import one_line, stats
 from harness.paths import write_atomic
-from harness.report import figures, frames, tables
 from harness.report.figures import HELPS, HURTS, INK, LONG, SEED, SMALL
 from harness.report.frames import Plan, Row
 
