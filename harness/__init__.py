@@ -19,6 +19,11 @@ def one_line(text: str, longest: int = 80) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
+def without_password(address: str) -> str:
+    """A database's address, fit to be shown."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", address)
+
+
 def named(name: str) -> bool:
     """Whether `name` may name a study: a file or a folder, in one place."""
     return bool(re.fullmatch(r"\w[\w@-]*", name)) and len(name.encode()) <= 200

@@ -1,6 +1,7 @@
 """`python -m harness.ablate [STUDY]`: train a study's rungs, log them, and end in a table and a figure."""
 
 import argparse
+import re
 import sys
 import time
 from contextlib import suppress
@@ -107,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.designs import Options
     from harness.engine import places
     from harness.parts.data import distrust
+    from harness.parts.holdout import Holdout
     from harness.store import Store
 
     if options.json and not options.dry_run:
@@ -115,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
         raise Problem(f"--checkpoint {options.checkpoint}: must be 0 seconds or more")
     if len(options.limit) > 2:
         raise Problem("--limit takes a number of training images, and one of test images")
-    if options.limit and any(text.startswith(("data.limit=", "data.limit_test=")) for text in options.set):
+    if options.limit and any(re.match(r"data(\.of)?\.limit(_test)?=", text) for text in options.set):
         raise Problem("--limit and --set data.limit say the same: leave one out")
     if options.verify:
         distrust()
@@ -123,8 +125,9 @@ def run(options: argparse.Namespace) -> int:
         for name, about in study.available().items():
             print(f"{name:20} {one_line(about)}")
         return 0
-    slices = zip(("data.limit", "data.limit_test"), options.limit, strict=False)
     loaded = study.load(options.study)
+    whole = "data.of" if isinstance(loaded.baseline.data, Holdout) else "data"
+    slices = zip((f"{whole}.limit", f"{whole}.limit_test"), options.limit, strict=False)
     plan = study.plan(
         loaded,
         [*map(study.setting, options.set), *slices],

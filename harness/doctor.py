@@ -120,6 +120,7 @@ def plan() -> Iterator[tuple[str, str]]:
 
 def places_written() -> Iterator["Check"]:
     """Whether the run store and MLflow's store can be written to. Leaves nothing behind."""
+    from harness import without_password
     from harness.evidence import Check
     from harness.store import Store
     from harness.tracking import tracking_uri
@@ -134,7 +135,7 @@ def places_written() -> Iterator["Check"]:
         trouble = _unwritable(Path(uri.removeprefix("sqlite:///")))
         yield Check(f"MLflow {uri}", "writable", trouble or "writable", not trouble)
     else:
-        yield Check(f"MLflow {uri}", "not checked", "not checked", True)
+        yield Check(f"MLflow {without_password(uri)}", "not checked", "not checked", True)
 
 
 def _unwritable(path: Path) -> str | None:

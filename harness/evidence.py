@@ -242,7 +242,8 @@ class Trace:
     def steps_of_witness(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Of `witness` at the first steps: before, its gradient, whether all gradients were finite, after."""
         after = [value for value, *_ in self.moves[1:]]
-        if (witness := self.witness) is not None and len(self.moves) == len(self.lr):
+        last = len(self.moves) == len(self.lr) and not self.kept  # else the weights are those of an earlier epoch
+        if (witness := self.witness) is not None and last:
             after.append(witness.detach())
         return [(*move, value) for move, value in zip(self.moves, after, strict=False)]
 

@@ -75,7 +75,8 @@ class Progress:
                     self.took[run[0].id] = time.monotonic() - begun
                     if not self.live:
                         at = self.at.get(run, {})
-                        score = f"top-1 {at['top1']:.2f}" if "top1" in at else "reused"
+                        names = {"top1": "top-1", "val_top1": "held-out top-1"}
+                        score = next((f"{told} {at[name]:.2f}" for name, told in names.items() if name in at), "reused")
                         self._say(f"[{self.done}/{self.total}] {self._name(run)}: {score}{self._left()}")
         if self.live:
             self.live.update(Group(*map(Text, self._block())))

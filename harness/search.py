@@ -154,9 +154,9 @@ class Search:
     @property
     def address(self) -> str:
         """What `optuna-dashboard` opens: the journal, or the URL without its password."""
-        if not self.storage:
-            return str(self.path)
-        return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.storage)
+        from harness import without_password
+
+        return without_password(self.storage) if self.storage else str(self.path)
 
     @property
     def words(self) -> list[str]:

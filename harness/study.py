@@ -466,6 +466,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
                 "may": list(evidence.may(differs)),
                 "epochs": rung.spec.epochs,
                 "microbatch": rung.spec.microbatch,
+                "stops": bool(rung.spec.stop),
                 "changes": {path: list(pair) for path, pair in differs.items()},
                 "params": params,
                 "gmacs": macs / 1e9,

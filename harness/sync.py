@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     from harness import Problem
     from harness.report import asked, known, recall, titles
     from harness.store import Store
-    from harness.tracking import Projection, tracking_uri
+    from harness.tracking import Projection, shown_uri
 
     store = Store()
     wrong: dict[str, None] = {}
@@ -33,14 +33,14 @@ def run(options: argparse.Namespace) -> int:
                     sent += projection.send(key)
                 except Problem as problem:
                     wrong[str(problem)] = None
-            print(f"{plan['label']}: {sent} of {len(asked(plan))} runs had news for {tracking_uri()}")
+            print(f"{plan['label']}: {sent} of {len(asked(plan))} runs had news for {shown_uri()}")
             if "parent" in vars(projection):
                 projection.client.set_terminated(projection.parent)
     except Problem:
         raise
     except Exception as error:  # MLflow raises what its stores, its servers and the network do
         text = f"{type(error).__name__}: {error}"[:300]
-        raise Problem(f"MLflow at {tracking_uri()} does not take them ({text})") from None
+        raise Problem(f"MLflow at {shown_uri()} does not take them ({text})") from None
     for line in wrong:
         print(f"harness.sync: left out: {line}", file=sys.stderr)
     return 1 if wrong else 0

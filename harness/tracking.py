@@ -21,7 +21,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from harness import Problem, file_name, one_line
+from harness import Problem, file_name, one_line, without_password
 from harness.paths import runs
 from harness.spec import flat
 from harness.store import Record, Store
@@ -42,6 +42,11 @@ def default_uri() -> str:
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, else sqlite in the folder of runs."""
     return os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+
+
+def shown_uri() -> str:
+    """Without its password, where it has one."""
+    return without_password(tracking_uri())
 
 
 def ui_command() -> str:
@@ -70,7 +75,8 @@ def open_experiment(study: str) -> tuple[Any, str]:
         if found:
             return client, found.experiment_id
         # A database alone says nothing of artifacts, which would land in ./mlruns; a server knows its own place.
-        beside = (runs() / "mlartifacts" / study).as_uri() if uri.startswith("sqlite:") else None
+        alone = "sql" in uri.partition(":")[0]  # sqlite, postgresql+psycopg2, mysql, mssql
+        beside = (runs() / "mlartifacts" / study).as_uri() if alone else None
         return client, client.create_experiment(study, artifact_location=beside)
 
 
@@ -296,7 +302,7 @@ class Tracker:
         if self.thread.is_alive():
             why = self.problem or "it does not answer"
             later = "the store has them all: python -m harness.sync sends them"
-            return f"MLflow at {tracking_uri()} lacks runs ({why}); {later}"
+            return f"MLflow at {shown_uri()} lacks runs ({why}); {later}"
         return f"MLflow was not sent {self.damaged}" if self.damaged else None
 
     def _life(self) -> None:

@@ -1,6 +1,7 @@
 """The studies of the paper's tables: that they have the rungs their tables ask for, and share what is the same run."""
 
 from functools import lru_cache
+from itertools import pairwise, product
 from pathlib import Path
 
 import pandas as pd
@@ -8,12 +9,15 @@ import pytest
 from PIL import Image
 
 from harness import study
+from harness.designs import Options
 from harness.parts.data import ImageFolder
-from harness.parts.models import ResNet
+from harness.parts.imgaug_policy import GROUPS
+from harness.parts.models import ResNet, Timm
 from harness.spec import moved, upstream
 
 PUBLISHED = Path(__file__).parents[1] / "reports" / "published"
 LARGE = ("imagenet_efficient", "imagenet_tweaks", "imagenet_refinements", "imagenet_models", "places365")
+MONKEYS = ("monkeys", "monkeys_policy", "monkeys_small", "monkeys_policy_small")
 SMALL = ("cifar10_efficient", "cifar10_tweaks", "cifar10_refinements", "cifar10_models")
 
 
@@ -28,7 +32,7 @@ def planned(tmp_path_factory):
 
     @lru_cache
     def rungs(name):
-        size = 32 if name in SMALL or name == "cifar10" else 224
+        size = 32 if name in SMALL or name == "cifar10" else 28 if name.startswith("mnist") else 224
         made = study.plan(study.load(name), [("data", ImageFolder(root=root, size=size))])
         return {rung.name: rung for rung in made.rungs}
 
@@ -98,3 +102,89 @@ def test_the_large_recipe_is_the_papers(planned):
     factors = [base.schedule.factor(epoch * steps, steps, 120) for epoch in (0, 29, 30, 59, 60, 89, 90, 119)]
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
     assert rungs["inception_v3"].spec.data.size == 299
+
+
+@pytest.fixture(scope="module")
+def monkeys(tmp_path_factory):
+    """A function from a study's name and a design to its plan, on ten folders of six images and their oddities."""
+    root = tmp_path_factory.mktemp("monkeys")
+    for part, count in (("train", 5), ("val", 1)):
+        for label in range(10):
+            (root / part / f"n{label}").mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (8, 8), (20 * label, 40 * i, 0)).save(root / part / f"n{label}" / f"{i}.jpg")
+    Image.new("RGB", (8, 8), "white").save(root / "train" / "n9" / "n9151jpg", "JPEG")
+    return lru_cache(lambda name, design="ladder": study.plan(study.load(name), [("data.of.root", root)], None, design))
+
+
+def test_monkeys_are_trained_as_the_report_tells(monkeys):
+    """Its sections 2.3, 2.4 and 3.2, by hand."""
+    base, *_, last = (rung.spec for rung in monkeys("monkeys").rungs)
+    assert (base.batch_size, base.epochs, base.decay.weight, base.data.of.size) == (128, 300, 0, 224)
+    assert type(base.optimizer).__name__ == "Adam"
+    assert {base.optimizer.rate(128) * base.schedule.factor(step, 7, 300) for step in range(2100)} == {1e-3}
+    black, white = ((x - base.data.of.mean[0]) / base.data.of.std[0] for x in (0, 255))
+    assert (black, white) == (-1, 1)
+    assert (base.data.of.fit, base.stop[0].keep, base.augment[0].groups) == ("squash", "val_top1", GROUPS)
+    assert base.model == ResNet(blocks=(3, 4, 6, 3), variant="A")
+    counts = base.data.load().counts
+    assert (counts["train"] + counts["val"], counts["val"], counts["test"]) == (51, 10, 10)
+    assert (last.model, last.epochs, type(last.optimizer).__name__) == (Timm(name="efficientnet_b0"), 400, "AdamP")
+    assert (type(last.schedule.shape).__name__, type(last.precision).__name__) == ("Cosine", "FP16")
+
+
+@pytest.mark.parametrize("name", MONKEYS[::2])
+def test_the_monkeys_ladder_is_what_their_report_left_to_be_tried(name, monkeys):
+    rungs = monkeys(name).rungs
+    slots = [{path.partition(".")[0] for path in moved(a.spec, b.spec)} for a, b in pairwise(rungs)]
+    assert slots == [{"schedule"}, {"schedule"}, {"precision"}, {"model"}, {"optimizer"}, {"epochs"}]
+    assert len({rung.spec.id for rung in rungs}) == 7
+    assert rungs[-1].spec.epochs / rungs[0].spec.epochs == pytest.approx(400 / 300, rel=0.02)
+
+
+@pytest.mark.parametrize("name", MONKEYS[1::2])
+def test_each_rung_of_the_policy_lacks_one_group(name, monkeys):
+    whole, *others = monkeys(name, "leave-one-out").rungs
+    assert len({rung.spec.id for rung in (whole, *others)}) == 8
+    groups = [rung.spec.augment[0].groups for rung in others]
+    assert [tuple(group for group in GROUPS if group not in own) for own in groups] == [(group,) for group in GROUPS]
+    assert [moved(whole.spec, rung.spec) for rung in others] == [["augment.ImgAug.groups"]] * 7
+    assert whole.spec.id == monkeys(name.replace("_policy", "")).rungs[0].spec.id, "trained once for both studies"
+
+
+def test_small_monkeys_differ_in_scale_alone(monkeys):
+    for large, small in (("monkeys", "monkeys_small"), ("monkeys_policy", "monkeys_policy_small")):
+        for a, b in zip(monkeys(large).rungs, monkeys(small).rungs, strict=True):
+            slots = {path for path in moved(a.spec, b.spec) if not path.startswith("model")}
+            allowed = {"data.of.size", "data.of.decoding", "batch_size", "epochs", "stop.EarlyStopping.patience"}
+            assert slots <= allowed | {"schedule.warmup.epochs"}
+
+
+def test_an_image_without_an_ending_is_used_and_told(monkeys):
+    assert "no image ending, read as an image by its content: train/n9/n9151jpg" in study.check(
+        monkeys("monkeys_small")
+    )
+
+
+def test_the_optimizers_are_compared_at_one_rate_and_differ_in_nothing_else(planned):
+    """As the report says: 0.001, batch 128, 100 epochs, cross-entropy on one dense layer; and plain SGD below SAM."""
+    rungs = planned("mnist_optimizers")
+    published = pd.read_csv(PUBLISHED / "mnist_optimizers.csv", keep_default_na=False)
+    assert set(published["rung"]) <= set(rungs)
+    base = rungs["baseline"].spec
+    for name, rung in rungs.items():
+        spec = rung.spec
+        assert {path.partition(".")[0] for path in moved(base, spec)} <= {"optimizer", "ascent", "decay"}
+        assert (spec.decay.weight > 0) == (name == "adam.adamw")
+        assert {spec.optimizer.rate(128) * spec.schedule.factor(step, 468, 100) for step in (0, 9, 46_799)} == {0.001}
+    assert (base.batch_size, base.epochs, base.optimizer.momentum, base.model.hidden) == (128, 100, 0, (784,))
+    assert (rungs["sam"].spec.optimizer, rungs["sam"].spec.ascent[0].rho) == (base.optimizer, 0.05)
+    named = ("SGD", "NAG", "Adam", "AdamW", "AdamP", "Expectigrad", "SGD")
+    assert tuple(type(rung.spec.optimizer).__name__ for rung in rungs.values()) == named
+
+
+def test_every_set_of_sam_smoothing_and_mixup_trains_as_long(planned):
+    assert {rung.spec.epochs for rung in planned("mnist_sam").values()} == {20}
+    whole = study.plan(study.load("mnist_sam"), design="factorial", options=Options(fraction=0))
+    on = [(bool(spec.targets), bool(spec.mix), bool(spec.ascent)) for spec in (rung.spec for rung in whole.rungs)]
+    assert sorted(on) == list(product((False, True), repeat=3))

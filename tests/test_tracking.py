@@ -13,6 +13,7 @@ from harness.engine import execute, key
 from harness.spec import flat, resolved
 from harness.store import Store
 from harness.tracking import Tracker, default_uri, open_experiment, tracking_uri, ui_command
+from tests import postgres
 from tests.tiny import Lying, tiny_plan
 
 
@@ -149,3 +150,34 @@ def test_two_processes_may_open_a_fresh_database_at_once(tmp_path):
         assert racer.exitcode == 0
     with sqlite3.connect(tmp_path / "mlflow.db") as db:
         assert json.dumps(db.execute("select count(*) from experiments where name = 'race'").fetchone()) == "[1]"
+
+
+@pytest.mark.skipif(not postgres.binaries(), reason=postgres.NEEDED)
+def test_postgresql_may_keep_it_and_artifacts_lie_beside_the_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+    plan, store = tiny_plan(), Store()
+    run = plan.runs(["baseline"])[0]
+    execute(*run, store, torch.device("cpu"))
+    with postgres.server() as pg:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", pg.url("mlflow"))
+        tracker = Tracker("tiny", plan.names(), store, [key(run)], "call")
+        assert tracker.close() is None
+        rows = pg.ask(
+            "mlflow",
+            "select m.step, m.value, r.status from metrics m join runs r using (run_uuid)"
+            " where m.key = 'top1' order by step",
+        )
+    assert rows == [(epoch["epoch"], epoch["top1"], "FINISHED") for epoch in store.read(*key(run))["epochs"]]
+    names = {path.name for path in (tmp_path / "runs" / "mlartifacts" / "tiny").rglob("artifacts/*")}
+    assert names == {"spec.json", "curves.csv", "environment.json", "evidence.json"}
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_a_password_is_not_shown(monkeypatch):
+    from harness.tracking import shown_uri
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:se:c@ret@127.0.0.1:5/mlflow")
+    assert shown_uri() == "postgresql://me:***@127.0.0.1:5/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert shown_uri() == "http://127.0.0.1:5000"

@@ -13,6 +13,7 @@ import os
 import sys
 import warnings
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -653,9 +654,17 @@ def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
         write_atomic(memory, json.dumps(known | fresh).encode())  # of others too: this may be a slice
     skipped = [name for name in names if fresh[name][2] is None]
     odd = [name for name in names if fresh[name][2] and not named_as_image(name)]
+    kept = [name for name in names if fresh[name][2]]
+    endings = Counter(map(_ending, kept))
+    alone = [name for name in kept if named_as_image(name) and endings[_ending(name)] == 1 < len(kept) / 10]
     notes = [_skipped(name) for name in skipped]
+    notes += [f"the only {_ending(name)} among {len(kept):,} images: {name}" for name in alone]
     notes += [f"no image ending, read as an image by its content: {name}" for name in odd]
     return {name: fresh[name][2] for name in names if fresh[name][2]}, notes
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _skipped(name: str) -> str:
@@ -671,7 +680,7 @@ def _size_and_time(path: str) -> list[int]:
 
 
 def named_as_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in ENDINGS
+    return _ending(name) in ENDINGS
 
 
 def _is_image(path: str) -> bool:

@@ -174,7 +174,7 @@ class Dense(Model):
         widths = (channels * self.size**2, *self.hidden)
         net = nn.Sequential(nn.Flatten())
         for fan_in, fan_out in pairwise(widths):
-            net.extend((nn.Linear(fan_in, fan_out), nn.Tanh()))
+            net.extend((nn.Linear(fan_in, fan_out), nn.ReLU(inplace=True)))
         return net.append(nn.Linear(widths[-1], classes))
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+import harness.report.frames as frames
+import harness.report.tables as tables
 from harness import Problem, one_line, stats
-from harness.report import frames, tables
 from harness.report.figures import TOP1, by_epoch
 from harness.report.frames import Plan
 from harness.report.published import FOLDER

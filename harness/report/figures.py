@@ -325,7 +325,8 @@ def curves(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure | Non
     figure = Figure(figsize=(11, len(rows) * height(len(table), 3.6)), layout="constrained")
     held = {"val_top1" in epoch for epochs in runs["epochs"] for epoch in epochs}
     by = " or ".join(word for word, there in (("test", False), ("held-out", True)) if there in held)
-    for what, axis in figure.subplot_mosaic([row * (2 // len(row)) for row in rows]).items():
+    layout: Any = [row * (2 // len(row)) for row in rows]
+    for what, axis in figure.subplot_mosaic(layout).items():
         if "loss" in what:
             lines = told[what]
             _loss_axis(axis, lines)

@@ -397,7 +397,8 @@ GAINS = {
 
 def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know: how numbers were made, marks, and runs that are not as the others."""
-    notes = ["Top-1 and top-5: mean ± s.d. over n seeds, percent of the test set after the last epoch."]
+    kept = "with the weights kept" if any(rung.get("stops") for rung in plan["rungs"]) else "after the last epoch"
+    notes = [f"Top-1 and top-5: mean ± s.d. over n seeds, percent of the test set {kept}."]
     if table["gain_pairs"].any():
         notes += _about_gains(plan, table)
     if plan["design"] in EFFECTS:

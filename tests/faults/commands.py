@@ -25,7 +25,14 @@ FORKS.set_forkserver_preload(
         "tests.faults.warm",  # there is one such process for all faults
         *("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.system_metrics.system_metrics_monitor"),
         *("mlflow.server", "seaborn", "tabulate", "jinja2", "pandas.io.formats.style", "rich.live", "scipy.stats"),
-        *("harness.engine", "harness.study", "harness.report", "harness.tracking", "harness.parts.data"),
+        *(
+            "harness.engine",
+            "harness.study",
+            "harness.report",
+            "harness.tracking",
+            "harness.parts.data",
+            "harness.trials",
+        ),
     ]
 )
 

@@ -1,5 +1,6 @@
 """Parts that go wrong on purpose, and the tricks that bring them."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from harness.parts.models import ResNet
 from harness.rng import streams
-from harness.spec import Mix, Spec, declares
+from harness.spec import Augment, Mix, Spec, declares
 
 
 class NaNAt(Mix):
@@ -21,6 +22,20 @@ class NaNAt(Mix):
     def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         struck = streams(self.seed)("mix", "NaNAt", self.epoch, self.batch)  # its stream tells one batch from another
         return (x * float("nan") if rng.integers(2**62) == struck.integers(2**62) else x), y
+
+
+class Slow(Augment):
+    """Leaves images as they are, and takes its time for each batch: the same run lasts long enough to be hit."""
+
+    seconds: float = 0.0
+
+    def identity(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, x: Tensor, rng: object) -> Tensor:
+        if torch.is_grad_enabled():  # the loop's, and not those that its evidence asks for again
+            time.sleep(self.seconds)
+        return x
 
 
 class Hungry(ResNet):

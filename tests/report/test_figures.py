@@ -76,7 +76,7 @@ def dots(axis):
 
 DRAW = {
     "ladder": figures.forest,
-    "curves": lambda study, every, table, gains: figures.curves(study, every, table),
+    "curves": lambda study, every, table, gains: figures.curves(study, with_epochs(every, whole), table),
     "rates": lambda study, every, table, gains: figures.rates(study, every, table),
     "cost": lambda study, every, table, gains: figures.cost(study, every, table),
     "effects": lambda study, every, table, gains: figures.effects(study, effects_of((*table["title"], "x × y"))),
@@ -208,6 +208,76 @@ def test_a_run_that_diverged_keeps_its_last_accuracy_and_its_loss_ends():
     assert [(list(m.get_xdata()), list(m.get_ydata())) for m in lines(top1, "diverged")] == [([2], [10.0])]
     assert np.isfinite(lines(loss, "mean")[1].get_ydata()).all()
     assert top1.get_ylim()[0] < 10
+
+
+def with_epochs(every, tell):
+    """`every`, of whose epochs `tell(epoch, place)` is told."""
+    return every.assign(
+        epochs=[[tell(e, row.place) for e in run] for row, run in zip(every.itertuples(), every["epochs"], strict=True)]
+    )
+
+
+def whole(epoch, place):
+    return epoch | {"test_loss": 3 + place + epoch["epoch"], "train_top1": epoch["top1"] + 5 + place}
+
+
+def test_training_and_test_stand_beside_each_other():
+    every, table, _ = runs_of(3)
+    every = with_epochs(every, whole)
+    figure = figures.curves("s", every, table)
+    names = {"training loss": "loss", "test loss": "test_loss"}
+    names |= {"training top-1 (%)": "train_top1", "test top-1 (%)": "top1"}
+    assert [axis.get_ylabel() for axis in figure.axes] == list(names)
+    at = {axis.get_ylabel(): axis.get_position() for axis in figure.axes}
+    assert at["training loss"].x1 < at["test loss"].x0
+    assert at["training loss"].y0 > at["training top-1 (%)"].y1
+    for axis in figure.axes:
+        for place, line in enumerate(lines(axis, "mean")):
+            runs = every.loc[every["place"] == place, "epochs"]
+            told = [[epoch[names[axis.get_ylabel()]] for epoch in run] for run in runs]
+            assert line.get_ydata() == pytest.approx(np.mean(told, axis=0))
+        assert {text.get_text() for text in axis.texts} == (
+            set(figures.names(table)) if axis.get_ylabel().startswith("test") else set()
+        )
+
+
+def held_out(epoch, place):
+    """An epoch of a run that holds images out: it measures these, and the test set at its end."""
+    own = {"val_loss": 7.0 + place, "val_top1": epoch["top1"]}
+    return {"epoch": epoch["epoch"], "loss": epoch["loss"], "train_top1": 50.0} | own
+
+
+def test_images_held_out_are_in_the_place_of_the_test_set():
+    every, table, _ = runs_of(2)
+    held = with_epochs(every, held_out)
+    figure = figures.curves("s", held, table)
+    labels = ["training loss", "held-out loss", "training top-1 (%)", "held-out top-1 (%)"]
+    assert [axis.get_ylabel() for axis in figure.axes] == labels
+    assert [set(line.get_ydata()) for line in lines(figure.axes[1], "mean")] == [{7.0}, {8.0}]
+    own = lines(figures.curves("s", every, table).axes[-1], "mean")
+    for line, same in zip(lines(figure.axes[3], "mean"), own, strict=True):
+        assert list(line.get_ydata()) == list(same.get_ydata())
+    some = with_epochs(every, lambda epoch, place: held_out(epoch, place) if place else whole(epoch, place))
+    labels = [axis.get_ylabel() for axis in figures.curves("s", some, table).axes]
+    assert labels[1::2] == ["test or held-out loss", "test or held-out top-1 (%)"]
+
+
+def test_a_run_stopped_early_keeps_its_last_accuracy_and_its_loss_ends():
+    every, table, _ = runs_of(2, seeds=2)
+    every.at[0, "epochs"] = every["epochs"][0][:2]
+    loss, top1 = figures.curves("s", every, table).axes
+    (short, full) = every["epochs"][0], every["epochs"][1]
+    assert lines(loss, "mean")[0].get_ydata()[2:] == pytest.approx([epoch["loss"] for epoch in full[2:]])
+    mean = [(short[-1]["top1"] + epoch["top1"]) / 2 for epoch in full[2:]]
+    assert lines(top1, "mean")[0].get_ydata()[2:] == pytest.approx(mean)
+
+
+def test_a_rung_that_has_no_finite_loss_has_no_name_beside_it():
+    every, table, _ = runs_of(2)
+    every = with_epochs(every, lambda epoch, place: epoch | {"test_loss": math.nan if place else 1.0})
+    _, loss, top1 = figures.curves("s", every, table).axes
+    assert [text.get_text() for text in loss.texts] == ["rung 0"]
+    assert [text.get_text() for text in top1.texts] == ["rung 0", "rung 1"]
 
 
 def test_records_without_epochs_or_rates_have_no_such_figure():

@@ -1,0 +1,15 @@
+"""`monkeys_policy` in small: the groups of the augmentation policy at 48 px; for two cores.
+
+    python -m harness.ablate monkeys_policy_small --design leave-one-out --set data.of.root=DIR
+
+Cost: 24 runs of 18 epochs, three of them `monkeys_small`'s own; 2.3 to 3.7 s of one core an epoch, the least without
+blur or geometry: ten minutes on two quiet cores. At 48 px and 18 epochs a network is far from learning its images by
+heart: what augmentation is for may not show, and a group that costs accuracy here need not at 224 px and 300 epochs.
+"""
+
+from experiments import monkeys_policy
+from experiments.monkeys_small import in_small
+
+BASELINE = in_small(monkeys_policy.BASELINE)
+TRICKS = monkeys_policy.TRICKS
+SEEDS = monkeys_policy.SEEDS
