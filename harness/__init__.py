@@ -21,7 +21,7 @@ def one_line(text: str, longest: int = 80) -> str:
 
 def without_password(address: str) -> str:
     """A database's address, fit to be shown."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", address)
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):.*@", r"\1:***@", address))
 
 
 def named(name: str) -> bool:

@@ -156,7 +156,13 @@ def run(options: argparse.Namespace) -> int:
 
         searches(loaded, plan, options.tuned, options.sampler or "random")  # what is wrong is said before anything
     if options.dry_run:
-        return show_plan(plan, where, options)
+        shown = show_plan(plan, where, options)
+        if options.tuned and not options.json:
+            rungs = len(plan.rungs)
+            print(
+                f"--tuned: then {rungs * options.tuned} trials, {options.tuned} a rung, and the same runs anew, tuned"
+            )
+        return shown
     done = train_and_report(plan, where, options)
     if done or not options.tuned:
         return done

@@ -74,7 +74,12 @@ def parser() -> argparse.ArgumentParser:
         help="a database for Optuna, which machines may share (default: a journal file)",
     )
     p.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")
-    p.add_argument("--seeds", type=_count, metavar="N", help="seeds that score a trial (default: 1)")
+    p.add_argument(
+        "--seeds",
+        type=_count,
+        metavar="N",
+        help="seeds that score a trial (default: 1); if more, they test the chosen values too",
+    )
     p.add_argument(
         "--seed",
         type=int,
@@ -215,23 +220,27 @@ def make(
     if rung and rung not in names:
         raise Problem(f"--rung {rung}: no such rung in {study.name}; there are: {', '.join(names)}")
     chosen = made.rungs[names.index(rung) if rung else -1]
-    space = fitting(study, made.rungs, chosen)
+    space = fitting(study, made.rungs, chosen, [path for path, _ in settings])
     if sampler == "grid":
         points = prod(len(cut(distribution)) for distribution in space.values())
         trials = min(trials or points, points)
     more = plan(study, settings, seeds or 1).seeds
     final = more if len(more) > 1 else study.seeds
     chosen_pruner = "none" if minimize else pruner or "hyperband"
-    if chosen_pruner == "wilcoxon" and len(more) < 4:
-        raise Problem(f"--pruner wilcoxon compares seeds, and cannot end a trial before the 4th: --seeds {len(more)}")
+    if chosen_pruner == "wilcoxon" and len(more) < 5:
+        raise Problem(
+            f"--pruner wilcoxon can end a trial after its 4th seed: --seeds {len(more)} leaves nothing to end"
+        )
     return Search(
         *(study.name, chosen, space, more, final, trials or 20, sampler, chosen_pruner, seed, share, minimize, storage),
         made.settings,
     )
 
 
-def fitting(study: "Study", rungs: Sequence["Rung"], chosen: "Rung") -> dict[str, "BaseDistribution"]:
-    """What of the study's SPACE the chosen rung has.
+def fitting(
+    study: "Study", rungs: Sequence["Rung"], chosen: "Rung", fixed: Sequence[str] = ()
+) -> dict[str, "BaseDistribution"]:
+    """What of the study's SPACE the chosen rung has, but for what is `fixed`, paths that are set.
 
     Raises Problem where a path is in none of `rungs`, where a field refuses an end of a range, or a choice, and where
     nothing is left.
@@ -251,10 +260,11 @@ def fitting(study: "Study", rungs: Sequence["Rung"], chosen: "Rung") -> dict[str
                 raise Problem(f"{study.name}, SPACE: {str(problem).removeprefix('--set ')}") from None
             if not had:
                 raise Problem(f"{study.name}, SPACE: {path}: no rung has it")
-        if chosen in had:
+        if chosen in had and not any(path == own or path.startswith(f"{own}.") for own in fixed):
             space[path] = distribution
     if not space:
-        raise Problem(f"{study.name}: {chosen.name} has none of the paths of SPACE: {', '.join(study.space)}")
+        left = " left to search" if fixed else ""
+        raise Problem(f"{study.name}: {chosen.name} has none of the paths of SPACE{left}: {', '.join(study.space)}")
     return space
 
 
@@ -494,7 +504,7 @@ class Lines:
                 from harness.spec import upstream
 
                 spec = event["run"][0]
-                self.titles.setdefault(spec.id, f"trial {event['number']}")
+                self.titles.setdefault(spec.id, f"{self.search.rung.title}, trial {event['number']}")
                 for inner in upstream(spec):
                     self.titles.setdefault(inner.id, f"upstream of {self.search.rung.name}, held out")
             case "note":

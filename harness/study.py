@@ -401,7 +401,7 @@ def _only_declared(study: str, trick: Trick, below: Spec, above: Spec) -> None:
 
 
 def _said(value: Any) -> str:
-    return json.dumps(plain(value)) if isinstance(value, Part) else str(value)
+    return json.dumps(plain(value)) if isinstance(value, Part | bool | None) else str(value)
 
 
 def _names(held: Any) -> list[str]:
@@ -587,6 +587,12 @@ def _check_space(path: Path, space: object) -> None:
         slot = name.partition(".")[0]
         if slot not in Spec.model_fields:
             raise Problem(f"{path}, SPACE: {name}: no slot {slot!r}; slots: {', '.join(Spec.model_fields)}")
+        if slot == "data":
+            raise Problem(f"{path}, SPACE: {name}: trials would be scored on other images each: leave data out")
+        choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
+        odd = [choice for choice in choices if not isinstance(choice, bool | int | float | str | None)]
+        if odd:
+            raise Problem(f"{path}, SPACE: {name}: a choice is a number, a text, True, False or None, not {odd[0]!r}")
 
 
 def _are_tricks(steps: Sequence[object]) -> bool:

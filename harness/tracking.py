@@ -191,6 +191,8 @@ class _Child:
         params = [Param(name, one_line(str(value), MAX_PARAM)) for name, value in flat(forms["resolved"]).items()]
         for chunk in _chunks(params, LIMIT):
             self.client.log_batch(self.run_id, params=chunk)
+        if forms["spec"].get("data", {}).get("blind"):
+            self.client.set_tag(self.run_id, "scored_on", "training images held out")  # not the test set, as others are
         self.client.set_tag(self.run_id, "described", "yes")
         self.described = True
 

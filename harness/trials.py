@@ -526,6 +526,7 @@ def failures(trials: list[FrozenTrial]) -> int:
 def left(search: "Search", trials: list[FrozenTrial]) -> int:
     """Trials that are still to be finished; 0 too where as many failed as were asked for."""
     done = sum(trial.state in DONE for trial in trials)
+    done += failures(trials) if search.sampler == "grid" else 0  # a point of a grid is tried once
     return max(0, search.trials - done) if failures(trials) < search.trials else 0
 
 
@@ -623,3 +624,5 @@ def work(connection: Connection, search: "Search", store: Store, place: str, dec
         say({"kind": "over"})
     except (Problem, OSError) as error:
         say({"kind": "broken", "why": str(error)})
+    except Exception as error:
+        say({"kind": "broken", "why": why(error, search.rung.spec)})

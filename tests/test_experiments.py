@@ -184,7 +184,7 @@ def test_the_optimizers_are_compared_at_one_rate_and_differ_in_nothing_else(plan
 
 
 def test_every_set_of_sam_smoothing_and_mixup_trains_as_long(planned):
-    assert {rung.spec.epochs for rung in planned("mnist_sam").values()} == {20}
+    assert {rung.spec.epochs for rung in planned("mnist_sam").values()} == {40}
     whole = study.plan(study.load("mnist_sam"), design="factorial", options=Options(fraction=0))
     on = [(bool(spec.targets), bool(spec.mix), bool(spec.ascent)) for spec in (rung.spec for rung in whole.rungs)]
     assert sorted(on) == list(product((False, True), repeat=3))

@@ -365,7 +365,7 @@ def test_a_space_that_will_not_do_is_said_in_a_line(space, said):
         ({"minimize": "gmacs", "pruner": "median"}, "--minimize has no early stopping: leave out --pruner median"),
         ({"share": 1.0}, "--share 1: must be above 0 and below 1"),
         ({"storage": "trials.db"}, "--storage trials.db: write a URL"),
-        ({"pruner": "wilcoxon", "seeds": 3}, "cannot end a trial before the 4th: --seeds 3"),
+        ({"pruner": "wilcoxon", "seeds": 4}, "can end a trial after its 4th seed: --seeds 4"),
         ({"sampler": "cmaes"}, "needs the package cmaes: pip install cmaes"),
         ({"seed": -1}, "--seed -1: must be 0 or more"),
     ],
@@ -464,7 +464,7 @@ def test_the_test_set_is_met_by_the_chosen_values_alone_at_the_end(monkeypatch, 
     assert {record["images"]["test"] for record in new.values()} == {len(true.labels("test"))}
     assert chosen["test"] == {str(seed): new[chosen["spec_id"], seed]["metrics"]["top1"] for seed in (0, 1)}
     assert described["tested"] == [chosen["spec_id"]]
-    assert "The test set was looked at once, by the chosen configuration." in out
+    assert "This search looked at the test set once, by the chosen configuration." in out
     assert f"optuna-dashboard {home}/searches/tiny@search-distillation.log" in out
     assert "[2/2] trial 1: top-1" in err
 

@@ -350,12 +350,17 @@ def test_branches_that_train_as_long_share_the_rung_they_are_set_against():
             '{"optimiser.lr": FloatDistribution(0.01, 1)}',
             "SPACE: optimiser.lr: no slot 'optimiser'; slots: data, model",
         ),
+        ('{"data.share": FloatDistribution(0.1, 0.3)}', "data.share: trials would be scored on other images each"),
+        (
+            '{"model": CategoricalDistribution((BASELINE.model,))}',
+            "model: a choice is a number, a text, True, False or",
+        ),
         ("[FloatDistribution(0.01, 1)]", "SPACE must be a dict from slot paths to optuna's distributions"),
     ],
 )
 def test_a_study_may_say_what_a_search_searches(space, said, tmp_path, monkeypatch):
     (tmp_path / "experiments").mkdir()
-    head = '"""Own."""\nfrom optuna.distributions import FloatDistribution\nfrom tests.tiny import BASELINE, TRICKS\n'
+    head = '"""Own."""\nfrom optuna.distributions import *\nfrom tests.tiny import BASELINE, TRICKS\n'
     name = f"spacious_{abs(hash(space))}"
     (tmp_path / "experiments" / f"{name}.py").write_text(f"{head}SEEDS = (0,)\nSPACE = {space}\n")
     monkeypatch.chdir(tmp_path)

@@ -181,3 +181,5 @@ def test_a_password_is_not_shown(monkeypatch):
     assert shown_uri() == "postgresql://me:***@127.0.0.1:5/mlflow"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert shown_uri() == "http://127.0.0.1:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://127.0.0.1/m?user=me&password=secret&x=1")
+    assert shown_uri() == "postgresql://127.0.0.1/m?user=me&password=***&x=1"

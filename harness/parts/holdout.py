@@ -30,6 +30,10 @@ class Holdout(Data):
     share: float = Field(0.2, gt=0, lt=1)
     blind: bool = False
 
+    def check(self, spec: Spec) -> None:
+        if any(part.spec.data != self for part in spec.teacher):
+            raise ValueError("a teacher has learned images that are held out here: give it the same data")
+
     @property
     def channels(self) -> int:
         return self.of.channels

@@ -46,5 +46,6 @@ class EarlyStopping(Stop):
         yield Check(what, f"{due}", f"{len(losses)}", len(losses) == due or trace.diverged)
         wanted = trace.history[self.best(trace.history)][self.keep]
         seen = trace.kept.get(self.keep, float("nan"))
+        same = abs(seen - wanted) <= 1e-5 * max(1.0, abs(wanted))
         what = f"{self.keep} with the weights kept, measured again"
-        yield Check(what, f"{wanted:.6g}", f"{seen:.6g}", abs(seen - wanted) <= 1e-5 * max(1.0, abs(wanted)))
+        yield Check(what, f"{wanted:.6g}", f"{seen:.6g}", same or trace.diverged)

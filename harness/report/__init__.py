@@ -149,10 +149,10 @@ def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
 
 
 def compare_tuned(plan: Plan, store: Store, every: pd.DataFrame) -> pd.DataFrame:
-    """A tuned ladder beside the same untuned. Raises Problem where the latter was not run here."""
+    """A tuned ladder beside the same untuned. Raises Problem where no run of the latter is here."""
     from harness.report import tuned
 
-    untuned = recall(plan["tuned"]["untuned"])
+    untuned = plan["tuned"]["untuned"]
     return tuned.compare(plan, every, untuned, finished(untuned, store))
 
 

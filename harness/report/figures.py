@@ -69,8 +69,9 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
     ),
     "trials": (
         "Was it tuned enough?",
-        "Held-out top-1 that the best of n of a rung's trials is expected to have. A line that still rises at its end "
-        "says that more trials would have found better values for that rung.",
+        "Held-out top-1 that the best of n of a rung's trials is expected to have. It rises ever less; where it "
+        "is still steep at its end, that rung had too few. Drawn by TPE, trials depend on each other, and the line "
+        "describes those seen.",
     ),
 }
 

@@ -450,7 +450,8 @@ def _confounds(plan: Plan, table: pd.DataFrame) -> str:
     if any(rung.get("microbatch") for rung in rungs):
         lines.append("Batch norm saw a pass, not the batch, where a batch was taken in passes.")
     if len(rungs) > 1:
-        lines.append("Settings that a trick does not change are those of the baseline: none was tuned for a rung.")
+        tuned = "Settings that a trick does not change are those of the baseline: none was tuned for a rung."
+        lines += [] if "tuned" in plan else [tuned]
         lines += [ONLY[plan["design"]]] if plan["design"] in ONLY else []
     return " ".join([*lines, "All numbers are of one split into training and test images."])
 

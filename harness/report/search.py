@@ -602,8 +602,8 @@ def more_said(worths: Sequence[float]) -> str:
     half, before, last = stats.best_of_n(worths, [n // 2, n - 1, n])
     return (
         f"The expected best rises by {last - half:.2f} points from {n // 2} to {n} of the trials seen, and by "
-        f"{last - before:.3f} with the last one; its steps only shrink, so further trials of this kind would add less "
-        "each."
+        f"{last - before:.3f} with the last one; of trials drawn "
+        "at random further ones would add less each."
     )
 
 
@@ -626,7 +626,7 @@ def test_said(search: Mapping[str, Any]) -> str:
     who = ["the chosen configuration"] * (own in tested)
     who += [f"{_count(others, ('other ' if own in tested else '') + 'configuration')}"] * bool(others)
     times = {1: "once", 2: "twice"}.get(len(tested), f"{len(tested)} times")
-    return f"The test set was looked at {times}, by {_listed(who)}."
+    return f"This search looked at the test set {times}, by {_listed(who)}."
 
 
 def chosen_said(search: Mapping[str, Any]) -> str:

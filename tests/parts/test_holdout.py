@@ -116,3 +116,10 @@ def test_teachers_are_blinded_with_their_student():
     assert spec.data == spec.teacher[0].spec.data == Holdout(of=DIGITS, share=0.25, blind=True)
     assert parse(plain(spec)) == spec
     assert spec.id != digits.BASELINE.id
+
+
+def test_a_teacher_that_learned_what_is_held_out_is_refused():
+    late = distillation(digits.BASELINE, model=digits.TEACHER).but(data=Holdout(of=DIGITS))
+    with pytest.raises(Problem, match="a teacher has learned images that are held out here"):
+        late.agree()
+    distillation(digits.BASELINE.but(data=Holdout(of=DIGITS)), model=digits.TEACHER).agree()

@@ -146,7 +146,7 @@ def test_the_text_says_what_was_found_in_numbers(whole):
     assert f"rises by {93.5 - half:.2f} points from 5 to 11 of the trials" in text
     assert f"by {93.5 - before:.3f} with the last one" in text
     assert f"{(93.5 - 93.0) / 11:.3f} with" in text
-    assert "The test set was looked at once, by the chosen configuration." in text
+    assert "This search looked at the test set once, by the chosen configuration." in text
 
 
 def test_the_page_is_one_file_with_its_figures_and_commands(whole):
@@ -195,14 +195,14 @@ def test_the_space_as_searched():
     ("tested", "said"),
     [
         ([], "was not looked at."),
-        (["a"], "was looked at once, by the chosen configuration."),
-        (["a", "a"], "was looked at once, by the chosen configuration."),
-        (["b", "a", "c"], "was looked at 3 times, by the chosen configuration and 2 other configurations."),
-        (["b", "c"], "was looked at twice, by 2 configurations."),
+        (["a"], "looked at the test set once, by the chosen configuration."),
+        (["a", "a"], "looked at the test set once, by the chosen configuration."),
+        (["b", "a", "c"], "looked at the test set 3 times, by the chosen configuration and 2 other configurations."),
+        (["b", "c"], "looked at the test set twice, by 2 configurations."),
     ],
 )
 def test_looks_at_the_test_set_are_counted(tested, said):
-    assert report.test_said({"tested": tested, "chosen": {"spec_id": "a"}}) == f"The test set {said}"
+    assert report.test_said({"tested": tested, "chosen": {"spec_id": "a"}}).endswith(said)
 
 
 # --- odd studies -----------------------------------------------------------------------------------------------------

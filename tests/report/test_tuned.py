@@ -46,8 +46,8 @@ def both(tmp_path, monkeypatch):
         {"search": "x", "values": {"optimizer.lr": 0.12345, "batch_size": 32}, "score": 71.25, "pool": [60.0, 71.25]}
     ]
     own += [{"search": "y", "values": {"optimizer.lr": 0.5}, "score": 72.0, "pool": [72.0, 40.0]}]
-    report.remember(described("s", ["a" * 15 + "0", "a" * 15 + "1"]))
-    how = {"trials": 2, "sampler": "random", "share": 0.2, "untuned": "s", "rungs": own}
+    untuned = described("s", ["a" * 15 + "0", "a" * 15 + "1"])
+    how = {"trials": 2, "sampler": "random", "share": 0.2, "untuned": untuned, "rungs": own}
     plan = described("s@tuned-2-random", ["b" * 15 + "0", "b" * 15 + "1"], tuned=how)
     report.remember(plan)
     return plan, store
@@ -93,11 +93,20 @@ def test_the_report_has_both_sides_the_values_and_the_curves(both):
     assert pd.read_csv(made.folder / "tuned.csv")["score"].tolist() == [71.25, 72.0]
 
 
-def test_a_ladder_that_was_not_run_untuned_is_said(both):
+def test_a_ladder_of_which_no_untuned_run_is_here_is_said(both):
     plan, store = both
-    report.plan_path("s").unlink()
-    with pytest.raises(Problem, match="no study 's' was run here"):
+    for name in "01":
+        for seed in SEEDS:
+            store.set_aside("a" * 15 + name, seed)
+    with pytest.raises(Problem, match="s: no finished run to report"):
         report.render(plan, store)
+
+
+def test_another_ladder_run_meanwhile_under_the_name_changes_nothing(both):
+    plan, store = both
+    before = report.compare_tuned(plan, store, report.finished(plan, store))
+    report.remember(described("s", ["b" * 15 + "0", "b" * 15 + "1"]))
+    pd.testing.assert_frame_equal(before, report.compare_tuned(plan, store, report.finished(plan, store)))
 
 
 def test_figure_has_a_pair_of_each_gain(both):
