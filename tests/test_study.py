@@ -358,6 +358,7 @@ def test_branches_that_train_as_long_share_the_rung_they_are_set_against():
         ("[FloatDistribution(0.01, 1)]", "SPACE must be a dict from slot paths to optuna's distributions"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Choices for a categorical")
 def test_a_study_may_say_what_a_search_searches(space, said, tmp_path, monkeypatch):
     (tmp_path / "experiments").mkdir()
     head = '"""Own."""\nfrom optuna.distributions import *\nfrom tests.tiny import BASELINE, TRICKS\n'
