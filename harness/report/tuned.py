@@ -93,7 +93,7 @@ def _gains(table: pd.DataFrame, name: str) -> list[str]:
 
 def notes(plan: Plan) -> list[str]:
     how = plan["tuned"]
-    drawn = "at random" if how["sampler"] == "random" else f"by {how['sampler']}"
+    drawn = "at random, the same for every rung" if how["sampler"] == "random" else f"by {how['sampler']}"
     return [
         f"Tuned: every rung had {how['trials']} trials of values of its own, drawn {drawn}, scored by one run each on "
         f"{100 * how['share']:g} % of the training images, held out, with a seed that the table has not. The best was "
@@ -122,7 +122,8 @@ def gains(label: str, table: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     every = rows[[f"{kind}_gain" for kind in BOTH]].to_numpy()
     bounds = rows[[f"{kind}_gain_{end}" for kind in BOTH for end in ("low", "high")]].to_numpy()
-    axis.set_xlim(*figures.frame(every, bounds))
+    low, high = figures.frame(every, bounds)
+    axis.set_xlim(low, high + 0.08 * (high - low))  # room for the word beside the last
     axis.axvline(0, color="0.6", lw=1)
     for y, (_, row) in enumerate(rows.iterrows()):
         for kind, shift, color in (("untuned", -0.17, SEED), ("tuned", 0.17, INK)):

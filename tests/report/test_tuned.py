@@ -89,7 +89,7 @@ def test_the_report_has_both_sides_the_values_and_the_curves(both):
     page = (made.folder / "index.html").read_text()
     assert "Untuned and tuned" in page
     assert "Was it tuned enough?" in page
-    assert "2 trials of values of its own, drawn at random" in page
+    assert "2 trials of values of its own, drawn at random, the same for every rung" in page
     assert pd.read_csv(made.folder / "tuned.csv")["score"].tolist() == [71.25, 72.0]
 
 
