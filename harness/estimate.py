@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from statistics import fmean, median
 from typing import Any
@@ -376,7 +376,7 @@ class Market:
             self.base + (holding + _traced(spec)) * (SPARE if self.device.type == "cpu" else 1.0),
             "measured" if measured else "estimated",
             own.weights,
-            2 * own.weights + _traced(spec),
+            (1 + spec.optimizer.buffers + len(spec.stop)) * own.weights + _traced(spec),
             1 / image,
             decoded,
             bound,
@@ -389,6 +389,14 @@ def _teachers(spec: Spec) -> list[Network]:
     return [replace(Network.of(part.spec), precision=own.precision, images=own.images) for part in spec.teacher]
 
 
+@lru_cache
+def _watched(model: Model, channels: int, classes: int) -> int:
+    """Numbers in the parameter whose first steps are kept."""
+    with torch.device("meta"):
+        kept = evidence.witness(model.build(channels, classes))
+    return 0 if kept is None else kept.numel()
+
+
 def _traced(spec: Spec) -> float:
     """Bytes that a run keeps for its evidence, in memory and in each checkpoint; see `evidence.Trace` and teachers."""
     images = spec.data.load()
@@ -399,7 +407,8 @@ def _traced(spec: Spec) -> float:
     pictures = min(total, evidence.KEPT_IMAGES) * 2 * 4 * batch * images.channels * side**2
     answers = (2 + len(spec.teacher)) * 4 * batch * classes
     asked = len(spec.teacher) * 4 * min(batch, 32) * images.channels * size**2
-    return float(fed + pictures + answers + asked + 8 * total + images.counts["test"] / 4 + 200 * spec.epochs)
+    moves = min(total, evidence.KEPT_BATCHES) * 2 * 4 * _watched(spec.model, images.channels, classes)
+    return float(fed + pictures + answers + asked + moves + 8 * total + images.counts["test"] / 4 + 200 * spec.epochs)
 
 
 def estimate(asked: Sequence[Run], store: Store, places: Sequence[str], decoding: int, say: Say) -> dict[str, Any]:

@@ -232,12 +232,7 @@ class Trace:
 
     @property
     def witness(self) -> nn.Parameter | None:
-        """The parameter whose steps are kept, whole: the smallest of two or more dimensions, for AdamP's projection.
-
-        Where those have more than 10,000 numbers it is the smallest of all.
-        """
-        fit = [p for p in self.model.parameters() if p.numel() <= KEPT_WEIGHTS]
-        return min(fit, key=lambda p: (p.ndim < 2, p.numel()), default=None)
+        return witness(self.model)
 
     def steps_of_witness(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Of `witness` at the first steps: before, its gradient, whether all gradients were finite, after."""
@@ -262,6 +257,15 @@ class Trace:
             self._past_step_1()
         for name in ("fed", "images", "moves"):
             setattr(self, name, [tuple(item.to(device) for item in kept) for kept in state[name]])
+
+
+def witness(model: nn.Module) -> nn.Parameter | None:
+    """The parameter whose steps are kept, whole: the smallest of two or more dimensions, for AdamP's projection.
+
+    Where those have more than 10,000 numbers it is the smallest of all; None where that has too.
+    """
+    fit = [p for p in model.parameters() if p.numel() <= KEPT_WEIGHTS]
+    return min(fit, key=lambda p: (p.ndim < 2, p.numel()), default=None)
 
 
 def held_by_half(x: Tensor) -> bool:

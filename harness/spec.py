@@ -103,6 +103,8 @@ class Decay(Part, ABC):
 
 
 class Optimizer(Part, ABC):
+    buffers: ClassVar[int] = 1  # numbers of state that it keeps for each of a parameter
+
     @abstractmethod
     def rate(self, batch_size: int) -> float:
         """The peak learning rate at this batch size."""

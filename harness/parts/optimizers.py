@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -133,6 +133,7 @@ class NAG(Momentum):
 class Moments(Stepper, ABC):
     """Divides the gradient's running mean by the root of its running square, both corrected for their start at 0."""
 
+    buffers: ClassVar[int] = 2
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
 
@@ -211,6 +212,7 @@ class Expectigrad(Stepper):
     momentum `beta`. It knows no weight decay: `decay.weight` must be 0.
     """
 
+    buffers: ClassVar[int] = 3
     beta: Beta = 0.9
     eps: float = Field(1e-8, gt=0)
 

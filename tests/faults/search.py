@@ -276,7 +276,7 @@ def PostgreSQL_killed_under_a_trial(folder: Path, number: int, rng: random.Rando
 # --- a journal ------------------------------------------------------------------------------------------------------
 
 
-@each(quick=1, full=4)
+@each(quick=0, full=4)
 def search_worker_killed_and_a_line_torn(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """In a journal, whose last line a killed writer left half."""
     search = Search([folder / "0"], 10 if number else 4)

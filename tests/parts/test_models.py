@@ -208,6 +208,7 @@ def test_a_dense_network_has_the_published_parameters():
 
 
 def test_a_dense_network_is_what_numpy_computes():
+    torch.manual_seed(0)
     net = Dense(hidden=(5, 4), size=3).build(2, 3)
     x = np.random.default_rng(0).normal(size=(7, 2, 3, 3)).astype(np.float32)
     row = x.reshape(7, 18)

@@ -354,3 +354,13 @@ def test_a_diverged_run_need_not_have_reached_its_peak(tiny):
     assert [check.ok for check in NAG(per=None).proof(tiny, trace)] == [True, True]
     trace.lr = [0.2]
     assert [check.ok for check in NAG(per=None).proof(tiny, trace)] == [False, True]
+
+
+@pytest.mark.parametrize("part", [NAG(), Adam(), AdamW(), AdamP(), Expectigrad()], ids=lambda part: type(part).__name__)
+def test_buffers_are_the_numbers_that_it_keeps_for_each_of_a_parameter(part):
+    weight = torch.nn.Parameter(torch.ones(20, 30))
+    optimizer = part.build([{"params": [weight], "weight_decay": 0.0}], 32)
+    weight.grad = torch.full_like(weight, 0.1)
+    optimizer.step()
+    state = optimizer.state[weight].values()
+    assert sum(t.numel() for t in state if torch.is_tensor(t)) == pytest.approx(part.buffers * 600, abs=3)
