@@ -177,7 +177,9 @@ def cells(columns: Iterable[str], row: Sequence[object]) -> str:
     """The first heads its row; a verdict that is one is coloured."""
     made = [f'<th scope="row">{text(row[0])}</th>']
     for name, cell in list(zip(columns, row, strict=True))[1:]:
-        said = next((word for word in ("helps", "hurts") if name.startswith("verdict") and str(cell).startswith(word)), "")
+        said = next(
+            (word for word in ("helps", "hurts") if name.startswith("verdict") and str(cell).startswith(word)), ""
+        )
         made.append(f'<td class="{said}">{text(cell)}</td>' if said else f"<td>{text(cell)}</td>")
     return "".join(made)
 
