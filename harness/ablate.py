@@ -151,10 +151,11 @@ def run(options: argparse.Namespace) -> int:
         raise Problem("--tuned goes with every rung and seed of a study: leave out --decide, --only and --fresh")
     if options.sampler and not options.tuned:
         raise Problem("--sampler goes with --tuned")
+    due = []
     if options.tuned:
         from harness.tuning import searches
 
-        searches(loaded, plan, options.tuned, options.sampler or "random")  # what is wrong is said before anything
+        due = searches(loaded, plan, options.tuned, options.sampler or "random")
     if options.dry_run:
         shown = show_plan(plan, where, options)
         if options.tuned and not options.json:
@@ -163,6 +164,10 @@ def run(options: argparse.Namespace) -> int:
                 f"--tuned: then {rungs * options.tuned} trials, {options.tuned} a rung, and the same runs anew, tuned"
             )
         return shown
+    for search in due:
+        from harness.trials import opened
+
+        opened(search)  # what is wrong with one is said before the first run
     done = train_and_report(plan, where, options)
     if done or not options.tuned:
         return done

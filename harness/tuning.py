@@ -65,10 +65,8 @@ def tune(
     watched: Callable[[Search], Callable[[Event], None]],
 ) -> Plan | None:
     """`plan` with each rung at the values that its own search chose; None where one was asked to stop."""
-    specs, told, due = [], [], searches(study, plan, trials, sampler)
-    for search in due:
-        opened(search)  # what is wrong with one is said before the first trial
-    for search in due:
+    specs, told = [], []
+    for search in searches(study, plan, trials, sampler):
         best = run_search(search, store, places, watched(search))
         if best.stopped:
             return None

@@ -231,3 +231,18 @@ def test_what_cannot_be_tuned_is_said(home, words, said):
     assert made.returncode == 2
     assert said in made.stderr
     assert "Traceback" not in made.stderr
+
+
+def test_a_search_begun_otherwise_is_said_before_the_first_run(home):
+    (home / "experiments" / "own.py").write_text(SOURCE + SPACE)
+    assert harness(home, "own", "--tuned", "2", "--dry-run").returncode == 0
+    assert not (home / "runs" / "searches").exists(), "a dry run begins none"
+    begun = "from harness import study, tuning, trials; s = study.load('own')\n"
+    begun += "trials.opened(tuning.searches(s, study.plan(s), 2, 'random')[0])"
+    environment = {k: v for k, v in os.environ.items() if k != "HARNESS_RUNS"} | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", begun], cwd=home, env=environment, check=True, timeout=120)
+    (home / "experiments" / "own.py").write_text(SOURCE + SPACE.replace("0.01, 0.5", "0.02, 0.5"))
+    made = harness(home, "own", "--tuned", "2", "--jobs", "1")
+    assert made.returncode == 2
+    assert "begun otherwise: SPACE differs: optimizer.lr was" in made.stderr
+    assert not (home / "runs" / "store").exists()
