@@ -26,6 +26,7 @@ Key = tuple[str, int]
 Say = Callable[[Event], None]
 RETRIES = 2  # of a run whose process died
 RETRY = 0.25  # seconds between looks at what others hold, and at Ctrl-C
+ECHO = 0.5  # seconds in which a second Ctrl-C is still the first
 
 
 def places(device: str | None, jobs: int | None) -> list[str]:
@@ -215,12 +216,18 @@ class Stoppable(Protocol):
 
 @contextmanager
 def asked_to_stop(who: Stoppable) -> Iterator[None]:
-    """Within it the first SIGINT or SIGTERM sets `who.stopping`, the next raises KeyboardInterrupt."""
+    """Within it the first SIGINT or SIGTERM sets `who.stopping`, the next raises KeyboardInterrupt.
+
+    One that follows within `ECHO` is the same: a launcher (timeout, uv run) passes on what its whole group was sent.
+    """
+    since = 0.0
 
     def ask(number: int, frame: object) -> None:
-        if who.stopping:
+        nonlocal since
+        if not who.stopping:
+            who.stopping, since = True, monotonic()
+        elif monotonic() - since > ECHO:
             raise KeyboardInterrupt
-        who.stopping = True
 
     if threading.current_thread() is not threading.main_thread():
         yield

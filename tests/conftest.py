@@ -10,6 +10,7 @@ import pytest
 
 FOLDER = tempfile.TemporaryDirectory(prefix="harness-runs-")
 os.environ["HARNESS_RUNS"] = FOLDER.name  # here, not in a fixture: test modules are imported before any fixture runs
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what a GPU does, python -m harness.doctor asks
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parent.parent))  # `experiments` is no installed package
 

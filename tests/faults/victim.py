@@ -105,7 +105,7 @@ class Disk:
 
     def __init__(self, at: int = -1, how: str = "", log: Path | None = None) -> None:
         self.at, self.how, self.log = at, how, log
-        self.count = itertools.count()
+        self.count = 0
         self.full = False
         self.names: dict[int, str] = {}  # of open files
 
@@ -141,7 +141,7 @@ class Disk:
         self._do("rename", new, lambda: os.rename(old, new))
 
     def _do(self, what: str, on: Any, whole: Callable[[], Any], half: Callable[[], Any] | None = None) -> Any:
-        number = next(self.count)
+        number, self.count = self.count, self.count + 1
         if self.log:
             with self.log.open("a") as file:
                 file.write(f"{what} {self.names[on] if isinstance(on, int) else name_of(on)}\n")

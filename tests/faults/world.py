@@ -23,7 +23,7 @@ from typing import Any
 from PIL import Image
 
 from harness import Problem, study
-from harness.engine import execute, settle
+from harness.engine import ECHO, execute, settle
 from harness.parts.data import ImageFolder
 from harness.report import frames
 from harness.store import Store
@@ -588,10 +588,12 @@ def struck(
 
 @fault(quick=1, full=6)
 def Ctrl_C(folder: Path, times: int, seed: int) -> Outcome:
-    """To all processes of the terminal, as a terminal does."""
+    """To all processes of the terminal, as a terminal does; and once more, by a launcher that passes it on."""
 
     def strike(command: Command, rng: random.Random, number: int) -> str:
         os.killpg(command.pid, signal.SIGINT)
+        time.sleep(rng.uniform(0, ECHO / 4))
+        os.kill(command.pid, signal.SIGINT)
         return asked_to_stop(command)
 
     return kept(folder, struck(folder, times, seed, strike, fresh=0))
@@ -627,13 +629,16 @@ def kept(folder: Path, outcome: Outcome) -> Outcome:
 
 @fault(quick=1, full=6)
 def Ctrl_C_twice(folder: Path, times: int, seed: int) -> Outcome:
-    """The second soon after the first: out at once."""
+    """While the run does not get to its next batch: the second, once it is no echo of the first, ends all at once."""
 
     def strike(command: Command, rng: random.Random, number: int) -> str:
+        ((spec_id, seed),) = [(f.parents[1].name, int(f.parent.name)) for f in folder.rglob("journal.jsonl")]
+        starts = [event for event in store_of(folder).events(spec_id, seed) if event["event"] == "started"]
+        os.kill(starts[-1]["pid"], signal.SIGSTOP)
         os.killpg(command.pid, signal.SIGINT)
-        time.sleep(rng.choice([0, rng.uniform(0, 0.05), rng.uniform(0, 0.5)]))
-        with suppress(ProcessLookupError):  # it may be out already
-            os.killpg(command.pid, signal.SIGINT)
+        time.sleep(ECHO + rng.uniform(0.1, 0.5))
+        assert command.code is None
+        os.killpg(command.pid, signal.SIGINT)
         within(20, command, 130)
         return command.said("harness.ablate: interrupted")
 

@@ -387,7 +387,7 @@ def test_one_seed_and_no_top5_is_a_table_all_the_same(store):
 def test_every_table_of_a_study_is_drawn_up(store, number):
     name = {1: "imagenet_models", 2: "cifar10_efficient", 7: "places365"}[number]
     rungs = sorted({cell["rung"] for cell in cells(number).values() if cell["rung"]})
-    fill(store, {rung: (90.0 + i, 91.0 + i) for i, rung in enumerate(rungs)})
+    fill(store, {own: (90.0 + i, 91.0 + i) for i, own in enumerate(rungs)})
     plan = study(name, [rung(own, [i, 0] if i else None, seeds=[0, 1]) for i, own in enumerate(rungs)])
     text = report.beside_paper(plan, store, number).text
     assert text.count("\n|") == CELLS[number] + (4 if number == 1 else 2), "costs are a table of their own"

@@ -128,7 +128,7 @@ def test_best_trials_first_then_pruned_ones_then_the_rest(whole):
 
 
 def test_the_csv_has_all_trials_unrounded(whole):
-    table = pd.read_csv(whole[0] / "trials.csv")
+    table = pd.read_csv(whole[0] / "trials.csv", float_precision="round_trip")
     assert list(table["trial"]) == list(range(12))
     assert table.loc[3, "score_sd"] == np.std([93, 94], ddof=1)
     assert table["optimizer.lr"][1] == 10 ** (-4 + 1 / 3)

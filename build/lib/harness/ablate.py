@@ -1,0 +1,350 @@
+"""`python -m harness.ablate [STUDY]`: train a study's rungs, log them, and end in a table and a figure."""
+
+import argparse
+import re
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.cli import main
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="harness.ablate",
+        description="Build a study's tricks one on the other, or by another design, train each rung over its seeds, "
+        "and report the gains.",
+        epilog="Everything that runs make goes under runs/, or the folder that HARNESS_RUNS names. A run that is there "
+        "is never trained again. MLflow's store is runs/mlflow.db, or MLFLOW_TRACKING_URI.",
+    )
+    p.add_argument("study", nargs="?", default="digits", help="a file of experiments/, by name (default: %(default)s)")
+    p.add_argument(
+        "--design",
+        choices=("ladder", "leave-one-out", "add-one", "shapley", "factorial"),
+        default="ladder",
+        help="which sets of tricks are trained (default: the ladder; all share their runs)",
+    )
+    p.add_argument(
+        "--orders", type=_count, metavar="N", help="shapley: N random orders of the tricks and their reverses"
+    )
+    p.add_argument(
+        "--same-epochs",
+        action="store_true",
+        help="compare a trick that also trains longer with as many epochs without it",
+    )
+    p.add_argument("--fraction", type=int, metavar="P", help="factorial: 1/2^P of all sets; 0: all")
+    p.add_argument("--seeds", type=_count, metavar="N", help="this many seeds instead of the study's own")
+    p.add_argument(
+        "--decide",
+        type=float,
+        metavar="POINTS",
+        help="more seeds only where a gain is neither resolved nor known to ± POINTS of top-1",
+    )
+    p.add_argument(
+        "--looks",
+        type=_count,
+        nargs="+",
+        metavar="N",
+        help="with --decide: when to look (default: 4 6 8 12 16)",
+    )
+    p.add_argument("--max-seeds", type=_count, metavar="N", help="with --decide: the last look is at N seeds")
+    p.add_argument(
+        "--tuned",
+        type=_count,
+        metavar="TRIALS",
+        help="as many trials for each rung, of values of its own, before its seeds; the report sets both side by side",
+    )
+    p.add_argument(
+        "--sampler",
+        choices=("random", "tpe"),
+        help="with --tuned: how values are drawn (default: random; tpe is that too for its first 10 trials)",
+    )
+    p.add_argument("--only", nargs="+", default=[], metavar="RUNG", help="train these rungs alone")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SLOT.FIELD=VALUE",
+        help="change a value in every rung; repeatable",
+    )
+    p.add_argument(
+        "--limit",
+        type=_images,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="a slice of N training images, and as a second number of test images, even over the classes",
+    )
+    p.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")
+    p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    p.add_argument("--fresh", action="store_true", help="train all again; what there is goes to runs/aside/")
+    p.add_argument("--verify", action="store_true", help="read every data file anew, even where it looks unchanged")
+    p.add_argument(
+        "--checkpoint",
+        type=float,
+        metavar="S",
+        help="seconds between checkpoints within an epoch (default: 60); 0: after every batch",
+    )
+    p.add_argument("--dry-run", action="store_true", help="show the plan, train nothing")
+    p.add_argument("--json", action="store_true", help="with --dry-run: the plan as one JSON object")
+    p.add_argument("--list", action="store_true", help="show the studies there are")
+    return p
+
+
+def _count(text: str, most: int = 10_000) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1 and at most {most:,}")
+    return int(text)
+
+
+def _images(text: str) -> int:
+    return _count(text, most=1_000_000_000)
+
+
+def run(options: argparse.Namespace) -> int:
+    from harness import Problem, one_line, report, study
+    from harness.designs import Options
+    from harness.engine import places
+    from harness.parts.data import distrust
+    from harness.parts.holdout import Holdout
+    from harness.store import Store
+
+    if options.json and not options.dry_run:
+        raise Problem("--json goes with --dry-run")
+    if options.checkpoint is not None and not options.checkpoint >= 0:
+        raise Problem(f"--checkpoint {options.checkpoint}: must be 0 seconds or more")
+    if len(options.limit) > 2:
+        raise Problem("--limit takes a number of training images, and one of test images")
+    if options.limit and any(re.match(r"data(\.of)?\.limit(_test)?=", text) for text in options.set):
+        raise Problem("--limit and --set data.limit say the same: leave one out")
+    if options.verify:
+        distrust()
+    if options.list:
+        for name, about in study.available().items():
+            print(f"{name:20} {one_line(about)}")
+        return 0
+    loaded = study.load(options.study)
+    whole = "data.of" if isinstance(loaded.baseline.data, Holdout) else "data"
+    slices = zip((f"{whole}.limit", f"{whole}.limit_test"), options.limit, strict=False)
+    plan = study.plan(
+        loaded,
+        [*map(study.setting, options.set), *slices],
+        options.seeds,
+        options.design,
+        Options(options.orders, options.fraction),
+        decide(options),
+        options.same_epochs,
+    )
+    names = [rung.name for rung in plan.rungs]
+    unknown = [name for name in options.only if name not in names]
+    if unknown:
+        raise Problem(f"--only {unknown[0]}: no such rung in {options.study}; there are: {', '.join(names)}")
+    where = places(options.device, options.jobs)
+    for note in study.check(plan):
+        print(f"{options.study}: {one_line(note, 1000)}", file=sys.stderr)
+    with suppress(Problem):  # the study was not run before, or by another version
+        for line in study.edited(plan, report.recall(plan.label), Store()):
+            print(f"{options.study}: {one_line(line, 1000)}", file=sys.stderr)
+    if options.tuned and (options.decide is not None or options.only or options.fresh):
+        raise Problem("--tuned goes with every rung and seed of a study: leave out --decide, --only and --fresh")
+    if options.sampler and not options.tuned:
+        raise Problem("--sampler goes with --tuned")
+    due = []
+    if options.tuned:
+        from harness.tuning import searches
+
+        due = searches(loaded, plan, options.tuned, options.sampler or "random")
+    if options.dry_run:
+        shown = show_plan(plan, where, options)
+        if options.tuned and not options.json:
+            rungs = len(plan.rungs)
+            print(
+                f"--tuned: then {rungs * options.tuned} trials, {options.tuned} a rung, and the same runs anew, tuned"
+            )
+        return shown
+    for search in due:
+        from harness.trials import opened
+
+        opened(search)  # what is wrong with one is said before the first run
+    done = train_and_report(plan, where, options)
+    if done or not options.tuned:
+        return done
+    better = tune(loaded, plan, where, options)
+    return train_and_report(better, where, options) if better else 130
+
+
+def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace) -> Any:
+    """`plan` with values of its own in each rung; None where it was interrupted, which is said."""
+    from harness import tuning
+    from harness.search import Lines
+    from harness.store import Store
+    from harness.tracking import Tracker
+
+    store, titles = Store(), dict[str, str]()
+    tracker = Tracker(plan.study, titles, store, (), " ".join(sys.argv))
+    try:
+        better = tuning.tune(
+            *(loaded, plan, options.tuned, options.sampler or "random", store, where),
+            lambda search: Lines(search, tracker, titles),
+        )
+    finally:
+        trouble = tracker.close()
+        if trouble:
+            print(f"harness.ablate: {trouble}", file=sys.stderr)
+    if better is None:
+        print("harness.ablate: interrupted; the same command goes on from what is kept", file=sys.stderr)
+    return better
+
+
+def decide(options: argparse.Namespace) -> Any:
+    """How many seeds to look at, by --decide, --looks and --max-seeds; None where that is fixed."""
+    from harness import Problem
+    from harness.stats import LOOKS
+    from harness.study import Decide
+
+    if options.decide is None:
+        if options.looks or options.max_seeds:
+            raise Problem("--looks and --max-seeds go with --decide")
+        return None
+    if options.seeds or options.only:
+        raise Problem("--decide chooses the seeds of every rung: leave out --seeds and --only")
+    if options.design in ("shapley", "factorial"):
+        raise Problem(f"--decide goes by the gains of rungs, which --design {options.design} has not")
+    if not 0 < options.decide <= 100:
+        raise Problem(f"--decide {options.decide:g}: must be above 0 points, and at most 100")
+    looks = options.looks or LOOKS
+    if sorted(set(looks)) != list(looks) or looks[0] < 2:
+        raise Problem(f"--looks {' '.join(map(str, looks))}: must rise, from 2 up")
+    most = options.max_seeds or looks[-1]
+    if most < looks[0]:
+        raise Problem(f"--max-seeds {most} is before the first look, at {looks[0]} seeds")
+    return Decide(options.decide, tuple(dict.fromkeys([*(n for n in looks if n < most), most])))
+
+
+def staged(plan: Any, store: Any) -> Any:
+    """`plan` with as many seeds of each rung as its gains ask for by now; all of them where the number is fixed."""
+    from harness import report, study
+
+    if not plan.decide:
+        return plan
+    every = replace(plan, counts=())
+    return replace(plan, counts=tuple(report.due(study.describe(every, store), store)))
+
+
+def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
+    import json
+
+    from harness import estimate, study
+    from harness.engine import decoders
+    from harness.store import Store
+
+    def say(text: str) -> None:
+        print(f"{options.study}: {text}", file=sys.stderr, flush=True)
+
+    store = Store()
+    plan = staged(plan, store)
+    described = study.describe(plan, store, options.only)
+    described |= estimate.estimate(plan.runs(options.only), store, where, decoders(len(where)), say)
+    print(json.dumps(described, indent=1) if options.json else estimate.as_text(described))
+    return 0
+
+
+def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -> int:
+    from harness import report, study
+    from harness.engine import Engine, key
+    from harness.progress import clock
+    from harness.store import EVERY, Store
+    from harness.tracking import Tracker, ui_command
+
+    began = time.monotonic()
+    store = Store()
+    if options.fresh:
+        set_aside(replace(plan, counts=()).runs(options.only), store)
+    plan = staged(plan, store)
+    asked = plan.runs(options.only)
+    tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
+    engine = Engine(store, where, EVERY if options.checkpoint is None else options.checkpoint)
+    tally = Tally()
+    trouble = None
+    try:
+        while True:
+            described = study.describe(plan, store)
+            report.remember(described)
+            train(plan, described, asked, engine, tracker, tally)
+            more = plan if engine.stopping else staged(plan, store)
+            if more == plan:
+                break
+            plan, asked = more, more.runs()
+        trouble = tracker.close()
+    finally:
+        for event in tally.failures:
+            spec, seed = event["run"]
+            print(f"harness.ablate: {plan.names()[spec.id]}, seed {seed} failed: {event['why']}", file=sys.stderr)
+    if trouble:
+        print(f"harness.ablate: {trouble}", file=sys.stderr)
+    if engine.stopping:
+        left = len(study.missing(asked, store))
+        again = "the same command without --fresh" if options.fresh else "the same command"
+        of = f"{len(asked)} runs" + (" of this look" if plan.decide else "")
+        text = f"interrupted, {left} of {of} to go; {again} goes on from what is kept"
+        print(f"harness.ablate: {text}", file=sys.stderr)
+        return 130
+    made = report.render(described, store)
+    print(made.text)
+    reused = len(asked) - tally.trained - len(tally.failures)
+    print(f"{tally.trained} runs trained, {reused} reused, {clock(time.monotonic() - began)}")
+    if plan.decide:
+        spent, most = sum(plan.counts), len(plan.rungs) * plan.decide.looks[-1]
+        print(f"seeds where needed: {spent} runs of rungs, where {plan.decide.looks[-1]} seeds each are {most}")
+    print(f"page: {made.folder}/index.html; tables and figures beside it")
+    print(f"runs in MLflow:   {ui_command()}")
+    print(f"                  there: Model training, experiment {plan.study}, Training runs")
+    return 1 if tally.failures else 0
+
+
+@dataclass
+class Tally:
+    """What became of the runs."""
+
+    trained: int = 0
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+def set_aside(asked: list[Any], store: Any) -> None:
+    """Move the records of those runs out of the way, unless somebody is at one of them."""
+    from harness.engine import key
+    from harness.store import Held
+    from harness.store.care import holder
+
+    for pid in filter(None, (holder(store, key(run)) for run in asked)):
+        raise Held(pid)
+    for run in asked:
+        store.set_aside(*key(run))
+
+
+def train(plan: Any, described: Any, asked: list[Any], engine: Any, tracker: Any, tally: Tally) -> None:
+    """Train what is missing of `asked`. Raises Problem where neighbours showed what their specifications do not."""
+    from harness import report, study
+    from harness.engine import key
+    from harness.progress import Progress
+
+    store = engine.store
+    for run in asked:
+        store.tidy(*key(run))
+    failed = {key(event["run"]) for event in tally.failures}  # at an earlier look: not again in this invocation
+    todo = [run for run in study.missing(asked, store) if key(run) not in failed]
+    with Progress(plan, todo, reused=len(asked) - len(todo), jobs=len(engine.places)) as progress:
+        for event in engine.events(todo):
+            progress.see(event)
+            tracker.see(event)
+            if event["kind"] == "finished":
+                tally.trained += "reused" not in event
+                report.compare(described, store, key(event["run"]))
+            elif event["kind"] == "failed":
+                tally.failures.append(event)
+
+
+if __name__ == "__main__":
+    main(parser(), run)

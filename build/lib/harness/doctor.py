@@ -1,0 +1,355 @@
+"""`python -m harness.doctor`: what is on this machine, what will run how, and what tests on a CPU cannot see.
+
+Exits with 1 where a check fails, and says which. The checks are functions of a device; those that mean something on a
+CPU are tested there. On a GPU none of this was ever run: there was none where it was written.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import Problem
+from harness.cli import main
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.evidence import Check
+    from harness.spec import Precision
+
+PACKAGES = ("torch", "torchvision", "numpy", "pydantic", "mlflow", "pandas", "scikit-learn", "pillow", "psutil")
+BATCH, STEPS, SIDE = 32, 10, 224  # of the timings: ResNet-50 in FP32 then takes some 4 GB
+
+
+def run(options: argparse.Namespace) -> int:
+    import torch
+
+    from harness.engine import settle
+
+    for name, value in (*versions(), *machine(), *plan()):
+        print(f"{name:12} {value}")
+    failed = _show(places_written())
+    if torch.cuda.is_available():
+        device = settle("cuda:0")
+        for check in (half_dtypes, loss_scaling, speeds, same_bits):
+            failed += _show(attempted(check, device))
+    else:
+        print("no CUDA device: not checked")
+    print(f"failed: {'; '.join(failed)}" if failed else "no check failed")
+    return 1 if failed else 0
+
+
+def _show(checks: Iterable["Check"]) -> list[str]:
+    """Print each check as it ends; what the failed ones were about."""
+    failed = []
+    for check in checks:
+        print(f"{'ok' if check.ok else 'FAILED':6} {check.what}: {check.seen} (expected {check.expected})", flush=True)
+        if not check.ok:
+            failed.append(check.what)
+    return failed
+
+
+def attempted(check: Callable[["torch.device"], Iterable["Check"]], device: "torch.device") -> Iterator["Check"]:
+    """The results of `check`; an error in it is a failed one, and the checks after it still run."""
+    from harness.evidence import Check
+
+    try:
+        yield from check(device)
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        yield Check(check.__name__.replace("_", " "), "to run", text, False)
+
+
+# --- what is here -----------------------------------------------------------------------------------------------------
+
+
+def versions() -> Iterator[tuple[str, str]]:
+    import torch
+
+    yield "python", f"{platform.python_version()} on {platform.system()} {platform.release()}"
+    yield "packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None
+    yield "CUDA", f"{torch.version.cuda or 'not in this torch'}, cuDNN {cudnn or 'not loaded'}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "MISSING"
+
+
+def machine() -> Iterator[tuple[str, str]]:
+    import psutil
+    import torch
+
+    from harness.environment import cpu_name
+    from harness.paths import runs
+
+    memory = psutil.virtual_memory()
+    yield "CPU", f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores for this process"
+    for i in range(torch.cuda.device_count()):
+        seen = torch.cuda.get_device_properties(i)
+        yield f"cuda:{i}", f"{seen.name}, {seen.total_memory / 2**30:.1f} GiB, compute {seen.major}.{seen.minor}"
+    yield "memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
+    yield "disk", f"{shutil.disk_usage(_existing(runs())).free / 2**30:.1f} GiB free at {runs()}"
+
+
+def plan() -> Iterator[tuple[str, str]]:
+    """What a study that is started here, without options, would run on."""
+    import torch
+
+    from harness.engine import decoders, places
+
+    where = places(None, None)
+    cuda = where[0] != "cpu"
+    threads = torch.get_num_threads() if cuda else 1
+    yield (
+        "a study runs",
+        f"{len(where)} at a time on {', '.join(dict.fromkeys(where))}, threads: {threads} each, FP16"
+        f" {'native' if cuda else 'emulated'}, decoding processes for photos: {decoders(len(where))} each",
+    )
+
+
+def places_written() -> Iterator["Check"]:
+    """Whether the run store and MLflow's store can be written to. Leaves nothing behind."""
+    from harness import without_password
+    from harness.evidence import Check
+    from harness.store import Store
+    from harness.tracking import tracking_uri
+
+    trouble = _unwritable(Store().root)
+    yield Check(f"run store {Store().root}", "writable", trouble or "writable", not trouble)
+    uri = tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        trouble = _unreachable(uri)
+        yield Check(f"MLflow {uri}", "answers", trouble or "answers", not trouble)
+    elif uri.startswith("sqlite:///"):
+        trouble = _unwritable(Path(uri.removeprefix("sqlite:///")))
+        yield Check(f"MLflow {uri}", "writable", trouble or "writable", not trouble)
+    else:
+        yield Check(f"MLflow {without_password(uri)}", "not checked", "not checked", True)
+
+
+def _unwritable(path: Path) -> str | None:
+    """Why `path` cannot be written, or made; None where it can."""
+    found = _existing(path)
+    if found.is_file():
+        return None if found == path.absolute() and os.access(found, os.W_OK) else f"{found}: a file that will not do"
+    try:
+        tempfile.TemporaryFile(dir=found).close()
+    except OSError as error:
+        return f"{found}: {error.strerror}"
+    return None
+
+
+def _existing(path: Path) -> Path:
+    """`path`, or the nearest folder above it that is there."""
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+
+
+def _unreachable(uri: str) -> str | None:
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(f"{uri.rstrip('/')}/health", timeout=3):
+            return None
+    except (OSError, ValueError) as error:
+        return f"no answer ({error})"
+
+
+# --- what a CPU cannot see --------------------------------------------------------------------------------------------
+
+
+def half_dtypes(device: "torch.device") -> Iterator["Check"]:
+    """One FP16 step of a small ResNet. On CUDA a convolution's output is float16; emulated, a rounded float32."""
+    import torch
+    from torch import nn
+
+    from harness.evidence import Check
+    from harness.parts.models import ResNet
+    from harness.tricks.fp16 import FP16
+
+    model = ResNet(blocks=(1, 1), width=16, small=True).build(3, 10).to(device)
+    model.to(memory_format=torch.channels_last)
+    seen: set[torch.dtype] = set()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda module, args, out: seen.add(out.dtype))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
+    x = torch.randn(8, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    runner = FP16().on(device)
+    with runner.forward():
+        loss = nn.functional.cross_entropy(model(x).float(), torch.arange(8, device=device))
+    runner.backward(loss)
+    runner.step(optimizer)
+    wanted = "float16" if device.type == "cuda" else "float32"
+    yield Check("FP16: convolution outputs", wanted, _names(seen), _names(seen) == wanted)
+    masters = _names({p.dtype for p in model.parameters()})
+    yield Check("FP16: master weights", "float32", masters, masters == "float32")
+    buffers = [b for state in optimizer.state.values() for b in state.values() if isinstance(b, torch.Tensor)]
+    momenta = _names({b.dtype for b in buffers}) or "none, the first step was skipped"
+    yield Check("FP16: momentum", "float32 or none", momenta, momenta.startswith(("float32", "none")))
+
+
+def _names(dtypes: "set[torch.dtype]") -> str:
+    return ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+
+
+def loss_scaling(device: "torch.device") -> Iterator["Check"]:
+    """The FP16 runner's step, by hand: a finite gradient moves weights once, an infinite one only halves the scale.
+
+    A step that is taken twice, or with the gradients still scaled, trains on and shows only in the accuracy.
+    """
+    import torch
+
+    from harness.evidence import Check
+    from harness.tricks.fp16 import FP16
+
+    runner = FP16().on(device)
+    w = torch.nn.Parameter(torch.ones(4, device=device))
+    optimizer = torch.optim.SGD([w], lr=0.25, fused=True)
+    runner.backward(w.sum())
+    runner.step(optimizer)
+    moved = (w.detach() - 1).tolist()  # the gradient is 1, and so -0.25 exactly
+    yield Check("FP16: a finite step moves the weights once", "-0.25", _one(moved), set(moved) == {-0.25})
+    before, scale = w.detach().clone(), runner.scaler.get_scale()
+    runner.backward((w * float("inf")).sum())
+    runner.step(optimizer)
+    change = (w.detach() - before).tolist()
+    yield Check("FP16: an infinite step moves no weight", "0", _one(change), set(change) == {0.0})
+    halved = runner.scaler.get_scale() / scale
+    yield Check("FP16: and the loss scale becomes", "x 0.5", f"x {halved:g}", halved == 0.5)
+
+
+def _one(values: list[float]) -> str:
+    return ", ".join(f"{value:g}" for value in sorted(set(values)))
+
+
+def speeds(device: "torch.device") -> Iterator["Check"]:
+    """ResNet-50 at 224 px: FP16 against FP32, and channels_last against contiguous in FP16.
+
+    In true FP32 there are no tensor cores, and channels_last may be the slower there: shown, not judged.
+    """
+    from harness.evidence import Check
+    from harness.parts.precision import FP32
+    from harness.tricks.fp16 import FP16
+
+    fp32, fp16 = (milliseconds(precision, device, channels_last=True) for precision in (FP32(), FP16()))
+    yield Check("FP16 against FP32, speed", "above x 1", _faster(fp32, fp16), fp16 < fp32)
+    contiguous = milliseconds(FP16(), device, channels_last=False)
+    yield Check("FP16: channels_last against contiguous", "above x 1", _faster(contiguous, fp16), fp16 < contiguous)
+    contiguous = milliseconds(FP32(), device, channels_last=False)
+    yield Check("FP32: channels_last against contiguous", "any", _faster(contiguous, fp32), True)
+
+
+def _faster(old: float, new: float) -> str:
+    return f"x {old / new:.2f} ({old:.1f} to {new:.1f} ms a step of {BATCH})"
+
+
+def milliseconds(precision: "Precision", device: "torch.device", channels_last: bool) -> float:
+    """Of one training step of ResNet-50, the mean of a few after a warm-up."""
+    import torch
+
+    from harness.parts.models import RESNET50
+
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model = RESNET50.build(3, 1000).to(device).to(memory_format=layout).train()
+    x = torch.randn(BATCH, 3, SIDE, SIDE, device=device).contiguous(memory_format=layout)
+    labels = torch.arange(BATCH, device=device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
+    runner = precision.on(device)
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            with runner.forward():
+                loss = torch.nn.functional.cross_entropy(model(x).float(), labels)
+            runner.backward(loss)
+            runner.step(optimizer)
+
+    steps(3)  # cuDNN picks its algorithms, the allocator finds its size
+    return _clocked(lambda: steps(STEPS), device) / STEPS
+
+
+def _clocked(work: Callable[[], None], device: "torch.device") -> float:
+    """Milliseconds that the device needs for `work`. CUDA runs behind Python: events in its stream are the clock."""
+    import torch
+
+    if device.type != "cuda":
+        began = time.perf_counter()
+        work()
+        return 1000 * (time.perf_counter() - began)
+    with torch.cuda.device(device):
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize()
+        begin.record()
+        work()
+        end.record()
+        torch.cuda.synchronize()
+    return float(begin.elapsed_time(end))
+
+
+def same_bits(device: "torch.device") -> Iterator["Check"]:
+    """Two epochs of the digits, in FP32 and in FP16, each twice from one seed, by processes of their own."""
+    from harness.engine import Engine
+    from harness.evidence import Check
+    from harness.store import Store
+
+    place = "cpu" if device.type == "cpu" else f"cuda:{device.index or 0}"
+    asked = [(spec, 0) for spec in _short()]
+    with tempfile.TemporaryDirectory(prefix="harness-doctor-") as folder:
+        stores = [Store(Path(folder, name)) for name in "ab"]
+        for store in stores:
+            for event in Engine(store, [place]).events(asked):
+                if event["kind"] == "failed":
+                    raise Problem(event["why"])
+        for spec, seed in asked:
+            one, two = (store.weights(spec.id, seed) for store in stores)
+            off = [name for name in one if not one[name].equal(two[name])]
+            seen = f"{len(off)} of {len(one)} tensors differ" if off else "the same"
+            yield Check(f"{type(spec.precision).__name__}: weights of two runs of one seed", "the same", seen, not off)
+
+
+def _short() -> list[Any]:
+    from harness.parts.augment import Shift
+    from harness.parts.data import Digits
+    from harness.parts.decay import DecayAll
+    from harness.parts.init import Xavier
+    from harness.parts.models import ResNet
+    from harness.parts.optimizers import NAG
+    from harness.parts.precision import FP32
+    from harness.parts.schedules import Piecewise
+    from harness.spec import Spec
+    from harness.tricks.fp16 import fp16
+
+    spec = Spec(
+        data=Digits(),
+        model=ResNet(blocks=(1, 1), width=16, small=True),
+        init=(Xavier(),),
+        decay=DecayAll(),
+        optimizer=NAG(),
+        schedule=Piecewise(),
+        batch_size=32,
+        epochs=2,
+        augment=(Shift(pixels=1),),
+        precision=FP32(),
+    )
+    return [spec, fp16(spec)]
+
+
+def parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog="harness.doctor",
+        description="Show what is on this machine and check what runs depend on. Exits with 1 where a check fails.",
+    )
+
+
+if __name__ == "__main__":
+    main(parser(), run)

@@ -1,0 +1,187 @@
+"""Augmentation: of batches of float images N x C x H x W in [0, 255], each image by its own draw."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.spec import Augment, Spec
+
+
+def _needs_rgb(part: Augment, spec: Spec) -> None:
+    if spec.data.channels != 3:
+        raise ValueError(
+            f"{type(part).__name__} needs RGB images; {type(spec.data).__name__} has {spec.data.channels} channel"
+        )
+
+
+def per_image(draw: np.ndarray, like: Tensor) -> Tensor:
+    """Draws of shape N x ... as a tensor beside `like`."""
+    return torch.from_numpy(draw).to(like.device, like.dtype, non_blocking=True)
+
+
+def in_pieces(function: Callable[..., Tensor], x: Tensor, draws: Tensor) -> Tensor:
+    """`function(x, draws)`, on a CPU a few images at a time: what it makes on its way then stays in the core's cache.
+
+    A batch of 64 photos is 38 MB, which to allocate, fill and give back takes longer than most of the arithmetic.
+    """
+    if x.is_cuda:
+        return function(x, draws)
+    n = max(1, 2**16 // (x.shape[2] * x.shape[3]))
+    return torch.cat([function(*piece) for piece in zip(x.split(n), draws.split(n), strict=True)])
+
+
+class Shift(Augment):
+    """Move each image by up to `pixels` each way, black coming in: the usual "pad and crop" of small images."""
+
+    pixels: int = Field(1, ge=1)
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        n, _, h, w = x.shape
+        dy, dx = rng.integers(0, 2 * self.pixels + 1, size=(2, n, 1))
+        padded = nn.functional.pad(x, [self.pixels] * 4)
+        rows, columns = (
+            torch.from_numpy(d + np.arange(side)).to(x.device, non_blocking=True) for d, side in ((dy, h), (dx, w))
+        )
+        image = torch.arange(n, device=x.device)[:, None, None]
+        moved = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
+        return moved.permute(0, 3, 1, 2)
+
+
+class Flip(Augment):
+    """Mirror left and right with probability ½."""
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        flip = torch.from_numpy(rng.random(len(x)) < 0.5).to(x.device, non_blocking=True)
+        return in_pieces(lambda x, flip: torch.where(flip, x.flip(3), x), x, flip[:, None, None, None])
+
+
+class Crop(Augment):
+    """A part of each image, brought to the image's size. Photos are cut by `box` while they are decoded."""
+
+    @abstractmethod
+    def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """(top, left, height, width) in pixels of one cut from an image of that height and width."""
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        height, width = x.shape[2:]
+        cuts = [self.box(height, width, rng) for _ in x]
+        return torch.cat(
+            [
+                nn.functional.interpolate(
+                    image[None, :, t : t + h, l : l + w],
+                    size=(height, width),
+                    mode="bilinear",
+                    align_corners=False,
+                    antialias=True,
+                )
+                for image, (t, l, h, w) in zip(x, cuts, strict=True)
+            ]
+        )
+
+
+class OnPixels(Augment):
+    """Works on pixels as they are stored, uint8 RGB. Of photos it is done where they are decoded, after the crop."""
+
+    def ready(self) -> None:
+        """Load what it needs, before the decoding processes are forked."""
+
+    @abstractmethod
+    def on_pixels(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """uint8 images N x H x W x 3 to the same, each by its own draw."""
+
+    def check(self, spec: Spec) -> None:
+        _needs_rgb(self, spec)
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        pixels = x.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return torch.from_numpy(self.on_pixels(pixels, rng)).permute(0, 3, 1, 2).to(x.device, x.dtype).contiguous()
+
+
+class RandomAreaCrop(Crop):
+    """Area 8 to 100 % of the image, aspect ratio 3/4 to 4/3, log-uniform (He et al. 2019, section 2.1, step 2).
+
+    After ten cuts that do not fit, the largest centred one of an allowed ratio.
+    """
+
+    area: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        for _ in range(10):
+            area = height * width * rng.uniform(*self.area)
+            ratio = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                return int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1)), h, w
+        ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
+        w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
+        return (height - h) // 2, (width - w) // 2, h, w
+
+
+class ColorJitter(Augment):
+    """Scale hue, saturation and brightness, as H, S and V, by coefficients uniform in [0.6, 1.4] (section 2.1, step 4).
+
+    Hue wraps around; saturation and brightness stop at full. RGB only.
+    """
+
+    low: float = Field(0.6, ge=0)
+    high: float = 1.4
+
+    def check(self, spec: Spec) -> None:
+        _needs_rgb(self, spec)
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        by = per_image(rng.uniform(self.low, self.high, size=(3, len(x), 1, 1)), x)
+        return in_pieces(_jittered, x, by.transpose(0, 1))
+
+
+def _jittered(x: Tensor, by: Tensor) -> Tensor:
+    hue, saturation, value = rgb_to_hsv(x)
+    hue = hue * by[:, 0]
+    return hsv_to_rgb(hue - hue.floor(), (saturation * by[:, 1]).clamp(max=1), (value * by[:, 2]).clamp(max=255))
+
+
+def rgb_to_hsv(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """N x 3 x H x W to hue and saturation in [0, 1], and value on the scale of `x`, each N x H x W.
+
+    By minima and maxima alone: `torch.where` would take three times as long on a CPU.
+    """
+    r, g, b = x.unbind(1)
+    high, low = torch.maximum(g, b), torch.minimum(g, b)
+    value, middle = torch.maximum(r, high), torch.minimum(r, high)
+    span = value - torch.minimum(middle, low)
+    bluer = (g - b).sign().clamp(max=0)  # -1 where blue is above green, else 0
+    not_red = (high - r).sign().clamp(min=0)  # 1 where red is not the largest, else 0
+    start = bluer - not_red * (2 * bluer + 1 / 3)  # red 0 or -1, green -1/3, blue 2/3: hue up to sign
+    hue = (start + (middle - low) / (6 * span).clamp(min=1e-12)).abs()
+    return hue, span / value.clamp(min=1e-12), value
+
+
+def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
+    """The inverse of `rgb_to_hsv`."""
+    sixths, chroma = 6 * hue, saturation * value
+    away = 2 - (sixths - 3).abs(), (sixths - 2).abs() - 1, (sixths - 4).abs() - 1  # from red, green, blue, in sixths
+    return torch.stack([value - chroma * distance.clamp(0, 1) for distance in away], 1)
+
+
+class PCANoise(Augment):
+    """Add α_i λ_i v_i over the principal components of ImageNet's RGB, α ~ N(0, 0.1) (section 2.1, step 5; AlexNet)."""
+
+    sd: float = Field(0.1, ge=0)
+
+    def check(self, spec: Spec) -> None:
+        _needs_rgb(self, spec)
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        values = np.array([55.46, 4.794, 1.148])  # of the RGB covariance of ImageNet, pixels in [0, 255]
+        vectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+        noise = (rng.normal(0, self.sd, size=(len(x), 3)) * values) @ vectors.T
+        return x + per_image(noise, x)[:, :, None, None]
+
+
+PAPER = (RandomAreaCrop(), Flip(), ColorJitter(), PCANoise())

@@ -1,0 +1,51 @@
+"""Initial weights."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from harness.evidence import Check, Trace
+from harness.rng import Stream
+from harness.spec import Init, Spec
+
+TELLING = 100  # weights: of so many, some are near the bound
+
+
+class Xavier(Init):
+    """Weights uniform in [-a, a], a = sqrt(6 / (fan in + fan out)); biases 0; γ = 1, β = 0.
+
+    Source: He et al. 2019, section 2.1, after Glorot and Bengio 2010. Slot: `init`. The paper calls d_in and d_out
+    "channel sizes"; as in Glorot and in MXNet, which the paper ran, a k x k kernel counts k² times in each fan.
+    Each parameter has a stream named after it, so layers that two networks share start alike.
+    """
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module, rng: Stream) -> None:
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(module.weight)
+                a = math.sqrt(6 / (fan_in + fan_out))
+                draw = rng("init", f"{name}.weight").uniform(-a, a, module.weight.shape)
+                module.weight.copy_(torch.from_numpy(draw))
+                if module.bias is not None:
+                    module.bias.zero_()
+            elif isinstance(module, nn.BatchNorm2d):
+                module.weight.fill_(1)
+                module.bias.zero_()
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        reach: list[tuple[int, float]] = []  # (weights of a layer, the greatest one before step 1, in units of a)
+        for name, module in trace.model.named_modules():
+            if name in trace.first_weights and isinstance(module, nn.Conv2d | nn.Linear):
+                filters, depth, *kernel = module.weight.shape
+                bound = math.sqrt(6 / ((filters + depth) * math.prod(kernel)))
+                reach.append((module.weight.numel(), trace.first_weights[name][0] / bound))
+        most, telling = max((r for _, r in reach), default=math.nan), [(n, r) for n, r in reach if n >= TELLING]
+        yield Check("greatest weight before step 1, in units of its layer's a", "≤ 1", f"{most:.4f}", most <= 1 + 1e-6)
+        near = sum(r >= 1 - 20 / n for n, r in telling)  # n uniform numbers all stay below that once in e²⁰ times
+        what = f"layers of at least {TELLING} weights whose greatest is near a"
+        yield Check(what, f"{len(telling)}", f"{near}", near == len(telling))
+        bias = max((bias for _, bias in trace.first_weights.values()), default=0.0)
+        yield Check("greatest bias of these layers before step 1", "0", f"{bias:.4g}", bias == 0)

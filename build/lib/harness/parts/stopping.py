@@ -1,0 +1,51 @@
+"""When to stop, by images held out of training."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.evidence import Check, Trace
+from harness.spec import Spec, Stop
+
+History = Sequence[Mapping[str, Any]]
+Score = Literal["val_loss", "val_top1"]
+
+
+def best(history: History, score: Score) -> int:
+    """The place of the epoch of the least loss, or the greatest accuracy; of equals the first."""
+    values = [epoch[score] for epoch in history]
+    return values.index(min(values) if score == "val_loss" else max(values))
+
+
+class EarlyStopping(Stop):
+    """Ends when the loss of the held-out images has not fallen for `patience` epochs. Slot: `stop`, neutral absent.
+
+    The weights of the epoch that is best by `keep` are those the run ends with, whether it was stopped or not; the test
+    set is measured once, with them. Needs images that are held out: `data=Holdout(of=…)`. Source: Prechelt 1998.
+    """
+
+    patience: int = Field(10, ge=1)
+    keep: Score = "val_top1"
+
+    def check(self, spec: Spec) -> None:
+        if "val" not in spec.data.load().counts:
+            raise ValueError("EarlyStopping needs images to stop by, held out of training: data=Holdout(of=…)")
+
+    def best(self, history: History) -> int:
+        return best(history, self.keep)
+
+    def over(self, history: History) -> bool:
+        return bool(history) and len(history) - 1 - best(history, "val_loss") >= self.patience
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        losses = [epoch["val_loss"] for epoch in trace.history]
+        least = min(range(len(losses)), key=losses.__getitem__)
+        due = min(spec.epochs, least + 1 + self.patience)
+        what = f"epochs: {self.patience} after that of the least held-out loss, or all"
+        yield Check(what, f"{due}", f"{len(losses)}", len(losses) == due or trace.diverged)
+        wanted = trace.history[self.best(trace.history)][self.keep]
+        seen = trace.kept.get(self.keep, float("nan"))
+        same = abs(seen - wanted) <= 1e-5 * max(1.0, abs(wanted))
+        what = f"{self.keep} with the weights kept, measured again"
+        yield Check(what, f"{wanted:.6g}", f"{seen:.6g}", same or trace.diverged)

@@ -1,0 +1,230 @@
+"""From run records to tables and figures. No torch, no mlflow."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import Problem, file_name, named, one_line
+from harness.paths import runs, write_atomic
+from harness.spec import UPSTREAM_SEED
+from harness.store import Store
+
+if TYPE_CHECKING:  # pandas and matplotlib take two seconds, which --help and a list of runs need not wait for
+    import pandas as pd
+
+    from harness.report.frames import Plan
+
+TALL, MANY = 64, 24  # rungs that a figure of a row, and of a line each, has room for
+
+
+@dataclass(frozen=True)
+class Report:
+    folder: Path
+    text: str  # the table as Markdown, with its footnotes
+
+
+def plan_path(label: str) -> Path:
+    return runs() / "studies" / f"{file_name(label)}.json"
+
+
+def remember(plan: Plan) -> None:
+    """Keep a described plan, so that its report can be made again from the store alone."""
+    write_atomic(plan_path(plan["label"]), json.dumps(plan, indent=1).encode())
+
+
+def known() -> list[str]:
+    """The labels of all studies that were run here."""
+    return sorted(path.stem for path in (runs() / "studies").glob("*.json") if named(path.stem))
+
+
+def titles(plan: Plan) -> dict[str, str]:
+    """What a described plan calls each specification, by id."""
+    found = {rung["id"]: str(rung["title"]) for rung in reversed(plan["rungs"])}
+    for inner in plan["upstream"]:
+        found.setdefault(inner["id"], f"upstream of {inner['of']}")
+    return found
+
+
+def asked(plan: Plan) -> list[tuple[str, int]]:
+    """The runs of a described plan: upstream runs first, each once."""
+    first = [(inner["id"], UPSTREAM_SEED) for inner in plan["upstream"]]
+    return list(dict.fromkeys([*first, *((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"])]))
+
+
+def _is_run(key: tuple[object, object]) -> bool:
+    return isinstance(key[0], str) and isinstance(key[1], int)
+
+
+def recall(label: str) -> Plan:
+    """The described plan of a study that was run here. Raises Problem where there is none, or it is damaged."""
+    path = plan_path(label)
+    if not path.is_file():
+        raise Problem(
+            f"no study {label!r} was run here ({path} is missing): python -m harness.ablate {label.partition('@')[0]}"
+        )
+    try:
+        plan: Plan = json.loads(path.read_text())
+        whole = (
+            plan["label"] == label
+            and file_name(plan["study"])
+            and plan.keys() >= {"design", "tricks", "decide", "about", "command"}
+            and all(rung.keys() >= {"on", "gain", "also", "may"} for rung in plan["rungs"])
+            and all(trick.keys() >= {"title", "moves"} for trick in plan["tricks"])
+            and isinstance(titles(plan), dict)
+            and all(map(_is_run, asked(plan)))
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, Problem):
+        whole = False
+    if not whole:
+        raise Problem(f"{path} is damaged, or of another version: python -m harness.ablate makes it again")
+    return plan
+
+
+def due(plan: Plan, store: Store) -> list[int]:
+    """Of a described plan that decides by looks: how many seeds each rung should have by now."""
+    from harness.report import frames
+
+    return frames.due(plan, frames.runs(plan, store))
+
+
+def compare(plan: Plan, store: Store, run: tuple[str, int]) -> None:
+    """Raise Problem where a finished run and one that it is compared with differ in what nothing declares."""
+    from harness.report import frames
+
+    for place, rung in enumerate(plan["rungs"]):
+        near = [plan["rungs"][i] for i in frames.held_to(plan, place) or ()]
+        ids = [other["id"] for other in near]
+        if run[0] in ids and all((spec_id, run[1]) in store for spec_id in ids):
+            odd = frames.astray(rung, *(store.read(spec_id, run[1]) for spec_id in ids))
+            if odd:
+                names, moved = (
+                    " and ".join(map(one_line, words)) for words in ([n["name"] for n in near], rung["changes"])
+                )
+                raise Problem(f"{names} differ in {', '.join(odd)} at seed {run[1]}, though only {moved} was changed")
+
+
+def folder_of(plan: Plan) -> Path:
+    return runs() / "reports" / file_name(plan["label"])
+
+
+def finished(plan: Plan, store: Store) -> pd.DataFrame:
+    """One row a run. Raises Problem where none is finished."""
+    from harness.report import frames
+
+    every = frames.runs(plan, store)
+    if not frames.counted(every).any():
+        raise Problem(f"{plan['label']}: no finished run to report")
+    return every
+
+
+def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
+    """Write `runs/reports/<label>/`, or `folder`, from the store: tables, findings, figures and the page index.html.
+
+    Raises Problem where no run is finished.
+    """
+    from harness.report import figures, findings, frames, page, tables, tuned
+
+    study, every, folder = file_name(plan["label"]), finished(plan, store), folder or folder_of(plan)
+    compared = compare_tuned(plan, store, every) if "tuned" in plan else None
+    table, effects, proof = frames.rungs(plan, every), frames.effects(plan, every), frames.evidence(plan, every)
+    notes = frames.footnotes(plan, every, table)
+    text = tables.write(folder, study, plan["design"], table, effects, proof, notes)
+    found, again = findings.found(plan, store, every, table, effects), commands(plan, every)
+    write_atomic(folder / "findings.md", findings.markdown(study, found, again).encode())
+    drawn = {name: figures.save(folder, name, figure) for name, figure in draw(plan, every, table, effects, compared)}
+    shown = {} if effects is None else {"Tricks": tables.shown_effects(effects, plan["design"])}
+    if compared is not None:
+        text = f"{tuned.write(folder, study, plan, compared)}\n{text}"
+        shown["Untuned and tuned"] = tuned.shown(compared)
+        notes = [*tuned.notes(plan), *notes]
+    shown["Rungs" if compared is None else "Tuned"] = tables.shown(table, plan["design"])
+    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found)
+    write_atomic(folder / "index.html", made.encode())
+    return Report(folder, text)
+
+
+def compare_tuned(plan: Plan, store: Store, every: pd.DataFrame) -> pd.DataFrame:
+    """A tuned ladder beside the same untuned. Raises Problem where no run of the latter is here."""
+    from harness.report import tuned
+
+    untuned = plan["tuned"]["untuned"]
+    return tuned.compare(plan, every, untuned, finished(untuned, store))
+
+
+def beside_paper(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Report:
+    """Write `paper_table<number>.{md,csv}`: the paper's Table `number` beside a study's runs. Raises Problem."""
+    from harness.report import published
+
+    text, values = published.compare(plan, store, finished(plan, store), number)
+    return _written(folder or folder_of(plan), f"paper_table{number}", text, values)
+
+
+def after_epochs(plan: Plan, store: Store, epochs: Sequence[int], folder: Path | None = None) -> Report:
+    """Write `at_epochs.{md,csv}`: top-1 of each rung after `epochs`, beside what was published. Raises Problem."""
+    from harness.report import at_epochs
+
+    return _written(folder or folder_of(plan), "at_epochs", *at_epochs.compare(plan, finished(plan, store), epochs))
+
+
+def _written(folder: Path, name: str, text: str, values: str) -> Report:
+    for kind, made in (("md", text), ("csv", values)):
+        write_atomic(folder / f"{name}.{kind}", made.encode())
+    return Report(folder, text)
+
+
+def paper_figure(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Path:
+    """Write `figure<number>.{png,svg}`, the paper's Figure 3 or 4 of a study's runs; the path of the first.
+
+    Raises Problem where the study has no such runs.
+    """
+    from harness.report import figures, paper_figures
+
+    figure = {3: paper_figures.schedules, 4: paper_figures.gaps}[number](plan, store)
+    folder = folder or folder_of(plan)
+    figures.save(folder, f"figure{number}", figure)
+    return folder / f"figure{number}.png"
+
+
+def draw(
+    plan: Plan,
+    every: pd.DataFrame,
+    table: pd.DataFrame,
+    effects: pd.DataFrame | None,
+    compared: pd.DataFrame | None = None,
+) -> Iterator[tuple[str, Any]]:
+    """The figures by name; those of every rung where there are few enough to tell apart."""
+    from harness.report import figures, frames
+
+    study, n = plan["label"], len(table)
+    if compared is not None and n <= MANY:
+        from harness.report import tuned
+
+        yield "tuned", tuned.gains(study, compared)
+        pools = zip(plan["rungs"], plan["tuned"]["rungs"], strict=True)
+        yield "trials", tuned.curves({rung["title"]: own["pool"] for rung, own in pools}, study)
+    if effects is not None and len(effects):
+        yield "effects", figures.effects(study, effects)
+    if n <= TALL:
+        yield "ladder", figures.forest(study, every, table, frames.seeds_as_dots(plan, every))
+    if n <= MANY:
+        for name, figure in (("curves", figures.curves), ("rates", figures.rates)):
+            made = figure(study, every, table)
+            if made:
+                yield name, made
+    yield "cost", figures.cost(study, every, table)
+
+
+def commands(plan: Plan, every: pd.DataFrame) -> list[str]:
+    """What makes a report again, and where it was made."""
+    around = every["environment"].iloc[0]
+    told = ", ".join(f"{name} {around[name]}" for name in ("python", "torch", "numpy") if name in around)
+    return [
+        shlex.join(["python", "-m", "harness.ablate", *plan["command"]]),
+        shlex.join(["python", "-m", "harness.report", plan["label"]]),
+        f"# harness {around['commit'] or 'of no commit'}; {told}; {around['device_name']}",
+    ]

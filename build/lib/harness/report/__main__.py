@@ -1,0 +1,46 @@
+"""`python -m harness.report STUDY`: tables and figures, from the store alone."""
+
+import argparse
+import gc
+from pathlib import Path
+
+from harness.cli import main
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="harness.report", description="Make a study's tables and figures from its runs.")
+    p.add_argument("study", nargs="?", default="digits", help="a study that was run here (default: %(default)s)")
+    only = p.add_mutually_exclusive_group()
+    only.add_argument(
+        "--table", type=int, choices=range(1, 10), metavar="N", help="only the paper's Table N (1 to 9) beside the runs"
+    )
+    only.add_argument("--figure", type=int, choices=(3, 4), help="only the paper's Figure 3 or 4, of these runs")
+    only.add_argument(
+        "--at", type=int, nargs="+", metavar="EPOCH", help="only top-1 after these epochs, beside what was published"
+    )
+    p.add_argument(
+        "--to", type=Path, metavar="DIR", help="write into DIR (default: runs/reports/ and the study's name)"
+    )
+    return p
+
+
+def run(options: argparse.Namespace) -> None:
+    gc.disable()  # nearly all that a report makes stays to its end: looking through it took a second of 10,000 runs
+    from harness.report import after_epochs, beside_paper, paper_figure, recall, render
+    from harness.store import Store
+
+    plan, store, to = recall(options.study), Store(), options.to
+    if options.figure:
+        print(f"written to {paper_figure(plan, store, options.figure, to)}")
+    else:
+        if options.at:
+            report = after_epochs(plan, store, options.at, to)
+        else:
+            report = beside_paper(plan, store, options.table, to) if options.table else render(plan, store, to)
+        print(report.text)
+        print(f"written to {report.folder}/")
+    gc.freeze()  # nor is it looked through at the exit
+
+
+if __name__ == "__main__":
+    main(parser(), run)

@@ -1,0 +1,451 @@
+"""A run's specification: slots that hold frozen parts, its id, and its canonical form.
+
+A *part* is a frozen value that carries its own behaviour. A `Spec` has one field a *slot*; each slot holds a part, a
+tuple of parts (applied in order; `()` is the identity) or a number. A *trick* is a pure function `Spec -> Spec` that
+changes its own slot and nothing else.
+
+`Spec.id` is a hash of the resolved specification as canonical JSON. Empty fields are left out, so a new neutral slot
+moves no id; every other value is in, so a changed default moves them all. A part whose meaning changes bumps its
+`version`. The data's content digest is part of it; where the data lies, the seed, the device and the workers are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from inspect import isabstract
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness import Problem
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from harness.evidence import Check, Trace, Upstream
+    from harness.rng import Stream
+
+UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teacher: trained once, shared by all
+
+
+class Part(BaseModel):
+    """A frozen component value. Subclasses add fields and behaviour; every class is abstract or final."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    version: ClassVar[int] = 1
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        return ((name, getattr(self, name)) for name in type(self).model_fields)
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated as a new one is."""
+        return type(self)(**{**dict(self), **changes})
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what a run computes; by default all of them."""
+        return dict(self)
+
+    def check(self, spec: Spec) -> None:
+        """Raise ValueError where this part cannot work within `spec`."""
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        """Measure, from the live objects in `trace`, that this part did what it says."""
+        return ()
+
+
+class Data(Part, ABC):
+    """Where images and labels come from. `load` reads, checks and digests them, once a process."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> int: ...
+
+    @abstractmethod
+    def load(self) -> Any:
+        """The images, ready to be served; see `harness.parts.data.Images`. Raises Problem on unusable data."""
+
+    def settings(self) -> dict[str, Any]:
+        """The fields, but for where the data lies."""
+        return {name: value for name, value in self if name != "root"}
+
+    def identity(self) -> dict[str, Any]:
+        return {**self.settings(), "digest": self.load().digest}
+
+
+class Model(Part, ABC):
+    @abstractmethod
+    def build(self, channels: int, classes: int) -> nn.Module:
+        """A network from N x `channels` x H x W images to N x `classes` logits."""
+
+
+class Init(Part, ABC):
+    @abstractmethod
+    def __call__(self, model: nn.Module, rng: Stream) -> None:
+        """Set parameters in place, each drawn from a stream of its own name."""
+
+
+class Decay(Part, ABC):
+    weight: float = Field(1e-4, ge=0)
+
+    @abstractmethod
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """The optimizer's parameter groups, each with its `weight_decay`."""
+
+
+class Optimizer(Part, ABC):
+    buffers: ClassVar[int] = 1  # numbers of state that it keeps for each of a parameter
+
+    @abstractmethod
+    def rate(self, batch_size: int) -> float:
+        """The peak learning rate at this batch size."""
+
+    @abstractmethod
+    def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.Optimizer: ...
+
+
+class Schedule(Part, ABC):
+    @abstractmethod
+    def factor(self, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """What the peak learning rate is multiplied by at `step`, counted from 0."""
+
+
+class Augment(Part, ABC):
+    @abstractmethod
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        """Float images N x C x H x W in [0, 255] to the same."""
+
+
+class Targets(Part, ABC):
+    @abstractmethod
+    def __call__(self, y: Tensor) -> Tensor:
+        """Target distributions N x K to target distributions N x K."""
+
+
+class Mix(Part, ABC):
+    @abstractmethod
+    def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Normalised images N x C x H x W and targets N x K to the same."""
+
+
+class Precision(Part, ABC):
+    @abstractmethod
+    def on(self, device: torch.device) -> Any:
+        """How to run forward and step there; see `harness.parts.precision.Runner`."""
+
+
+class Teacher(Part, ABC):
+    spec: Spec
+
+    @abstractmethod
+    def bind(self, inner: Upstream, passes: int) -> Any:
+        """The extra loss, given the trained inner run: called `passes` times a step, on (images, logits).
+
+        It has `first_answers`, the logits that the inner model gave at each pass of step 1; `state` and `restore`.
+        """
+
+    @abstractmethod
+    def first_pull(self, trace: Trace, bound: Any) -> tuple[float, np.ndarray]:
+        """What that loss must have been at step 1, and its gradient by the logits, from the logits that were seen."""
+
+
+class Ascent(Part, ABC):
+    """The gradient is taken at other weights than those that it moves."""
+
+    @abstractmethod
+    def away(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Within it the weights of `model` are elsewhere, by the gradients they have, which are cleared; then back."""
+
+
+class Stop(Part, ABC):
+    """When to end before the last epoch, and which epoch's weights to keep."""
+
+    @abstractmethod
+    def best(self, history: Sequence[Mapping[str, Any]]) -> int:
+        """The place of the epoch whose weights are kept, among those so far."""
+
+    @abstractmethod
+    def over(self, history: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the last of the epochs so far is the last of all."""
+
+
+class Spec(Part):
+    """Everything that decides what a run computes, but for its seed."""
+
+    data: Data
+    model: Model
+    init: tuple[Init, ...] = Field(min_length=1)  # else the weights would be as torch left them, of no seed
+    decay: Decay
+    optimizer: Optimizer
+    schedule: Schedule
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    augment: tuple[Augment, ...] = ()
+    targets: tuple[Targets, ...] = ()
+    mix: tuple[Mix, ...] = ()
+    precision: Precision
+    teacher: tuple[Teacher, ...] = ()
+    ascent: tuple[Ascent, ...] = ()
+    stop: tuple[Stop, ...] = Field((), max_length=1)
+    microbatch: int | None = Field(None, ge=1)  # images a pass: gradients add up, batch norm sees a pass
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes that a gradient takes."""
+        return -(-self.batch_size // self.microbatch) if self.microbatch else 1
+
+    @property
+    def gradients(self) -> int:
+        """Gradients that a step takes."""
+        return 1 + len(self.ascent)
+
+    @cached_property
+    def id(self) -> str:
+        """16 hexadecimal digits: the content hash of the resolved specification."""
+        text = json.dumps(resolved(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def brief(self) -> dict[str, Any]:
+        """The resolved specification as dotted paths, inner specifications as their ids."""
+
+        def short(part: Part) -> dict[str, Any]:
+            return {name: item.id if isinstance(item, Spec) else item for name, item in part.identity().items()}
+
+        return flat(plain(self, short))
+
+    def agree(self) -> None:
+        """Raise Problem where one of the parts cannot work within this specification, or within an inner one."""
+        for spec in (*upstream(self), self):
+            if spec.microbatch and spec.microbatch >= spec.batch_size:
+                raise Problem(f"microbatch={spec.microbatch} is not below batch_size={spec.batch_size}: leave it out")
+            for part in parts(spec):
+                try:
+                    part.check(spec)
+                except ValueError as error:
+                    raise Problem(str(error)) from None
+
+    def having(self, slot: str, part: Part) -> Self:
+        """`part` in a tuple slot: in the place of one of its own kind, else last."""
+        old = getattr(self, slot)
+        same = [type(other) is type(part) for other in old]
+        new = tuple(part if s else other for s, other in zip(same, old, strict=True)) if any(same) else (*old, part)
+        return self.but(**{slot: new})
+
+
+Teacher.model_rebuild()
+
+Trick = Callable[[Spec], Spec]
+_T = TypeVar("_T", bound=Callable[..., Spec])
+_ABSENT = object()
+
+
+def declares(*paths: str) -> Callable[[_T], _T]:
+    """Say which slots, or fields of slots, a trick may change: where it changes another, the plan is refused."""
+
+    if not all(isinstance(path, str) for path in paths):
+        raise Problem('declares needs the slots: @declares("mix", "epochs")')
+
+    def mark(trick: _T) -> _T:
+        trick.declared = paths  # type: ignore[attr-defined]
+        return trick
+
+    return mark
+
+
+def declared(trick: Trick) -> tuple[str, ...]:
+    """What a trick, or the function of a partial one, declares to change; empty where it says nothing."""
+    paths: tuple[str, ...] = getattr(getattr(trick, "func", trick), "declared", ())
+    return paths
+
+
+class Branches:
+    """The end of a tuple of tricks, where it goes several ways: each such a tuple, on all that came before.
+
+    Where a trick is due there may be a tuple of tricks: they come together, in one rung.
+    """
+
+    def __init__(self, *ways: Iterable[Trick | tuple[Trick, ...] | Branches]) -> None:
+        if not all(isinstance(way, Iterable) for way in ways):
+            raise Problem("Branches takes ways, each a tuple of tricks: Branches((mixup,), (cosine,))")
+        self.ways = tuple(map(tuple, ways))
+
+
+Step = Trick | tuple[Trick, ...] | Branches
+
+
+def stack(spec: Spec, tricks: Iterable[Trick]) -> Spec:
+    """All of `tricks`, one on the other."""
+    for trick in tricks:
+        spec = trick(spec)
+    return spec
+
+
+def parts(value: Any) -> Iterator[Part]:
+    """The parts that a specification holds, in order; not those of inner specifications."""
+    for _, field in value:
+        for item in field if isinstance(field, tuple) else (field,):
+            if isinstance(item, Part) and not isinstance(item, Spec):
+                yield item
+                yield from parts(item)
+
+
+def upstream(spec: Spec) -> tuple[Spec, ...]:
+    """The specifications whose trained models this one needs, innermost first."""
+    inner = [item for part in parts(spec) for _, item in part if isinstance(item, Spec)]
+    return tuple(dict.fromkeys(deep for item in inner for deep in (*upstream(item), item)))
+
+
+# --- the canonical form -------------------------------------------------------------------------------------------
+
+
+def plain(value: Any, fields: Callable[[Part], Mapping[str, Any]] = dict) -> Any:
+    """JSON-ready form: every part an object with its `kind`; fields empty by default left out."""
+    if isinstance(value, Part):
+        named = {"kind": _kind(type(value))} | ({"version": value.version} if value.version > 1 else {})
+        return named | {k: plain(v, fields) for k, v in fields(value).items() if not _neutral(value, k, v)}
+    if isinstance(value, PurePath):
+        return value.as_posix()
+    return [plain(item, fields) for item in value] if isinstance(value, tuple) else value
+
+
+def _kind(cls: type[Part]) -> str:
+    """The class's name; with its module where it is not ours, so that two studies' CutMix are two kinds."""
+    return cls.__name__ if cls.__module__.startswith("harness.") else f"{cls.__module__}.{cls.__name__}"
+
+
+def _neutral(part: Part, name: str, value: Any) -> bool:
+    """Empty, and so by default: what a specification of a time before this field would mean."""
+    field = type(part).model_fields.get(name)
+    return (value is None or value == ()) and field is not None and field.default == value
+
+
+def resolved(spec: Spec) -> dict[str, Any]:
+    """What `id` hashes: the parts' identities, the data's digest included."""
+    form: dict[str, Any] = plain(spec, lambda part: part.identity())
+    return form
+
+
+def shape(spec: Any) -> str:
+    """The canonical form of a specification, or of a resolved one, without what its data holds: none is loaded."""
+
+    def bare(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: bare(item) for name, item in value.items() if name != "digest"}
+        return [bare(item) for item in value] if isinstance(value, list) else value
+
+    if isinstance(spec, Spec):
+        spec = plain(spec, lambda part: part.settings() if isinstance(part, Data) else part.identity())
+    return json.dumps(bare(spec), sort_keys=True)
+
+
+def parse(value: Any) -> Any:
+    """The inverse of `plain`. Raises Problem where a kind is unknown, newer, or its fields do not fit."""
+    if isinstance(value, list):
+        return tuple(parse(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    kinds: dict[str, type[Part]] = {_kind(cls): cls for cls in _subclasses(Part) if not isabstract(cls)}
+    kind, version = value.get("kind"), value.get("version", 1)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise Problem(f"unknown kind {kind!r}; known: {', '.join(sorted(kinds))}")
+    if version != kinds[kind].version:
+        raise Problem(f"{kind} is version {version} here, and this program knows version {kinds[kind].version}")
+    fields = {name: parse(item) for name, item in value.items() if name not in ("kind", "version")}
+    try:
+        return kinds[kind](**fields)
+    except pydantic.ValidationError as error:
+        raise Problem(f"{kind}: {first_error(error)}") from None
+
+
+def _subclasses(cls: type[Part]) -> Iterator[type[Part]]:
+    for sub in cls.__subclasses__():
+        yield sub
+        yield from _subclasses(sub)
+
+
+def first_error(error: pydantic.ValidationError) -> str:
+    """One line of a pydantic error: the field, what is wrong, what was given."""
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}, not {first['input']!r}" if where else message
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """`plain` or `resolved` form as dotted paths: `{"init": "Xavier, ZeroGamma", "schedule.warmup.epochs": 5, …}`."""
+    if isinstance(value, dict):
+        own = {prefix: value["kind"]} if prefix else {}
+        items = {f"{prefix}.{k}" if prefix else k: v for k, v in value.items() if k != "kind"}
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        kinds = [item["kind"] for item in value]
+        own = {prefix: ", ".join(kinds)}
+        items = {
+            f"{prefix}.{kind}{f'.{n}' if (n := kinds[:i].count(kind)) else ''}.{k}": v
+            for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
+            for k, v in item.items()
+            if k != "kind"
+        }
+    else:
+        return {prefix: value}
+    return own | {path: leaf for name, item in items.items() for path, leaf in flat(item, name).items()}
+
+
+def moved(old: Spec, new: Spec) -> list[str]:
+    """The dotted paths that differ, an inner specification being one of them. No data is loaded."""
+
+    def short(part: Part) -> dict[str, Any]:
+        fields = part.settings() if isinstance(part, Data) else part.identity()
+        return {name: shape(item) if isinstance(item, Spec) else item for name, item in fields.items()}
+
+    a, b = flat(plain(old, short)), flat(plain(new, short))
+    return [path for path in dict.fromkeys((*a, *b)) if a.get(path, _ABSENT) != b.get(path, _ABSENT)]
+
+
+def changes(old: Spec, new: Spec) -> dict[str, tuple[Any, Any]]:
+    """What differs, as `{dotted path: (old, new)}`; None where a side has no such path, inner specifications as ids."""
+    a, b = old.brief, new.brief
+    paths = dict.fromkeys((*a, *b))
+    return {path: (a.get(path), b.get(path)) for path in paths if a.get(path, _ABSENT) != b.get(path, _ABSENT)}
+
+
+def assign(spec: Spec, path: str, value: Any) -> Spec | None:
+    """`spec` with `path` (for example `schedule.warmup.epochs`) set; None where no part of it has that path.
+
+    In a tuple slot the part that has the next name is meant. Raises Problem on a value of the wrong type, a slot that
+    there is not, and a name that two parts of one slot have.
+    """
+    slot = path.partition(".")[0]
+    if slot not in Spec.model_fields:
+        raise Problem(f"--set {path}: no slot {slot!r}; slots: {', '.join(Spec.model_fields)}")
+    try:
+        changed: Spec | None = _assign(spec, path, value)
+    except pydantic.ValidationError as error:
+        raise Problem(f"--set {path}: {first_error(error)}") from None
+    return changed
+
+
+def _assign(part: Any, path: str, value: Any) -> Any:
+    name, _, rest = path.partition(".")
+    if not isinstance(part, Part) or name not in type(part).model_fields:
+        return None
+    if not rest:
+        return part.but(**{name: value})
+    inner = getattr(part, name)
+    items = inner if isinstance(inner, tuple) else (inner,)
+    changed = [_assign(item, rest, value) for item in items]
+    if sum(new is not None for new in changed) > 1:
+        raise Problem(f"--set {path}: {', '.join(type(item).__name__ for item in items)} all have it; name one alone")
+    if not any(changed):
+        return None
+    new = tuple(new or old for new, old in zip(changed, items, strict=True))
+    return part.but(**{name: new if isinstance(inner, tuple) else new[0]})

@@ -1,0 +1,365 @@
+"""Run records on disk: `runs/store/<spec id>/<seed>/`, the truth that tables and MLflow are made from.
+
+A folder holds `spec.json`; `journal.jsonl`, to which every attempt adds; the last two checkpoints while the run is not
+finished; `weights.pt` and, written last and whole, `result.json`: a run is finished when that file is there. One that
+its evidence refused has `refused.json`. Every byte can be checked: the folder's name is the hash of `spec.json`, the
+result carries its own hash and that of the weights, the journal that of each checkpoint, and its lines their own.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from harness import Problem
+from harness.paths import runs, sync_folder, write_atomic
+from harness.store import journal
+from harness.store.journal import Event, Journal
+
+FORMAT = 2
+EVERY = 60.0  # seconds between checkpoints within an epoch
+WORTH = 100  # a checkpoint waits until the run has gone on for so many times what the last one cost
+KEPT = 2  # checkpoints: the last may be torn by what no program can prevent
+CHECKPOINT = re.compile(r"checkpoint-[0-9]+\.pt")
+Record = dict[str, Any]
+State = dict[str, Any]
+
+
+class Held(Problem):
+    """Another process holds the run."""
+
+    def __init__(self, pid: str) -> None:
+        super().__init__(f"process {pid} holds this run")
+        self.pid = pid
+
+
+class Store:
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or runs() / "store"
+
+    def folder(self, spec_id: str, seed: int) -> Path:
+        return self.root / spec_id / str(seed)
+
+    def __contains__(self, run: tuple[str, int]) -> bool:
+        return os.path.exists(f"{self.root}/{run[0]}/{run[1]}/result.json")  # a plan asks this of thousands
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """Every run that has a folder here, finished or not."""
+        for folder in sorted(self.root.iterdir()) if self.root.is_dir() else ():
+            for inner in sorted(folder.iterdir()) if is_id(folder.name) and folder.is_dir() else ():
+                if is_seed(inner.name):
+                    yield folder.name, int(inner.name)
+
+    def refused(self, spec_id: str, seed: int) -> Record | None:
+        """The record of a run that its evidence refused; None where there is none."""
+        exists = os.path.exists(f"{self.root}/{spec_id}/{seed}/refused.json")
+        return self.read(spec_id, seed, "refused.json") if exists else None
+
+    def read(self, spec_id: str, seed: int, name: str = "result.json") -> Record:
+        """The record of a finished run. Raises Problem where it is of another format, damaged or unreadable."""
+        path = self.folder(spec_id, seed) / name
+        try:
+            data = path.read_bytes()
+            record: Record = json.loads(data)
+            version = record["format"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Problem(f"{path} cannot be read ({error}): {_retrain(path)}") from None
+        known_format(version, path)
+        if not _intact(record, data):
+            raise Problem(f"{path} is damaged, its digest is another: {_retrain(path)}")
+        if (record["spec_id"], record["seed"]) != (spec_id, seed):
+            raise Problem(f"{path} is the record of {record['spec_id']}, seed {record['seed']}: {_retrain(path)}")
+        return record
+
+    def forms(self, spec_id: str, seed: int) -> dict[str, Any]:
+        """`{"spec": plain form, "resolved": what the id hashes}` of a run that was begun."""
+        path = self.folder(spec_id, seed) / "spec.json"
+        try:
+            forms: dict[str, Any] = json.loads(path.read_bytes())
+            same = spec_hash(forms["resolved"]) == spec_id
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Problem(f"{path} cannot be read ({error}): {_retrain(path)}") from None
+        if not same:
+            raise Problem(f"{path} is damaged, it is not that of {spec_id}: {_retrain(path)}")
+        return forms
+
+    def events(self, spec_id: str, seed: int) -> list[Event]:
+        """The journal of a run; empty where it was never begun."""
+        return journal.read(self.folder(spec_id, seed) / "journal.jsonl")[0]
+
+    def weights(self, spec_id: str, seed: int) -> dict[str, Any]:
+        """The trained weights of a finished run, on the CPU. Raises Problem where they are not those it left."""
+        import torch
+
+        path = self.folder(spec_id, seed) / "weights.pt"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise Problem(f"{path} cannot be read ({error}): {_retrain(path)}") from None
+        if sha256(data) != self.read(spec_id, seed)["weights"]:
+            raise Problem(f"{path} is damaged, its digest is another: {_retrain(path)}")
+        weights: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return weights
+
+    @contextmanager
+    def claim(self, spec_id: str, seed: int, every: float = EVERY) -> Iterator["Claim"]:
+        """Hold a run while working on it. Raises Held where another process does; a claim dies with its owner."""
+        folder = self.folder(spec_id, seed)
+        with lock(folder):
+            for left in folder.glob(".*.*.*"):  # of a process that was killed while it wrote
+                if left.suffix[1:].isdecimal() and left.is_file():
+                    left.unlink()
+            claim = Claim(folder, spec_id, seed, every)
+            try:
+                yield claim
+            finally:
+                claim.close()
+
+    def set_aside(self, spec_id: str, seed: int) -> Path | None:
+        """Move what there is of a run out of the way, to `runs/aside/`; None where there is nothing."""
+        folder = self.folder(spec_id, seed)
+        if not folder.is_dir():
+            return None
+        with lock(folder):
+            aside = self.root.parent / "aside" / spec_id
+            aside.mkdir(parents=True, exist_ok=True)
+            free = next(aside / f"{seed}.{n}" for n in range(1, 10**6) if not (aside / f"{seed}.{n}").exists())
+            folder.rename(free)
+            sync_folder(aside)
+            sync_folder(folder.parent)
+        return free
+
+    def tidy(self, spec_id: str, seed: int) -> None:
+        """Remove the checkpoints of a run that is finished, which a kill may have left."""
+        if (spec_id, seed) in self and any(self.folder(spec_id, seed).glob("checkpoint-*")):
+            with suppress(Held), self.claim(spec_id, seed) as claim:
+                claim.sweep(0)
+
+    def remark(self, spec_id: str, seed: int, event: str, **fields: Any) -> None:
+        """Add an event to the journal of a run that nobody holds. Raises Held where a process does."""
+        with lock(self.folder(spec_id, seed)):
+            added = Journal(self.folder(spec_id, seed) / "journal.jsonl")
+            births = [e["record"] for e in added.events if "record" in e]
+            added.add(event, record=births[-1] if births else None, **fields)
+            added.close()
+
+
+def _retrain(path: Path) -> str:
+    return f"move {path.parent} aside and the run is trained again"
+
+
+def known_format(version: object, path: Path) -> None:
+    """Raises Problem where `path` is of another format than this program writes."""
+    if version != FORMAT:
+        newer = isinstance(version, int) and version > FORMAT
+        advice = f"newer than {FORMAT}: use a newer harness" if newer else f"not {FORMAT}: move it aside"
+        raise Problem(f"{path} is of format {version}, {advice}")
+
+
+def is_id(name: str) -> bool:
+    return len(name) == 16 and set(name) <= set("0123456789abcdef")
+
+
+def is_seed(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and str(int(name)) == name
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest(record: Record) -> str:
+    return sha256(json.dumps({k: v for k, v in record.items() if k != "digest"}, sort_keys=True).encode())
+
+
+def _sealed(record: Record) -> bytes:
+    """The bytes of a record: keys in order, its digest last."""
+    body = json.dumps(record, sort_keys=True).encode()
+    return body[:-1] + _seal(sha256(body))
+
+
+def _seal(mark: str) -> bytes:
+    return f', "digest": "{mark}"}}'.encode()
+
+
+def _intact(record: Record, data: bytes) -> bool:
+    mark = str(record.get("digest"))
+    body = data.removesuffix(_seal(mark)) + b"}"
+    if sha256(body) == mark:  # as `_sealed` makes it: a report of 10,000 records has no time to write each anew
+        return True
+    return mark == digest(record) and json.dumps(record).encode() == data  # keys in another order
+
+
+def spec_hash(resolved: Any) -> str:
+    """The id of a resolved specification, as `Spec.id` makes it."""
+    return sha256(json.dumps(resolved, sort_keys=True, separators=(",", ":")).encode())[:16]
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold `folder`. Raises Held where another process does. The kernel lets go when the owner dies."""
+    while True:
+        try:
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                sync_folder(folder.parent)
+                sync_folder(folder.parent.parent)
+            file = os.open(folder / "claim", os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # the folder was moved away meanwhile
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = written(file)
+            os.close(file)
+            if not pid:
+                continue  # it was let go of meanwhile
+            raise Held(pid) from None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.stat(folder / "claim")):
+                break
+        os.close(file)  # the folder was moved away between opening and locking
+    try:
+        os.ftruncate(file, 0)
+        os.pwrite(file, str(os.getpid()).encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(file, 0)
+    finally:
+        os.close(file)
+
+
+def written(claim: int) -> str:
+    """The PID in a claim that is held; "" where there is none: its owner writes it just after it took it."""
+    for _ in range(50):
+        pid = os.pread(claim, 40, 0).decode(errors="replace")
+        if pid:
+            return pid
+        time.sleep(0.002)
+    return ""
+
+
+class Claim:
+    """A run that this process holds: what it kept so far, and what it adds."""
+
+    def __init__(self, folder: Path, spec_id: str, seed: int, every: float) -> None:
+        self.folder, self.spec_id, self.seed, self.every = folder, spec_id, seed, every
+        self.journal: Journal | None = None
+        self.record = secrets.token_hex(8)  # names this training of the run; a checkpoint's, once that is gone on from
+        self.keeping = 0.0  # seconds spent on journal and checkpoints
+        self.cost = 0.01  # of the last checkpoint, in seconds; a guess until there was one
+        self.kept_at = time.monotonic()
+
+    def close(self) -> None:
+        if self.journal:
+            self.journal.close()
+
+    def begin(self, forms: dict[str, Any]) -> None:
+        """Begin an attempt. `forms` are the plain and the resolved specification.
+
+        Raises Problem where a record of a newer format is begun here.
+        """
+        path = self.folder / "journal.jsonl"
+        for event in journal.read(path)[0]:
+            known_format(event.get("format", FORMAT), path)
+        text = json.dumps(forms, indent=1).encode()
+        write_atomic(self.folder / "spec.json", text)
+        (self.folder / "refused.json").unlink(missing_ok=True)
+        self.journal = Journal(path)
+        head = {"format": FORMAT, "spec": sha256(text), "pid": os.getpid(), "host": socket.gethostname()}
+        self.journal.add("started", safe=True, **head)
+        self.kept_at = time.monotonic()
+
+    def note(self, event: str, safe: bool = False, **fields: Any) -> None:
+        """Add an event to the journal."""
+        assert self.journal
+        began = time.monotonic()
+        self.journal.add(event, safe, record=self.record, **fields)
+        self.keeping += time.monotonic() - began
+
+    def saved(self, by: str) -> State | None:
+        """What the newest checkpoint holds that is whole and was made `by` the same; others are said in the journal."""
+        import torch
+
+        assert self.journal
+        for event in reversed([e for e in self.journal.events if e["event"] == "checkpoint"]):
+            path = self.folder / str(event["file"])
+            if not CHECKPOINT.fullmatch(path.name) or path.parent != self.folder or not path.exists():
+                continue
+            data = path.read_bytes()
+            whole = sha256(data) == event["sha256"]
+            if whole and event["by"] == by:
+                state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+                self.record = event["record"]
+                self.note("resumed", file=path.name, **{k: event[k] for k in ("epoch", "batch")})
+                return state
+            why = f"made by {event['by']}, and this is {by}" if whole else "damaged, its digest is another"
+            self.note("passed over", safe=True, file=path.name, why=why)
+            if not whole:
+                path.unlink()
+        return None
+
+    def since_start(self) -> list[Event]:
+        """What this attempt has added to the journal so far."""
+        assert self.journal
+        events = self.journal.events
+        return events[max(i for i, event in enumerate(events) if event["event"] == "started") + 1 :]
+
+    def due(self, epoch_done: bool) -> bool:
+        """Whether to checkpoint now: every `every` seconds and each epoch, unless that cost over 1 % of the time."""
+        since = time.monotonic() - self.kept_at
+        return self.every == 0 or ((epoch_done or since >= self.every) and since >= WORTH * self.cost)
+
+    def keep(self, state: State, by: str) -> None:
+        """Write a checkpoint: tensors, numbers, strings, lists and dicts, with `epoch` and `batch` among them."""
+        began = time.monotonic()
+        assert self.journal
+        seq = self.journal.events[-1]["seq"] + 1
+        data = _saved(state)
+        path = self.folder / f"checkpoint-{seq}.pt"
+        write_atomic(path, data)
+        at = {"epoch": state["epoch"], "batch": state["batch"], "by": by, "record": self.record}
+        self.journal.add("checkpoint", safe=True, file=path.name, sha256=sha256(data), **at)
+        self.sweep(KEPT)
+        self.kept_at = time.monotonic()
+        self.cost = self.kept_at - began
+        self.keeping += self.cost
+
+    def finish(self, result: Record, weights: State) -> Record:
+        """Make the run finished, or refused; returns the record."""
+        data = _saved(weights)
+        write_atomic(self.folder / "weights.pt", data)
+        head = {"format": FORMAT, "spec_id": self.spec_id, "seed": self.seed, "record": self.record}
+        record = {**head, "finished": time.time(), "weights": sha256(data), "keeping": self.keeping, **result}
+        data = _sealed(record)
+        record["digest"] = digest(record)
+        refused = result["status"] == "refused"  # evidence kept, and no result: it is trained again when asked for
+        path = self.folder / ("refused.json" if refused else "result.json")
+        self.note(result["status"], safe=True, digest=record["digest"])  # first: where a result is, so is its line
+        write_atomic(path, data)
+        self.sweep(0)
+        return record
+
+    def sweep(self, keep: int) -> None:
+        """Remove all checkpoints but the newest."""
+        every = sorted(self.folder.glob("checkpoint-*.pt"), key=lambda path: (len(path.name), path.name))
+        for path in every[: max(0, len(every) - keep)]:
+            path.unlink()
+
+
+def _saved(state: State) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,118 @@
+"""Records as one file, so that the runs of two machines join: a plain tar of `<spec id>/<seed>/<file>`."""
+
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness import Problem, one_line
+from harness.paths import sync_folder
+from harness.store import Held, Store
+from harness.store.care import Key, troubles
+
+MEMBER = re.compile(r"([0-9a-f]{16})/(0|[1-9][0-9]{0,18})/(spec\.json|journal\.jsonl|weights\.pt|result\.json)")
+
+
+def export(store: Store, keys: Iterable[Key], path: Path) -> int:
+    """Write the finished runs among `keys` to `path`; returns how many. Raises Problem where one is damaged."""
+    if path.exists():
+        raise Problem(f"{path} is there already: take another name, or remove it")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    count = 0
+    try:
+        with temporary.open("wb") as file:
+            with tarfile.open(fileobj=file, mode="w") as tar:
+                for key in keys:
+                    if key not in store:
+                        continue
+                    wrong = troubles(store, key)
+                    if wrong:
+                        raise Problem(f"{wrong[0]}; nothing was exported")
+                    for name in ("spec.json", "journal.jsonl", "weights.pt", "result.json"):
+                        if (store.folder(*key) / name).exists():
+                            tar.add(store.folder(*key) / name, f"{key[0]}/{key[1]}/{name}", filter=_plain)
+                    count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        sync_folder(path.absolute().parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o644
+    return member
+
+
+def bring(store: Store, path: Path) -> tuple[list[Key], list[str]]:
+    """Import the runs of an archive that are not here; returns them, and notes on the others.
+
+    Raises Problem, and imports nothing, where a member is anything but a file of a record, or a record is not whole.
+    """
+    incoming = store.root / f".incoming.{os.getpid()}"
+    try:
+        keys = _unpacked(path, incoming)
+        arrived = Store(incoming)
+        wrong = [line for key in keys for line in troubles(arrived, key) or _lacking(arrived, key)]
+        if wrong:
+            raise Problem(f"{path} holds a damaged record, nothing was imported: {wrong[0]}")
+        notes: list[str] = []
+        brought = [key for key in keys if _place(store, arrived, key, notes)]
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    return brought, notes
+
+
+def _unpacked(path: Path, into: Path) -> list[Key]:
+    seen: dict[str, Key] = {}
+    try:
+        with path.open("rb") as archive, tarfile.open(fileobj=archive, mode="r:") as tar:
+            for member in tar:
+                match = MEMBER.fullmatch(member.name)
+                if not match or member.type != tarfile.REGTYPE or member.sparse or member.name in seen:
+                    name = one_line(member.name)
+                    raise Problem(f"{path} is no archive of runs: it holds {name!r}; nothing was imported")
+                target = into / member.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source = tar.extractfile(member)
+                assert source
+                with target.open("xb") as file:
+                    shutil.copyfileobj(source, file)
+                    os.fsync(file.fileno())
+                sync_folder(target.parent)
+                seen[member.name] = match[1], int(match[2])
+            archive.seek(tar.offset)
+            if archive.read(512) != bytes(512):  # what closes a tar
+                raise EOFError("its end is missing")
+    except (tarfile.TarError, EOFError) as error:
+        raise Problem(f"{path} is no archive of runs ({error}); nothing was imported") from None
+    return list(dict.fromkeys(seen.values()))
+
+
+def _lacking(arrived: Store, key: Key) -> list[str]:
+    return [] if key in arrived else [f"{key[0]}/{key[1]} has no result"]
+
+
+def _place(store: Store, arrived: Store, key: Key, notes: list[str]) -> bool:
+    """Move an arrived record to where it belongs, unless the run is finished here or being trained."""
+    name = f"{key[0]}, seed {key[1]}"
+    if key in store:
+        same = store.read(*key)["correct"] == arrived.read(*key)["correct"]
+        notes.append(f"{name}: here already" + ("" if same else ", AND DIFFERENT: the one here is kept"))
+        return False
+    try:
+        store.set_aside(*key)
+    except Held as held:
+        notes.append(f"{name}: left out, {held}")
+        return False
+    place = store.folder(*key)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    arrived.folder(*key).rename(place)
+    sync_folder(place.parent)
+    return True

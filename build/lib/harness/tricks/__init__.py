@@ -1,0 +1,1 @@
+"""The tricks, one a file."""

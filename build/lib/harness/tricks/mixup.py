@@ -1,0 +1,85 @@
+"""Mixup (He et al. 2019, section 5.4; Zhang et al. 2018)."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from harness.evidence import Check, Trace
+from harness.spec import Mix, Spec, declares
+
+
+def mixup_batch(x: Tensor, y: Tensor, lam: float, perm: Tensor) -> tuple[Tensor, Tensor]:
+    """λ of each example and 1 - λ of its partner: images N x C x H x W, targets N x K, `perm` of N."""
+    return torch.lerp(x[perm], x, lam), torch.lerp(y[perm], y, lam)
+
+
+class Mixup(Mix):
+    """One λ ~ Beta(α, α) a batch, as the paper's code draws it; partners by a random permutation. Slot: `mix`."""
+
+    alpha: float = Field(0.2, gt=0)
+
+    def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        lam = float(rng.beta(self.alpha, self.alpha))
+        perm = torch.from_numpy(rng.permutation(len(x))).to(x.device, non_blocking=True)
+        return mixup_batch(x, y, lam, perm)
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        seen, draws = [], []
+        for i, (labels, before, after) in enumerate(trace.fed):
+            rng = trace.rng("mix", "Mixup", i // trace.steps_per_epoch, i % trace.steps_per_epoch)
+            lam, partners = rng.beta(self.alpha, self.alpha), rng.permutation(len(labels))
+            if bool((labels[torch.from_numpy(partners)] != labels).any()):  # else mixing leaves the targets as they are
+                seen.append(drawn_lambda(labels, before, after))
+                draws.append(lam)
+        off = max((abs(a - b) for a, b in zip(seen, draws, strict=True)), default=0.0)
+        found = f"{off:.1g}, λ from {min(seen, default=1):.3f} to {max(seen, default=1):.3f}"
+        yield Check("gap of the targets' λ from Beta(α, α)'s draws", "0", found, off < 1e-4)
+        wanted, found = (f"{inside(shares, 0.05)} and {inside(shares, 1e-3)}" for shares in (draws, seen))
+        what = f"batches with λ in (0.05, 0.95), and in (0.001, 0.999), of {len(seen)} that show it"
+        yield Check(what, wanted, found, wanted == found)
+        off = max(image_gap(*fed, *images) for fed, images in zip(trace.fed, trace.images, strict=False))
+        yield Check("images less λ of their own: gap from (1 - λ) of the targets' other", "0", f"{off:.1g}", off < 1e-4)
+
+
+def inside(shares: list[float], margin: float) -> int:
+    return sum(margin < share < 1 - margin for share in shares)
+
+
+def drawn_lambda(labels: Tensor, before: Tensor, after: Tensor) -> float:
+    """The λ that took targets `before` to `after`: the share left to the true class, where the partner's differs."""
+    high, low = before.max(), before.min()
+    if high == low:
+        return 1.0  # nothing to see: all classes alike
+    share = (after.gather(1, labels[:, None]) - low) / (high - low)
+    return float(share.min().clamp(0, 1))
+
+
+def image_gap(labels: Tensor, y: Tensor, mixed_y: Tensor, x: Tensor, mixed_x: Tensor) -> float:
+    """How far the images are from where the targets' λ puts them: λ of their own and 1 - λ of another of the batch.
+
+    Of the images whose targets moved, up to 16; relative to the norm of each.
+    """
+    moved = ((mixed_y - y).abs().amax(1) > 1e-6).nonzero()[:16, 0]
+    if len(moved) == 0:
+        return 0.0
+    lam = drawn_lambda(labels, y, mixed_y)
+    own, mixed = x.flatten(1).double(), mixed_x.flatten(1).double()
+    gap = torch.cdist(mixed[moved] - lam * own[moved], (1 - lam) * own)
+    gap[torch.arange(len(moved)), moved] = torch.inf  # a partner is another image: else none mixed would pass
+    other = torch.cdist((mixed_y[moved] - lam * y[moved]).double(), (1 - lam) * y.double())
+    gap[other > 1e-3 * max(1e-3, 1 - lam)] = torch.inf  # and of the class that the targets say
+    return float((gap.amin(1) / own[moved].norm(dim=1)).max())
+
+
+@declares("mix", "epochs")
+def mixup(spec: Spec, alpha: float = 0.2, epochs: float = 200 / 120) -> Spec:
+    """mixup: λ ~ Beta(0.2, 0.2) of two images and of their targets.
+
+    It also trains longer, as the paper does: 200 epochs for every 120. `epochs=1` leaves the length alone.
+    """
+    already = any(isinstance(part, Mixup) for part in spec.mix)
+    longer = spec if already else spec.but(epochs=round(spec.epochs * epochs))
+    return longer.having("mix", Mixup(alpha=alpha))
