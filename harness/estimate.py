@@ -347,7 +347,7 @@ class Market:
     def estimated(self, spec: Spec) -> Price:
         own, images = self.networks[Network.of(spec)], spec.data.load()
         taught = [self.networks[network] for network in _teachers(spec)]
-        train, test = images.counts["train"], images.counts["test"]
+        train, test = images.counts["train"], images.counts.get("val", images.counts["test"])  # of each epoch
         steps = train // spec.batch_size
         here = Network.of(spec)
         evaluated = EVAL_BATCH.get(self.device.type, 512)
@@ -357,10 +357,12 @@ class Market:
         decoded = bound = None
         if isinstance(images, Photos):
             serving = (steps * spec.batch_size + test) * one
+            first = (spec.batch_size + min(evaluated, test)) * one  # of each pass, by one process, while nothing is fed
             cores = len(os.sched_getaffinity(0))
             busy = self.jobs * (serving + (network if self.device.type == "cpu" else 0.0)) / cores  # all want cores
-            seconds = max(network, serving / self.decoding, busy)
-            bound = "network" if network >= serving / self.decoding else "decoding"
+            rest = (serving - first) / self.decoding
+            seconds = max(first + max(network, rest), busy)
+            bound = "network" if network >= first + rest else "decoding"
             decoded = min(self.decoding, cores / self.jobs) / one
         else:
             seconds = network + steps * spec.batch_size * one

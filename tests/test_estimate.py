@@ -94,10 +94,10 @@ def test_an_epoch_is_put_together_from_its_parts(store):
 @pytest.mark.parametrize(
     ("serving", "decoding", "jobs", "bound", "epoch"),
     [
-        (0.001, 1, 1, "network", 4 * 0.5 + 100 * 0.01 + 40 * 0.002),
+        (0.001, 1, 1, "network", (25 + 40) * 0.001 + 4 * 0.5 + 100 * 0.01 + 40 * 0.002),  # fed once batches are there
         (0.1, 1, 1, "decoding", 14.0),
-        (0.1, 3, 1, "decoding", 14 / 3),
-        (0.1, 4, 1, "decoding", (14 + 3.08) / 4),  # five processes on four cores
+        (0.1, 2, 1, "decoding", 6.5 + 7.5 / 2),  # by one process each, the first batches
+        (0.1, 4, 4, "decoding", 4 * (14 + 3.08) / 4),  # 20 processes on four cores
         (0.01, 1, 8, "network", 8 * (1.4 + 3.08) / 4),  # 16 processes on 4 cores
     ],
 )
