@@ -128,7 +128,7 @@ def astray(rung: dict[str, Any], above: Any, below: Any) -> list[str]:
     if not above.get("seen") or not below.get("seen") or around(above) != around(below):
         return []
     apart = [what for what in above["seen"] if above["seen"][what] != below["seen"].get(what)]
-    short = ("steps", "rates") if "diverged" in (above["status"], below["status"]) else ()  # it ended early
+    short = ("steps", "rates") if len(above["epochs"]) != len(below["epochs"]) else ()  # diverged, or stopped early
     return [what for what in apart if what not in (*rung["may"], *short)]
 
 

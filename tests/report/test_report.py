@@ -428,12 +428,16 @@ def test_new_data_widens_the_interval_by_what_examples_add(store):
     assert row["new_high"] - row["new_low"] > row["gain_high"] - row["gain_low"]
 
 
-def test_a_run_that_diverged_ends_early_and_is_compared_all_the_same(full):
+@pytest.mark.parametrize("status", ["diverged", "finished"])
+def test_a_run_that_diverged_or_stopped_early_is_compared_all_the_same(full, status):
     full.add("baseline", 0, 90.0, seen={"steps": "a", "rates": "x", "order": "o"})
-    full.add("one", 0, 10.0, status="diverged", seen={"steps": "b", "rates": "y", "order": "o"})
+    full.add("one", 0, 10.0, status=status, epochs=1, seen={"steps": "b", "rates": "y", "order": "o"})
     p = designed("ladder", [rung("baseline"), rung("one", [1, 0], may=["targets"])])
     report.compare(p, full, ("one", 0))
     assert "not comparable" not in rows(full, p).loc["one", "verdict"]
-    full.add("one", 0, 10.0, status="diverged", seen={"steps": "b", "rates": "y", "order": "p"})
+    full.add("one", 0, 10.0, status=status, epochs=1, seen={"steps": "b", "rates": "y", "order": "p"})
     with pytest.raises(Problem, match="differ in order at seed 0"):
+        report.compare(p, full, ("one", 0))
+    full.add("one", 0, 10.0, status=status, seen={"steps": "b", "rates": "y", "order": "o"})
+    with pytest.raises(Problem, match="differ in rates, steps at seed 0"):
         report.compare(p, full, ("one", 0))
