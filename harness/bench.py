@@ -236,6 +236,8 @@ def study(spec: Spec, places: Sequence[str]) -> Measured:
             tracker.see(event)
             if event["kind"] == "failed":
                 failures.append(event["why"])
+            elif event["kind"] == "interrupted":
+                raise KeyboardInterrupt
         trouble = tracker.close()
         wall = time.monotonic() - began
         if failures or trouble:

@@ -17,6 +17,6 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], in
     except OSError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"\n{parser.prog}: interrupted; the same command goes on from what is kept", file=sys.stderr)
+    except KeyboardInterrupt as told:
+        print("\n" + "; ".join([f"{parser.prog}: interrupted", *map(str, told.args)]), file=sys.stderr)
         sys.exit(130)

@@ -310,6 +310,8 @@ def same_bits(device: "torch.device") -> Iterator["Check"]:
             for event in Engine(store, [place]).events(asked):
                 if event["kind"] == "failed":
                     raise Problem(event["why"])
+                if event["kind"] == "interrupted":
+                    raise KeyboardInterrupt
         for spec, seed in asked:
             one, two = (store.weights(spec.id, seed) for store in stores)
             off = [name for name in one if not one[name].equal(two[name])]

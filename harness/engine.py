@@ -227,7 +227,7 @@ def asked_to_stop(who: Stoppable) -> Iterator[None]:
         if not who.stopping:
             who.stopping, since = True, monotonic()
         elif monotonic() - since > ECHO:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("the same command goes on from what is kept")
 
     if threading.current_thread() is not threading.main_thread():
         yield

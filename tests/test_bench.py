@@ -189,6 +189,16 @@ def test_a_study_runs_for_real_among_runs_of_its_own(spec, tmp_path, monkeypatch
     assert os.environ["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9"
 
 
+def test_ctrl_c_in_a_study_is_that_and_no_damaged_record(spec, monkeypatch):
+    monkeypatch.setattr(tracking, "open_experiment", lambda study: None)
+    monkeypatch.setattr(tracking, "Tracker", NoTracker)
+    monkeypatch.setattr(
+        "harness.engine.Engine.events", lambda self, runs: iter([{"kind": "interrupted", "run": runs[0]}])
+    )
+    with pytest.raises(KeyboardInterrupt):
+        bench.study(bench.sized(spec, 32, 2), ["cpu"])
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -640,7 +640,9 @@ def Ctrl_C_twice(folder: Path, times: int, seed: int) -> Outcome:
         assert command.code is None
         os.killpg(command.pid, signal.SIGINT)
         within(20, command, 130)
-        return command.said("harness.ablate: interrupted")
+        line = command.said("harness.ablate: interrupted")
+        assert line.endswith("interrupted; the same command goes on from what is kept")
+        return line
 
     return struck(folder, times, seed, strike)
 
