@@ -20,7 +20,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from harness import one_line, stats
@@ -337,6 +337,7 @@ def curves(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure | Non
         for values, hue in zip(lines, hues, strict=True):
             band(axis, values, hue, len(table))
         axis.set(xlabel="epoch", ylabel=what.replace("test", by))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if any(what == row[-1] for row in rows):
             means = [values.mean(axis=1).dropna() for values in lines]
             some = [(mean, label, hue) for mean, label, hue in zip(means, labels, hues, strict=True) if len(mean)]
@@ -395,6 +396,7 @@ def rates(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure | None
         for used, hue, dash in zip(shared, hues, dashes, strict=False)
     ]
     axis.set(xlabel="epoch", ylabel="learning rate", xlim=(0, None), ylim=(0, None))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     told = [f" {sharing(rungs)}" for rungs in shared.values()]  # one that began with _ would not be shown
     axis.legend(lines, told, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize=SMALL)
     heading(figure, study, "learning rates as used")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 import harness.report.frames as frames
 from harness import Problem, one_line
@@ -107,6 +108,7 @@ def schedules(plan: Plan, store: Store) -> Figure:
     upper.set(ylabel="learning rate, as used", ylim=(0, None), xlim=(0, max(spans) + 0.2))
     # a point at least, so that equal accuracies are not told apart by a thousandth
     lower.set(xlabel="epoch", ylabel="test top-1 (%)", ylim=percent(*frame([*finals, np.nanmax(finals) - 1], [])))
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     if upper.lines:
         upper.set_ylim(0, 1.25 * upper.get_ylim()[1])  # room for the names
         _legend(upper, "upper right")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from harness import one_line
@@ -178,6 +179,7 @@ def curves(study: str, run: str, epochs: Sequence[Mapping[str, Any]], kept: int 
         if kept is not None:
             axis.axvline(kept + 1, color=INK, lw=1, ls=":", label=f"weights kept: epoch {kept + 1}")
         axis.set(xlabel="epoch", ylabel=told)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(fontsize=SMALL)
     heading(figure, study, f"{one_line(run)}, by epoch")
