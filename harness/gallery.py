@@ -1,9 +1,9 @@
 """`python -m harness.gallery STUDY`: pictures of a study's data, and of what a run of it answers.
 
 Of the data: how many images of each class, how large the files are, what augmentation makes of some. Of one run, where
-it is finished: its curves, test images with its answers, the confusion matrix, and its accuracy on all test images and
-on 200 of them. The answers are computed anew, by the weights in the store and the loop's own evaluation, and must be
-those of the record.
+it is finished: its curves, test images with its answers, the confusion matrix, and its accuracy on all test images, on
+200 of them, and on those that training has no other copy of. The answers are computed anew, by the weights in the store
+and the loop's own evaluation, and must be those of the record.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # torch and matplotlib take seconds, which --help need not wa
 SHOWN = 16  # test images with their answers
 DRAWN = 200  # test images of the second reading
 ROWS, DRAWS = 6, 7  # of the sheet of augmented images
+SIDE, NEAR = 32, 8  # px, and of 255: images at that size that differ by less on average are one photo, saved twice
+PAIRS = 10**6  # of a test and a training image; more are not compared
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,23 @@ def augmented(images: Images, spec: Spec, places: np.ndarray, draws: int, seed: 
     return made
 
 
+def thumbnails(images: Images, split: str) -> np.ndarray:
+    """The images of a split, in order, as test images are prepared, at `SIDE` px: N x values in [0, 255]."""
+    import torch
+    from PIL import Image
+
+    every = images.regrouped({"test": (split, np.arange(images.counts[split]))})
+    shown = (image for x, _ in every.test(64, torch.device("cpu")) for image in pixels(images, x))
+    small = [Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for image in shown]
+    return np.stack([np.asarray(image, np.float32).ravel() for image in small])
+
+
+def twins(images: Images) -> np.ndarray:
+    """Of each test image, whether training has it too but for how it was saved: the mean difference is below `NEAR`."""
+    trained, tested = thumbnails(images, "train"), thumbnails(images, "test")
+    return np.array([np.abs(trained - image).mean(1).min() < NEAR for image in tested])
+
+
 def of_data(study: str, spec: Spec, names: Sequence[str]) -> Iterator[tuple[str, Figure]]:
     from harness.parts.data import Files, limited
     from harness.report import pictures
@@ -185,14 +204,17 @@ def confusion(answered: Answers, classes: int) -> np.ndarray:
     return counts
 
 
-def accuracies(answered: Answers, record: dict[str, Any]) -> list[tuple[str, int, int]]:
-    """(of what, right, images): all test images, 200 of them, and those held out, if any."""
+def accuracies(answered: Answers, record: dict[str, Any], near: np.ndarray) -> list[tuple[str, int, int]]:
+    """(of what, right, images): all test images, 200 of them, those without twins `near` them, and those held out."""
     right = answered.truth == answered.said
     n = len(right)
     few = chosen(n, DRAWN, "drawn")
     told = [(f"all {n:,} test images", int(right.sum()), n)]
     if len(few) < n:
         told.append((f"{len(few)} test images drawn at random", int(right[few].sum()), len(few)))
+    if near.any():
+        of = f"test images without a twin in training, by less than {NEAR} of 255 on average at {SIDE} px"
+        told.append((of, int(right[~near].sum()), int((~near).sum())))
     if "val_top1" in record["metrics"]:
         held = record["images"]["val"]
         told.append(
@@ -259,6 +281,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     from harness import study
+    from harness.parts.data import Files
     from harness.paths import write_atomic
     from harness.report import figures, folder_of, pictures
     from harness.store import Store
@@ -267,6 +290,9 @@ def run(options: argparse.Namespace) -> None:
     plan = study.plan(study.load(options.study), [*map(study.setting, options.set)])
     rung = _rung(plan, options.rung)
     spec, seed, label = rung.spec, plan.seeds[0] if options.seed is None else options.seed, plan.label
+    if seed not in plan.seeds:
+        own = ", ".join(map(str, plan.seeds))
+        raise Problem(f"--seed {seed}: no such run of {rung.name}; the study's seeds: {own}")
     folder = options.to or folder_of({"label": label}) / "gallery"
     images = spec.data.load()
     names = class_names(spec.data, images.classes)
@@ -278,7 +304,8 @@ def run(options: argparse.Namespace) -> None:
         drawn["curves"] = pictures.curves(label, of, record["epochs"], record["kept"] if spec.stop else None)
         if record["status"] == "finished":  # of one that diverged the answers are no numbers
             answered = answers(spec, seed, store)
-            told = accuracies(answered, record)
+            few = isinstance(source(spec.data), Files) and images.counts["train"] * images.counts["test"] <= PAIRS
+            told = accuracies(answered, record, twins(images) if few else np.zeros(images.counts["test"], bool))
             drawn |= of_answers(label, of, images, names, answered)
     for name, figure in drawn.items():
         figures.save(folder, name, figure)

@@ -382,7 +382,7 @@ def ball() -> "Figure":
         loss.yaxis.set_major_locator(LogLocator(numticks=8))
         loss.yaxis.set_major_formatter("{x:g}")
         loss.yaxis.set_minor_formatter("")
-        figures.heading(figure, "Rosenbrock on a sphere", f"{STEPS} steps from ● to ★, after Heo et al. 2021")
+        figures.heading(figure, "Rosenbrock on a sphere", f"{STEPS} steps from ● towards ★, after Heo et al. 2021")
     return figure
 
 

@@ -175,7 +175,7 @@ def train(
             keeper.keep(run.state())
     metrics = {name: value for name, value in run.history[-1].items() if name in SCORES}
     run.trace.history = run.history
-    if run.best:
+    if run.best and not run.trace.diverged:
         run.model.load_state_dict(run.best)
         metrics = evaluate(run.model, images, run.runner, device, watched)[0]
         run.trace.kept = metrics
@@ -250,13 +250,15 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
     evidence = prove(spec, run.trace)
     params, macs = cost(spec.model, images.channels, len(images.classes), images.size)
     later = [e["seconds"] for e in history[1:]] or [history[0]["seconds"]]  # the first epoch warms caches up
-    status = "diverged" if run.trace.diverged else "finished"
+    status, kept = "diverged" if run.trace.diverged else "finished", len(history) - 1
+    if spec.stop and not run.trace.diverged:
+        kept = spec.stop[0].best(history)
     if not all(check["ok"] for check in evidence):
         status = "refused"
     return {
         "status": status,
         "metrics": metrics,
-        "kept": [*(stop.best(history) for stop in spec.stop), len(history) - 1][0],  # the epoch whose weights are
+        "kept": kept,  # the epoch whose weights are
         "epochs": history,
         "evidence": evidence,
         "rates": rates(run.trace),

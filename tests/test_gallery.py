@@ -147,13 +147,37 @@ def test_accuracy_is_of_all_of_200_and_of_those_held_out():
     said = np.where(np.arange(1000) < 700, truth, (truth + 1) % 10)
     found = gallery.Answers(truth, said, np.ones(1000))
     record = {"metrics": {"val_top1": 62.5}, "images": {"val": 40}}
-    every, few, held = gallery.accuracies(found, record)
+    near = np.arange(1000) % 5 == 0
+    every, few, apart, held = gallery.accuracies(found, record, near)
+    assert apart[1:] == (560, 800)
     assert every == ("all 1,000 test images", 700, 1000)
     drawn = stream(0, "gallery", "drawn").permutation(1000)[:200]
     assert few == ("200 test images drawn at random", int((drawn < 700).sum()), 200)
     assert held[1:] == (25, 40)
     few_tests = gallery.Answers(truth[:50], said[:50], np.ones(50))
-    assert gallery.accuracies(few_tests, {"metrics": {}}) == [("all 50 test images", 50, 50)]
+    assert gallery.accuracies(few_tests, {"metrics": {}}, near[:50] & False) == [("all 50 test images", 50, 50)]
+
+
+def test_photos_saved_twice_are_twins_and_photos_alike_are_none(tmp_path):
+    rng = np.random.default_rng(0)
+    photos = [
+        Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((120, 90), Image.Resampling.BICUBIC)
+        for _ in range(6)
+    ]
+    for split, label, places in (
+        ("train", "a", (0, 1)),
+        ("train", "b", (2, 3)),
+        ("val", "a", (0, 4)),
+        ("val", "b", (5, 3)),
+    ):
+        (tmp_path / split / label).mkdir(parents=True)
+        for i in places:
+            photo = photos[i].resize((100, 75)) if split == "val" else photos[i]
+            photo.save(tmp_path / split / label / f"{i}.jpg", quality=60 if split == "val" else 95)
+    images = ImageFolder(root=tmp_path, size=72).load()
+    names = [name for name, _ in images.files["test"]]
+    found = dict(zip(names, gallery.twins(images).tolist(), strict=True))
+    assert found == {"val/a/0.jpg": True, "val/a/4.jpg": False, "val/b/3.jpg": True, "val/b/5.jpg": False}
 
 
 def test_the_index_has_the_intervals():
@@ -195,6 +219,11 @@ def test_without_a_finished_run_there_is_the_data_alone(tiny_study):
 def test_a_rung_that_there_is_not(tiny_study):
     with pytest.raises(Problem, match="--rung cutmix: no such rung in tiny; there are: baseline, warmup"):
         gallery.run(settings(["tiny", "--rung", "cutmix"]))
+
+
+def test_a_seed_that_the_study_has_not_is_told():
+    with pytest.raises(Problem, match="--seed 77: no such run of baseline; the study's seeds: 0, 1, 2, 3, 4"):
+        gallery.run(settings(["digits", "--seed", "77"]))
 
 
 def test_help_is_light():

@@ -66,6 +66,14 @@ def test_biases_and_batch_norm_stay_and_all_else_moves():
             assert bool(step.any()) == (weight.ndim > 1), name
 
 
+def test_layers_of_one_shape_get_draws_of_their_own():
+    layers = [nn.Linear(5, 3, bias=False) for _ in range(2)]
+    for layer in layers:
+        nn.init.constant_(layer.weight, 1.0)
+    one, other = directions(nn.Sequential(*layers), 0)[0]
+    assert not torch.allclose(one, other)
+
+
 def unscaled(model, seed):
     return [d / d.flatten(1).norm(dim=1)[0] for d in directions(model, seed)[0] if d.ndim == 2]
 

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -42,6 +42,7 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
 Triple = tuple[float, ...]
+Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 Limits = tuple[int | None, int | None]  # of training and of test images
 
 
@@ -391,7 +392,7 @@ class Torchvision(Data):
     """
 
     name: Literal["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100"]
-    root: Path = Path("data")
+    root: Folder = Path("data")
     limit: int | None = Field(None, ge=1)
     limit_test: int | None = Field(None, ge=1)
 
@@ -451,7 +452,7 @@ class Files(Data):
     `limited`.
     """
 
-    root: Path
+    root: Folder
     size: int = Field(224, ge=4)
     mean: tuple[float, float, float] = PAPER_MEAN
     std: tuple[float, float, float] = PAPER_STD

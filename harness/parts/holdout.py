@@ -22,8 +22,9 @@ class Holdout(Data):
 
     They are the split "val": measured each epoch, in the place of the test set, which is measured once, at the end.
     With `blind` they are the test set itself, and the true one is not there: what a search scores its trials by.
-    The same images for the same data. Images of the same content stay on one side, and of those that the test set has
-    too none is held out: no image is in two splits. Raises Problem where a class would be left without any on a side.
+    The same images for the same data. Images of the same content, to the byte or the pixel, stay on one side, and of
+    those that the test set has too none is held out; they stay in training, as they were. A photo that was saved anew
+    is another: `harness.gallery` looks for those. Raises Problem where a class would be left without any on a side.
     """
 
     of: Data
@@ -47,7 +48,10 @@ class Holdout(Data):
 
 @lru_cache
 def _split(part: Holdout) -> Images:
-    images: Images = part.of.load()
+    try:
+        images: Images = part.of.load()
+    except Problem as problem:
+        raise Problem(str(problem).replace("data.", "data.of.", 1)) from None
     if "val" in images.counts and not part.blind:
         raise Problem("data: of what is held out already nothing can be held out again, but blind")
     rest, out = held_out(images.content("train"), images.labels("train"), set(images.content("test")), part.share)

@@ -175,11 +175,12 @@ class AdamW(Moments):
 
 
 class AdamP(Moments):
-    """Adam that does not lengthen scale-invariant weights (Heo et al. 2021, algorithm 2), timm's. Slot: `optimizer`.
+    """Adam that does not lengthen scale-invariant weights (Heo et al. 2021), timm's. Slot: `optimizer`.
 
     A weight of two or more dimensions is scale-invariant where |cos(w, ∇f)| < `delta` / √dim in every channel, else in
     the whole layer: there the step loses its part along w, and decoupled weight decay is `wd_ratio` of itself. All
-    others, biases with them, go as AdamW's. Defaults are those of the paper, whose decay counts as AdamW's.
+    others, biases with them, go as AdamW's. Moments have Adam's correction of their bias, as in the authors' program;
+    their algorithm 2 leaves it out. Defaults are those of the paper, whose decay counts as AdamW's.
     """
 
     delta: float = Field(0.1, gt=0)

@@ -1,5 +1,6 @@
 """When to stop, by images held out of training."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,9 +14,9 @@ Score = Literal["val_loss", "val_top1"]
 
 
 def best(history: History, score: Score) -> int:
-    """The place of the epoch of the least loss, or the greatest accuracy; of equals the first."""
-    values = [epoch[score] for epoch in history]
-    return values.index(min(values) if score == "val_loss" else max(values))
+    """The place of the epoch of the least loss, or the greatest accuracy; of equals the first; nan is the worst."""
+    values = [-epoch[score] if score == "val_loss" else epoch[score] for epoch in history]
+    return max(range(len(values)), key=lambda i: -math.inf if math.isnan(values[i]) else values[i])
 
 
 class EarlyStopping(Stop):
@@ -39,8 +40,8 @@ class EarlyStopping(Stop):
         return bool(history) and len(history) - 1 - best(history, "val_loss") >= self.patience
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        losses = [epoch["val_loss"] for epoch in trace.history]
-        least = min(range(len(losses)), key=losses.__getitem__)
+        losses = [math.inf if math.isnan(epoch["val_loss"]) else epoch["val_loss"] for epoch in trace.history]
+        least = losses.index(min(losses))
         due = min(spec.epochs, least + 1 + self.patience)
         what = f"epochs: {self.patience} after that of the least held-out loss, or all"
         yield Check(what, f"{due}", f"{len(losses)}", len(losses) == due or trace.diverged)

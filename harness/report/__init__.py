@@ -64,8 +64,11 @@ def recall(label: str) -> Plan:
     """The described plan of a study that was run here. Raises Problem where there is none, or it is damaged."""
     path = plan_path(label)
     if not path.is_file():
+        near = [name for name in known() if name.partition("@")[0] == label.partition("@")[0]]
+        other = f"; there are: {', '.join(map(one_line, near))}" if near else ""
         raise Problem(
-            f"no study {label!r} was run here ({path} is missing): python -m harness.ablate {label.partition('@')[0]}"
+            f"no study {label!r} was run here ({path} is missing): "
+            f"python -m harness.ablate {label.partition('@')[0]}{other}"
         )
     try:
         plan: Plan = json.loads(path.read_text())

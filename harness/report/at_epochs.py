@@ -65,14 +65,15 @@ def compare(plan: Plan, every: pd.DataFrame, epochs: Sequence[int]) -> tuple[str
     missing = f"No run has epoch {', '.join(lacking)}: the longest has {longest}."
     if not had:
         raise Problem(f"{plan['label']}: {missing[0].lower()}{missing[1:-1]}; give --at epochs from 1 to {longest}")
-    table = table[table["epoch"].isin(had)]
+    ran = table.groupby("rung")["n"].transform("max") > 0
+    table = table[table["epoch"].isin(had) & ran]
     most = int(table["n"].max())
     held = any("val_top1" in epoch for run in every["epochs"] for epoch in run)
     of = "the test images, or those held out of training where a run was measured by these" if held else "the test set"
     notes = [f"With {', '.join(one_line(said, 300) for said in plan['settings'])}."] if plan["settings"] else []
     notes.append(
         f"Top-1 after so many epochs, percent of {of}: mean and 95 % t-interval over n = {most} "
-        "seeds; where n is another, it is told."
+        f"seeds; where n is another, it is told{', and the others had stopped' if held else ''}."
     )
     if table["published"].notna().any():
         notes.append("Published: one run a cell, no spread told.")

@@ -415,6 +415,14 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
             which = [f"{one_line(r['title'])}: {', '.join(r['also'])}" for r in plan["rungs"] if r["also"]]
             told = f" ({'; '.join(which)})" if name == "also" else ""
             notes.append(f"{mark} {text}{told}.")
+    ended = []
+    for place, rung in enumerate(plan["rungs"]):
+        lengths = [len(run.epochs) for run in every.itertuples() if (run.place, run.status) == (place, "finished")]
+        if rung.get("stops") and lengths and min(lengths) < rung["epochs"]:
+            told = " to ".join(map(str, sorted({min(lengths), max(lengths)})))
+            ended.append(f"{one_line(rung['title'])} after {told} of {rung['epochs']} epochs")
+    if ended:
+        notes.append(f"Stopped early, and length may be in the gain: {'; '.join(ended)}.")
     small = {rung["title"]: rung["microbatch"] for rung in plan["rungs"] if rung.get("microbatch")}
     if small:
         which = [f"{title} ({images} images)" for title, images in small.items()]

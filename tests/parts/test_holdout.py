@@ -51,6 +51,19 @@ def test_blind_the_test_set_is_what_was_held_out():
     assert images.digest != seen.digest != DIGITS.load().digest
 
 
+def test_images_are_drawn_and_not_the_first_of_each_class():
+    _, out = held_out([str(i) for i in range(200)], np.arange(200) // 100, set(), 0.2)
+    assert len(out) == 40
+    for places in (out[:20], out[20:] - 100):
+        assert places.max() > 60
+        assert len(set(np.diff(places))) > 3
+
+
+def test_a_missing_folder_is_told_by_the_path_to_be_typed(tmp_path):
+    with pytest.raises(Problem, match=r"^data\.of\.root=.*no such folder"):
+        Holdout(of=ImageFolder(root=tmp_path / "no")).load()
+
+
 def test_labels_go_with_their_images():
     whole, images = DIGITS.load(), Holdout(of=DIGITS).load()
     named = dict(zip(whole.content("train"), whole.labels("train"), strict=True))

@@ -1,9 +1,12 @@
+import math
+
 import pytest
 import torch
 
 from harness import Problem
 from harness.evidence import Trace
 from harness.parts.holdout import Holdout
+from harness.parts.schedules import Shape
 from harness.parts.stopping import EarlyStopping
 from harness.store import Store
 from harness.train import Keeper, train
@@ -28,6 +31,8 @@ def told(*losses, tops=()):
         ((1.0, 2.0, 3.0), True),
         ((1.0, 1.0, 1.0), True),
         ((2.0, 3.0, 1.0, 2.0), False),
+        ((math.nan, 1.0, 0.9), False),
+        ((1.0, math.nan, math.nan), True),
     ],
 )
 def test_ends_when_the_loss_has_not_fallen_for_so_many_epochs(losses, over):
@@ -38,6 +43,7 @@ def test_keeps_the_best_by_its_score_and_of_equals_the_first():
     history = told(3.0, 1.0, 2.0, 1.0, tops=(10.0, 30.0, 40.0, 40.0))
     assert EarlyStopping().best(history) == 2
     assert EarlyStopping(keep="val_loss").best(history) == 1
+    assert EarlyStopping(keep="val_loss").best(told(math.nan, 2.0, 1.0)) == 2
 
 
 def test_needs_images_to_stop_by():
@@ -86,6 +92,27 @@ def test_a_run_stops_and_ends_with_the_weights_of_its_best_epoch(stopped):
     assert set(result["metrics"]) == {"test_loss", "top1", "top5", "val_loss", "val_top1", "val_top5"}
     assert all("top1" not in epoch for epoch in history), "the test set is measured once"
     assert len(result["correct"]) == 2 * -(-spec.data.load().counts["test"] // 8)
+
+
+class Leap(Shape):
+    """A rate of 0.1 for two epochs of six, and then of 1e36."""
+
+    def factor(self, step, warmup, total):
+        return 1e-37 if step < total / 3 else 1.0
+
+    def proof(self, spec, trace):
+        return ()
+
+
+def test_a_run_that_diverges_ends_with_the_weights_it_has():
+    """No better ones of before are put back: it diverged, in tables, curves and pictures alike."""
+    optimizer, schedule = HELD.optimizer.but(lr=1e36, per=None), HELD.schedule.but(shape=Leap())
+    spec = HELD.but(stop=(EarlyStopping(patience=9),), epochs=6, optimizer=optimizer, schedule=schedule)
+    result = train(spec, 0, CPU, None).result
+    assert result["status"] == "diverged", [row for row in result["evidence"] if not row["ok"]]
+    assert 1 < len(result["epochs"]) < 6
+    assert result["kept"] == len(result["epochs"]) - 1
+    assert math.isnan(result["metrics"]["test_loss"])
 
 
 @pytest.mark.parametrize("at", [0, -1])
