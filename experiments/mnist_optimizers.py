@@ -3,7 +3,7 @@
     python -m harness.ablate mnist_optimizers
     python -m harness.report mnist_optimizers --at 10 20 30 40 50 60 70 80 90 100
 
-Cost: 21 runs of 100 epochs, an epoch 3 s on one core by SGD and Adam, 5 by SAM, 12 by AdamP: 1½ hours on two cores.
+Cost: 21 runs of 100 epochs, an epoch 3 s on one core by SGD and Adam, 4 to 5 by the others: 1½ hours on two cores.
 After a report on three optimizers of "Descending through a Crowded Valley" (Schmidt et al. 2021): a dense layer of 784
 units, batch 128, a constant rate of 0.001, 100 epochs. Its Table II is reports/published/mnist_optimizers.csv: SAM
 0.81, AdamP 0.69 and Expectigrad 0.90 at the end. Here two epochs give more: plain SGD and SAM 0.86, Adam, AdamP and

@@ -12,7 +12,7 @@ squeeze: the report shows sizes up to 1,000 px and beyond. Cost: 21 runs of up t
 Published: 94.1 % top-1, the best of all epochs on val/, one seed. Not to be compared with ours as it stands: there val/
 chose the weights and the epoch to stop at, and the test that followed was of 200 images drawn from the whole data set,
 most of which had been trained on. Here a fifth of train/ is held out for that choice, and val/ is the test set, read
-once, at the end: fewer images to learn from, and no file in two roles. But 54 of the 272 are photos of train/ saved
+once, at the end: fewer images to learn from, and no file in two roles. But 41 of the 272 are training photos saved
 anew, some with another watermark, which flatters both readings; the gallery tells the accuracy without these, and that
 on 200 test images drawn at random, seeded, with the interval that so few have: 89.8 to 96.5 at 94 %.
 
