@@ -369,7 +369,8 @@ def ball() -> "Figure":
             r = np.linalg.norm(w, axis=1)
             solid.plot(*(1.01 * w / r[:, None]).T, color=hue, lw=1.2, marker=".", ms=3, label=way.title)
             norm.plot(r, color=hue, lw=1.6)
-            norm.text(int(r.argmax()), r.max() + 0.08, f"{r.max():.2f}", color=hue, ha="center", fontsize=figures.SMALL)
+            top, told = int(r.argmax()), f"{r.max():.2f} ({way.source:g})"
+            norm.text(top, r[top] + 0.08, told, color=hue, ha="right", fontsize=figures.SMALL)
             loss.semilogy(rosenbrock_function(*place(w)), color=hue, lw=1.2)
         for where, mark in ((START, "o"), ((1.0, 1.0), "*")):
             solid.plot(*1.02 * on_sphere(*map(np.asarray, where))[:, None], mark, color=figures.INK, ms=9)
@@ -377,7 +378,7 @@ def ball() -> "Figure":
         solid.set_box_aspect([np.ptp(side) for side in sides], zoom=1.35)
         solid.set_axis_off()
         solid.legend(loc="lower left", fontsize=figures.SMALL)
-        norm.set(xlabel="step", ylabel="norm r", ylim=(0, 3.8))
+        norm.set(xlabel="step", ylabel="norm r (the source's)", ylim=(0, 3.8))
         loss.set(xlabel="step", ylabel="loss h")
         loss.yaxis.set_major_locator(LogLocator(numticks=8))
         loss.yaxis.set_major_formatter("{x:g}")
