@@ -4,6 +4,7 @@ The test set stays what it was, and nothing is chosen by it.
 """
 
 import hashlib
+import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -51,7 +52,7 @@ def _split(part: Holdout) -> Images:
     try:
         images: Images = part.of.load()
     except Problem as problem:
-        raise Problem(str(problem).replace("data.", "data.of.", 1)) from None
+        raise Problem(re.sub(r"^data\.", "data.of.", str(problem))) from None
     if "val" in images.counts and not part.blind:
         raise Problem("data: of what is held out already nothing can be held out again, but blind")
     rest, out = held_out(images.content("train"), images.labels("train"), set(images.content("test")), part.share)

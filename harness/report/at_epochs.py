@@ -73,7 +73,7 @@ def compare(plan: Plan, every: pd.DataFrame, epochs: Sequence[int]) -> tuple[str
     notes = [f"With {', '.join(one_line(said, 300) for said in plan['settings'])}."] if plan["settings"] else []
     notes.append(
         f"Top-1 after so many epochs, percent of {of}: mean and 95 % t-interval over n = {most} "
-        f"seeds; where n is another, it is told{', and the others had stopped' if held else ''}."
+        f"seeds; where n is another, it is told{', and the others had stopped or are missing' if held else ''}."
     )
     if table["published"].notna().any():
         notes.append("Published: one run a cell, no spread told.")

@@ -417,9 +417,10 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
             notes.append(f"{mark} {text}{told}.")
     ended = []
     for place, rung in enumerate(plan["rungs"]):
-        lengths = [len(run.epochs) for run in every.itertuples() if (run.place, run.status) == (place, "finished")]
-        if rung.get("stops") and lengths and min(lengths) < rung["epochs"]:
-            told = " to ".join(map(str, sorted({min(lengths), max(lengths)})))
+        own = every["epochs"][(every["place"] == place) & (every["status"] == "finished")] if rung.get("stops") else ()
+        lengths = sorted({len(epochs) for epochs in own})
+        if lengths and lengths[0] < rung["epochs"]:
+            told = " to ".join(map(str, sorted({lengths[0], lengths[-1]})))
             ended.append(f"{one_line(rung['title'])} after {told} of {rung['epochs']} epochs")
     if ended:
         notes.append(f"Stopped early, and length may be in the gain: {'; '.join(ended)}.")

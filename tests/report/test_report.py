@@ -441,3 +441,14 @@ def test_a_run_that_diverged_or_stopped_early_is_compared_all_the_same(full, sta
     full.add("one", 0, 10.0, status=status, seen={"steps": "b", "rates": "y", "order": "o"})
     with pytest.raises(Problem, match="differ in rates, steps at seed 0"):
         report.compare(p, full, ("one", 0))
+
+
+def test_what_early_stopping_ended_is_told(full):
+    full.add("one", 0, 91.0, epochs=1)
+    p = designed("ladder", [rung("baseline") | {"stops": True}, rung("one", [1, 0]) | {"stops": True}])
+    told = [
+        note for note in frames.footnotes(p, report.finished(p, full), rows(full, p).reset_index()) if "early" in note
+    ]
+    assert told == ["Stopped early, and length may be in the gain: one after 1 to 2 of 2 epochs."]
+    p = designed("ladder", [rung("baseline"), rung("one", [1, 0])])
+    assert "early" not in " ".join(frames.footnotes(p, report.finished(p, full), rows(full, p).reset_index()))
