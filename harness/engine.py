@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Protocol
 
 from harness import Problem
@@ -236,6 +236,7 @@ def asked_to_stop(who: Stoppable) -> Iterator[None]:
     try:
         yield
     finally:
+        sleep(max(0.0, since + ECHO - monotonic()))  # an echo may be under way yet
         for number, handler in old.items():
             signal.signal(number, handler)
 

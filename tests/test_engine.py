@@ -2,12 +2,14 @@
 
 import os
 import signal
+import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from harness import Problem
-from harness.engine import Engine, execute, places
+from harness.engine import ECHO, Engine, asked_to_stop, execute, places
 from harness.store import Store
 from tests.tiny import BASELINE, Lying, finish, tiny_plan
 
@@ -136,3 +138,17 @@ def test_places_on_cuda_are_one_a_gpu(monkeypatch):
     assert places("cuda:1", None) == ["cuda:1"]
     with pytest.raises(Problem, match="has 2 CUDA devices"):
         places("cuda:2", None)
+
+
+def test_an_echo_of_ctrl_c_is_heard_as_the_first_and_a_later_one_is_another():
+    stopped = SimpleNamespace(stopping=False)
+    echo = threading.Timer(ECHO / 2, os.kill, (os.getpid(), signal.SIGINT))
+    with asked_to_stop(stopped):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopped.stopping
+        echo.start()  # it comes when the work has ended
+    echo.join()
+    with pytest.raises(KeyboardInterrupt, match="goes on from what is kept"), asked_to_stop(stopped):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
