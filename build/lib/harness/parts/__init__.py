@@ -1,1 +1,0 @@
-"""What fills a specification's slots."""

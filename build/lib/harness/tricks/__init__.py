@@ -1,1 +1,0 @@
-"""The tricks, one a file."""
