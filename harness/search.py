@@ -472,6 +472,7 @@ def tested(search: Search, best: Best, engine: Any, tracker: "Tracker") -> dict[
     store, study = engine.store, trials.opened(search)
     plan = Plan(search.study, (Rung("chosen", "chosen values", best.spec),), search.final)
     check(plan)
+    trials.named_by(search.label, best.spec)
     looked = list(dict.fromkeys([*study.user_attrs.get("tested", []), best.spec.id]))
     study.set_user_attr("tested", looked)  # before: each epoch is measured, and shown
     todo = missing(plan.runs(), store)

@@ -30,6 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness import Problem, one_line
 from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, execute, settle, why
 from harness.parts.holdout import blinded
+from harness.paths import runs, write_all
 from harness.rng import stream
 from harness.spec import UPSTREAM_SEED, Spec, assign, upstream
 from harness.store import EVERY, Held, Record, Store
@@ -366,6 +367,17 @@ class Failed(Problem):
     """A run of the trial failed, or cannot be made; the trial's user attribute "why" says it."""
 
 
+def named_by(label: str, spec: Spec) -> None:
+    """Note that a search asks for the runs of `spec`: what nothing names is garbage, and a database is far away."""
+    path = runs() / "searches" / f"{label}.specs"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        write_all(file, f"{spec.id}\n".encode())
+    finally:
+        os.close(file)
+
+
 class _Steps:
     """Tells a trial's steps to its pruner, each once, also where the trial was begun before."""
 
@@ -406,6 +418,7 @@ class Objective:
     say: Say = lambda event: None
     stop: Callable[[], bool] = lambda: False
     every: float = EVERY
+    label: str = ""  # of the search; empty under an Optuna study of the user's own
 
     def values(self, trial: optuna.Trial) -> dict[str, Any]:
         return {path: suggest(trial, path, distribution) for path, distribution in self.space.items()}
@@ -425,6 +438,7 @@ class Objective:
 
     def _score(self, trial: optuna.Trial, spec: Spec) -> float | tuple[float, float]:
         trial.set_user_attr("spec", spec.id)
+        named_by(self.label or f"{self.study}@objective", spec)
         self.say({"kind": "begun", "number": trial.number, "run": (spec, self.seeds[0])})
         by_seed = isinstance(trial.study.pruner, optuna.pruners.WilcoxonPruner)
         steps = _Steps(trial, self.seeds[-1] if by_seed else spec.epochs * len(self.seeds) - 1)
@@ -546,6 +560,7 @@ def serve(
     objective = Objective(
         *(search.study, search.rung.spec, search.space, search.seeds, search.share),
         *(store, place, search.minimize, say, stop),
+        label=search.label,
     )
     seen: set[int] = set()
     with warnings.catch_warnings(), reached(search):

@@ -125,17 +125,20 @@ class Store:
                 claim.close()
 
     def set_aside(self, spec_id: str, seed: int) -> Path | None:
-        """Move what there is of a run out of the way, to `runs/aside/`; None where there is nothing."""
+        """Move what there is of a run out of the way, see `harness.store.aside`; None where there is nothing."""
         folder = self.folder(spec_id, seed)
         if not folder.is_dir():
             return None
         with lock(folder):
-            aside = self.root.parent / "aside" / spec_id
+            aside = self.root.parent / "aside" / time.strftime("%Y-%m-%d") / spec_id
             aside.mkdir(parents=True, exist_ok=True)
-            free = next(aside / f"{seed}.{n}" for n in range(1, 10**6) if not (aside / f"{seed}.{n}").exists())
+            names = (f"{seed}.{n}" if n > 1 else f"{seed}" for n in range(1, 10**6))
+            free = next(aside / name for name in names if not (aside / name).exists())
             folder.rename(free)
-            sync_folder(aside)
-            sync_folder(folder.parent)
+            for changed in (aside, *aside.parents[:3], folder.parent):
+                sync_folder(changed)
+        with suppress(OSError):  # other seeds are there
+            folder.parent.rmdir()
         return free
 
     def tidy(self, spec_id: str, seed: int) -> None:

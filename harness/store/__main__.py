@@ -28,8 +28,12 @@ def parser() -> argparse.ArgumentParser:
     show = add("show", show_run, "a run's specification, result, and journal")
     show.add_argument("which", metavar="RUN", help="an id, or the beginning of one; with /SEED for one run")
     add("verify", verify, "check every digest and every line of every journal; exits with 1 where one is wrong")
-    gc = add("gc", collect, "show what no study in experiments/ names, and with --delete remove it")
-    gc.add_argument("--delete", action="store_true", help="remove it")
+    gc = add("gc", collect, "show the runs that no study, no plan run here and no search names")
+    gc.add_argument("--delete", action="store_true", help="set them aside, from where they can be brought back")
+    restore = add("restore", bring_back, "bring back what was set aside on a day, or one run")
+    restore.add_argument("which", metavar="DAY|RUN", help="as 2026-01-31, or an id; with /SEED for one run")
+    free = add("free", free_aside, "remove for good what was set aside on a day or before")
+    free.add_argument("day", metavar="DAY", help="as 2026-01-31")
     export = add("export", export_runs, "write finished runs, and all that proves them, to one file")
     export.add_argument("file", type=Path)
     export.add_argument("study", nargs="*", help="studies that were run here (default: every run)")
@@ -105,42 +109,109 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def collect(options: argparse.Namespace) -> int:
-    from harness import Problem, study
+    from harness.paths import runs
     from harness.report import known, plan_path
-    from harness.spec import shape, upstream
-    from harness.store import Store
-    from harness.store.care import leftovers, remove, size, standing, unnamed
+    from harness.store import Store, aside
+    from harness.store.care import size, standing
+    from harness.store.garbage import leftovers, remembered, unnamed
 
-    names = list(study.available()) if Path("experiments").is_dir() else []
-    if not names:
-        raise Problem("no experiments/ with studies here: run this where yours are; nothing was removed")
-    elsewhere = [label for label in known() if label.partition("@")[0] not in names]
-    if elsewhere:
-        gone = f"remove {plan_path(elsewhere[0])} if that study is gone for good"
-        raise Problem(f"{elsewhere[0]} was run, and is not in experiments/ here: {gone}; nothing was removed")
-    try:
-        rungs = [rung.spec for name in names for rung in study.plan(study.load(name)).rungs]
-    except Problem as problem:
-        raise Problem(f"{problem}; so what it names is unknown, and nothing was removed") from None
-    store = Store()
-    shapes = {shape(spec) for rung in rungs for spec in (*upstream(rung), rung)}
+    store, ids = Store(), remembered(runs())
+    names, shapes = _named_by_studies()
+    for label in known():
+        if label.partition("@")[0] not in names:
+            print(f"{label}: no study here by that name; its runs are kept while {plan_path(label)} is there")
     total, titles = 0, _titles()
-    verb = "removed" if options.delete else "would remove"
-    for key in list(unnamed(store, shapes)):
+    found = unnamed(store, ids, shapes)
+    for key in found:
         row = standing(store, key)
-        print(f"{verb} {key[0]}, seed {key[1]}: {row['state']}, {titles.get(key[0], 'of no study that was run here')}")
         total += row["bytes"]
         if options.delete:
-            remove(store, key)
+            store.set_aside(*key)
+        print(
+            f"{'set aside' if options.delete else 'unnamed'}: {key[0]}, seed {key[1]}, {row['state']}{_of(titles, key)}"
+        )
     for path in leftovers(store):
-        print(f"{verb} {path}")
-        total += size(path) if path.is_dir() else path.stat().st_size
+        print(f"{'removed' if options.delete else 'left over'}: {path}")
         if options.delete:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    kept = len(list(store))
-    print(
-        f"{total / 1e6:,.1f} MB {'freed' if options.delete else 'to free with --delete'}; {kept:,} runs in {store.root}"
-    )
+    kept = len(list(store)) - (0 if options.delete else len(found))
+    moved = "set aside" if options.delete else "to set aside with --delete"
+    print(f"{len(found):,} runs, {total / 1e6:,.1f} MB, {moved}; {kept:,} runs are named, in {store.root}")
+    days: dict[str, int] = {}
+    for one in aside.everything(store):
+        days[one.day] = days.get(one.day, 0) + (size(one.path) if one.path.is_dir() else one.path.stat().st_size)
+    for day, held in days.items():
+        print(f"aside since {day}: {held / 1e6:,.1f} MB; python -m harness.store restore {day} brings it back")
+    if days:
+        print(f"python -m harness.store free {max(days)} frees the disk, for good")
+    return 0
+
+
+def _of(titles: dict[str, str], key: Key) -> str:
+    return f", {titles[key[0]]}" if key[0] in titles else ""
+
+
+def _named_by_studies() -> tuple[list[str], set[str]]:
+    """The studies there are, and the shapes of what they name under every design; says which do not load.
+
+    No data is loaded. What a study that does not load was last seen to name is in the plans that were run.
+    """
+    from harness import Problem, study
+    from harness.designs import DESIGNS
+    from harness.spec import shape, upstream
+
+    names, shapes = list(study.available()), set[str]()
+    for name in names:
+        for design in DESIGNS:
+            try:
+                rungs = study.plan(study.load(name), design=design).rungs
+            except Problem as problem:
+                if design == "ladder":  # the others are not for every study
+                    print(f"{name} does not load, so what it was last seen to name is kept: {problem}")
+                continue
+            shapes |= {shape(spec) for rung in rungs for spec in (*upstream(rung.spec), rung.spec)}
+    return names, shapes
+
+
+def bring_back(options: argparse.Namespace) -> int:
+    from harness import Problem
+    from harness.store import Store, aside
+
+    store, wanted = Store(), str(options.which)
+    spec_id, _, seed = wanted.partition("/")
+    found = [
+        one
+        for one in aside.everything(store)
+        if one.key and (one.day == wanted or (one.key[0] == spec_id and seed in ("", str(one.key[1]))))
+    ]
+    if not found:
+        raise Problem(f"{wanted}: no such day, and no such run, in {store.root.parent / 'aside'}")
+    count = 0
+    for one in reversed(found):  # of two records of one run the newer
+        assert one.key
+        back = aside.bring_back(store, one)
+        count += back
+        if not back:
+            print(f"left aside: {one.path}, for {one.key[0]}, seed {one.key[1]} is there")
+    print(f"{count:,} runs brought back")
+    return 0
+
+
+def free_aside(options: argparse.Namespace) -> int:
+    from harness import Problem
+    from harness.store import Store, aside
+    from harness.store.care import size
+
+    store, day = Store(), aside.a_day(options.day)
+    found = [one for one in aside.everything(store) if one.day <= day]
+    if not found:
+        raise Problem(f"nothing was set aside on {day} or before: python -m harness.store gc shows what there is")
+    total = 0
+    for one in found:
+        total += size(one.path) if one.path.is_dir() else one.path.stat().st_size
+        aside.free(one, store)
+        print(f"removed: {one.path}")
+    print(f"{total / 1e6:,.1f} MB freed")
     return 0
 
 

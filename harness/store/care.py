@@ -1,16 +1,13 @@
-"""Looking after a store: how runs stand, whether every byte is what it was, and what no study asks for any more."""
+"""Looking after a store: how runs stand, and whether every byte is what it was."""
 
 import fcntl
 import os
-import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from harness import Problem, one_line
-from harness.spec import shape
-from harness.store import FORMAT, Store, journal, known_format, lock, sha256, written
+from harness.store import FORMAT, Store, journal, known_format, sha256, written
 
 Key = tuple[str, int]
 FILES = {"spec.json", "journal.jsonl", "weights.pt", "result.json", "refused.json", "claim"}
@@ -108,34 +105,3 @@ def troubles(store: Store, key: Key) -> list[str]:
         elif path.name not in FILES and not path.name.startswith((".", "checkpoint-")):
             tell(path, "is no part of a record")
     return found
-
-
-def unnamed(store: Store, shapes: set[str]) -> Iterator[Key]:
-    """Runs whose specification is none of `shapes`, whatever their data holds, and that nobody is working on."""
-    for key in store:
-        try:
-            known = shape(store.forms(*key)["resolved"]) in shapes
-        except Problem:
-            known = store.folder(*key).joinpath("spec.json").exists()  # damaged, not unwanted: `verify` names it
-        if not known and not holder(store, key):
-            yield key
-
-
-def leftovers(store: Store) -> list[Path]:
-    """Records set aside by a fresh start, checkpoints of finished runs, and what a stopped removal or import left."""
-    aside = store.root.parent / "aside"
-    found = sorted(aside.glob("*/*")) if aside.is_dir() else []
-    found += sorted(store.root.glob(".*")) if store.root.is_dir() else []
-    return found + [path for key in store if key in store for path in store.folder(*key).glob("checkpoint-*")]
-
-
-def remove(store: Store, key: Key) -> None:
-    """Remove a run, whole or not at all. Raises Held where a process has it."""
-    folder = store.folder(*key)
-    with lock(folder):
-        away = store.root / f".removed.{key[0]}.{key[1]}.{os.getpid()}"
-        shutil.rmtree(away, ignore_errors=True)
-        folder.rename(away)
-    shutil.rmtree(away)
-    with suppress(OSError):  # other seeds are there
-        folder.parent.rmdir()

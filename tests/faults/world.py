@@ -26,7 +26,7 @@ from harness import Problem, study
 from harness.engine import ECHO, execute, settle
 from harness.parts.data import ImageFolder
 from harness.report import frames
-from harness.store import Store
+from harness.store import Store, aside
 from harness.study import Plan, Run, Study
 from harness.tracking import FLUSH
 from tests import tiny
@@ -784,9 +784,9 @@ def fresh(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
         command.ends(0)
         assert "2 runs trained, 0 reused" in command.out
     again = whole(store, runs, plan)
-    for (spec_id, n), record in old.items():
-        aside = where / "runs" / "aside" / spec_id / f"{n}.1"
-        assert json.loads((aside / "result.json").read_bytes()) == record
-        assert {path.name for path in aside.iterdir()} == LEFT
-        assert store.read(spec_id, n)["record"] != record["record"]
+    put = {one.key: one.path for one in aside.everything(store)}
+    for key, record in old.items():
+        assert json.loads((put[key] / "result.json").read_bytes()) == record
+        assert {path.name for path in put[key].iterdir()} == LEFT
+        assert store.read(*key)["record"] != record["record"]
     return again, message

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ import torch
 
 from harness.engine import execute
 from harness.report import remember
-from harness.spec import plain, resolved, shape
+from harness.spec import plain, resolved
 from harness.store import Store
-from harness.store.care import holder, leftovers, remove, standing, troubles, unnamed
+from harness.store.care import holder, standing, troubles
 from harness.study import describe
 from tests.test_ablate import harness
 from tests.tiny import BASELINE, RESULT, SOURCE, tiny_plan
@@ -101,27 +102,6 @@ def test_how_runs_stand(store):
     assert standing(store, KEY)["state"] == "damaged"
 
 
-def test_what_no_study_names_whatever_its_data_holds(store):
-    other = BASELINE.but(epochs=3)
-    assert list(unnamed(store, {shape(BASELINE)})) == []
-    assert list(unnamed(store, {shape(other)})) == [KEY]
-    digest = FORMS["resolved"]["data"]["digest"]
-    assert digest not in shape(BASELINE)
-    assert shape(BASELINE) == shape(resolved(BASELINE))
-    with store.claim(*KEY):
-        assert list(unnamed(store, {shape(other)})) == [], "someone is working on it"
-    (store.folder(*KEY) / "spec.json").write_text("{")
-    assert list(unnamed(store, {shape(other)})) == [], "damaged is not unwanted"
-
-
-def test_removed_is_gone_and_a_removal_that_was_stopped_is_swept(store):
-    remove(store, KEY)
-    assert list(store) == []
-    assert list(store.root.iterdir()) == []
-    (store.root / ".removed.x.0").mkdir()
-    assert [path.name for path in leftovers(store)] == [".removed.x.0"]
-
-
 # --- the command line -----------------------------------------------------------------------------------------------
 
 
@@ -173,21 +153,33 @@ def test_verify_names_what_is_wrong_and_says_so_by_its_status(home):
     ]
 
 
-def test_gc_is_dry_by_default_and_spares_what_a_study_names(home):
+def test_gc_sets_aside_what_nothing_names_and_a_dated_step_frees_it(home):
     other = BASELINE.but(epochs=1).id
-    dry = told(home, "gc").stdout
-    assert f"would remove {other}, seed 7" in dry
-    assert BASELINE.id not in dry
-    assert (home / "runs" / "store" / other / "7").exists()
+    there = home / "runs" / "store" / other / "7"
     (home / "experiments" / "broken.py").write_text("import nosuch")
-    done = told(home, "gc", "--delete")
+    dry = told(home, "gc").stdout
+    assert f"unnamed: {other}, seed 7, finished" in dry
+    assert "broken does not load, so what it was last seen to name is kept" in dry
+    assert BASELINE.id not in dry
+    assert there.exists()
+    done = told(home, "gc", "--delete").stdout
     (home / "experiments" / "broken.py").unlink()
-    assert done.returncode == 2
-    assert "nothing was removed" in done.stderr
-    assert (home / "runs" / "store" / other / "7").exists()
-    told(home, "gc", "--delete")
-    assert not (home / "runs" / "store" / other).exists()
+    day = time.strftime("%Y-%m-%d")
+    assert f"harness.store restore {day} brings it back" in done
+    assert not there.exists()
     assert (home / "runs" / "store" / BASELINE.id / "0" / "result.json").exists()
+    assert told(home, "restore", day).stdout == "1 runs brought back\n"
+    assert (there / "result.json").exists()
+    assert told(home, "verify").returncode == 0
+    told(home, "gc", "--delete")
+    assert "left aside" not in told(home, "restore", f"{other}/7").stdout
+    told(home, "gc", "--delete")
+    for bad in ("2999-01-01", "1999-13-01", "yesterday"):
+        assert "is not a day that has begun" in told(home, "free", bad).stderr
+    assert "nothing was set aside" in told(home, "free", "1999-01-01").stderr
+    assert "removed: " in told(home, "free", day).stdout
+    assert list((home / "runs" / "aside").iterdir()) == [] if (home / "runs" / "aside").exists() else True
+    assert "no such day" in told(home, "restore", day).stderr
 
 
 def test_runs_of_two_machines_join(home, tmp_path):

@@ -234,9 +234,9 @@ def test_a_claim_sweeps_what_a_killed_writer_left(store):
 
 def test_set_aside_keeps_the_old_record(store):
     assert store.set_aside(ID, 0) is None
-    for n in (1, 2):
+    for name in ("0", "0.2"):
         finish(store, ID, 0, {"status": "finished"})
-        assert store.set_aside(ID, 0) == store.root.parent / "aside" / ID / f"0.{n}"
+        assert store.set_aside(ID, 0) == store.root.parent / "aside" / time.strftime("%Y-%m-%d") / ID / name
         assert (ID, 0) not in store
-    assert (store.root.parent / "aside" / ID / "0.1" / "result.json").exists()
-    assert list(store) == []
+    assert len(list((store.root.parent / "aside").glob("*/*/0*/result.json"))) == 2
+    assert list(store.root.iterdir()) == []

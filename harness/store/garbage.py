@@ -1,0 +1,61 @@
+"""What nothing names any more: no study, no plan that was run here, no search, and no run that any of these name."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from harness import Problem
+from harness.spec import shape
+from harness.store import Store, spec_hash
+from harness.store.care import Key, holder
+
+ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
+
+
+def remembered(folder: Path) -> set[str]:
+    """Every id in what is kept of plans and searches under `folder`, the folder of runs.
+
+    Read as bytes and not as what they are: a file that is damaged, or of another version, names what it named.
+    """
+    files = [path for room in ("studies", "searches") for path in (folder / room).glob("*") if path.is_file()]
+    return {found.decode() for path in files for found in ID.findall(path.read_bytes())}
+
+
+def inner(resolved: Any) -> Iterator[str]:
+    """The ids of the specifications within a resolved one, at any depth."""
+    for value in resolved.values() if isinstance(resolved, dict) else resolved if isinstance(resolved, list) else ():
+        if isinstance(value, dict) and value.get("kind") == "Spec":
+            yield spec_hash(value)
+        yield from inner(value)
+
+
+def unnamed(store: Store, ids: set[str], shapes: set[str]) -> list[Key]:
+    """The runs that are garbage: of none of `ids`, nor of a specification in `shapes`, whatever its data holds.
+
+    Left out are what those build on, what a process works on, and what is damaged: that is for `verify` to name.
+    """
+    kept = set(ids)
+    forms: dict[str, Any] = {}
+    for spec_id, seed in store:
+        if spec_id not in forms:
+            with suppress(Problem):
+                forms[spec_id] = store.forms(spec_id, seed)["resolved"]
+    kept |= {spec_id for spec_id, form in forms.items() if spec_id in kept or shape(form) in shapes}
+    kept |= {upstream for spec_id, form in forms.items() if spec_id in kept for upstream in inner(form)}
+    return [key for key in store if key[0] not in kept and not _damaged(store, key) and not holder(store, key)]
+
+
+def _damaged(store: Store, key: Key) -> bool:
+    try:
+        store.forms(*key)
+    except Problem:
+        return store.folder(*key).joinpath("spec.json").exists()
+    return False
+
+
+def leftovers(store: Store) -> list[Path]:
+    """Checkpoints of finished runs, and what a stopped removal or import left."""
+    found = sorted(store.root.glob(".*")) if store.root.is_dir() else []
+    return found + [path for key in store if key in store for path in store.folder(*key).glob("checkpoint-*")]
