@@ -4,6 +4,7 @@ import argparse
 import re
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -80,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")
     p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     p.add_argument("--fresh", action="store_true", help="train all again; what there is goes to runs/aside/")
+    p.add_argument(
+        "--accept-stale",
+        action="store_true",
+        help="take runs as they are whose own parts' source has changed since, instead of training them anew",
+    )
     p.add_argument("--verify", action="store_true", help="read every data file anew, even where it looks unchanged")
     p.add_argument(
         "--checkpoint",
@@ -244,6 +250,7 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
         print(f"{options.study}: {text}", file=sys.stderr, flush=True)
 
     store = Store()
+    store = Store(hidden=() if options.accept_stale else outdated(plan, store, options))
     plan = staged(plan, store)
     described = study.describe(plan, store, options.only)
     described |= estimate.estimate(plan.runs(options.only), store, where, decoders(len(where)), say)
@@ -261,7 +268,9 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
     began = time.monotonic()
     store = Store()
     if options.fresh:
-        set_aside(replace(plan, counts=()).runs(options.only), store)
+        set_aside(map(key, replace(plan, counts=()).runs(options.only)), store)
+    elif stale := outdated(plan, store, options):
+        set_aside(() if options.accept_stale else stale, store)
     plan = staged(plan, store)
     asked = plan.runs(options.only)
     tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
@@ -312,16 +321,30 @@ class Tally:
     failures: list[dict[str, Any]] = field(default_factory=list)
 
 
-def set_aside(asked: list[Any], store: Any) -> None:
+def outdated(plan: Any, store: Any, options: argparse.Namespace) -> list[tuple[str, int]]:
+    """The runs that other source of the user's own parts made, which is said."""
+    from harness import study
+
+    found = study.stale(replace(plan, counts=()).runs(options.only), store)
+    if found:
+        kinds = ", ".join(dict.fromkeys(kind for each in found.values() for kind in each))
+        anew = "trained anew, and what there is goes to runs/aside/; --accept-stale takes it as it is"
+        done = "taken as they are (--accept-stale)" if options.accept_stale else anew
+        n = f"{len(found)} runs are" if len(found) > 1 else "1 run is"
+        print(f"{options.study}: {n} stale, since the source of {kinds} changed: {done}", file=sys.stderr)
+    return list(found)
+
+
+def set_aside(keys: Iterable[tuple[str, int]], store: Any) -> None:
     """Move the records of those runs out of the way, unless somebody is at one of them."""
-    from harness.engine import key
     from harness.store import Held
     from harness.store.care import holder
 
-    for pid in filter(None, (holder(store, key(run)) for run in asked)):
+    keys = list(keys)
+    for pid in filter(None, (holder(store, each) for each in keys)):
         raise Held(pid)
-    for run in asked:
-        store.set_aside(*key(run))
+    for each in keys:
+        store.set_aside(*each)
 
 
 def train(plan: Any, described: Any, asked: list[Any], engine: Any, tracker: Any, tally: Tally) -> None:

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import re
 import signal
+import sysconfig
 import threading
 import traceback
 from collections import Counter
@@ -11,10 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Protocol
 
-from harness import Problem
+from harness import Problem, one_line, sources
 from harness.evidence import Upstream
 from harness.spec import UPSTREAM_SEED, Spec, plain, resolved, upstream
 from harness.store import EVERY, Claim, Held, Store
@@ -316,6 +319,9 @@ def _work(connection: Connection, store: Store, place: str, decoding: int, every
             run: Run | None = connection.recv()
         except (EOFError, OSError):  # the parent is gone
             return
+        except Exception as error:  # a module of the user's, which this process imports for the first time
+            say({"kind": "failed", "why": why(error)})
+            continue
         if run is None:
             return
         spec, seed = run
@@ -360,11 +366,13 @@ def execute(
             return
         if spec.but().id != spec.id:
             raise Problem("its data has changed since the plan was made: start again")
-        around = environment(device)
+        around, own = environment(device), sources.of(spec)
         claim.begin({"spec": plain(spec), "resolved": resolved(spec)})
         say({"kind": "started"})
         try:
-            by = f"torch {torch.__version__} on {device.type}, layout {LAYOUT}"
+            by = ", ".join(
+                [f"torch {torch.__version__} on {device.type}, layout {LAYOUT}", *map(" ".join, own.items())]
+            )
             keeper = _Kept(claim, by, say, stop)
             trained = train(spec, seed, device, inner, keeper)
         except Interrupted:
@@ -373,19 +381,23 @@ def execute(
         except Exception as error:
             with suppress(OSError):  # the disk may be full
                 claim.note("failed", why=why(error, spec))
+                if not isinstance(error, Problem):
+                    claim.leave_traceback(error)
             raise
-        record = claim.finish({**trained.result, "environment": around}, trained.model.state_dict())
+        made = {**trained.result, "environment": around} | ({"sources": own} if own else {})
+        record = claim.finish(made, trained.model.state_dict())
     if record["status"] == "refused":
         bad = next(check for check in record["evidence"] if not check["ok"])
         seen = f"{bad['part']}, {bad['what']}: expected {bad['expected']}, seen {bad['seen']}"
         raise Problem(f"REFUSED by its evidence: {seen}; see {store.folder(spec.id, seed)}")
 
 
-def why(error: Exception, spec: Spec) -> str:
+def why(error: Exception, spec: Spec | None = None) -> str:
+    """One line: what went wrong, where in the user's code if it went through that, and what to do."""
     import torch
 
     starved = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-    if starved:
+    if starved and spec:
         batch = f"batch_size={spec.batch_size}" + (f", microbatch={spec.microbatch}" if spec.microbatch else "")
         half = (spec.microbatch or spec.batch_size) // 2
         smaller = "" if spec.microbatch else f"--set batch_size={half}, or "
@@ -394,7 +406,26 @@ def why(error: Exception, spec: Spec) -> str:
         return f"out of memory at {batch}, {spec.model!r}, {type(spec.precision).__name__}: {advice}"
     if isinstance(error, Problem):
         return str(error)
-    if isinstance(error, OSError):
+    own, place = _where(error)
+    if isinstance(error, OSError) and not own:
         return f"{error}: mend that, and the same command goes on from the last checkpoint"
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})".replace("\n", " ")
+    text = str(error).rstrip().rpartition("\n")[2] if RERAISED in str(error) else f"{type(error).__name__}: {error}"
+    return one_line(f"{text} ({place})", 1000)
+
+
+RERAISED = "Original Traceback (most recent call last):"  # what torch puts into the error of a decoding process
+
+
+def _where(error: Exception) -> tuple[bool, str]:
+    """Whether an error went through the user's own code, and its deepest line there, else in ours, else at all."""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    frames += [(file, int(line)) for file, line in re.findall(r'File "(.+?)", line (\d+)', str(error))]
+    library = (sysconfig.get_path("stdlib"), "<")
+
+    def ours(file: str) -> bool:
+        return Path(file).is_relative_to(Path(__file__).parent)
+
+    inner = [f for f in frames if not f[0].startswith(library) and not sources.INSTALLED & set(Path(f[0]).parts)]
+    own = [f for f in inner if not ours(f[0])]
+    file, line = (own or inner or frames)[-1]
+    return bool(own), f"{Path(file).name}:{line}"

@@ -175,6 +175,7 @@ class Search:
     @cached_property
     def definition(self) -> dict[str, Any]:
         """All that makes it this search, JSON-ready."""
+        from harness import sources
         from harness.parts.holdout import blinded
         from harness.trials import assigned, samples
 
@@ -182,7 +183,8 @@ class Search:
         brief = blinded(spec, self.share).brief  # is said by the space
         own = {name: getattr(self, name) for name in ("sampler", "pruner", "seed", "seeds", "share", "minimize")}
         space = {path: repr(distribution) for path, distribution in self.space.items()}
-        made: dict[str, Any] = json.loads(json.dumps({"space": space, **own, "spec": brief}, default=str))
+        code = {"sources": found} if (found := sources.of(spec)) else {}
+        made: dict[str, Any] = json.loads(json.dumps({"space": space, **own, "spec": brief, **code}, default=str))
         return made
 
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, lru_cache
 from inspect import isabstract
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import pydantic
@@ -39,7 +41,12 @@ UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teache
 
 
 class Part(BaseModel):
-    """A frozen component value. Subclasses add fields and behaviour; every class is abstract or final."""
+    """A frozen component value. Subclasses add fields and behaviour; every class is abstract or final.
+
+    Whoever changes what a part does with the same fields raises its `version`: it is in the id, so that runs of before
+    and after are other runs, and both stay. Of a part that is not the package's own a record holds a digest of the
+    source too (`harness.sources`): a run whose part changed without a new version is stale, and is trained anew.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
     version: ClassVar[int] = 1
@@ -61,6 +68,29 @@ class Part(BaseModel):
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         """Measure, from the live objects in `trace`, that this part did what it says."""
         return ()
+
+
+class File(Part):
+    """A file that a part reads, weights say, as a field of it: its content is in the id, where it lies is not."""
+
+    path: Path
+
+    def read(self) -> bytes:
+        """Raises Problem where it cannot be read."""
+        try:
+            return self.path.expanduser().read_bytes()
+        except OSError as error:
+            raise Problem(f"{self.path} cannot be read ({error.strerror}), and a part of this study reads it") from None
+
+    def identity(self) -> dict[str, Any]:
+        with suppress(OSError):
+            stat = os.stat(self.path.expanduser())
+            return {"sha256": self._sha256(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)}
+        return {"sha256": hashlib.sha256(self.read()).hexdigest()}
+
+    @lru_cache  # noqa: B019  # a file is read once a process, unless it was touched
+    def _sha256(self, *stat: int) -> str:
+        return hashlib.sha256(self.read()).hexdigest()
 
 
 class Data(Part, ABC):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pydantic
 
-from harness import Problem, evidence, file_name, one_line
+from harness import Problem, evidence, file_name, one_line, sources
 from harness.designs import DESIGNS, Layout, Node, Options, Row
 from harness.parts.models import cost
 from harness.parts.schedules import Piecewise
@@ -171,6 +171,17 @@ def spare_seed(plan: Plan) -> int:
 
 def missing(runs: Sequence[Run], store: Store) -> list[Run]:
     return [(spec, seed) for spec, seed in runs if (spec.id, seed) not in store]
+
+
+def stale(runs: Sequence[Run], store: Store) -> dict[tuple[str, int], list[str]]:
+    """The finished runs among `runs` that another source of the user's own parts made, and those parts' kinds."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for spec, seed in runs:
+        if sources.of(spec) and (spec.id, seed) in store:
+            with suppress(Problem):  # a damaged record is met where it is used
+                kinds = sources.changed(store.read(spec.id, seed))
+                found |= {(spec.id, seed): kinds} if kinds else {}
+    return found
 
 
 def trick_name(trick: Trick) -> str:

@@ -34,7 +34,7 @@ from harness.paths import runs, write_all
 from harness.rng import stream
 from harness.spec import UPSTREAM_SEED, Spec, assign, upstream
 from harness.store import EVERY, Held, Record, Store
-from harness.study import Plan, Rung, check
+from harness.study import Plan, Rung, check, stale
 
 if TYPE_CHECKING:
     from harness.search import Search
@@ -473,6 +473,9 @@ class Objective:
             self.say({**event, "run": run})
             pruned = pruned or (event["kind"] == "epoch" and prunes(event["at"]))
 
+        if stale([run], self.store):
+            with suppress(Held):  # somebody else is about to
+                self.store.set_aside(spec.id, seed)
         for row in self._epochs(spec.id, seed):
             if prunes(row):
                 raise optuna.TrialPruned

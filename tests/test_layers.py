@@ -19,6 +19,7 @@ ROOMS = (  # from the top; a package is one room, whose modules may import each 
     "harness.cli",
     "harness.rng",
     "harness.spec",
+    "harness.sources",
     "harness.evidence",
     "harness.parts",
     "harness.tricks",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import one_line, stats
+from harness import one_line, sources, stats
 from harness.store import Store
 
 Plan = dict[str, Any]
@@ -73,6 +73,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "tested": record["images"]["test"],
         "evidence": record["evidence"],
         "seen": record.get("seen"),
+        "stale": ", ".join(sources.changed(record)),
     }
 
 
@@ -441,6 +442,9 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
     ]
     if lacking:
         notes.append(f"Runs still missing: {', '.join(lacking)}.")
+    for kinds, own in every[every["stale"] != ""].groupby("stale"):
+        text = f"run{'s' * (len(own) > 1)} made before the source of {one_line(str(kinds), 300)} changed"
+        notes.append(f"{len(own)} {text}: {', '.join(f'{r.rung} seed {r.seed}' for r in own.itertuples())}.")
     for name, text in (("device_name", "hardware"), ("commit", "commits of the harness")):
         if len({own.get(name) for own in every["environment"]}) > 1:
             notes.append(f"Runs come from different {text}.")

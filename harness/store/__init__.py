@@ -2,8 +2,9 @@
 
 A folder holds `spec.json`; `journal.jsonl`, to which every attempt adds; the last two checkpoints while the run is not
 finished; `weights.pt` and, written last and whole, `result.json`: a run is finished when that file is there. One that
-its evidence refused has `refused.json`. Every byte can be checked: the folder's name is the hash of `spec.json`, the
-result carries its own hash and that of the weights, the journal that of each checkpoint, and its lines their own.
+its evidence refused has `refused.json`, one that failed `traceback.txt`. Every byte can be checked: the folder's name
+is the hash of `spec.json`, the result carries its own hash and that of the weights, the journal that of each
+checkpoint, and its lines their own.
 """
 
 import fcntl
@@ -15,7 +16,8 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ FORMAT = 2
 EVERY = 60.0  # seconds between checkpoints within an epoch
 WORTH = 100  # a checkpoint waits until the run has gone on for so many times what the last one cost
 KEPT = 2  # checkpoints: the last may be torn by what no program can prevent
+TRACEBACK = "traceback.txt"
 CHECKPOINT = re.compile(r"checkpoint-[0-9]+\.pt")
 Record = dict[str, Any]
 State = dict[str, Any]
@@ -43,14 +46,16 @@ class Held(Problem):
 
 
 class Store:
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, hidden: Iterable[tuple[str, int]] = ()) -> None:
         self.root = root or runs() / "store"
+        self.hidden = frozenset(hidden)  # runs that count as if they were not finished
 
     def folder(self, spec_id: str, seed: int) -> Path:
         return self.root / spec_id / str(seed)
 
     def __contains__(self, run: tuple[str, int]) -> bool:
-        return os.path.exists(f"{self.root}/{run[0]}/{run[1]}/result.json")  # a plan asks this of thousands
+        path = f"{self.root}/{run[0]}/{run[1]}/result.json"
+        return os.path.exists(path) and run not in self.hidden  # a plan asks this of thousands
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         """Every run that has a folder here, finished or not."""
@@ -277,7 +282,8 @@ class Claim:
             known_format(event.get("format", FORMAT), path)
         text = json.dumps(forms, indent=1).encode()
         write_atomic(self.folder / "spec.json", text)
-        (self.folder / "refused.json").unlink(missing_ok=True)
+        for old in ("refused.json", TRACEBACK):
+            (self.folder / old).unlink(missing_ok=True)
         self.journal = Journal(path)
         head = {"format": FORMAT, "spec": sha256(text), "pid": os.getpid(), "host": socket.gethostname()}
         self.journal.add("started", safe=True, **head)
@@ -337,6 +343,10 @@ class Claim:
         self.kept_at = time.monotonic()
         self.cost = self.kept_at - began
         self.keeping += self.cost
+
+    def leave_traceback(self, error: Exception) -> None:
+        """All of it, beside the line in the journal; until the run is begun again."""
+        write_atomic(self.folder / TRACEBACK, "".join(traceback.format_exception(error)).encode(errors="replace"))
 
     def finish(self, result: Record, weights: State) -> Record:
         """Make the run finished, or refused; returns the record."""

@@ -62,7 +62,7 @@ def list_runs(options: argparse.Namespace) -> int:
 def show_run(options: argparse.Namespace) -> int:
     from harness import Problem, one_line
     from harness.spec import flat
-    from harness.store import Store
+    from harness.store import TRACEBACK, Store
     from harness.store.care import standing, troubles
 
     store = Store()
@@ -89,6 +89,10 @@ def show_run(options: argparse.Namespace) -> int:
             print(f"  {event['seq']:4} {seconds:9.2f} s  {one_line(event['event'], 12):12} {one_line(values, 200)}")
         for line in troubles(store, key):
             print(f"  WRONG: {line}")
+        crash = store.folder(*key) / TRACEBACK
+        if crash.exists():
+            for line in crash.read_text(errors="replace").splitlines():
+                print(f"  {' ' * (len(line) - len(line.lstrip()))}{one_line(line, 500)}")
     return 0
 
 

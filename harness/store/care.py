@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import Problem, one_line
-from harness.store import FORMAT, Store, journal, known_format, sha256, written
+from harness.store import FORMAT, TRACEBACK, Store, journal, known_format, sha256, written
 
 Key = tuple[str, int]
-FILES = {"spec.json", "journal.jsonl", "weights.pt", "result.json", "refused.json", "claim"}
+FILES = {"spec.json", "journal.jsonl", "weights.pt", "result.json", "refused.json", "claim", TRACEBACK}
 
 RESULT = {"status": str, "metrics": dict, "epochs": list, "correct": str, "environment": dict, "seconds": float}
 

@@ -1,0 +1,232 @@
+"""A user's own parts: what their digests see, and that a run whose part changed is trained anew."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from harness import Problem, sources
+from harness.spec import File, Init, parse, plain, resolved
+from tests.test_ablate import harness
+from tests.tiny import BASELINE
+
+USER = {
+    "lib/__init__.py": "from .maths import half as shared",
+    "lib/maths.py": """
+        from . import deep
+        SCALE = 2
+        def half(x):
+            return x / SCALE + deep.OFFSET
+        def other(x):
+            return x
+    """,
+    "lib/deep.py": "OFFSET = 1",
+    "mine.py": """
+        import torch
+        import lib.maths
+        from lib import shared
+        from lib.maths import *
+        SEEDS = (0, 1)
+        LIMIT = 3
+        def clipped(x):
+            return x.clamp(max=LIMIT)
+        class Base:
+            def told(self): return "base"
+        class Part(Base):
+            '''A docstring.'''
+            alpha: float = 1.0
+            def __call__(self, x):
+                # a comment
+                return clipped(shared(x))
+        class Starred:
+            def __call__(self, x): return other(x)
+        class Dotted:
+            def __call__(self, x): return lib.maths.other(x)
+        class Alone:
+            def __call__(self, x): return x
+    """,
+}
+
+
+@pytest.fixture
+def user(tmp_path, monkeypatch):
+    """Writes a user's files, with a text replaced, and digests classes of `mine` in a process of its own."""
+    (tmp_path / "lib").mkdir()
+
+    def digests(file="", old="", new="", kinds=("Part", "Starred", "Dotted", "Alone")):
+        for name, text in USER.items():
+            text = textwrap.dedent(text)
+            assert name != file or old in text
+            (tmp_path / name).write_text(text.replace(old, new) if name == file else text)
+        sources.digest.cache_clear(), sources._read.cache_clear(), sources._place.cache_clear()
+        return {kind: sources.digest(f"mine.{kind}") for kind in kinds}
+
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    yield digests
+    sources.digest.cache_clear(), sources._read.cache_clear(), sources._place.cache_clear()
+
+
+SEEN = [
+    ("mine.py", "clipped(shared(x))", "clipped(x)", {"Part"}),
+    ("mine.py", "x.clamp(max=LIMIT)", "x.clamp(min=LIMIT)", {"Part"}),
+    ("mine.py", "LIMIT = 3", "LIMIT = 4", {"Part"}),
+    ("mine.py", '"base"', '"bass"', {"Part"}),
+    ("mine.py", "alpha: float = 1.0", "alpha: float = 2.0", {"Part"}),
+    ("lib/maths.py", "x / SCALE", "x * SCALE", {"Part", "Dotted"}),  # of a dotted import all is taken
+    ("lib/maths.py", "SCALE = 2", "SCALE = 3", {"Part", "Dotted"}),
+    ("lib/deep.py", "OFFSET = 1", "OFFSET = 2", {"Part", "Dotted"}),
+    ("lib/__init__.py", "half as shared", "other as shared", {"Part"}),
+    ("lib/maths.py", "return x\n", "return -x\n", {"Starred", "Dotted"}),
+    ("mine.py", "# a comment", "# another", set()),
+    ("mine.py", "A docstring.", "Another.", set()),
+    ("mine.py", "SEEDS = (0, 1)", "SEEDS = (0, 1, 2)", set()),
+    ("mine.py", "return clipped(", "return  clipped (", set()),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "moved"), SEEN, ids=[f"{f}: {new}" for f, _, new, _ in SEEN])
+def test_what_a_part_uses_is_in_its_digest_and_nothing_else(user, file, old, new, moved):
+    before = user()
+    assert None not in before.values()
+    after = user(file, old, new)
+    assert {kind for kind in before if before[kind] != after[kind]} == moved
+
+
+def test_what_is_not_there_or_does_not_parse_is_not_known(user):
+    assert user(kinds=("Nowhere",)) == {"Nowhere": None}
+    assert user("mine.py", "class Alone:", "class Alone(:") == dict.fromkeys(("Part", "Starred", "Dotted", "Alone"))
+    assert sources.digest("packaging.version.Version"), "a library is read where the part itself is of it"
+    assert sources.digest("harness.tricks.mixup.Mixup") is None
+    assert sources.changed({"sources": {"gone.Away": "0" * 16}}) == []
+
+
+def test_modules_that_import_each_other_end(user, tmp_path):
+    user()
+    (tmp_path / "lib" / "deep.py").write_text("from .maths import OFFSET")
+    (tmp_path / "lib" / "maths.py").write_text("from .deep import OFFSET\nfrom . import deep\nhalf = OFFSET")
+    sources.digest.cache_clear(), sources._read.cache_clear(), sources._place.cache_clear()
+    assert sources.digest("mine.Part")
+
+
+def test_shipped_parts_have_none():
+    assert sources.of(BASELINE) == {}
+
+
+def test_asking_imports_nothing_of_the_users(tmp_path):
+    (tmp_path / "mine.py").write_text("raise SystemExit('imported')\nclass Part: pass")
+    code = (
+        "import sys; from harness.sources import digest; assert digest('mine.Part'); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(Path.cwd())}, check=False)
+    assert done.returncode == 0
+
+
+# --- a file that a part reads -----------------------------------------------------------------------------------------
+
+
+class FromFile(Init):
+    """Reads a file."""
+
+    weights: File
+
+    def __call__(self, model, rng): ...
+
+
+def test_the_content_of_a_file_is_in_the_id_and_where_it_lies_is_not(tmp_path):
+    a, b = tmp_path / "a.bin", tmp_path / "b.bin"
+    a.write_bytes(b"one"), b.write_bytes(b"one")
+    spec = BASELINE.but(init=(FromFile(weights=File(path=a)),))
+    same = BASELINE.but(init=(FromFile(weights=File(path=b)),))
+    assert spec.id == same.id
+    assert parse(json.loads(json.dumps(plain(spec)))) == spec
+    assert resolved(spec)["init"][0]["weights"] == {
+        "kind": "File",
+        "sha256": "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",  # of "one"
+    }
+    b.write_bytes(b"two")
+    assert same.but().id != spec.id
+    b.unlink()
+    with pytest.raises(Problem, match=r"b\.bin cannot be read \(No such file"):
+        _ = same.but().id
+
+
+# --- through the command line -----------------------------------------------------------------------------------------
+
+OWN = '''"""A study with a part of its own."""
+from collections.abc import Iterable
+from harness.evidence import Check
+from harness.spec import Augment
+from tests.tiny import BASELINE
+
+BASELINE = BASELINE.but(epochs=1)
+GAIN = 0.9
+
+def dimmed(x):
+    return x * GAIN
+
+class Dimmed(Augment):
+    def __call__(self, x, rng):
+        return dimmed(x)
+    def proof(self, spec, trace):
+        yield Check("dimmed", "yes", "yes", True)
+
+def dim(spec):
+    return spec.having("augment", Dimmed())
+
+TRICKS = (dim,)
+SEEDS = (0, 1)
+'''
+
+
+def test_a_run_whose_part_changed_is_said_and_trained_anew(tmp_path):
+    (tmp_path / "experiments").mkdir()
+    study = tmp_path / "experiments" / "own.py"
+    study.write_text(OWN)
+    first = harness(tmp_path, "own", "--jobs", "1")
+    assert "4 runs trained, 0 reused" in first.stdout, first.stderr
+    study.write_text(OWN.replace("SEEDS = (0, 1)", "SEEDS = (0, 1)  # more do not help"))
+    assert "0 runs trained, 4 reused" in harness(tmp_path, "own", "--jobs", "1").stdout
+    study.write_text(OWN.replace("GAIN = 0.9", "GAIN = 0.5"))
+    said = "2 runs are stale, since the source of experiments.own.Dimmed changed"
+    plan = harness(tmp_path, "own", "--dry-run", "--json")
+    assert said in plan.stderr
+    assert json.loads(plan.stdout)["runs"] == {"asked": 4, "missing": 2}
+    report = harness(tmp_path, "own", module="harness.report")
+    assert "2 runs made before the source of experiments.own.Dimmed changed: dim seed 0, dim seed 1." in report.stdout
+    taken = harness(tmp_path, "own", "--jobs", "1", "--accept-stale")
+    assert "0 runs trained, 4 reused" in taken.stdout
+    assert f"{said}: taken as they are (--accept-stale)" in taken.stderr
+    assert "2 runs made before the source of" in taken.stdout
+    anew = harness(tmp_path, "own", "--jobs", "1")
+    assert said in anew.stderr
+    assert "2 runs trained, 2 reused" in anew.stdout
+    assert "made before" not in anew.stdout
+    assert len(list((tmp_path / "runs" / "aside").glob("*/*/*/result.json"))) == 2
+    again = harness(tmp_path, "own", "--jobs", "1")
+    assert "0 runs trained, 4 reused" in again.stdout
+    assert "stale" not in again.stderr
+
+
+def test_a_crash_of_the_users_is_told_by_their_line_and_kept_whole(tmp_path):
+    (tmp_path / "experiments").mkdir()
+    text = OWN.replace("return x * GAIN", "return x @ x.new_ones(3, 3)")
+    (tmp_path / "experiments" / "own.py").write_text(text)
+    line = text.splitlines().index("    return x @ x.new_ones(3, 3)") + 1
+    done = harness(tmp_path, "own", "--jobs", "1", "--only", "dim")
+    assert done.returncode == 1 or done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "RuntimeError: " in done.stderr
+    assert f"(own.py:{line})" in done.stderr
+    (crash,) = (tmp_path / "runs" / "store").glob("*/0/traceback.txt")
+    told = crash.read_text()
+    assert "own.py" in told
+    assert "train.py" in told
+    shown = harness(tmp_path, "show", f"{crash.parent.parent.name}/0", module="harness.store")
+    assert "return x @ x.new_ones(3, 3)" in shown.stdout
+    assert "WRONG" not in shown.stdout
+    (tmp_path / "experiments" / "own.py").write_text(OWN)
+    assert harness(tmp_path, "own", "--jobs", "1").returncode == 0
+    assert not crash.exists()
