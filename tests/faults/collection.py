@@ -95,10 +95,8 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "claim"}
 
 
-def filled(
-    folder: Path, rng: random.Random, held: ExitStack
-) -> tuple[Store, dict[Key, dict[str, bytes]], set[Key], set[str]]:
-    """A store of runs in drawn states: it, the files of each run, those that must stay, and shapes that a study names."""
+def filled(folder: Path, rng: random.Random, held: ExitStack) -> tuple[Store, Files, set[Key], set[str]]:
+    """A store of runs in drawn states, the files of each, those that must stay, and shapes that a study names."""
     store = Store(folder / "store")
     runs: Files = {}
     stay, shapes = set[Key](), set[str]()
@@ -107,9 +105,7 @@ def filled(
         state, how = rng.choice(STATES), rng.choice(NAMES)
         key = made(store, spec, state, held)
         if how == "student":  # what it builds on is named by it alone
-            student = stack(
-                spec, [lambda s, n=number: s.but(teacher=(SPEC.teacher[0].but(spec=spec),), epochs=200 + n)]
-            )
+            student = spec.but(teacher=(SPEC.teacher[0].but(spec=spec),), epochs=200 + number)
             name(folder, made(store, student, "finished", held), "plan")
             runs[student.id, 0] = files(store.folder(student.id, 0))
             stay.add((student.id, 0))
