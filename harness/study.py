@@ -5,6 +5,7 @@ import importlib
 import inspect
 import itertools
 import json
+import pkgutil
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,8 @@ from typing import Any
 
 import pydantic
 
+import harness.parts
+import harness.tricks
 from harness import Problem, evidence, file_name, one_line, sources
 from harness.designs import DESIGNS, Layout, Node, Options, Row
 from harness.parts.models import cost
@@ -32,6 +35,7 @@ from harness.spec import (
     declared,
     first_error,
     flat,
+    meant,
     moved,
     parse,
     plain,
@@ -247,7 +251,8 @@ def plan(
         if not any(assign(rung.spec, path, value) for rung in rungs):
             slot = path.partition(".")[0]
             held = {name: None for rung in rungs for name in _names(getattr(rung.spec, slot))}
-            raise Problem(f"--set {path}: no rung has it; {slot} holds {', '.join(held) or 'nothing'}")
+            told = meant([rung.spec for rung in rungs], path)
+            raise Problem(f"--set {path}: no rung has it; {slot} holds {', '.join(held) or 'nothing'}{told}")
     for rung in rungs:
         try:
             rung.spec.agree()
@@ -412,7 +417,7 @@ def _only_declared(study: str, trick: Trick, below: Spec, above: Spec) -> None:
 
 
 def _said(value: Any) -> str:
-    return json.dumps(plain(value)) if isinstance(value, Part | bool | None) else str(value)
+    return json.dumps(plain(value)) if isinstance(value, Part | tuple | bool | None) else str(value)
 
 
 def _names(held: Any) -> list[str]:
@@ -630,7 +635,20 @@ def setting(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not all(path.split(".")):
         raise Problem(f"--set {text}: write slot.field=value")
+    _import_parts()
     try:
         return path, parse(json.loads(value))
+    except RecursionError:
+        raise Problem(f"--set {path}: the value is nested too deep") from None
+    except Problem as problem:
+        raise Problem(f"--set {path}: {problem}") from None
     except ValueError:
         return path, value
+
+
+def _import_parts() -> None:
+    """So that the kinds a setting may name are known, whichever of them the study uses."""
+    for package in (harness.parts, harness.tricks):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            with suppress(Exception):  # a user's own that is broken says so where it is used
+                importlib.import_module(module.name)

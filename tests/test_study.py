@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
@@ -64,7 +65,8 @@ def test_a_setting_of_a_tricks_part_is_made_where_the_trick_is_and_in_what_is_bu
     ("path", "value", "said"),
     [
         ("nosuch.field", 1, "no slot 'nosuch'"),
-        ("mix.beta", 1, "no rung has it; mix holds Mixup\\(alpha\\)"),
+        ("mix.beta", 1, "no rung has it; mix holds Mixup\\(alpha\\)$"),
+        ("optimizer.alpha", 1, "no rung has it; optimizer holds NAG.*; did you mean mix.alpha\\?"),
         ("epochs", "many", "valid integer"),
         ("schedule.warmup.epochs", 2, "must be less than epochs=2"),
         ("optimizer.lr", -1, "greater than 0"),
@@ -107,6 +109,18 @@ def test_settings_are_read_as_json_else_text_and_parts_by_kind():
     assert type(assign(BASELINE, path, part).schedule.shape).__name__ == "Cosine"
     with pytest.raises(Problem, match="write slot"):
         study.setting("epochs")
+    with pytest.raises(Problem, match="^--set model: unknown kind 'X'; known: "):
+        study.setting('model={"kind": "X"}')
+
+
+def test_a_setting_may_name_any_part_there_is_and_its_words_say_it_again():
+    ascent = study.setting("ascent=SharpnessAware")
+    spaced = study.setting('augment=["Flip", "Shift"]'), study.setting("model.blocks=[1, 2]")
+    p = plan(STUDY, [ascent, ("optimizer", "Adam"), *spaced])
+    assert {type(r.spec.ascent[0]).__name__ for r in p.rungs} == {"SharpnessAware"}
+    assert {type(inner.optimizer).__name__ for r in p.rungs for inner in (*upstream(r.spec), r.spec)} == {"Adam"}
+    again = [study.setting(text) for flag, text in pairwise(p.command) if flag == "--set"]
+    assert [r.spec for r in plan(STUDY, again).rungs] == [r.spec for r in p.rungs]
 
 
 def test_studies_are_found_by_name_in_the_folder_of_the_user(tmp_path, monkeypatch):
