@@ -21,7 +21,7 @@ import harness.parts
 import harness.tricks
 from harness import Problem, evidence, file_name, one_line, sources
 from harness.designs import DESIGNS, Layout, Node, Options, Row
-from harness.parts.models import cost
+from harness.parts.models import cost, single
 from harness.parts.schedules import Piecewise
 from harness.spec import (
     UPSTREAM_SEED,
@@ -444,12 +444,29 @@ def check(plan: Plan) -> list[str]:
             if images.counts["train"] < spec.batch_size:
                 have = images.counts["train"]
                 raise Problem(f"{rung.name}: {have} training images are fewer than batch_size={spec.batch_size}")
+            _not_single(rung.name, spec)
             steps = images.counts["train"] // spec.batch_size
             if isinstance(spec.schedule, Piecewise) and spec.schedule.warmup and not spec.schedule.warmup_steps(steps):
                 epochs = spec.schedule.warmup.epochs
                 raise Problem(f"{rung.name}: schedule.warmup.epochs={epochs:g} of {steps} batches is not one batch")
             notes.update(dict.fromkeys(images.notes))
     return list(notes)
+
+
+def _not_single(rung: str, spec: Spec) -> None:
+    """Raise Problem where a pass has one image, of which a batch norm of the network makes one value a channel."""
+    size = spec.microbatch or spec.batch_size
+    if size > 1 and spec.batch_size % size != 1:
+        return
+    images = spec.data.load()
+    layer = single(spec.model, images.channels, len(images.classes), images.size)
+    if layer:
+        of = f"batch_size={spec.batch_size}" + (f" in passes of {size}" if spec.microbatch else "")
+        last = "a pass" if size == 1 else "its last pass"
+        raise Problem(
+            f"{rung}: {of}: {last} is one image, of which {layer} has one value a channel and no variance; "
+            f"take passes of 2 images or more"
+        )
 
 
 def work(spec: Spec) -> float:
