@@ -7,6 +7,7 @@ import itertools
 import json
 import pkgutil
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -258,6 +259,8 @@ def plan(
             rung.spec.agree()
         except Problem as problem:
             raise Problem(f"{study.name}, {rung.name}: {problem}") from None
+        except Exception as error:
+            raise Problem(f"{study.name}, {rung.name}: {_where(error)}") from None
     for rung in rungs:
         if rung.gain and rungs[rung.gain[0]].spec == rungs[rung.gain[1]].spec:
             other = rungs[min(rung.gain)].name
@@ -400,8 +403,7 @@ def _tricked(study: str, trick: Trick, below: Spec) -> Spec:
     except Problem:
         raise
     except Exception as error:
-        text = first_error(error) if isinstance(error, pydantic.ValidationError) else error
-        raise Problem(f"{study}, {trick_name(trick)}: {type(error).__name__}: {text}") from None
+        raise Problem(f"{study}, {trick_name(trick)}: {_where(error)}") from None
 
 
 def _only_declared(study: str, trick: Trick, below: Spec, above: Spec) -> None:
@@ -444,6 +446,12 @@ def check(plan: Plan) -> list[str]:
             if images.counts["train"] < spec.batch_size:
                 have = images.counts["train"]
                 raise Problem(f"{rung.name}: {have} training images are fewer than batch_size={spec.batch_size}")
+            try:
+                cost(spec.model, images.channels, len(images.classes), images.size)
+            except Problem:
+                raise
+            except Exception as error:
+                raise Problem(f"{rung.name}: {spec.model!r} cannot be built: {_where(error)}") from None
             _not_single(rung.name, spec)
             steps = images.counts["train"] // spec.batch_size
             if isinstance(spec.schedule, Piecewise) and spec.schedule.warmup and not spec.schedule.warmup_steps(steps):
@@ -640,11 +648,19 @@ def _is_seed(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-def _where(error: BaseException, path: Path) -> str:
-    """An error of the user's own code in a line: what, and the line of `path` it came from."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    line = f" (line {lines[-1]})" if lines else ""  # a SyntaxError says its own
-    return f"{type(error).__name__}: {error}{line}"
+def _where(error: BaseException, path: Path | None = None) -> str:
+    """An error in a line: what, and the deepest line of the user's own code, which may be of `path`, it came from."""
+    text = first_error(error) if isinstance(error, pydantic.ValidationError) else error
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == str(path) or _is_users(frame.filename)]
+    file = "" if not own or own[-1].filename == str(path) else f"{Path(own[-1].filename).name}, "
+    line = f" ({file}line {own[-1].lineno})" if own and not isinstance(error, SyntaxError) else ""  # which says its own
+    return f"{type(error).__name__}: {text}{line}"
+
+
+def _is_users(file: str) -> bool:
+    library = (sysconfig.get_path("stdlib"), str(Path(__file__).parent), "<")
+    return not file.startswith(library) and not sources.INSTALLED & set(Path(file).parts)
 
 
 def setting(text: str) -> tuple[str, Any]:

@@ -1,3 +1,4 @@
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -377,6 +378,54 @@ def test_branches_that_train_as_long_share_the_rung_they_are_set_against():
     rungs = plan(Study("s", "", BASELINE, both, (0,)), same_epochs=True).rungs
     assert [r.name for r in rungs] == ["baseline", "cosine", "cosine_3_epochs", "mixup", "mixup+distillation"]
     assert [r.gain for r in rungs] == [None, (1, 0), (2, 1), (3, 2), (4, 2)]
+
+
+# --- a study that is wrong --------------------------------------------------------------------------------------------
+
+
+HELP = """from harness.parts.models import ResNet
+from harness.spec import Spec
+
+def keyed(spec: Spec) -> Spec:
+    return {}["x"]
+
+class Unsure(ResNet):
+    def check(self, spec):
+        return spec.nosuch
+
+class Unbuilt(ResNet):
+    def build(self, channels, classes):
+        return nosuch
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("TRICKS = (help.keyed,)", r"^own0, keyed: KeyError: 'x' \(help.py, line 5\)$"),
+        ("BASELINE = BASELINE.but(epochs='x')", r"own1.py cannot be imported: .*epochs: .*, not 'x' \(line 6\)$"),
+        ("int('a')", r"own2.py cannot be imported: ValueError: invalid literal .* 'a' \(line 6\)$"),
+        ("TRICKS = help.keyed(BASELINE)", r"own3.py cannot be imported: KeyError: 'x' \(help.py, line 5\)$"),
+        ("BASELINE = BASELINE.but(model=help.Unsure(blocks=(1,)))", r"AttributeError: .*'nosuch' \(help.py, line 9\)$"),
+        ("BASELINE = BASELINE.but(model=help.Unbuilt(blocks=(1,)))", r"cannot be built: NameE.* \(help.py, line 13\)$"),
+        ("from experiments import torn", r"own6.py cannot be imported: SyntaxError: .* \(torn.py, line 1\)$"),
+    ],
+)
+def test_a_mistake_in_a_study_is_named_by_file_and_line(source, said, tmp_path, monkeypatch, request):
+    name = f"own{request.node.callspec.indices['source']}"
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "help.py").write_text(HELP)
+    (tmp_path / "experiments" / "torn.py").write_text("x = (")
+    head = '"""Own."""\nfrom tests.tiny import BASELINE\nfrom experiments import help\nTRICKS = ()\nSEEDS = (0,)\n'
+    (tmp_path / "experiments" / f"{name}.py").write_text(f"{head}{source}\n")
+    monkeypatch.chdir(tmp_path)
+    import experiments
+
+    monkeypatch.setattr(experiments, "__path__", [str(tmp_path / "experiments")])
+    monkeypatch.delitem(sys.modules, "experiments.help", raising=False)
+    with pytest.raises(Problem, match=said) as problem:
+        study.check(plan(study.load(name)))
+    assert "\n" not in str(problem.value)
 
 
 # --- the space of a search ------------------------------------------------------------------------------------------
