@@ -240,6 +240,18 @@ def staged(plan: Any, store: Any) -> Any:
     return replace(plan, counts=tuple(report.due(study.describe(every, store), store)))
 
 
+def looks(plan: Any, store: Any) -> Any:
+    """The looks of a plan, with what could be known when they were planned, which is said; None where it has none."""
+    from harness import report, study
+
+    if not plan.decide:
+        return None
+    described = report.looked(study.describe(plan, store), store)
+    if doubts := report.doubts(described):
+        print(f"{plan.study}: {doubts}", file=sys.stderr)
+    return described["decide"]
+
+
 def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     import json
 
@@ -251,9 +263,10 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
         print(f"{options.study}: {text}", file=sys.stderr, flush=True)
 
     store = Store()
+    planned = looks(plan, store)
     store = Store(hidden=() if options.accept_stale else outdated(plan, store, options))
     plan = staged(plan, store)
-    described = study.describe(plan, store, options.only)
+    described = study.describe(plan, store, options.only) | {"decide": planned}
     described |= estimate.estimate(plan.runs(options.only), store, where, decoders(len(where)), say)
     print(json.dumps(described, indent=1) if options.json else estimate.as_text(described))
     return 0
@@ -268,6 +281,7 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
 
     began = time.monotonic()
     store = Store()
+    planned = looks(plan, store)  # before any run is set aside: what it showed was seen
     if options.fresh:
         set_aside(map(key, replace(plan, counts=()).runs(options.only)), store)
     elif stale := outdated(plan, store, options):
@@ -280,7 +294,7 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
     trouble = None
     try:
         while True:
-            described = study.describe(plan, store)
+            described = study.describe(plan, store) | {"decide": planned}
             report.remember(described)
             train(plan, described, asked, engine, tracker, tally)
             more = plan if engine.stopping else staged(plan, store)

@@ -116,6 +116,19 @@ def test_seeds_are_added_where_gains_need_them_and_never_by_asking_again(home):
     assert "0 runs trained" in again.stdout
     assert (folder / "table.csv").read_bytes() == before
 
+    told = "at most .10 with the plan before (± 2 at 2, 3 seeds), and more where what was seen chose this"
+    other = harness(home, "own", "--decide", "1", "--looks", "2", "--jobs", "1")
+    assert "0 runs trained" in other.stdout
+    assert (
+        f"own: looks of another plan than the first: the error of all rows and looks together is {told}" in other.stderr
+    )
+    assert "at looks of another plan than the first (2 seeds), for gains" in other.stdout
+    (page,) = (home / "runs" / "reports").glob(f"*[!{folder.name[-6:]}]/index.html")
+    assert all(f"{told}." in path.read_text() for path in (page, page.parent / "table.md", page.parent / "findings.md"))
+    shown = harness(home, *words, "--dry-run")
+    assert "beforehand" not in done.stderr + again.stderr + shown.stderr, "the first stays the first, and needs no word"
+    assert "looks planned beforehand" in (folder / "table.md").read_text()
+
 
 @pytest.mark.parametrize(
     ("words", "said"),

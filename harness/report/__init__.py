@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,45 @@ def recall(label: str) -> Plan:
     if not whole:
         raise Problem(f"{path} is damaged, or of another version: python -m harness.ablate makes it again")
     return plan
+
+
+def looked(plan: Plan, store: Store) -> Plan:
+    """A described plan with what could be known when its looks were planned; as it was remembered, where it was.
+
+    That is, the `earlier` plans of looks at one of its gains, and how many `pairs` of its runs were finished. Where
+    none was, nothing was seen, and there is no earlier plan.
+    """
+    if not plan["decide"]:
+        return plan
+    gains, looks = _gains(plan), plan["decide"]["looks"]
+    with suppress(Problem):
+        if gains.keys() & _gains(before := recall(plan["label"])).keys():
+            return plan | {"decide": before["decide"]}
+    pairs = sum(all((each, seed) in store for each in gain) for gain, seeds in gains.items() for seed in seeds)
+    others = []
+    for label in known() if pairs else ():
+        with suppress(Problem):
+            other = recall(label)
+            others += [other["decide"]] if other["decide"] and gains.keys() & _gains(other).keys() else []
+    others.sort(key=lambda other: len(other.get("earlier", ())))  # the first had none before it
+    pairs = min([pairs, *(other.get("pairs", 0) for other in others if other["looks"] == looks)])
+    earlier = [{"points": other["points"], "looks": other["looks"]} for other in others]
+    told = [each for i, each in enumerate(earlier) if each not in (plan["decide"], *earlier[:i])]
+    return plan | {"decide": {**plan["decide"], "earlier": told, "pairs": pairs}}
+
+
+def _gains(plan: Plan) -> dict[tuple[str, str], list[int]]:
+    """The seeds of each gain of a described plan, by the ids of its two rungs."""
+    pairs = [[plan["rungs"][place] for place in rung["gain"]] for rung in plan["rungs"] if rung["gain"]]
+    return {(a["id"], b["id"]): [seed for seed in a["seeds"] if seed in b["seeds"]] for a, b in pairs}
+
+
+def doubts(plan: Plan) -> str:
+    """What the looks of a plan lack of having been planned before anything was seen, in a line; empty if nothing."""
+    from harness.report import frames
+
+    told = when, error = frames.planned(plan["decide"])
+    return "" if told == frames.BEFOREHAND else f"looks {when}: the error of all rows and looks together is {error}"
 
 
 def due(plan: Plan, store: Store) -> list[int]:

@@ -144,10 +144,10 @@ def _made_of(plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame)
         f"{first['gmacs']:.3g} GFLOPs (multiply-adds) an image.",
     ]
     if plan["decide"]:
-        lines.append(
-            "Seeds were added, at looks planned beforehand, until gains were resolved or known to ± "
-            f"{plan['decide']['points']:g}."
-        )
+        when, error = frames.planned(plan["decide"])
+        doubt = "" if (when, error) == frames.BEFOREHAND else f" The error of all rows and looks together is {error}."
+        known = f"known to ± {plan['decide']['points']:g}"
+        lines.append(f"Seeds were added, at looks {when}, until gains were resolved or {known}.{doubt}")
     if len(asked) > len(have):
         lines.append(f"{_count(len(asked - have), 'run')} of {len(asked):,} are missing still; this is what there is.")
     return " ".join(lines)

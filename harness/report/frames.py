@@ -213,6 +213,34 @@ def decisions(plan: Plan, paired: dict[int, list[Pair]]) -> dict[int, stats.Deci
     return dict(zip(rows, decided, strict=True))
 
 
+BEFOREHAND = "planned beforehand", "at most .05"
+
+
+def planned(decide: dict[str, Any]) -> tuple[str, str]:
+    """When the looks that a plan decides by were planned, and the error of all rows and looks together.
+
+    Of plans with other looks each adds up to .05 (Bonferroni), and more where it was chosen by what was seen. Other
+    points at the same looks add nothing: they only end rows before later looks, and a row may be found at any look. Nor
+    can what was seen have chosen the program's own looks.
+    """
+    earlier, looks = decide.get("earlier", []), decide["looks"]
+    told = "; ".join(f"± {each['points']:g} at {', '.join(map(str, each['looks']))} seeds" for each in earlier)
+    before = f"{'the plan' if len(earlier) == 1 else 'plans'} before ({told})"
+    plans = 1 + len({tuple(each["looks"]) for each in earlier} - {tuple(looks)})
+    if plans > 1:
+        most = f"{min(1, 0.05 * plans):.2f}".removeprefix("0")
+        return (
+            "of another plan than the first",
+            f"at most {most} with {before}, and more where what was seen chose this",
+        )
+    if earlier:
+        return BEFOREHAND[0], f"at most .05, with {before} too, for only the points are others"
+    if decide.get("pairs") and tuple(looks) != stats.LOOKS:
+        pairs = f"{decide['pairs']} pair{'s' * (decide['pairs'] > 1)} of runs"
+        return f"planned when {pairs} were finished", "at most .05, and more where what those showed chose the looks"
+    return BEFOREHAND
+
+
 def due(plan: Plan, every: pd.DataFrame) -> list[int]:
     """How many seeds each rung should have by now, of a plan that decides by looks and lists all seeds there may be."""
     looks = plan["decide"]["looks"]
@@ -494,10 +522,11 @@ def _about_gains(plan: Plan, table: pd.DataFrame) -> list[str]:
     ]
     if plan["decide"]:
         points, looks = plan["decide"]["points"], plan["decide"]["looks"]
+        when, error = planned(plan["decide"])
         notes.append(
-            f"Seeds were added, at looks planned beforehand ({', '.join(map(str, looks))} seeds), for gains that were "
+            f"Seeds were added, at looks {when} ({', '.join(map(str, looks))} seeds), for gains that were "
             f"neither resolved nor known to ± {points:g}. Verdicts: group-sequential paired t-tests, the "
-            "error of all rows and looks together at most .05. Intervals: repeated, 95 % at all looks together; of a "
+            f"error of all rows and looks together {error}. Intervals: repeated, 95 % at all looks together; of a "
             "gain that precision decided the 95 % t-interval."
         )
     elif len(tested):

@@ -3,6 +3,7 @@
 import csv
 import gc
 import itertools
+import json
 import math
 import re
 
@@ -298,6 +299,118 @@ def test_a_study_that_was_never_run_is_a_clear_line(tmp_path, monkeypatch):
     report.remember(plan())
     with pytest.raises(Problem, match="no finished run"):
         report.render(report.recall("s"), Store(tmp_path / "none"))
+
+
+# --- when looks were planned -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    return Store()
+
+
+def train(store, ids, seeds):
+    for key in itertools.product((name * 16 for name in ids), range(seeds)):
+        finish(store, *key, record(50.0))
+
+
+def looked(store, points, looks, label=None, ids="ab"):
+    """What is said of looks at the gain of the second of `ids` over the first, which are then remembered."""
+    rungs = [rung("x", seeds=range(looks[-1])), rung("y", [1, 0], seeds=range(looks[-1]))]
+    rungs = [own | {"id": name * 16} for own, name in zip(rungs, ids, strict=True)]
+    label = label or f"s@{points}-{'-'.join(map(str, looks))}"
+    decide = {"points": points, "looks": list(looks)}
+    made = report.looked(designed("ladder", rungs, label=label, command=[]) | {"decide": decide}, store)
+    report.remember(made)
+    return report.doubts(report.recall(label))
+
+
+def test_the_first_plan_of_looks_stays_the_first_and_another_is_told(runs):
+    """Two plans at .05 each are .10, three .15: Bonferroni by hand."""
+    assert looked(runs, 1, (2, 4)) == ""
+    train(runs, "ab", 2)
+    second = looked(runs, 1, (3, 5))
+    assert second.startswith("looks of another plan than the first: the error of all rows and looks together is at")
+    assert "at most .10 with the plan before (± 1 at 2, 4 seeds), and more where what was seen chose this" in second
+    third = looked(runs, 2, (2, 3))
+    assert "at most .15 with plans before (± 1 at 2, 4 seeds; ± 1 at 3, 5 seeds)" in third
+    assert looked(runs, 1, (2, 4)) == "", "also when it is asked for again"
+    assert looked(runs, 1, (3, 5)) == second
+    assert "looks of another" in looked(runs, 2, (2, 5), label="other"), "another study, the same gain"
+    assert looked(runs, 2, stats.LOOKS, label="apart", ids="cd") == "", "no gain that was looked at"
+
+
+def test_a_plan_of_looks_that_showed_nothing_is_no_first_one(runs):
+    assert looked(runs, 1, (2, 4)) == ""
+    assert looked(runs, 1, (3, 5)) == ""
+    train(runs, "ab", 2)
+    assert "(± 1 at 2, 4 seeds; ± 1 at 3, 5 seeds)" in looked(runs, 1, (2, 3))
+
+
+def test_other_points_at_the_same_looks_add_no_error_and_are_told(runs):
+    looked(runs, 1, (2, 4))
+    train(runs, "ab", 2)
+    told = looked(runs, 3, (2, 4))
+    assert told.startswith("looks planned beforehand: the error")
+    assert "at most .05, with the plan before (± 1 at 2, 4 seeds) too, for only the points are others" in told
+
+
+def test_seeds_that_were_seen_before_the_first_plan_of_looks_are_told(runs):
+    train(runs, "a", 2)
+    assert looked(runs, 1, (2, 4), label="early") == "", "of a pair one run tells nothing"
+    train(runs, "b", 3)
+    assert "with the plan before" in looked(runs, 1, (2, 3))
+    train(runs, "cd", 3)
+    told = looked(runs, 1, (2, 5), ids="cd")
+    assert told.startswith("looks planned when 3 pairs of runs were finished: the error")
+    assert "at most .05, and more where what those showed chose the looks" in told
+    assert looked(runs, 1, (2, 5), ids="cd") == told, "and no more of them later"
+    assert looked(runs, 1, stats.LOOKS, ids="ac") == "", "the program's own looks are chosen by nothing"
+
+
+def test_a_damaged_plan_is_no_plan_and_one_of_another_version_was_the_first(runs):
+    looked(runs, 1, (2, 4))
+    train(runs, "ab", 2)
+    path = report.plan_path("s@1-2-4")
+    old = json.loads(path.read_text())
+    path.write_text(json.dumps(old | {"decide": {"points": 1.0, "looks": [2, 4]}}))
+    assert report.doubts(report.recall("s@1-2-4")) == report.doubts(report.looked(old, runs)) == ""
+    assert "(± 1 at 2, 4 seeds)" in looked(runs, 1, (3, 5))
+    path.write_text("{")
+    assert "(± 1 at 3, 5 seeds)" in looked(runs, 1, (2, 3))
+
+
+def test_notes_say_when_looks_were_planned(full):
+    decide = {"points": 1.0, "looks": [2, 3], "earlier": [{"points": 2.0, "looks": [3]}], "pairs": 3}
+    p = plan() | {"decide": decide}
+    every = frames.runs(p, full)
+    notes = " ".join(frames.footnotes(p, every, frames.rungs(p, every)))
+    assert "at looks of another plan than the first (2, 3 seeds), for gains" in notes
+    assert "looks together at most .10 with the plan before (± 2 at 3 seeds), and more where" in notes
+    assert "beforehand" not in notes
+
+
+def test_points_never_find_what_every_look_at_every_row_would_not():
+    """So other points at the same looks add no error. The bound: Holm over the rows, each found by any of its looks."""
+    rng, looks = np.random.default_rng(0), (3, 5, 8)
+    found, ended = 0, 0
+    for _ in range(60):
+        rows = [rng.normal(rng.choice([0, 0.5, 1.5]), 1, 8) for _ in range(4)]
+        p = [[scipy.stats.ttest_1samp(row[:n], 0).pvalue for n in looks] for row in rows]
+        most = set()
+        while len(most) < 4:
+            levels = stats._levels(looks, 0.05 / (4 - len(most)))
+            new = {i for i in range(4) if i not in most and any(a <= b for a, b in zip(p[i], levels, strict=True))}
+            if not new:
+                break
+            most |= new
+        for points in (0.1, 0.7, 1.2, 3):
+            made = stats.decide(rows, points, looks)
+            own = {i for i, row in enumerate(made) if row.verdict in ("helps", "hurts")}
+            assert own <= most
+            found, ended = found + len(own), ended + sum("known" in row.verdict for row in made)
+    assert min(found, ended) > 20
 
 
 # --- verdicts, designs, evidence --------------------------------------------------------------------------------------
