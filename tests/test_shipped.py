@@ -1,0 +1,62 @@
+"""A user's own trick and study are judged by the contract, and turn no other test red."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import shipped
+
+ROOT = Path(__file__).parent.parent
+LISTING = (  # the tests that go through folders
+    *("contract.py", "layers.py", "readme.py", "mutants.py::test_every_trick_that_is_shipped_has_mutants"),
+    "security.py::test_no_module_runs_what_it_reads_or_listens_to_other_machines",
+)
+CHOSEN = "cutmix or not (trains_and or doing_nothing)"  # of the shipped tricks what trains is left out
+CUTMIX = (ROOT / "tests" / "own" / "cutmix.py").read_text()
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of the program, and beside what is shipped CutMix as the README tells, a study of it, and a torn file."""
+    tree = tmp_path_factory.mktemp("tree")
+    for folder in ("harness", "experiments", "tests"):
+        shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LOG.md", "pyproject.toml", "reports"):
+        (tree / name).symlink_to(ROOT / name)
+    for name, folder in (("cutmix", "harness/tricks"), ("loss", "experiments")):
+        shutil.copy(ROOT / "tests" / "own" / f"{name}.py", tree / folder)
+    (tree / "harness" / "tricks" / "torn.py").write_text("def torn(")
+    (tree / "experiments" / "torn.py").write_text("BASELINE = (")
+    return tree
+
+
+def test_a_users_own_are_judged_and_turn_nothing_else_red(tree):
+    command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "-k", CHOSEN]
+    command += [f"tests/test_{name}" for name in LISTING]
+    done = subprocess.run(command, cwd=tree, env={"PYTHONPATH": str(tree)}, capture_output=True, text=True)
+    said = {how: set(re.findall(rf"^{how} (\S+)", done.stdout, re.M)) for how in ("PASSED", "FAILED", "ERROR")}
+    assert said["FAILED"] == {"tests/test_contract.py::test_every_file_is_a_trick[torn]"}, done.stdout
+    assert not said["ERROR"]
+    judged = {name.partition("::")[2] for name in said["PASSED"] if "cutmix" in name}
+    assert judged >= {"test_trains_and_proves_itself_active[cutmix]", "test_doing_nothing_is_caught[cutmix]"}
+    assert judged >= {"test_commutes[cutmix-mixup]", "test_twice_is_once[cutmix]", "test_survives_json[cutmix]"}
+
+
+def test_the_copied_cutmix_is_the_readmes():
+    shown = re.search(r"```python\n(class CutMix.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    code = [line.partition("  #")[0].rstrip() for line in shown.splitlines() if "..." not in line and line.strip()]
+    assert len(code) > 5
+    assert [line for line in code if line not in CUTMIX] == []
+
+
+def test_what_is_shipped_is_read_from_the_tree():
+    assert {"mixup", "sam", "resnet_d"} <= shipped.TRICKS
+    assert {"digits", "monkeys_small", "places365"} <= shipped.STUDIES
+    assert not shipped.TRICKS & shipped.STUDIES
+    assert [shipped.ours(Path(f"harness/{name}.py")) for name in ("tricks/mixup", "tricks/mine", "store/care")] == [
+        *(True, False, True)
+    ]
