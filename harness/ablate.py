@@ -68,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="SLOT.FIELD=VALUE",
-        help="change a value in every rung; repeatable",
+        help="change a value in every rung, or a part: optimizer=AdamW keeps what both have by the same default; "
+        "null empties a slot; repeatable",
     )
     p.add_argument(
         "--limit",

@@ -252,6 +252,9 @@ def index(study: str, made: Sequence[str], told: Sequence[tuple[str, int, int]],
     if told:
         rows = ["| of | right | images | top-1 | 95 % Wilson interval |", "|:--|--:|--:|--:|:--|"]
         for of, right, n in told:
+            if not n:  # a test set that is in training whole
+                rows.append(f"| {of}: there is none | – | 0 | – | – |")
+                continue
             low, high = (100 * end for end in wilson(right, n))
             rows.append(f"| {of} | {right:,} | {n:,} | {100 * right / n:.2f} | {low:.2f} to {high:.2f} |")
         lines += ["\n".join(rows), INTERVALS]

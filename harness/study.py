@@ -5,7 +5,9 @@ import importlib
 import inspect
 import itertools
 import json
+import pkgutil
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,9 +18,11 @@ from typing import Any
 
 import pydantic
 
+import harness.parts
+import harness.tricks
 from harness import Problem, evidence, file_name, one_line, sources
 from harness.designs import DESIGNS, Layout, Node, Options, Row
-from harness.parts.models import cost
+from harness.parts.models import cost, single
 from harness.parts.schedules import Piecewise
 from harness.spec import (
     UPSTREAM_SEED,
@@ -32,6 +36,7 @@ from harness.spec import (
     declared,
     first_error,
     flat,
+    meant,
     moved,
     parse,
     plain,
@@ -247,12 +252,15 @@ def plan(
         if not any(assign(rung.spec, path, value) for rung in rungs):
             slot = path.partition(".")[0]
             held = {name: None for rung in rungs for name in _names(getattr(rung.spec, slot))}
-            raise Problem(f"--set {path}: no rung has it; {slot} holds {', '.join(held) or 'nothing'}")
+            told = meant([rung.spec for rung in rungs], path)
+            raise Problem(f"--set {path}: no rung has it; {slot} holds {', '.join(held) or 'nothing'}{told}")
     for rung in rungs:
         try:
             rung.spec.agree()
         except Problem as problem:
             raise Problem(f"{study.name}, {rung.name}: {problem}") from None
+        except Exception as error:
+            raise Problem(f"{study.name}, {rung.name}: {_where(error)}") from None
     for rung in rungs:
         if rung.gain and rungs[rung.gain[0]].spec == rungs[rung.gain[1]].spec:
             other = rungs[min(rung.gain)].name
@@ -395,8 +403,7 @@ def _tricked(study: str, trick: Trick, below: Spec) -> Spec:
     except Problem:
         raise
     except Exception as error:
-        text = first_error(error) if isinstance(error, pydantic.ValidationError) else error
-        raise Problem(f"{study}, {trick_name(trick)}: {type(error).__name__}: {text}") from None
+        raise Problem(f"{study}, {trick_name(trick)}: {_where(error)}") from None
 
 
 def _only_declared(study: str, trick: Trick, below: Spec, above: Spec) -> None:
@@ -412,7 +419,7 @@ def _only_declared(study: str, trick: Trick, below: Spec, above: Spec) -> None:
 
 
 def _said(value: Any) -> str:
-    return json.dumps(plain(value)) if isinstance(value, Part | bool | None) else str(value)
+    return json.dumps(plain(value)) if isinstance(value, Part | tuple | bool | None) else str(value)
 
 
 def _names(held: Any) -> list[str]:
@@ -439,12 +446,35 @@ def check(plan: Plan) -> list[str]:
             if images.counts["train"] < spec.batch_size:
                 have = images.counts["train"]
                 raise Problem(f"{rung.name}: {have} training images are fewer than batch_size={spec.batch_size}")
+            try:
+                cost(spec.model, images.channels, len(images.classes), images.size)
+            except Problem:
+                raise
+            except Exception as error:
+                raise Problem(f"{rung.name}: {spec.model!r} cannot be built: {_where(error)}") from None
+            _not_single(rung.name, spec)
             steps = images.counts["train"] // spec.batch_size
             if isinstance(spec.schedule, Piecewise) and spec.schedule.warmup and not spec.schedule.warmup_steps(steps):
                 epochs = spec.schedule.warmup.epochs
                 raise Problem(f"{rung.name}: schedule.warmup.epochs={epochs:g} of {steps} batches is not one batch")
             notes.update(dict.fromkeys(images.notes))
     return list(notes)
+
+
+def _not_single(rung: str, spec: Spec) -> None:
+    """Raise Problem where a pass has one image, of which a batch norm of the network makes one value a channel."""
+    size = spec.microbatch or spec.batch_size
+    if size > 1 and spec.batch_size % size != 1:
+        return
+    images = spec.data.load()
+    layer = single(spec.model, images.channels, len(images.classes), images.size)
+    if layer:
+        of = f"batch_size={spec.batch_size}" + (f" in passes of {size}" if spec.microbatch else "")
+        last = "a pass" if size == 1 else "its last pass"
+        raise Problem(
+            f"{rung}: {of}: {last} is one image, of which {layer} has one value a channel and no variance; "
+            f"take passes of 2 images or more"
+        )
 
 
 def work(spec: Spec) -> float:
@@ -618,11 +648,19 @@ def _is_seed(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-def _where(error: BaseException, path: Path) -> str:
-    """An error of the user's own code in a line: what, and the line of `path` it came from."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    line = f" (line {lines[-1]})" if lines else ""  # a SyntaxError says its own
-    return f"{type(error).__name__}: {error}{line}"
+def _where(error: BaseException, path: Path | None = None) -> str:
+    """An error in a line: what, and the deepest line of the user's own code, which may be of `path`, it came from."""
+    text = first_error(error) if isinstance(error, pydantic.ValidationError) else error
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == str(path) or _is_users(frame.filename)]
+    file = "" if not own or own[-1].filename == str(path) else f"{Path(own[-1].filename).name}, "
+    line = f" ({file}line {own[-1].lineno})" if own and not isinstance(error, SyntaxError) else ""  # which says its own
+    return f"{type(error).__name__}: {text}{line}"
+
+
+def _is_users(file: str) -> bool:
+    library = (sysconfig.get_path("stdlib"), str(Path(__file__).parent), "<")
+    return not file.startswith(library) and not sources.INSTALLED & set(Path(file).parts)
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -630,7 +668,20 @@ def setting(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not all(path.split(".")):
         raise Problem(f"--set {text}: write slot.field=value")
+    _import_parts()
     try:
         return path, parse(json.loads(value))
+    except RecursionError:
+        raise Problem(f"--set {path}: the value is nested too deep") from None
+    except Problem as problem:
+        raise Problem(f"--set {path}: {problem}") from None
     except ValueError:
         return path, value
+
+
+def _import_parts() -> None:
+    """So that the kinds a setting may name are known, whichever of them the study uses."""
+    for package in (harness.parts, harness.tricks):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            with suppress(Exception):  # a user's own that is broken says so where it is used
+                importlib.import_module(module.name)

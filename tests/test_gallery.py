@@ -190,6 +190,15 @@ def test_the_index_has_the_intervals():
     assert r"\[a\](b)" in text
 
 
+def test_a_test_set_that_is_in_training_whole_is_said():
+    found = gallery.Answers(np.zeros(3, int), np.array([0, 1, 0]), np.ones(3))
+    told = gallery.accuracies(found, {"metrics": {}}, np.ones(3, bool))
+    assert [row[1:] for row in told] == [(2, 3), (0, 0)]
+    text = gallery.index("s", [], told, "")
+    assert "| all 3 test images | 2 | 3 | 66.67 |" in text
+    assert re.search(r"without a twin in training, .*: there is none \| – \| 0 \| – \| – \|", text)
+
+
 @pytest.fixture
 def tiny_study(monkeypatch, tmp_path, store):
     monkeypatch.setattr(study, "load", lambda name: STUDY)

@@ -1,10 +1,15 @@
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import pytest
+import torch
 
 from harness import Problem, file_name, study
 from harness.designs import DESIGNS, Options
+from harness.parts.models import Dense
 from harness.spec import Branches, Spec, assign, declares, upstream
 from harness.store import Store
 from harness.study import Decide, Study, plan
@@ -64,7 +69,8 @@ def test_a_setting_of_a_tricks_part_is_made_where_the_trick_is_and_in_what_is_bu
     ("path", "value", "said"),
     [
         ("nosuch.field", 1, "no slot 'nosuch'"),
-        ("mix.beta", 1, "no rung has it; mix holds Mixup\\(alpha\\)"),
+        ("mix.beta", 1, "no rung has it; mix holds Mixup\\(alpha\\)$"),
+        ("optimizer.alpha", 1, "no rung has it; optimizer holds NAG.*; did you mean mix.alpha\\?"),
         ("epochs", "many", "valid integer"),
         ("schedule.warmup.epochs", 2, "must be less than epochs=2"),
         ("optimizer.lr", -1, "greater than 0"),
@@ -95,6 +101,32 @@ def test_fewer_images_than_a_batch():
         study.check(plan(STUDY, [("batch_size", 600)]))
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"batch_size": 1},
+            "baseline: batch_size=1: a pass is one image, of which stage4.0.shortcut.1 .BatchNorm2d. has",
+        ),
+        ({"microbatch": 1}, "batch_size=128 in passes of 1: a pass is one image"),
+        ({"batch_size": 129, "microbatch": 64}, "batch_size=129 in passes of 64: its last pass is one image"),
+        ({"batch_size": 129, "microbatch": 43}, ""),
+        ({"batch_size": 1, "model": BASELINE.model}, ""),
+        ({"batch_size": 1, "model": Dense(size=8)}, ""),
+    ],
+)
+def test_a_pass_of_one_image_is_known_where_batch_norm_sees_a_pixel_of_it(settings, said):
+    """Digits are 8 px; strides of 2 thrice leave one, so torch has no variance of it."""
+    spec = BASELINE.but(**{"model": BASELINE.model.but(blocks=(1, 1, 1, 1)), **settings})
+    alone = Study("s", "", spec, (), (0,))
+    with pytest.raises(Problem, match=said) if said else nullcontext():
+        study.check(plan(alone))
+    net, batch = spec.model.build(1, 10).train(), torch.zeros(spec.batch_size, 1, 8, 8)
+    with pytest.raises(ValueError, match="more than 1 value per channel") if said else nullcontext():
+        for some in batch.split(spec.microbatch or spec.batch_size):
+            net(some)
+
+
 def test_titles_come_from_the_tricks_docstrings():
     assert [r.title for r in plan(STUDY).rungs] == ["baseline", "+ LR warmup", "+ mixup", "+ distillation"]
     assert [r.name for r in plan(STUDY).rungs] == ["baseline", "warmup", "mixup", "distillation"]
@@ -107,6 +139,18 @@ def test_settings_are_read_as_json_else_text_and_parts_by_kind():
     assert type(assign(BASELINE, path, part).schedule.shape).__name__ == "Cosine"
     with pytest.raises(Problem, match="write slot"):
         study.setting("epochs")
+    with pytest.raises(Problem, match="^--set model: unknown kind 'X'; known: "):
+        study.setting('model={"kind": "X"}')
+
+
+def test_a_setting_may_name_any_part_there_is_and_its_words_say_it_again():
+    ascent = study.setting("ascent=SharpnessAware")
+    spaced = study.setting('augment=["Flip", "Shift"]'), study.setting("model.blocks=[1, 2]")
+    p = plan(STUDY, [ascent, ("optimizer", "Adam"), *spaced])
+    assert {type(r.spec.ascent[0]).__name__ for r in p.rungs} == {"SharpnessAware"}
+    assert {type(inner.optimizer).__name__ for r in p.rungs for inner in (*upstream(r.spec), r.spec)} == {"Adam"}
+    again = [study.setting(text) for flag, text in pairwise(p.command) if flag == "--set"]
+    assert [r.spec for r in plan(STUDY, again).rungs] == [r.spec for r in p.rungs]
 
 
 def test_studies_are_found_by_name_in_the_folder_of_the_user(tmp_path, monkeypatch):
@@ -334,6 +378,54 @@ def test_branches_that_train_as_long_share_the_rung_they_are_set_against():
     rungs = plan(Study("s", "", BASELINE, both, (0,)), same_epochs=True).rungs
     assert [r.name for r in rungs] == ["baseline", "cosine", "cosine_3_epochs", "mixup", "mixup+distillation"]
     assert [r.gain for r in rungs] == [None, (1, 0), (2, 1), (3, 2), (4, 2)]
+
+
+# --- a study that is wrong --------------------------------------------------------------------------------------------
+
+
+HELP = """from harness.parts.models import ResNet
+from harness.spec import Spec
+
+def keyed(spec: Spec) -> Spec:
+    return {}["x"]
+
+class Unsure(ResNet):
+    def check(self, spec):
+        return spec.nosuch
+
+class Unbuilt(ResNet):
+    def build(self, channels, classes):
+        return nosuch
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("TRICKS = (help.keyed,)", r"^own0, keyed: KeyError: 'x' \(help.py, line 5\)$"),
+        ("BASELINE = BASELINE.but(epochs='x')", r"own1.py cannot be imported: .*epochs: .*, not 'x' \(line 6\)$"),
+        ("int('a')", r"own2.py cannot be imported: ValueError: invalid literal .* 'a' \(line 6\)$"),
+        ("TRICKS = help.keyed(BASELINE)", r"own3.py cannot be imported: KeyError: 'x' \(help.py, line 5\)$"),
+        ("BASELINE = BASELINE.but(model=help.Unsure(blocks=(1,)))", r"AttributeError: .*'nosuch' \(help.py, line 9\)$"),
+        ("BASELINE = BASELINE.but(model=help.Unbuilt(blocks=(1,)))", r"cannot be built: NameE.* \(help.py, line 13\)$"),
+        ("from experiments import torn", r"own6.py cannot be imported: SyntaxError: .* \(torn.py, line 1\)$"),
+    ],
+)
+def test_a_mistake_in_a_study_is_named_by_file_and_line(source, said, tmp_path, monkeypatch, request):
+    name = f"own{request.node.callspec.indices['source']}"
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "help.py").write_text(HELP)
+    (tmp_path / "experiments" / "torn.py").write_text("x = (")
+    head = '"""Own."""\nfrom tests.tiny import BASELINE\nfrom experiments import help\nTRICKS = ()\nSEEDS = (0,)\n'
+    (tmp_path / "experiments" / f"{name}.py").write_text(f"{head}{source}\n")
+    monkeypatch.chdir(tmp_path)
+    import experiments
+
+    monkeypatch.setattr(experiments, "__path__", [str(tmp_path / "experiments")])
+    monkeypatch.delitem(sys.modules, "experiments.help", raising=False)
+    with pytest.raises(Problem, match=said) as problem:
+        study.check(plan(study.load(name)))
+    assert "\n" not in str(problem.value)
 
 
 # --- the space of a search ------------------------------------------------------------------------------------------

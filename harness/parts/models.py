@@ -328,3 +328,25 @@ def cost(model: Model, channels: int, classes: int, size: int) -> tuple[int, int
     with torch.no_grad():
         answer(net, model, channels, size)
     return sum(p.numel() for p in net.parameters()), total
+
+
+@lru_cache(maxsize=4096)
+def single(model: Model, channels: int, classes: int, size: int) -> str:
+    """The layer that keeps the network from training on a pass of one image, a batch norm over 1 x 1; empty if none.
+
+    It has one value a channel there, of which there is no variance. Raises Problem as `cost` does.
+    """
+    entered: list[str] = []
+    net = model.build(channels, classes).train()
+    for name, layer in net.named_modules():
+        layer.register_forward_pre_hook(
+            lambda layer, args, name=name: entered.append(f"{name} ({type(layer).__name__})")
+        )
+    try:
+        with torch.no_grad():
+            answer(net, model, channels, size)
+    except Problem as problem:
+        if "Expected more than 1" not in str(problem):
+            raise
+        return entered[-1]
+    return ""
