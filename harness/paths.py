@@ -3,10 +3,12 @@
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from harness import Problem
 
+PATIENCE = 600.0  # seconds for a lock that is only ever held while a line is written, or a trial's values drawn
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 NO_FOLDER_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # old network mounts: there a rename is as safe as it gets
 
@@ -37,6 +39,22 @@ def flock(file: int, how: int, path: Path) -> None:
             f"{path.parent} is on a file system that has no flock ({error.strerror}), which keeps two processes off "
             "one run. Set HARNESS_RUNS to a local folder, or mount it with locks (Lustre: -o flock; NFS: with lockd)"
         ) from None
+
+
+def wait_for(file: int, path: Path, patience: float = PATIENCE) -> None:
+    """Lock `file`, which is open at `path`, when whoever has it lets go. Raises Problem where that takes too long."""
+    until, nap = time.monotonic() + patience, 0.001
+    while True:
+        try:
+            return flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise Problem(
+                    f"{path} has been held by another process for {patience:.0f} s: is one stopped or frozen? "
+                    f"fuser {path} names it; end it, and the same command goes on"
+                ) from None
+        time.sleep(nap)
+        nap = min(2 * nap, 0.1)
 
 
 def write_atomic(path: Path, data: bytes) -> None:

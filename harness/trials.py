@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness import Problem, one_line
 from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, execute, settle, why
 from harness.parts.holdout import blinded
-from harness.paths import flock, runs, write_all
+from harness.paths import flock, runs, wait_for, write_all
 from harness.rng import stream
 from harness.spec import UPSTREAM_SEED, Spec, assign, upstream
 from harness.store import EVERY, Held, Record, Store
@@ -183,7 +183,7 @@ def flocked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        flock(file, fcntl.LOCK_EX, path)
+        wait_for(file, path)
         yield
     finally:
         os.close(file)

@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,14 @@ def test_without_a_home_folder_all_goes_on_and_a_path_in_it_is_one_line(tmp_path
         assert done.stderr.startswith("harness.store: ~/")
         assert done.stderr.endswith("no home folder is known for ~: write the whole path\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_wait_for_a_lock_is_without_an_end(tmp_path):
+    path = tmp_path / "turn"
+    one, two = (os.open(path, os.O_RDWR | os.O_CREAT) for _ in range(2))
+    paths.wait_for(one, path)
+    with pytest.raises(Problem, match=r"turn has been held by another process for 0 s: .*fuser"):
+        paths.wait_for(two, path, patience=0.05)
+    threading.Timer(0.1, os.close, [one]).start()
+    paths.wait_for(two, path)
+    os.close(two)
