@@ -2,9 +2,7 @@
 
 import multiprocessing
 import os
-import re
 import signal
-import sysconfig
 import threading
 import traceback
 from collections import Counter
@@ -406,26 +404,12 @@ def why(error: Exception, spec: Spec | None = None) -> str:
         return f"out of memory at {batch}, {spec.model!r}, {type(spec.precision).__name__}: {advice}"
     if isinstance(error, Problem):
         return str(error)
-    own, place = _where(error)
+    own = sources.blamed(error)
     if isinstance(error, OSError) and not own:
         return f"{error}: mend that, and the same command goes on from the last checkpoint"
     text = str(error).rstrip().rpartition("\n")[2] if RERAISED in str(error) else f"{type(error).__name__}: {error}"
-    return one_line(f"{text} ({place})", 1000)
+    file, line = own or [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)][-1]
+    return one_line(f"{text} ({Path(file).name}:{line})", 1000)
 
 
 RERAISED = "Original Traceback (most recent call last):"  # what torch puts into the error of a decoding process
-
-
-def _where(error: Exception) -> tuple[bool, str]:
-    """Whether an error went through the user's own code, and its deepest line there, else in ours, else at all."""
-    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    frames += [(file, int(line)) for file, line in re.findall(r'File "(.+?)", line (\d+)', str(error))]
-    library = (sysconfig.get_path("stdlib"), "<")
-
-    def ours(file: str) -> bool:
-        return Path(file).is_relative_to(Path(__file__).parent)
-
-    inner = [f for f in frames if not f[0].startswith(library) and not sources.INSTALLED & set(Path(f[0]).parts)]
-    own = [f for f in inner if not ours(f[0])]
-    file, line = (own or inner or frames)[-1]
-    return bool(own), f"{Path(file).name}:{line}"

@@ -1,4 +1,4 @@
-"""The source of a user's own parts: what a record was made by, and whether it is the same today.
+"""A user's own code: the source that a record was made by, whether it is the same today, and which line went wrong.
 
 The package's own parts have a `version`, and a record holds the package's commit. Of any other part a record holds a
 digest of its class and of all that it uses, followed by name through the user's modules: functions, classes and
@@ -11,7 +11,10 @@ Files are parsed and never imported: a report can ask without loading torch or a
 
 import ast
 import hashlib
+import re
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -69,6 +72,21 @@ def files(kinds: Mapping[str, str]) -> list[Path]:
     """The files in which those classes are."""
     found = (_place(kind.rpartition(".")[0]) for kind in kinds)
     return sorted({path for path in found if path})
+
+
+def blamed(error: BaseException) -> tuple[str, int] | None:
+    """The file and line where an error went deepest into code that is the user's; None where it did not.
+
+    Of an error that torch raised again, for one of a decoding process, by the traceback that its text holds.
+    """
+    frames = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
+    frames += [(file, int(line)) for file, line in re.findall(r'File "(.+?)", line (\d+)', str(error))]
+    return next((frame for frame in reversed(frames) if _is_users(frame[0])), None)
+
+
+def _is_users(file: str) -> bool:
+    library = (sysconfig.get_path("stdlib"), f"{Path(__file__).parent}/", "<")
+    return not file.startswith(library) and not INSTALLED & set(Path(file).parts)
 
 
 # --- modules as they lie on disk --------------------------------------------------------------------------------------

@@ -7,8 +7,6 @@ import itertools
 import json
 import pkgutil
 import sys
-import sysconfig
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -651,16 +649,10 @@ def _is_seed(value: object) -> bool:
 def _where(error: BaseException, path: Path | None = None) -> str:
     """An error in a line: what, and the deepest line of the user's own code, which may be of `path`, it came from."""
     text = first_error(error) if isinstance(error, pydantic.ValidationError) else error
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == str(path) or _is_users(frame.filename)]
-    file = "" if not own or own[-1].filename == str(path) else f"{Path(own[-1].filename).name}, "
-    line = f" ({file}line {own[-1].lineno})" if own and not isinstance(error, SyntaxError) else ""  # which says its own
+    own = None if isinstance(error, SyntaxError) else sources.blamed(error)  # which says its own
+    file = "" if not own or own[0] == str(path) else f"{Path(own[0]).name}, "
+    line = f" ({file}line {own[1]})" if own else ""
     return f"{type(error).__name__}: {text}{line}"
-
-
-def _is_users(file: str) -> bool:
-    library = (sysconfig.get_path("stdlib"), str(Path(__file__).parent), "<")
-    return not file.startswith(library) and not sources.INSTALLED & set(Path(file).parts)
 
 
 def setting(text: str) -> tuple[str, Any]:

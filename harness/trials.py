@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness import Problem, one_line
 from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, execute, settle, why
 from harness.parts.holdout import blinded
-from harness.paths import runs, write_all
+from harness.paths import flock, runs, wait_for, write_all
 from harness.rng import stream
 from harness.spec import UPSTREAM_SEED, Spec, assign, upstream
 from harness.store import EVERY, Held, Record, Store
@@ -183,7 +183,7 @@ def flocked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        wait_for(file, path)
         yield
     finally:
         os.close(file)
@@ -195,7 +195,7 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
     except BlockingIOError:
         return True
     finally:

@@ -1,6 +1,7 @@
 """The engine, on real processes. Slow to start, so each test asks several things of one engine."""
 
 import os
+import re
 import signal
 import threading
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from harness import Problem
-from harness.engine import ECHO, Engine, asked_to_stop, execute, places
+from harness.engine import ECHO, Engine, asked_to_stop, execute, places, why
 from harness.store import Store
 from tests.tiny import BASELINE, Lying, finish, tiny_plan
 
@@ -152,3 +153,39 @@ def test_an_echo_of_ctrl_c_is_heard_as_the_first_and_a_later_one_is_another():
     with pytest.raises(KeyboardInterrupt, match="goes on from what is kept"), asked_to_stop(stopped):
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def raised(source, name="/home/me/mine.py"):
+    """The error of code that lies at `name`, as it arrives here."""
+    try:
+        exec(compile(source, name, "exec"), {})
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+IN_A_DECODER = """Caught ValueError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "/lib/python3.11/site-packages/torch/utils/data/_utils/worker.py", line 358, in _worker_loop
+    data = fetcher.fetch(index)
+  File "/home/me/mine.py", line 7, in on_pixels
+    raise ValueError("odd pixels")
+ValueError: odd pixels
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            raised("import torch\ndef f(x):\n    return torch.nn.functional.conv2d(x, x)\nf(torch.ones(2, 3))"),
+            r"RuntimeError: .* \(mine\.py:3\)",
+        ),
+        (raised("import json\njson.loads('{')"), r"JSONDecodeError: Expecting .* \(mine\.py:2\)"),
+        (raised("open('/nowhere/weights.pt')"), r"FileNotFoundError: .*/nowhere/weights\.pt' \(mine\.py:1\)"),
+        (raised("raise ValueError('two\\nlines')"), r"ValueError: two lines \(mine\.py:1\)"),
+        (RuntimeError(IN_A_DECODER), r"ValueError: odd pixels \(mine\.py:7\)"),
+    ],
+)
+def test_a_failure_names_the_users_deepest_line_and_no_librarys(error, said):
+    assert re.fullmatch(said, why(error))

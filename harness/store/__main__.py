@@ -5,9 +5,9 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from harness.cli import main
+from harness.paths import given
 
 Key = tuple[str, int]
 
@@ -35,10 +35,10 @@ def parser() -> argparse.ArgumentParser:
     free = add("free", free_aside, "remove for good what was set aside on a day or before")
     free.add_argument("day", metavar="DAY", help="as 2026-01-31")
     export = add("export", export_runs, "write finished runs, and all that proves them, to one file")
-    export.add_argument("file", type=Path)
+    export.add_argument("file", type=given)
     export.add_argument("study", nargs="*", help="studies that were run here (default: every run)")
     bring = add("import", import_runs, "add the runs of such a file that are not here")
-    bring.add_argument("file", type=Path)
+    bring.add_argument("file", type=given)
     return p
 
 

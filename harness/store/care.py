@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Problem, one_line
+from harness.paths import flock
 from harness.store import FORMAT, TRACEBACK, Store, journal, known_format, sha256, written
 
 Key = tuple[str, int]
@@ -22,7 +23,7 @@ def holder(store: Store, key: Key) -> str | None:
         return None
     file = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB, path)
     except BlockingIOError:
         return written(file) or None
     finally:
