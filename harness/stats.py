@@ -64,7 +64,7 @@ def _step(x: Array, least: float) -> float:
         step, left = value, step
         while left > rounding:
             step, left = left, abs(math.remainder(step, left))
-        if 0 < step <= max(least, rounding):
+        if 0 < step <= least + rounding:
             return 0.0
     return step
 
@@ -119,7 +119,7 @@ def summed(terms: list[tuple[float, int]]) -> tuple[float, float]:
 
 
 def pair_correlation(above: ArrayLike, below: ArrayLike) -> float:
-    """Pearson's ρ̂ between the arms of n pairs; nan of fewer than three pairs, or where an arm does not vary or is not finite.
+    """Pearson's ρ̂ between the arms of n pairs; nan of fewer than three, or where an arm is flat or not finite.
 
     Pairing by seed takes the factor 1 - ρ off the variance of a gain. Training is chaotic, so ρ may well be near 0.
     """
@@ -412,7 +412,8 @@ def distribution_variance(correct: ArrayLike) -> float:
     """Unbiased σ̂²_s: the variance over seeds of accuracy on endless data, shares of 1 squared; may be below 0.
 
     Jordan 2023, "On the variance of neural network training": what the runs' accuracies on N examples vary by, less
-    what drawing the examples adds: (N · Var(accuracies) - mean Var(c_j))/(N - 1), Var over seeds; nan of one run or one example.
+    what drawing the examples adds: (N · Var(accuracies) - mean Var(c_j))/(N - 1), Var over seeds; nan of one run, or
+    one example.
     """
     c = np.asarray(correct, float)
     n = c.shape[1]

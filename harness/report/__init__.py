@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,10 @@ def compare(plan: Plan, store: Store, run: tuple[str, int]) -> None:
         near = [plan["rungs"][i] for i in frames.held_to(plan, place) or ()]
         ids = [other["id"] for other in near]
         if run[0] in ids and all((spec_id, run[1]) in store for spec_id in ids):
-            odd = frames.astray(rung, *(store.read(spec_id, run[1]) for spec_id in ids))
+            try:
+                odd = frames.astray(rung, *(store.read(spec_id, run[1]) for spec_id in ids))
+            except Problem:  # a neighbour is damaged, which the report names
+                continue
             if odd:
                 names, moved = (
                     " and ".join(map(one_line, words)) for words in ([n["name"] for n in near], rung["changes"])
@@ -116,10 +120,12 @@ def folder_of(plan: Plan) -> Path:
 
 
 def finished(plan: Plan, store: Store) -> pd.DataFrame:
-    """One row a run. Raises Problem where none is finished."""
+    """One row a run; what is wrong with damaged ones goes to stderr. Raises Problem where none is finished."""
     from harness.report import frames
 
     every = frames.runs(plan, store)
+    for line in dict.fromkeys(line for _, _, line in every.attrs["damaged"]):
+        print(f"{plan['label']}: left out: {one_line(line, 1000)}", file=sys.stderr)
     if not frames.counted(every).any():
         raise Problem(f"{plan['label']}: no finished run to report")
     return every
@@ -163,7 +169,7 @@ def beside_paper(plan: Plan, store: Store, number: int, folder: Path | None = No
     """Write `paper_table<number>.{md,csv}`: the paper's Table `number` beside a study's runs. Raises Problem."""
     from harness.report import published
 
-    text, values = published.compare(plan, store, finished(plan, store), number)
+    text, values = published.compare(plan, finished(plan, store), number)
     return _written(folder or folder_of(plan), f"paper_table{number}", text, values)
 
 

@@ -21,7 +21,6 @@ import harness.report.tables as tables
 from harness import Problem, one_line, stats
 from harness.report.figures import resolved
 from harness.report.frames import Plan, Row
-from harness.store import Store
 
 FOLDER = Path(__file__).parents[2] / "reports" / "published"
 SAME = {"imagenet": (1000, 1_281_167, 50_000), "places365": (365, 1_803_460, 36_500)}  # classes, train and test images
@@ -62,25 +61,20 @@ def check(plan: Plan, number: int, ending: str) -> None:
         raise Problem(f"{one_line(plan['label'])}: {text}; take {one_line(plan['study'])} without it")
 
 
-def same_data(plan: Plan, store: Store, data: str) -> bool:
-    """Whether all rungs that have runs were trained and tested on what the paper used, by what the records count."""
-    found = set()
-    for rung in plan["rungs"]:
-        seed = next((seed for seed in rung["seeds"] if (rung["id"], seed) in store), None)
-        if seed is not None:
-            record = store.read(rung["id"], seed)
-            found.add((record.get("classes"), record["images"].get("train"), record["images"].get("test")))
-    return found == {SAME[data]}
+def same_data(every: pd.DataFrame, data: str) -> bool:
+    """Whether all runs were trained and tested on what the paper used, by what the records count."""
+    counted = every[frames.counted(every)]
+    return set(zip(*(counted[name] for name in ("classes", "trained", "tested")), strict=True)) == {SAME[data]}
 
 
-def compare(plan: Plan, store: Store, every: pd.DataFrame, number: int) -> tuple[str, str]:
+def compare(plan: Plan, every: pd.DataFrame, number: int) -> tuple[str, str]:
     """The paper's Table `number` beside the runs `every` of a study, as (Markdown, CSV).
 
     Raises Problem where the table is not of this study.
     """
     about, cells = read(number)
     check(plan, number, about["study"])
-    same, table = same_data(plan, store, about["data"]), beside(plan, every, cells)
+    same, table = same_data(every, about["data"]), beside(plan, every, cells)
     letters: dict[str, str] = {}
     for note in filter(None, table["note"]):
         letters.setdefault(note, f"({len(letters) + 1})")

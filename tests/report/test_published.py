@@ -327,7 +327,7 @@ def test_accuracies_are_compared_on_the_papers_data_only_whatever_the_study_is_c
     assert "+13.84" in text, "91.00 less 77.16"
     assert "Other data" not in text
     fill(other, {"mixup+distillation": (90.0,)}, classes=100)
-    assert not published.same_data(plan, other, "imagenet"), "one rung on other data is enough"
+    assert not published.same_data(report.finished(plan, other), "imagenet"), "one rung on other data is enough"
 
 
 def test_costs_in_the_papers_units_and_minutes_as_ratios_only(store):
