@@ -57,10 +57,6 @@ def asked(plan: Plan) -> list[tuple[str, int]]:
     return list(dict.fromkeys([*first, *((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"])]))
 
 
-def _is_run(key: tuple[object, object]) -> bool:
-    return isinstance(key[0], str) and isinstance(key[1], int)
-
-
 def recall(label: str) -> Plan:
     """The described plan of a study that was run here. Raises Problem where there is none, or it is damaged."""
     path = plan_path(label)
@@ -71,22 +67,25 @@ def recall(label: str) -> Plan:
             f"no study {label!r} was run here ({path} is missing): "
             f"python -m harness.ablate {label.partition('@')[0]}{other}"
         )
+    from harness.report import plans
+
     try:
         plan: Plan = json.loads(path.read_text())
-        whole = (
-            plan["label"] == label
-            and file_name(plan["study"])
-            and plan.keys() >= {"design", "tricks", "decide", "about", "command"}
-            and all(rung.keys() >= {"on", "gain", "also", "may"} for rung in plan["rungs"])
-            and all(trick.keys() >= {"title", "moves"} for trick in plan["tricks"])
-            and isinstance(titles(plan), dict)
-            and all(map(_is_run, asked(plan)))
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, Problem):
-        whole = False
-    if not whole:
-        raise Problem(f"{path} is damaged, or of another version: python -m harness.ablate makes it again")
+        wrong = plans.wrong(plan) or ("" if plan["label"] == label else "label: is another")
+    except (OSError, ValueError, RecursionError) as error:
+        wrong = str(error)
+    if wrong:
+        again = "python -m harness.ablate makes it again"
+        raise Problem(f"{path} is damaged, or of another version ({one_line(wrong, 200)}): {again}")
     return plan
+
+
+def unrun(study: str) -> Plan | None:
+    """What of the plan of a study in experiments/ that was never run here is known without its data: its name."""
+    if plan_path(study).exists() or not Path("experiments", f"{study}.py").is_file():
+        return None
+    plan = {"study": study, "label": study, "design": "ladder", "command": [study], "settings": [], "decide": None}
+    return plan | {"about": "", "tricks": [], "rungs": [], "upstream": []}
 
 
 def due(plan: Plan, store: Store) -> list[int]:
@@ -120,14 +119,22 @@ def folder_of(plan: Plan) -> Path:
 
 
 def finished(plan: Plan, store: Store) -> pd.DataFrame:
-    """One row a run; what is wrong with damaged ones goes to stderr. Raises Problem where none is finished."""
+    """`run_here`, of which there must be one that is finished: else Problem."""
+    from harness.report import frames
+
+    every = run_here(plan, store)
+    if not frames.counted(every).any():
+        raise Problem(f"{plan['label']}: no finished run to report")
+    return every
+
+
+def run_here(plan: Plan, store: Store) -> pd.DataFrame:
+    """One row a run; what is wrong with damaged ones, which are none, goes to stderr."""
     from harness.report import frames
 
     every = frames.runs(plan, store)
     for line in dict.fromkeys(line for _, _, line in every.attrs["damaged"]):
         print(f"{plan['label']}: left out: {one_line(line, 1000)}", file=sys.stderr)
-    if not frames.counted(every).any():
-        raise Problem(f"{plan['label']}: no finished run to report")
     return every
 
 
@@ -166,10 +173,13 @@ def compare_tuned(plan: Plan, store: Store, every: pd.DataFrame) -> pd.DataFrame
 
 
 def beside_paper(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Report:
-    """Write `paper_table<number>.{md,csv}`: the paper's Table `number` beside a study's runs. Raises Problem."""
+    """Write `paper_table<number>.{md,csv}`: the paper's Table `number` beside a study's runs, if there are any.
+
+    Raises Problem where the table is not of this study.
+    """
     from harness.report import published
 
-    text, values = published.compare(plan, finished(plan, store), number)
+    text, values = published.compare(plan, run_here(plan, store), number)
     return _written(folder or folder_of(plan), f"paper_table{number}", text, values)
 
 

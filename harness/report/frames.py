@@ -21,6 +21,8 @@ Row = dict[str, Any]
 Pair = tuple[int, Row, Row]  # seed, above, below
 ALIKE = ("device_name", "commit", "torch", "torchvision", "numpy")  # of the environment: else a comparison is marked
 
+EMPTY = ["place", "rung", "seed", "status", "classes", "trained", "tested"]  # what a frame of no runs has
+
 
 def runs(plan: Plan, store: Store) -> pd.DataFrame:
     """One row for each (rung, seed) that the store has, in the order of the plan.
@@ -33,7 +35,7 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
         if rows and record.get("rates") == rows[-1]["rates"]:  # mostly, and they are half of a record
             record["rates"] = rows[-1]["rates"]
         rows.append({"place": place, "rung": one_line(plan["rungs"][place]["name"]), "seed": seed} | _flat(record))
-    made = pd.DataFrame(rows, columns=None if rows else ["place", "rung", "status"])
+    made = pd.DataFrame(rows, columns=None if rows else EMPTY)
     made.attrs["damaged"] = [
         (place, seed, wrong[rung["id"], seed])
         for place, rung in enumerate(plan["rungs"])
@@ -206,7 +208,7 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
             "diverged": int((own["status"] == "diverged").sum()),
         }
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["place"])
 
 
 def looked_at(plan: Plan, paired: dict[int, list[Pair]]) -> tuple[dict[int, list[Pair]], dict[int, stats.Decision]]:
@@ -474,16 +476,16 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
         which = [f"{title} ({images} images)" for title, images in small.items()]
         told = ", ".join(which)
         notes.append(f"In passes whose gradients add up to the batch's; batch norm saw a pass, not the batch: {told}.")
-    odd = apart(every)
+    named = apart(every)
     for what, text in (
         ("diverged", "diverged, and counted in n"),
         ("refused", "refused by its evidence, left out"),
         ("damaged", "damaged, left out; harness.store verify says more"),
     ):
-        told = [f"{one_line(plan['rungs'][place]['name'])} seed {seed}" for place, seed in odd[what]]
-        if told:
-            notes.append(f"{len(told)} run{'s' * (len(told) > 1)} {text}: {', '.join(told)}.")
-    have = Counter([*every["place"], *(place for place, _ in odd["damaged"])])
+        which = [f"{one_line(plan['rungs'][place]['name'])} seed {seed}" for place, seed in named[what]]
+        if which:
+            notes.append(f"{len(which)} run{'s' * (len(which) > 1)} {text}: {', '.join(which)}.")
+    have = Counter([*every["place"], *(place for place, _ in named["damaged"])])
     lacking = [
         f"{one_line(rung['name'])} ({len(rung['seeds']) - have[place]} of {len(rung['seeds'])})"
         for place, rung in enumerate(plan["rungs"])

@@ -7,6 +7,7 @@ there is none; and a note where the paper is at odds with itself. Params are in 
 
 import itertools
 import math
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ FOLDER = Path(__file__).parents[2] / "reports" / "published"
 SAME = {"imagenet": (1000, 1_281_167, 50_000), "places365": (365, 1_803_460, 36_500)}  # classes, train and test images
 SCORES = {"top1": "top-1", "top5": "top-5"}
 COSTS = {"gmacs": "G", "params": "M", "minutes_per_epoch": "min"}
+OTHER = "Other data than the paper's: of accuracy only signs and order of gains are compared."
+ABLATE = ("python", "-m", "harness.ablate")
 ALL_ORDERS = 9  # gains: 9! = 362,880 orders are all counted, of more some are drawn
 DRAWN = 99_999
 
@@ -80,7 +83,7 @@ def compare(plan: Plan, every: pd.DataFrame, number: int) -> tuple[str, str]:
         letters.setdefault(note, f"({len(letters) + 1})")
     notes = [
         f"{about['title']} (He et al. 2019, Table {number}). The paper has one run a cell and tells no spread.",
-        *([] if same else ["Other data than the paper's: of accuracy only signs and order of gains are compared."]),
+        *([] if same else [OTHER if len(every) else f"No run is here yet: {shlex.join([*ABLATE, *plan['command']])}."]),
         *_about_verdicts(plan, table),
         *(f"{mark} {text}." for mark, text in frames.MARKS.values() if table["marks"].str.contains(mark).any()),
         *_about_costs(table, same),

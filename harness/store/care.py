@@ -100,7 +100,7 @@ def damage(store: Store, key: Key) -> list[str]:
             tell(weights, "is damaged, its digest is another" if weights.exists() else "is missing")
         if record["digest"] not in [event.get("digest") for event in events]:
             tell(path, "does not tell of the result")
-        if whole < path.stat().st_size:
+        if path.exists() and whole < path.stat().st_size:
             tell(path, "ends in half a line")
     spec = [event.get("spec") for event in events if event["event"] == "started"]
     if spec and (folder / "spec.json").exists() and sha256((folder / "spec.json").read_bytes()) != spec[-1]:

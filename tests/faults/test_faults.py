@@ -1,6 +1,6 @@
 import pytest
 
-from tests.faults import FAULTS, search, storage, world  # noqa: F401
+from tests.faults import FAULTS, search, shapes, storage, world  # noqa: F401
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.quick])
