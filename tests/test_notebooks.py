@@ -169,7 +169,7 @@ def shown(tmp_path_factory):
                 finish(store, name, seed, own)
         ladder = [rung("baseline"), rung("one", [1, 0]), rung("two", [2, 1])]
         report.remember(designed("ladder", ladder) | {"study": "digits", "label": "digits"})
-        finish(store, "none", 0, record(6.25, status="diverged", epochs=1, correct="", tested=16))
+        finish(store, "none", 0, record(0.0, status="diverged", epochs=1, correct="0000", tested=16))
         finish(store, "_all_$x$", 0, record(accuracy(ONE[0]), correct=hexadecimal(ONE[0]), tested=16))
         rungs = [rung("none", seeds=[0]), rung("_all_$x$", seeds=[0], on=[0])]
         report.remember(designed("factorial", rungs, ["x"]) | {"study": "alone", "label": "alone"})
@@ -215,7 +215,7 @@ def test_the_tour_draws_two_figures_of_the_study_and_one_of_its_own(shown):
 
 def test_another_study_needs_another_name_only(shown):
     assert "1 run diverged, and counted in n: none seed 0." in shown[1]
-    assert "13 of 16 images are missed by all 2 runs" in shown[1], "a run without bits had nothing right"
+    assert "13 of 16 images are missed by all 2 runs" in shown[1], "the run that diverged had nothing right"
     assert "there is no second seed to compare with." in shown[1]
 
 

@@ -82,6 +82,8 @@ class Records:
     def __contains__(self, run):
         return run[1] < 3
 
+    root = Path("nowhere")
+
     def refused(self, rung, seed):
         return None
 

@@ -5,6 +5,7 @@ Simulations have fixed seeds; `binomial` is how far a share of so many draws may
 
 import math
 from collections import Counter
+from fractions import Fraction
 from itertools import chain, combinations, permutations, product
 
 import numpy as np
@@ -73,11 +74,60 @@ def test_welch_by_hand():
 
 
 def test_differences_without_spread_earn_no_more_than_the_sign_flips_p():
-    assert stats.paired_t([0.25] * 5) == (0.25, 0.25, 0.25, 2 / 32)
+    assert stats.paired_t([0.25] * 5) == pytest.approx((0.25, math.nan, math.nan, 2 / 32), nan_ok=True)
     assert stats.paired_t([95.2 - 95.1, 0.4 - 0.3])[3] == 0.5  # 0.1 twice, but for rounding
     assert stats.paired_t([0.0] * 5)[3] == 1
     assert stats.welch_t([3, 3], [1, 1]) == pytest.approx((2, math.nan, math.nan, math.nan), nan_ok=True)
     assert stats.welch_t([3, 3, 3], [1, 2, 3])[3] == pytest.approx(scipy.stats.ttest_1samp([1, 2, 3], 3).pvalue)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [0.1, 0.1, 0.1, 0.1, 0.1000001],
+        [0.5, 0.5, 0.5, 0.5, 0.51],  # one test image of 10,000
+        [0.5, 0.51, 0.5, 0.5, 0.51],
+        [90.51 - 90.01, 88.5 - 88.0, 91.5 - 91.0, 90.0 - 89.5, 91.0 - 90.49],
+        [35.0, 35.001, 35.002, 35.003, 34.999],
+        [0.25, 0.5],
+    ],
+)
+def test_differences_that_vary_by_what_they_are_counted_in_have_no_t_test(x):
+    """Their t is 50 and more, their t-test's p as little as 1e-25; the data can bear what their signs do."""
+    assert stats.flat(x)
+    mean, low, high, p = stats.paired_t(x)
+    assert p == stats.attainable_p(len(x))
+    assert mean == pytest.approx(np.mean(x))
+    assert math.isnan(low)
+    assert math.isnan(high)
+    (row,) = stats.compare([x])
+    assert (row.verdict, row.p) == ("not resolved", p)
+    assert scipy.stats.ttest_1samp(x, 0).pvalue < 0.05 or len(x) == 2
+    if len(x) == 5:
+        assert verdicts([x], 1, looks=(5,)) == ["not resolved"]
+        assert verdicts([x * 2], 1, looks=(10,)) == ["helps"]  # 2/2¹⁰
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [0.5, 0.52, 0.5, 0.49, 0.51],  # s.d. 1.1 images
+        [2.43, 2.48, 2.48],  # two equal by chance, on a grid of 0.01
+        [35.1, 34.8, 35.2, 35.0, 34.7],  # 35 points, s.d. 0.2
+        [1.0, -2.0, 0.5],
+        [0.0123, 0.0456, 0.0111],
+    ],
+)
+def test_differences_that_vary_by_more_have_one(x):
+    assert not stats.flat(x)
+    theirs = scipy.stats.ttest_1samp(x, 0)
+    assert stats.paired_t(x)[1:] == pytest.approx((*theirs.confidence_interval(), theirs.pvalue))
+
+
+def test_arms_that_hardly_vary_beside_their_gain_have_no_t_test():
+    assert np.isnan(stats.welch_t([90.0, 90.0, 90.01], [85.0, 85.0, 85.0])[1:]).all()
+    steady = [98.52, 98.55, 98.50]  # an s.d. far below a thousandth of 98.5, and beside a gain of 2.5 large enough
+    assert stats.welch_t(steady, [96.0, 96.1, 96.05])[3] < 1e-4
 
 
 def test_too_few_values_have_no_interval_and_no_p():
@@ -158,8 +208,42 @@ def test_seeds_that_holm_needs_over_so_many_rows():
 def test_sign_flip_of_none_and_of_too_many():
     assert math.isnan(stats.sign_flip([]))
     assert math.isnan(stats.sign_flip([1.0, math.nan]))
-    with pytest.raises(ValueError, match="41 differences"):
-        stats.sign_flip([1.0] * 41)
+    assert math.isnan(stats.sign_flip([1.0, math.inf]))
+
+
+def sums(x):
+    """How many of the 2ⁿ flips of whole numbers lie as far from 0 as their sum, in whole numbers, by their generating
+    function: a number whose digits count."""
+    wide, counts = len(x) + 2, 1
+    for value in map(int, x):
+        counts += counts << wide * abs(value)
+    flipped = (int(np.abs(x).sum()) - abs(int(np.sum(x)))) // 2
+    counts &= (1 << wide * (flipped + 1)) - 1
+    below = sum(counts >> wide * i & (1 << wide) - 1 for i in range(flipped + 1))
+    return min(1.0, float(Fraction(2 * below, 2 ** len(x))))
+
+
+@pytest.mark.parametrize("n", [33, 40, 41, 100, 300])
+def test_sign_flips_that_are_too_many_to_count_are_near_the_exact_p(n):
+    """Wide sums, sums of few steps, and sizes of 1 and 2 with which ties are many."""
+    rng = np.random.default_rng(n)
+    for effect in np.linspace(0, 1.2, 5):
+        wide, coarse = np.rint(20 * rng.normal(effect, 1, n)), np.rint(rng.normal(effect, 1, n))
+        two = rng.choice([1, 1, 1, 2], n) * np.where(rng.random(n) < 0.5 + effect / 4, 1, -1)
+        for x in (wide, coarse, two):
+            true, ours = sums(x), stats.sign_flip(x * 0.01)
+            assert ours == pytest.approx(true, rel=0.01 if true > 1e-6 else 0.2)
+            assert stats.sign_flip(-x) == pytest.approx(ours)
+
+
+@pytest.mark.parametrize("n", [41, 1000, 10_000])
+def test_equal_sizes_are_a_binomial_and_no_number_of_them_is_too_many(n):
+    for up in (n // 2, n // 2 + 1 + n // 50, n - 1):
+        x = np.full(n, 0.01)
+        x[up:] = -0.01
+        true = scipy.stats.binomtest(up, n).pvalue
+        assert stats.sign_flip([*x, 0.0]) == pytest.approx(true, rel=1e-9, abs=1e-300)
+    assert stats.sign_flip(np.full(n, 0.3)) == stats.attainable_p(n) == max(2.0 * 0.5**n, math.ulp(0))
 
 
 def test_sign_flip_keeps_its_level_on_differences_that_are_not_normal():
@@ -340,6 +424,53 @@ def test_rows_by_sign_flip_say_where_no_effect_could_be_resolved():
     assert [r.verdict for r in rows] == ["not resolved (MDE inf)"] * 2
     assert [r.verdict for r in stats.compare([[*up, 1.0]] * 2)] == ["helps"] * 2
     assert stats.compare([]) == []
+
+
+def users(n):
+    """Rows of n differences as users' runs have them, by name."""
+    rng = np.random.default_rng(n)
+    rows = {name: rng.normal(0.3, 1, n) for name in ("noise", "nan", "inf", "both", "diverged")}
+    rows |= {"constant": np.full(n, 0.25), "zero": np.zeros(n), "counts": np.rint(rows["noise"] * 4) / 4}
+    rows |= {"few": np.rint(rng.random(n) * 0.6) * 0.25, "jitter": 0.1 + 1e-9 * rng.normal(size=n)}
+    rows |= {"digit": np.full(n, 0.1), "image": np.full(n, 0.5)}
+    for name, at, value in (("nan", -1, math.nan), ("inf", 0, math.inf), ("both", -1, -math.inf)):
+        rows[name][at] = value
+    rows["both"][0], rows["diverged"][0] = math.inf if n > 1 else -math.inf, -80
+    rows["digit"][-1], rows["image"][-1] = 0.1000001, 0.51
+    return rows
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 8, 16, 32, 33, 41, 64, 333, 1000, 1024, 1074, 1075, 3000, 10_000])
+def test_whatever_a_user_has_there_is_a_table_and_no_verdict_from_a_width_of_zero(n):
+    rows, base = users(n), 90 + np.random.default_rng(1).normal(size=n)
+    bent = ("nan", "inf", "both")
+    for test, given in product(("t", "sign-flip"), (rows.values(), [(base + x, base) for x in rows.values()])):
+        for name, row in zip(rows, stats.compare(given, test=test), strict=True):
+            assert math.isnan(row.p) == (name in bent or n == 1)
+            assert row.low < row.high or math.isnan(row.low)
+            if name in ("constant", "digit", "image", "jitter"):
+                assert math.isnan(row.low)
+                assert (row.verdict == "helps") == (9 * row.attainable <= 0.05)  # nine rows have a p
+                assert n == 1 or row.p == row.attainable
+    for row in stats.decide(rows.values(), 0.3, sorted({2, max(2, n // 2), max(2, n)})):
+        assert row.low < row.high or math.isnan(row.low)
+    for x in rows.values():
+        for f in (stats.mean_sd, stats.t_interval, stats.outperformance):
+            f(x)
+        stats.welch_t(base, base + x)
+        stats.pair_correlation(base, base + x)
+        stats.shapley(np.tile(x[:, None], 4))
+        stats.factorial_effects(stats.fraction(2), np.tile(x, (4, 1)))
+        stats.sampled_shapley([[0, 1], [1, 0]], np.resize(x, (2, 3)))
+        stats.holm(x)
+    for effect, rows_there in product((0, 0.1, 100, math.inf, math.nan), (1, 1000)):
+        stats.power(effect, 1, n, paired=rows_there > 1, alpha=0.05 / rows_there)
+        assert math.isnan(stats.detectable(1.5, n, alpha=0.05 / rows_there)) == (n < 2)
+    for share in (0.0, 0.5, 1.0):
+        right = np.random.default_rng(2).random((2, min(n, 30), 40)) < share
+        for above, below in (right, right[..., :1]):
+            stats.gain_errors(above, below)
+            stats.distribution_sd(above)
 
 
 def test_adjusted_verdict():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,10 +58,6 @@ def asked(plan: Plan) -> list[tuple[str, int]]:
     return list(dict.fromkeys([*first, *((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"])]))
 
 
-def _is_run(key: tuple[object, object]) -> bool:
-    return isinstance(key[0], str) and isinstance(key[1], int)
-
-
 def recall(label: str) -> Plan:
     """The described plan of a study that was run here. Raises Problem where there is none, or it is damaged."""
     path = plan_path(label)
@@ -71,21 +68,16 @@ def recall(label: str) -> Plan:
             f"no study {label!r} was run here ({path} is missing): "
             f"python -m harness.ablate {label.partition('@')[0]}{other}"
         )
+    from harness.report import plans
+
     try:
         plan: Plan = json.loads(path.read_text())
-        whole = (
-            plan["label"] == label
-            and file_name(plan["study"])
-            and plan.keys() >= {"design", "tricks", "decide", "about", "command"}
-            and all(rung.keys() >= {"on", "gain", "also", "may"} for rung in plan["rungs"])
-            and all(trick.keys() >= {"title", "moves"} for trick in plan["tricks"])
-            and isinstance(titles(plan), dict)
-            and all(map(_is_run, asked(plan)))
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, Problem):
-        whole = False
-    if not whole:
-        raise Problem(f"{path} is damaged, or of another version: python -m harness.ablate makes it again")
+        wrong = plans.wrong(plan) or ("" if plan["label"] == label else "label: is another")
+    except (OSError, ValueError, RecursionError) as error:
+        wrong = str(error)
+    if wrong:
+        again = "python -m harness.ablate makes it again"
+        raise Problem(f"{path} is damaged, or of another version ({one_line(wrong, 200)}): {again}")
     return plan
 
 
@@ -128,6 +120,14 @@ def doubts(plan: Plan) -> str:
     return "" if told == frames.BEFOREHAND else f"looks {when}: the error of all rows and looks together is {error}"
 
 
+def unrun(study: str) -> Plan | None:
+    """What of the plan of a study in experiments/ that was never run here is known without its data: its name."""
+    if plan_path(study).exists() or not Path("experiments", f"{study}.py").is_file():
+        return None
+    plan = {"study": study, "label": study, "design": "ladder", "command": [study], "settings": [], "decide": None}
+    return plan | {"about": "", "tricks": [], "rungs": [], "upstream": []}
+
+
 def due(plan: Plan, store: Store) -> list[int]:
     """Of a described plan that decides by looks: how many seeds each rung should have by now."""
     from harness.report import frames
@@ -143,7 +143,10 @@ def compare(plan: Plan, store: Store, run: tuple[str, int]) -> None:
         near = [plan["rungs"][i] for i in frames.held_to(plan, place) or ()]
         ids = [other["id"] for other in near]
         if run[0] in ids and all((spec_id, run[1]) in store for spec_id in ids):
-            odd = frames.astray(rung, *(store.read(spec_id, run[1]) for spec_id in ids))
+            try:
+                odd = frames.astray(rung, *(store.read(spec_id, run[1]) for spec_id in ids))
+            except Problem:  # a neighbour is damaged, which the report names
+                continue
             if odd:
                 names, moved = (
                     " and ".join(map(one_line, words)) for words in ([n["name"] for n in near], rung["changes"])
@@ -156,12 +159,22 @@ def folder_of(plan: Plan) -> Path:
 
 
 def finished(plan: Plan, store: Store) -> pd.DataFrame:
-    """One row a run. Raises Problem where none is finished."""
+    """`run_here`, of which there must be one that is finished: else Problem."""
+    from harness.report import frames
+
+    every = run_here(plan, store)
+    if not frames.counted(every).any():
+        raise Problem(f"{plan['label']}: no finished run to report")
+    return every
+
+
+def run_here(plan: Plan, store: Store) -> pd.DataFrame:
+    """One row a run; what is wrong with damaged ones, which are none, goes to stderr."""
     from harness.report import frames
 
     every = frames.runs(plan, store)
-    if not frames.counted(every).any():
-        raise Problem(f"{plan['label']}: no finished run to report")
+    for line in dict.fromkeys(line for _, _, line in every.attrs["damaged"]):
+        print(f"{plan['label']}: left out: {one_line(line, 1000)}", file=sys.stderr)
     return every
 
 
@@ -200,10 +213,13 @@ def compare_tuned(plan: Plan, store: Store, every: pd.DataFrame) -> pd.DataFrame
 
 
 def beside_paper(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Report:
-    """Write `paper_table<number>.{md,csv}`: the paper's Table `number` beside a study's runs. Raises Problem."""
+    """Write `paper_table<number>.{md,csv}`: the paper's Table `number` beside a study's runs, if there are any.
+
+    Raises Problem where the table is not of this study.
+    """
     from harness.report import published
 
-    text, values = published.compare(plan, store, finished(plan, store), number)
+    text, values = published.compare(plan, run_here(plan, store), number)
     return _written(folder or folder_of(plan), f"paper_table{number}", text, values)
 
 

@@ -26,10 +26,11 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     gc.disable()  # nearly all that a report makes stays to its end: looking through it took a second of 10,000 runs
-    from harness.report import after_epochs, beside_paper, paper_figure, recall, render
+    from harness.report import after_epochs, beside_paper, paper_figure, recall, render, unrun
     from harness.store import Store
 
-    plan, store, to = recall(options.study), Store(), options.to
+    plan = (unrun(options.study) if options.table else None) or recall(options.study)
+    store, to = Store(), options.to
     if options.figure:
         print(f"written to {paper_figure(plan, store, options.figure, to)}")
     else:

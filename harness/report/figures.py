@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness import one_line, stats
 from harness.paths import write_atomic
-from harness.report.frames import counted, marks
+from harness.report.frames import counted, marks, pairs_apart
 
 Array = NDArray[np.float64]
 Seeds = Mapping[int, Sequence[tuple[int, float]]]  # place -> (seed, gain) of each pair
@@ -115,8 +115,8 @@ def heading(figure: Figure, study: str, text: str) -> None:
     figure.suptitle(f"{one_line(study, LONG)}: {text}", color=INK)
 
 
-def sizes(table: pd.DataFrame) -> str:
-    n = sorted(set(table["n"]))
+def sizes(table: pd.DataFrame, of: str = "n") -> str:
+    n = sorted(set(table[of]))
     return f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
 
 
@@ -192,7 +192,13 @@ def forest(study: str, every: pd.DataFrame, table: pd.DataFrame, gains: Seeds) -
         _gains(axes[1], table, {row[place]: pairs for place, pairs in gains.items() if place in row})
     for axis in axes:
         axis.grid(axis="y", visible=False)
-    about = f"each seed, and mean with 95 % t-interval ({sizes(table)}{', gains paired by seed' if two else ''})"
+    pairs = (
+        f", gains of {sizes(table[table['gain'].notna()], 'gain_pairs').removeprefix('n = ')} pairs"
+        if pairs_apart(table)
+        else ""
+    )
+    paired = ", gains paired by seed" if two else ""
+    about = f"each seed, and mean with 95 % t-interval ({sizes(table)}{pairs or paired})"
     heading(figure, study, about)
     return figure
 

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,12 +59,12 @@ def found(
     table = table.set_index("place", drop=False)
     gains, ends = told_gains(plan, table, effects), far(plan, table)
     paragraphs = [
-        ("", f"{_made_of(plan, store, every, table)} {_in_all(plan, every, table, effects, ends)}"),
+        ("", f"{_made_of(plan, every, table)} {_in_all(plan, every, table, effects, ends)}"),
         ("", _how(plan, table, ends) if gains else ""),
         *_by_verdict(plan, gains),
         ("Interactions", _interactions(effects)),
         ("Not as the others", _apart(plan, every, table, gains)),
-        *beside_paper(plan, store, every, gains),
+        *beside_paper(every, gains),
         ("What else may be in a gain", _confounds(plan, table)),
         ("Cost", _cost(plan, store, every, table, ends)),
     ]
@@ -126,21 +127,21 @@ def _time(seconds: float) -> str:
 # --- the study -------------------------------------------------------------------------------------------------------
 
 
-def _made_of(plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame) -> str:
+def _made_of(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> str:
     """The study, its data, its first network, and how many runs of it there are."""
     first, good = table.iloc[0], every[frames.counted(every)].iloc[0]
-    record = store.read(plan["rungs"][good["place"]]["id"], int(good["seed"]))
-    params, classes = first["params"], record.get("classes")
+    params, classes = first["params"], good["classes"]
     rungs, tricks = _count(len(plan["rungs"]), "rung"), _count(len(plan["tricks"]), "trick")
     size = f"{params / 1e6:.2f} M" if params >= 1e5 else f"{params:,}"
     asked = {(rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"]}
     have = {(plan["rungs"][place]["id"], seed) for place, seed in zip(every["place"], every["seed"], strict=True)}
+    damaged = {(plan["rungs"][place]["id"], seed) for place, seed in frames.apart(every)["damaged"]}
     lines = [
         f"{one_line(plan['label'])} {DESIGNS[plan['design']].format(rungs=rungs, tricks=tricks)}: "
         f"{_count(len(have), 'run')}, {_range(table['n'])} seed{'s' * bool(table['n'].max() > 1)} a rung, of "
         f"{_range(table['epochs'])} epochs on {', '.join(sorted(set(every['device'])))}.",
-        f"Trained on {record['images']['train']:,} images{f' of {classes:,} classes' if classes else ''}, tested on "
-        f"{record['images']['test']:,}; the first rung's network has {size} parameters and takes "
+        f"Trained on {good['trained']:,} images{f' of {classes:,.0f} classes' if pd.notna(classes) else ''}, tested on "
+        f"{good['tested']:,}; the first rung's network has {size} parameters and takes "
         f"{first['gmacs']:.3g} GFLOPs (multiply-adds) an image.",
     ]
     if plan["decide"]:
@@ -148,8 +149,10 @@ def _made_of(plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame)
         doubt = "" if (when, error) == frames.BEFOREHAND else f" The error of all rows and looks together is {error}."
         known = f"known to ± {plan['decide']['points']:g}"
         lines.append(f"Seeds were added, at looks {when}, until gains were resolved or {known}.{doubt}")
-    if len(asked) > len(have):
-        lines.append(f"{_count(len(asked - have), 'run')} of {len(asked):,} are missing still; this is what there is.")
+    if asked - have - damaged:
+        lines.append(
+            f"{_count(len(asked - have - damaged), 'run')} of {len(asked):,} are missing still; this is what there is."
+        )
     return " ".join(lines)
 
 
@@ -158,10 +161,12 @@ def _how(plan: Plan, table: pd.DataFrame, ends: list[tuple[int, int]]) -> str:
     if plan["design"] in frames.EFFECTS:
         text = f"{frames.EFFECTS[plan['design']]} In brackets 95 % intervals; verdicts are after Holm over the tricks"
     else:
+        own = table.loc[table["gain"].notna(), "gain_pairs"]
+        pairs = f" over the {_range(own)} seeds of its look" if plan["decide"] and len(own) else ""
         tests = f"paired t-tests after Holm over all {table['p'].count()}"
         text = (
-            f"Each rung's gain is in points of top-1 {frames.GAINS[plan['design']]}, paired by seed, with the 95 % "
-            f"interval in brackets; verdicts are of {'group-sequential t-tests' if plan['decide'] else tests}"
+            f"Each rung's gain is in points of top-1 {frames.GAINS[plan['design']]}, paired by seed{pairs}, with the "
+            f"95 % interval in brackets; verdicts are of {'group-sequential t-tests' if plan['decide'] else tests}"
         )
     totals = "the total" if len(ends) == 1 else "totals"
     total = f", {totals} tested with them" if ends and not plan["decide"] else ""
@@ -227,8 +232,9 @@ def _totals(
         else:
             if known:
                 gain, low, high = table.loc[above, ["gain", "gain_low", "gain_high"]]
+            n = int(table.loc[above, "gain_pairs"]) if known else len(x)
             said = _judged(verdict) if known or not plan["decide"] else "not tested, as seeds were added by looks"
-            told.append(f"{tables.gain(gain, low, high)} points, paired over {_count(len(x), 'seed')}, {said}")
+            told.append(f"{tables.gain(gain, low, high)} points, paired over {_count(n, 'seed')}, {said}")
     return told
 
 
@@ -319,14 +325,14 @@ def _apart(plan: Plan, every: pd.DataFrame, table: pd.DataFrame, gains: Sequence
         lines.append(f"No gain is told of what is not comparable: {_listed(odd)}.")
     if alone:
         lines.append(f"No pair of runs tells a gain yet of {_listed(alone)}.")
-    for status, text in (
+    for what, text in (
         ("diverged", "diverged, and counted with the accuracy then reached"),
         ("refused", "refused by the evidence, and in no number here"),
+        ("damaged", "damaged, and in no number here"),
     ):
-        own = every[every["status"] == status]
-        if len(own):
-            titles = [_rung(one_line(plan["rungs"][place]["title"])) for place in own["place"]]
-            items = [f"{name} seed {seed}" for name, seed in zip(titles, own["seed"], strict=True)]
+        own = frames.apart(every)[what]
+        if own:
+            items = [f"{_rung(one_line(plan['rungs'][place]['title']))} seed {seed}" for place, seed in own]
             lines.append(f"{_count(len(own), 'run')} {text}: {_listed(items)}.")
     return " ".join(lines)
 
@@ -382,13 +388,12 @@ def paper_gains(gains: Iterable[Gain]) -> list[tuple[Gain, float]]:
     return made
 
 
-def beside_paper(plan: Plan, store: Store, every: pd.DataFrame, gains: Sequence[Gain]) -> list[Paragraph]:
+def beside_paper(every: pd.DataFrame, gains: Sequence[Gain]) -> list[Paragraph]:
     """The gains that the paper has a number for, by whether signs agree, and how far signs and order do."""
     both = paper_gains(gains)
     if not both:
         return []
-    # one look at a column saves reading a record a rung, where the test images are already others
-    same = set(every["tested"]) == {published.SAME["imagenet"][-1]} and published.same_data(plan, store, "imagenet")
+    same = published.same_data(every, "imagenet")
     lines = [
         f"He et al. (2019, Tables 4 to 6) have a number for {len(both)} of these gains, each of one run, without a "
         "spread, on top of the tricks before it in their order."
@@ -462,7 +467,9 @@ def _cost(plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame, en
         for place, seed, seconds in zip(every["place"], every["seed"], every["seconds"], strict=True)
     }
     first = [key for key in {(inner["id"], UPSTREAM_SEED): 0 for inner in plan["upstream"]} if key in store]
-    runs |= {key: store.read(*key)["seconds"] for key in first if key not in runs}
+    for key in first:
+        with suppress(Problem):  # it is damaged, and does not tell
+            runs[key] = runs.get(key) or store.read(*key)["seconds"]
     both = table.loc[[*ends[0]]] if len(ends) == 1 else table
     seconds, macs = both["seconds_per_epoch"], both["gmacs"]
     told = "{:.3g}".format

@@ -5,6 +5,7 @@ A rung is known by its `place` in the plan, not by its name: two names may be th
 
 import gc
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,23 +13,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import one_line, sources, stats
-from harness.store import Store
+from harness import Problem, one_line, sources, stats
+from harness.store import Store, care
 
 Plan = dict[str, Any]
 Row = dict[str, Any]
 Pair = tuple[int, Row, Row]  # seed, above, below
 ALIKE = ("device_name", "commit", "torch", "torchvision", "numpy")  # of the environment: else a comparison is marked
 
+EMPTY = ["place", "rung", "seed", "status", "classes", "trained", "tested"]  # what a frame of no runs has
+
 
 def runs(plan: Plan, store: Store) -> pd.DataFrame:
-    """One row for each (rung, seed) that the store has, in the order of the plan."""
+    """One row for each (rung, seed) that the store has, in the order of the plan.
+
+    A damaged run is none: `attrs["damaged"]` has (place, seed, what is wrong) of each.
+    """
     rows: list[Row] = []
-    for place, seed, record in _records(plan, store):
+    wrong = care.damaged(store, dict.fromkeys((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"]))
+    for place, seed, record in _records(plan, store, wrong):
         if rows and record.get("rates") == rows[-1]["rates"]:  # mostly, and they are half of a record
             record["rates"] = rows[-1]["rates"]
         rows.append({"place": place, "rung": one_line(plan["rungs"][place]["name"]), "seed": seed} | _flat(record))
-    return pd.DataFrame(rows, columns=None if rows else ["place", "rung", "status"])
+    made = pd.DataFrame(rows, columns=None if rows else EMPTY)
+    made.attrs["damaged"] = [
+        (place, seed, wrong[rung["id"], seed])
+        for place, rung in enumerate(plan["rungs"])
+        for seed in rung["seeds"]
+        if (rung["id"], seed) in wrong
+    ]
+    return made
 
 
 @contextmanager
@@ -43,15 +57,20 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _records(plan: Plan, store: Store) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """(place, seed, record) of the runs that are finished, diverged or refused."""
+def _records(plan: Plan, store: Store, wrong: dict[care.Key, str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(place, seed, record) of the runs that are finished, diverged or refused, and not `wrong`, which more may be."""
     with _uncollected():
         for place, rung in enumerate(plan["rungs"]):
-            for seed in rung["seeds"]:
-                done = (rung["id"], seed) in store
-                record = store.read(rung["id"], seed) if done else store.refused(rung["id"], seed)
+            for key in ((rung["id"], seed) for seed in rung["seeds"]):
+                if key in wrong:
+                    continue
+                try:
+                    record = store.read(*key) if key in store else store.refused(*key)
+                except Problem as problem:
+                    wrong[key] = str(problem)
+                    continue
                 if record:
-                    yield place, seed, record
+                    yield place, key[1], record
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +90,8 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "steps_per_epoch": (rates[-1][0] + 1) / len(record["epochs"]) if rates else math.nan,
         "correct": record["correct"],
         "tested": record["images"]["test"],
+        "trained": record["images"]["train"],
+        "classes": record.get("classes"),
         "evidence": record["evidence"],
         "seen": record.get("seen"),
         "stale": ", ".join(sources.changed(record)),
@@ -80,6 +101,13 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
 def counted(every: pd.DataFrame) -> pd.Series:
     """The runs that enter a table: finished and diverged ones, not the refused."""
     return every["status"].isin(["finished", "diverged"])
+
+
+def apart(every: pd.DataFrame) -> dict[str, list[tuple[int, int]]]:
+    """(place, seed) of the runs that are not as the others, by what they are: diverged, refused or damaged."""
+    made = {what: every[every["status"] == what] for what in ("diverged", "refused")}
+    told = {what: list(zip(own["place"], own["seed"], strict=True)) for what, own in made.items()}
+    return told | {"damaged": [(place, seed) for place, seed, _ in every.attrs.get("damaged", ())]}
 
 
 def by_seed(every: pd.DataFrame) -> dict[int, dict[int, Row]]:
@@ -142,14 +170,15 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
 
     `gain` is the mean of differences paired by seed of the two rungs that the plan names, with its 95 % t-interval;
     the verdict is of paired t-tests after Holm over the rows, or of bounds for planned looks where the plan decides by
-    them. `new_low` and `new_high` are bounds for new test data. `total` is over the baseline. nan where there are no
-    runs, or too few.
+    them. All of a gain, ρ̂ and `new_low` and `new_high`, the bounds for new test data, too, is of its `gain_pairs`:
+    those of its look, where there are looks. `total`, over the baseline, is of all seeds that both have, and the means
+    are of all `n` runs. nan where there are no runs, or too few.
     """
     good = every[counted(every)]
     at = by_seed(every)
     odd = strays(plan, at)
-    paired = {place: [] if place in odd else pairs(plan, at, place) for place in sorted(at)}
-    judged = judge(plan, paired)
+    paired, decided = looked_at(plan, {place: [] if place in odd else pairs(plan, at, place) for place in sorted(at)})
+    judged = judge(paired, decided)
     upstream = {inner["of"] for inner in plan["upstream"]}
     rows = []
     for place in paired:
@@ -180,18 +209,37 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
             "diverged": int((own["status"] == "diverged").sum()),
         }
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["place"])
 
 
-def judge(plan: Plan, paired: dict[int, list[Pair]]) -> dict[int, dict[str, Any]]:
-    """Gain, interval, p and verdict by place."""
+def looked_at(plan: Plan, paired: dict[int, list[Pair]]) -> tuple[dict[int, list[Pair]], dict[int, stats.Decision]]:
+    """The pairs by place that each gain is of, and what planned looks said of it: those of its look, where it has any.
+
+    Seeds that a neighbour asked for after a row was decided are not in its gain, so they are in nothing beside it.
+    """
+    decided = decisions(plan, paired)
+    seeds = {place: plan["rungs"][place]["seeds"][: told.n] for place, told in decided.items()}
+    used = {
+        place: [pair for pair in ours if place not in seeds or pair[0] in seeds[place]]
+        for place, ours in paired.items()
+    }
+    return used, decided
+
+
+def pairs_apart(table: pd.DataFrame) -> bool:
+    """Whether a gain is of another number of pairs than its rung has runs."""
+    return bool((table["gain_pairs"] != table["n"])[table["gain"].notna()].any())
+
+
+def judge(paired: dict[int, list[Pair]], decided: dict[int, stats.Decision]) -> dict[int, dict[str, Any]]:
+    """Gain, interval, p and verdict by place, of pairs and decisions as `looked_at` has them."""
     rows = {place: [[a["top1"] for _, a, _ in ours], [b["top1"] for _, _, b in ours]] for place, ours in paired.items()}
     judged = {
         place: {"gain": c.gain, "gain_low": c.low, "gain_high": c.high, "p": c.p, "adjusted": c.adjusted}
         | {"rho": c.rho, "mde": c.mde, "verdict": c.verdict}
         for place, c in zip(rows, stats.compare(rows.values()), strict=True)
     }
-    for place, d in decisions(plan, paired).items():
+    for place, d in decided.items():
         if place not in judged:
             continue
         judged[place] |= {"gain": d.gain, "gain_low": d.low, "gain_high": d.high, "p": d.p, "adjusted": math.nan}
@@ -272,12 +320,11 @@ def _bits(rows: Sequence[Row]) -> np.ndarray:
 
 
 def seeds_as_dots(plan: Plan, every: pd.DataFrame) -> dict[int, list[tuple[int, float]]]:
-    """By place: (seed, gain) of each pair."""
-    at = by_seed(every)
-    return {
-        place: [(seed, a["top1"] - b["top1"]) for seed, a, b in pairs(plan, at, place)]
-        for place in range(len(plan["rungs"]))
-    }
+    """By place: (seed, gain) of each pair that the gain is of."""
+    at, odd = by_seed(every), strays(plan, by_seed(every))
+    every_pair = {place: [] if place in odd else pairs(plan, at, place) for place in range(len(plan["rungs"]))}
+    used, _ = looked_at(plan, every_pair)
+    return {place: [(seed, a["top1"] - b["top1"]) for seed, a, b in ours] for place, ours in used.items()}
 
 
 # --- effects: what a trick gives whatever the order ------------------------------------------------------------------
@@ -317,9 +364,9 @@ def effects(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
 def _interval(values: np.ndarray, order_se: float, draws: int) -> tuple[float, float, float, float]:
     """(mean, low, high, p) over seeds; what sampled orders add to the variance is in."""
     value, low, high, p = stats.paired_t(values)
-    if math.isnan(low) or math.isnan(order_se) or order_se == 0:
-        return value, low, high, p
     n = len(values)
+    if math.isnan(p) or math.isnan(order_se) or order_se == 0:
+        return value, low, high, p
     seeds = float(values.var(ddof=1)) / n
     se, df = stats.summed([(seeds, n - 1), (order_se**2, draws - 1)])
     return value, *stats.t_test(value, se, df)
@@ -458,15 +505,20 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
         which = [f"{title} ({images} images)" for title, images in small.items()]
         told = ", ".join(which)
         notes.append(f"In passes whose gradients add up to the batch's; batch norm saw a pass, not the batch: {told}.")
-    for status, text in (("diverged", "diverged, and counted in n"), ("refused", "refused by its evidence, left out")):
-        named = every[every["status"] == status]
-        if len(named):
-            told = ", ".join(f"{r.rung} seed {r.seed}" for r in named.itertuples())
-            notes.append(f"{len(named)} run{'s' * (len(named) > 1)} {text}: {told}.")
+    named = apart(every)
+    for what, text in (
+        ("diverged", "diverged, and counted in n"),
+        ("refused", "refused by its evidence, left out"),
+        ("damaged", "damaged, left out; harness.store verify says more"),
+    ):
+        which = [f"{one_line(plan['rungs'][place]['name'])} seed {seed}" for place, seed in named[what]]
+        if which:
+            notes.append(f"{len(which)} run{'s' * (len(which) > 1)} {text}: {', '.join(which)}.")
+    have = Counter([*every["place"], *(place for place, _ in named["damaged"])])
     lacking = [
-        f"{one_line(rung['name'])} ({len(rung['seeds']) - have} of {len(rung['seeds'])})"
+        f"{one_line(rung['name'])} ({len(rung['seeds']) - have[place]} of {len(rung['seeds'])})"
         for place, rung in enumerate(plan["rungs"])
-        if (have := int((every["place"] == place).sum())) < len(rung["seeds"])
+        if have[place] < len(rung["seeds"])
     ]
     if lacking:
         notes.append(f"Runs still missing: {', '.join(lacking)}.")
@@ -520,6 +572,12 @@ def _about_gains(plan: Plan, table: pd.DataFrame) -> list[str]:
         f"Gains: points of top-1 {GAINS[plan['design']]}, paired by seed. ρ̂: the correlation over seeds of the two "
         "rungs; pairing takes its share off the variance."
     ]
+    if pairs_apart(table):
+        told = ", those of the look at which it stands" if plan["decide"] else ""
+        notes.append(
+            f"Pairs: what a gain, its interval, verdict and ρ̂ are of{told}. Means, and gains over the baseline, are of "
+            "all seeds that there are."
+        )
     if plan["decide"]:
         points, looks = plan["decide"]["points"], plan["decide"]["looks"]
         when, error = planned(plan["decide"])

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -64,7 +65,11 @@ def _command(plan: Plan, pair: Pair, *more: str) -> str:
 
 def _records(plan: Plan, place: int, store: Store) -> list[dict[str, Any]]:
     rung = plan["rungs"][place]
-    return [store.read(rung["id"], seed) for seed in rung["seeds"] if (rung["id"], seed) in store]
+    found = []
+    for seed in rung["seeds"]:
+        with suppress(Problem):  # of a damaged one, which the study's report names
+            found += [store.read(rung["id"], seed)] if (rung["id"], seed) in store else []
+    return found
 
 
 def _title(plan: Plan, place: int) -> str:

@@ -7,6 +7,7 @@ there is none; and a note where the paper is at odds with itself. Params are in 
 
 import itertools
 import math
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ import harness.report.tables as tables
 from harness import Problem, one_line, stats
 from harness.report.figures import resolved
 from harness.report.frames import Plan, Row
-from harness.store import Store
 
 FOLDER = Path(__file__).parents[2] / "reports" / "published"
 SAME = {"imagenet": (1000, 1_281_167, 50_000), "places365": (365, 1_803_460, 36_500)}  # classes, train and test images
 SCORES = {"top1": "top-1", "top5": "top-5"}
 COSTS = {"gmacs": "G", "params": "M", "minutes_per_epoch": "min"}
+OTHER = "Other data than the paper's: of accuracy only signs and order of gains are compared."
+ABLATE = ("python", "-m", "harness.ablate")
 ALL_ORDERS = 9  # gains: 9! = 362,880 orders are all counted, of more some are drawn
 DRAWN = 99_999
 
@@ -62,31 +64,26 @@ def check(plan: Plan, number: int, ending: str) -> None:
         raise Problem(f"{one_line(plan['label'])}: {text}; take {one_line(plan['study'])} without it")
 
 
-def same_data(plan: Plan, store: Store, data: str) -> bool:
-    """Whether all rungs that have runs were trained and tested on what the paper used, by what the records count."""
-    found = set()
-    for rung in plan["rungs"]:
-        seed = next((seed for seed in rung["seeds"] if (rung["id"], seed) in store), None)
-        if seed is not None:
-            record = store.read(rung["id"], seed)
-            found.add((record.get("classes"), record["images"].get("train"), record["images"].get("test")))
-    return found == {SAME[data]}
+def same_data(every: pd.DataFrame, data: str) -> bool:
+    """Whether all runs were trained and tested on what the paper used, by what the records count."""
+    counted = every[frames.counted(every)]
+    return set(zip(*(counted[name] for name in ("classes", "trained", "tested")), strict=True)) == {SAME[data]}
 
 
-def compare(plan: Plan, store: Store, every: pd.DataFrame, number: int) -> tuple[str, str]:
+def compare(plan: Plan, every: pd.DataFrame, number: int) -> tuple[str, str]:
     """The paper's Table `number` beside the runs `every` of a study, as (Markdown, CSV).
 
     Raises Problem where the table is not of this study.
     """
     about, cells = read(number)
     check(plan, number, about["study"])
-    same, table = same_data(plan, store, about["data"]), beside(plan, every, cells)
+    same, table = same_data(every, about["data"]), beside(plan, every, cells)
     letters: dict[str, str] = {}
     for note in filter(None, table["note"]):
         letters.setdefault(note, f"({len(letters) + 1})")
     notes = [
         f"{about['title']} (He et al. 2019, Table {number}). The paper has one run a cell and tells no spread.",
-        *([] if same else ["Other data than the paper's: of accuracy only signs and order of gains are compared."]),
+        *([] if same else [OTHER if len(every) else f"No run is here yet: {shlex.join([*ABLATE, *plan['command']])}."]),
         *_about_verdicts(plan, table),
         *(f"{mark} {text}." for mark, text in frames.MARKS.values() if table["marks"].str.contains(mark).any()),
         *_about_costs(table, same),

@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness import one_line
 from harness.paths import write_atomic
-from harness.report.frames import marks
+from harness.report.frames import marks, pairs_apart
 
 
 def gain(mean: float, low: float, high: float) -> str:
@@ -37,6 +37,8 @@ def shown(table: pd.DataFrame, design: str = "ladder") -> pd.DataFrame:
     text["n"] = table["n"].astype(str)
     if design in GAIN:
         text[GAIN[design]] = list(map(gain, table["gain"], table["gain_low"], table["gain_high"]))
+        if pairs_apart(table):
+            text["pairs"] = table["gain_pairs"].astype(str).where(table["gain"].notna(), "–")
         text["verdict"] = table["verdict"].replace("", "–")
         text["ρ̂"] = ["–" if math.isnan(rho) else f"{rho:.2f}" for rho in table["rho"]]
     if design == "ladder":

@@ -32,6 +32,7 @@ EVERY = 60.0  # seconds between checkpoints within an epoch
 WORTH = 100  # a checkpoint waits until the run has gone on for so many times what the last one cost
 KEPT = 2  # checkpoints: the last may be torn by what no program can prevent
 TRACEBACK = "traceback.txt"
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)  # the last of lists within lists within lists
 CHECKPOINT = re.compile(r"checkpoint-[0-9]+\.pt")
 Record = dict[str, Any]
 State = dict[str, Any]
@@ -70,31 +71,42 @@ class Store:
         return self.read(spec_id, seed, "refused.json") if exists else None
 
     def read(self, spec_id: str, seed: int, name: str = "result.json") -> Record:
-        """The record of a finished run. Raises Problem where it is of another format, damaged or unreadable."""
+        """The record of a finished run. Raises Problem where it is of another format, damaged, unreadable or none."""
+        from harness.store import schema  # pydantic's, which --help need not wait for
+
         path = self.folder(spec_id, seed) / name
         try:
             data = path.read_bytes()
             record: Record = json.loads(data)
             version = record["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            whole = _intact(record, data)
+        except UNREADABLE as error:
             raise Problem(f"{path} cannot be read ({error}): {_retrain(path)}") from None
         known_format(version, path)
-        if not _intact(record, data):
+        if not whole:
             raise Problem(f"{path} is damaged, its digest is another: {_retrain(path)}")
         if (record["spec_id"], record["seed"]) != (spec_id, seed):
             raise Problem(f"{path} is the record of {record['spec_id']}, seed {record['seed']}: {_retrain(path)}")
+        wrong = schema.record(record)
+        if wrong:
+            raise Problem(f"{path} is no record of a run ({wrong}): {_retrain(path)}")
         return record
 
     def forms(self, spec_id: str, seed: int) -> dict[str, Any]:
         """`{"spec": plain form, "resolved": what the id hashes}` of a run that was begun."""
+        from harness.store import schema
+
         path = self.folder(spec_id, seed) / "spec.json"
         try:
             forms: dict[str, Any] = json.loads(path.read_bytes())
             same = spec_hash(forms["resolved"]) == spec_id
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise Problem(f"{path} cannot be read ({error}): {_retrain(path)}") from None
         if not same:
             raise Problem(f"{path} is damaged, it is not that of {spec_id}: {_retrain(path)}")
+        wrong = schema.forms(forms)
+        if wrong:
+            raise Problem(f"{path} is no specification ({wrong}): {_retrain(path)}")
         return forms
 
     def events(self, spec_id: str, seed: int) -> list[Event]:
@@ -170,7 +182,8 @@ def known_format(version: object, path: Path) -> None:
     if version != FORMAT:
         newer = isinstance(version, int) and version > FORMAT
         advice = f"newer than {FORMAT}: use a newer harness" if newer else f"not {FORMAT}: move it aside"
-        raise Problem(f"{path} is of format {version}, {advice}")
+        told = version if isinstance(version, int) else "that is no number"
+        raise Problem(f"{path} is of format {told}, {advice}")
 
 
 def is_id(name: str) -> bool:

@@ -25,16 +25,17 @@ def line(event: Event) -> bytes:
 
 
 def parse(text: bytes) -> Event | None:
-    """The event of a line that is whole; None of any other."""
+    """The event of a line that is whole, and is one; None of any other."""
+    import harness.store.schema as schema  # pydantic's, which --help need not wait for
+
     body, mark, end = text.rpartition(MARK)
     if not mark or end != b'%08x"}' % zlib.crc32(body):
         return None
     try:
         event = json.loads(body + b"}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    known = isinstance(event, dict) and isinstance(event.get("event"), str) and isinstance(event.get("seq"), int)
-    return event if known else None
+    return event if schema.event(event) else None
 
 
 def read(path: Path) -> tuple[list[Event], list[int], int]:

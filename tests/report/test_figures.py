@@ -50,7 +50,7 @@ def runs_of(n, seeds=3, titles=None, diverged=(), emulated=()):
         said = "" if math.isnan(low) else ("helps", "hurts", "not resolved (MDE 0.42)", "not resolved")[place % 4]
         rows.append(
             {"place": place, "title": own["title"].iloc[0], "n": seeds, "top1_mean": own["top1"].mean()}
-            | {"gain": gain, "gain_low": low, "gain_high": high, "verdict": said, "epochs": EPOCHS}
+            | {"gain_pairs": seeds, "gain": gain, "gain_low": low, "gain_high": high, "verdict": said, "epochs": EPOCHS}
             | {"gmacs": own["gmacs"].iloc[0], "seconds_per_epoch": 1.0 + place, "emulated": place in emulated}
             | MARKS
         )

@@ -13,7 +13,7 @@ from harness.report import findings, frames, published
 from harness.store import Store
 from tests.report.test_page import Tree
 from tests.report.test_report import NASTY, designed, record, rung
-from tests.tiny import finish
+from tests.tiny import finish, known
 
 NAMES = ("warmup", "zero_gamma", "mixup")
 TITLES = {"warmup": "LR warmup", "zero_gamma": "zero γ"}
@@ -83,7 +83,7 @@ def test_a_ladder_by_hand(store):
     told = found(stack(), store)
     assert told == {
         "": "s is a ladder of 4 rungs: 12 runs, 3 seeds a rung, of 2 to 3 epochs on a. Trained on 10 images of 10 "
-        "classes, tested on 8; the first rung's network has 1,000 parameters and takes 0.0015 GFLOPs (multiply-adds) "
+        "classes, tested on 10; the first rung's network has 1,000 parameters and takes 0.0015 GFLOPs (multiply-adds) "
         "an image. Top-1 went from 91.00 ± 1.00 (baseline) to 91.10 ± 1.15 (mixup): the total is +0.10 [-2.42, +2.62] "
         "points, paired over 3 seeds, which is not resolved. "
         "Each rung's gain is in points of top-1 over the rung that it is built on, paired by seed, with the 95 % "
@@ -147,9 +147,8 @@ def test_costs_and_times_are_of_the_last_rung_against_the_first_and_of_every_run
         finish(store, "baseline", seed, record(90.0 + seed))
         finish(store, "mixup", seed, record(91.0 + seed, macs=3_000_000) | {"seconds_per_epoch": 2.0, "seconds": 1000})
     finish(store, "teacher", 0, record(95.0) | {"seconds": 3600.0})
-    p = stack(
-        ("mixup",), seeds=(0, 1), upstream=[{"of": "mixup", "id": name} for name in ("teacher", "teacher", "none")]
-    )
+    teachers = [{"of": "mixup", "id": known(name)} for name in ("teacher", "teacher", "none")]
+    p = stack(("mixup",), seeds=(0, 1), upstream=teachers)
     told = found(p, store)
     assert told["Cost"] == (
         "An epoch takes 2 s at mixup against 0.5 s at baseline, × 4.00: medians by the clock, whatever else ran. An "
@@ -214,7 +213,7 @@ def test_refused_diverged_and_missing_runs_are_said_and_no_gain_is_made_of_them(
     fill(store, LADDER[:3])
     finish(store, "baseline", 0, record(10.0, status="diverged"))
     for seed in range(3):
-        (store.folder("zero_gamma", seed) / "result.json").unlink()
+        (store.folder(known("zero_gamma"), seed) / "result.json").unlink()
     finish(store, "zero_gamma", 1, record(99.0, status="refused"))
     told = found(stack(), store)
     assert "5 runs of 12 are missing still" in told[""]
@@ -224,7 +223,7 @@ def test_refused_diverged_and_missing_runs_are_said_and_no_gain_is_made_of_them(
         "1 run refused by the evidence, and in no number here: zero γ seed 1."
     )
     assert "zero γ" not in told.get("Not tested", "") + told.get("Not resolved", "") + told.get("Hurts", "")
-    (store.folder("warmup", 2) / "result.json").unlink()
+    (store.folder(known("warmup"), 2) / "result.json").unlink()
     finish(store, "warmup", 2, record(99.0, status="refused"))
     assert "paired over 2 seeds" in found(stack(), store)[""]
     fill(store, LADDER[3:])
@@ -281,7 +280,7 @@ def test_a_ladder_that_branches_has_a_total_for_each_end(store):
     p = stack()
     p["rungs"][3]["gain"] = [3, 1]
     told = found(p, store)
-    assert "Top-1 of baseline is 91.00 ± 1.00. Totals over it: zero γ +0.00 [" in told[""]
+    assert "Top-1 of baseline is 91.00 ± 1.00. Totals over it: zero γ +0.00 points, paired over 3 seeds" in told[""]
     assert "; mixup +0.10 [" in told[""]
     assert "by the rung" in told["Cost"]
 
@@ -354,7 +353,7 @@ def test_effects_are_of_tricks(store, design):
     assert "The length of training is in what these give: mixup." in told["What else may be in a gain"]
     assert told.get("Interactions") == (None if design == "shapley" else "Of 1 none is resolved.")
     for seed in range(3):
-        (store.folder("r01", seed) / "result.json").unlink()
+        (store.folder(known("r01"), seed) / "result.json").unlink()
     told = found(p, store)
     assert "Top-1 of r is 90.00" in told[""]
     assert not told.keys() & {"Helps", "Hurts", "Where it disagrees with the paper"}, "no seed has all rungs"

@@ -327,7 +327,7 @@ def test_accuracies_are_compared_on_the_papers_data_only_whatever_the_study_is_c
     assert "+13.84" in text, "91.00 less 77.16"
     assert "Other data" not in text
     fill(other, {"mixup+distillation": (90.0,)}, classes=100)
-    assert not published.same_data(plan, other, "imagenet"), "one rung on other data is enough"
+    assert not published.same_data(report.finished(plan, other), "imagenet"), "one rung on other data is enough"
 
 
 def test_costs_in_the_papers_units_and_minutes_as_ratios_only(store):
@@ -459,3 +459,25 @@ def test_the_command_line_offers_them_and_stays_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_before_any_run_the_papers_numbers_stand_beside_empty_cells(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert report.unrun("imagenet_efficient") is None, "there is no such study"
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "imagenet_efficient.py").write_text("import its.data")
+    plan = report.unrun("imagenet_efficient")
+    made = report.beside_paper(plan, Store(), 4)
+    assert "75.87" in made.text
+    assert made.text.count("no run") == 20
+    assert "No run is here yet: python -m harness.ablate imagenet_efficient." in made.text
+    with (made.folder / "paper_table4.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert {cell["ours"] for cell in table} == {""}
+    assert all(cell["paper"] for cell in table)
+    with pytest.raises(Problem, match="Table 5 is made by studies ending in 'tweaks'"):
+        report.beside_paper(plan, Store(), 5)
+    report.remember(study("imagenet_efficient", [rung("baseline")]))
+    assert report.unrun("imagenet_efficient") is None
+    assert "no run" in report.beside_paper(report.recall("imagenet_efficient"), Store(), 4).text

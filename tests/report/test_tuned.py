@@ -11,11 +11,11 @@ from harness import Problem, report, stats
 from harness.report import tuned
 from tests.report.test_report import record, rung
 from tests.report.test_search import lines_of
-from tests.tiny import finish
+from tests.tiny import finish, known
 
 SEEDS = (0, 1, 2)
 BEFORE = {"baseline": [50.0, 52.0, 54.0], "one": [60.0, 61.0, 65.0]}
-AFTER = {"baseline": [58.0, 59.0, 63.0], "one": [61.0, 63.0, 66.0]}
+AFTER = {"baseline": [58.0, 59.0, 63.0], "one": [61.0, 63.0, 69.0]}
 
 
 def described(label, ids, **more):
@@ -41,14 +41,14 @@ def both(tmp_path, monkeypatch):
     for prefix, values in (("a", BEFORE), ("b", AFTER)):
         for name, scores in values.items():
             for seed, top1 in zip(SEEDS, scores, strict=True):
-                finish(store, prefix * 15 + str(["baseline", "one"].index(name)), seed, record(top1))
+                finish(store, f"{prefix} {name}", seed, record(top1))
     own = [
         {"search": "x", "values": {"optimizer.lr": 0.12345, "batch_size": 32}, "score": 71.25, "pool": [60.0, 71.25]}
     ]
     own += [{"search": "y", "values": {"optimizer.lr": 0.5}, "score": 72.0, "pool": [72.0, 40.0]}]
-    untuned = described("s", ["a" * 15 + "0", "a" * 15 + "1"])
+    untuned = described("s", [known("a baseline"), known("a one")])
     how = {"trials": 2, "sampler": "random", "share": 0.2, "untuned": untuned, "rungs": own}
-    plan = described("s@tuned-2-random", ["b" * 15 + "0", "b" * 15 + "1"], tuned=how)
+    plan = described("s@tuned-2-random", [known("b baseline"), known("b one")], tuned=how)
     report.remember(plan)
     return plan, store
 
@@ -71,7 +71,7 @@ def test_numbers_are_those_done_by_hand(both):
 
 def test_only_seeds_that_all_four_runs_have_are_compared(both):
     plan, store = both
-    store.set_aside("a" * 15 + "0", 2)
+    store.set_aside(known("a baseline"), 2)
     table = report.compare_tuned(plan, store, report.finished(plan, store))
     change = (np.subtract(AFTER["one"], AFTER["baseline"]) - np.subtract(BEFORE["one"], BEFORE["baseline"]))[:2]
     assert table["change"].iloc[1] == pytest.approx(change.mean())
@@ -95,9 +95,9 @@ def test_the_report_has_both_sides_the_values_and_the_curves(both):
 
 def test_a_ladder_of_which_no_untuned_run_is_here_is_said(both):
     plan, store = both
-    for name in "01":
+    for name in BEFORE:
         for seed in SEEDS:
-            store.set_aside("a" * 15 + name, seed)
+            store.set_aside(known(f"a {name}"), seed)
     with pytest.raises(Problem, match="s: no finished run to report"):
         report.render(plan, store)
 
@@ -105,7 +105,7 @@ def test_a_ladder_of_which_no_untuned_run_is_here_is_said(both):
 def test_another_ladder_run_meanwhile_under_the_name_changes_nothing(both):
     plan, store = both
     before = report.compare_tuned(plan, store, report.finished(plan, store))
-    report.remember(described("s", ["b" * 15 + "0", "b" * 15 + "1"]))
+    report.remember(described("s", [known("b baseline"), known("b one")]))
     pd.testing.assert_frame_equal(before, report.compare_tuned(plan, store, report.finished(plan, store)))
 
 

@@ -20,7 +20,7 @@ ID = BASELINE.id
 def machines(tmp_path):
     """A store with one run, an archive of it, and an empty store."""
     one, two = Store(tmp_path / "one" / "store"), Store(tmp_path / "two" / "store")
-    finish(one, "ff")
+    finish(one, "ff80")
     assert export(one, [(ID, 0), (ID, 1)], tmp_path / "a.tar") == 1
     return one, two, tmp_path / "a.tar"
 
@@ -45,10 +45,10 @@ def test_a_run_comes_over_byte_for_byte(machines):
 
 def test_another_result_of_the_same_run_is_said_and_not_taken(machines):
     _, two, archive = machines
-    finish(two, "0f")
+    finish(two, "ff40")
     _, notes = bring(two, archive)
     assert "AND DIFFERENT: the one here is kept" in notes[0]
-    assert two.read(ID, 0)["correct"] == "0f"
+    assert two.read(ID, 0)["correct"] == "ff40"
 
 
 def test_a_run_begun_here_is_set_aside_and_one_being_trained_is_left(machines):

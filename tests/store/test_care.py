@@ -83,8 +83,8 @@ def test_a_line_that_was_taken_out_and_a_file_too_many_are_found(store):
 @pytest.mark.parametrize("change", [{"status": "won"}, {"metrics": 3}, {"epochs": "x"}, {"correct": None}])
 def test_a_result_that_is_none_is_found_and_stops_nothing(store, change):
     add(store, 1, **change)
-    assert any("is no result" in line for line in troubles(store, (BASELINE.id, 1)))
-    assert standing(store, (BASELINE.id, 1))["state"] in ("damaged", "won", "finished")
+    assert any("is no record of a run" in line for line in troubles(store, (BASELINE.id, 1)))
+    assert standing(store, (BASELINE.id, 1))["state"] == "damaged"
 
 
 def test_how_runs_stand(store):

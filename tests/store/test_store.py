@@ -9,7 +9,7 @@ import torch
 
 from harness import Problem
 from harness.store import FORMAT, Held, Store, spec_hash
-from tests.tiny import BASELINE, finish
+from tests.tiny import BASELINE, RESULT, finish
 
 FORMS = {"spec": {"kind": "Spec"}, "resolved": {"kind": "Spec", "epochs": 3}}
 ID = spec_hash(FORMS["resolved"])
@@ -32,7 +32,7 @@ def test_a_finished_run_is_there_whole(store):
     assert (ID, 0) not in store
     with store.claim(ID, 0) as claim:
         claim.begin(FORMS)
-        claim.finish({"status": "finished"}, {"w": torch.arange(3.0)})
+        claim.finish(RESULT, {"w": torch.arange(3.0)})
     assert (ID, 0) in store
     assert (ID, 1) not in store
     record = store.read(ID, 0)

@@ -1,0 +1,101 @@
+"""What a described plan holds, as `runs/studies/<label>.json` remembers it: checked when it is read again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from harness import named
+from harness.store.schema import Count, Finite, deep, misfit
+
+Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z_]+$")]  # names a folder
+Place = tuple[Count, Count]
+
+
+class Rung(BaseModel):
+    name: str
+    title: str
+    id: Id
+    epochs: Count
+    seeds: list[Count]
+    on: list[Count]
+    gain: Place | None
+    also: list[str]
+    may: list[str]
+    changes: dict[str, tuple[Any, Any]] = {}
+    microbatch: Count | None = None
+    stops: bool = False
+
+
+class Trick(BaseModel):
+    name: str
+    title: str
+    moves: list[str]
+
+
+class Decide(BaseModel):
+    points: Finite
+    looks: list[Count]
+
+
+class Upstream(BaseModel):
+    of: str
+    id: Id
+
+
+class Chosen(BaseModel):
+    """Of a tuned rung: the values it came to, their score, and the scores of all trials."""
+
+    values: dict[str, Any]
+    score: Finite
+    pool: Annotated[list[Finite], Field(min_length=1)]
+
+
+class Tuned(BaseModel):
+    trials: Count
+    sampler: str
+    share: Finite
+    rungs: list[Chosen]
+    untuned: Plan
+
+
+class Plan(BaseModel):
+    study: str
+    label: str
+    about: str
+    settings: list[str]
+    command: list[str]
+    design: Literal["ladder", "leave-one-out", "add-one", "shapley", "factorial"]
+    tricks: list[Trick]
+    decide: Decide | None
+    rungs: Annotated[list[Rung], Field(min_length=1)]
+    upstream: list[Upstream]
+    orders: list[list[Count]] = []
+    generators: list[str] = []
+    tuned: Tuned | None = None
+
+
+def wrong(value: Any) -> str:
+    """What is wrong with a plan that was read; "" where nothing is."""
+    return "it is nested too deep" if deep(value) else misfit(Plan, value) or _at_odds(value)
+
+
+def _at_odds(plan: Mapping[str, Any]) -> str:
+    rungs, k = plan["rungs"], len(plan["tricks"])
+    looks = plan["decide"]["looks"] if plan["decide"] else [2]
+    if not named(plan["study"]):
+        return "study: is no name"
+    if any(place >= len(rungs) for rung in rungs for place in rung["gain"] or ()):
+        return "gain: is of a rung that is not there"
+    if any(trick >= k for rung in rungs for trick in rung["on"]):
+        return "on: has a trick that is not there"
+    if any(sorted(order) != list(range(k)) for order in plan.get("orders", ())):
+        return "orders: are not of the tricks"
+    if not looks or looks[0] < 2 or sorted(set(looks)) != looks:
+        return "looks: do not rise, from 2 on"
+    tuned = plan.get("tuned")
+    if not tuned:
+        return ""
+    return "tuned: has other rungs" if len(tuned["rungs"]) != len(rungs) else _at_odds(tuned["untuned"])

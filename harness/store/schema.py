@@ -1,0 +1,174 @@
+"""What the files of a run hold, checked whenever one is read: they come from other machines and programs too.
+
+A record of before lacks what later ones have, and is a record; one may have fields that nothing here names.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from harness import one_line
+from harness.spec import flat
+
+DEEP = 40  # levels; a specification with a teacher's has ten
+Number = Annotated[float, Field(strict=True)]  # of a run that diverged they are nan and ±inf
+Finite = Annotated[float, Field(strict=True, ge=0, le=1e12, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+Truth = Annotated[bool, Field(strict=True)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Stamp = Annotated[float, Field(strict=True, ge=0, le=1e11, allow_inf_nan=False)]  # seconds since 1970, to the year 5138
+
+
+class Evidence(BaseModel):
+    part: str
+    what: str
+    expected: str
+    seen: str
+    ok: Truth
+
+
+class Images(BaseModel):
+    train: Count
+    test: Annotated[Count, Field(ge=1)]
+
+
+class Precision(BaseModel):
+    name: str
+    emulated: Truth
+
+
+class Environment(BaseModel):
+    device_name: str
+    commit: str
+
+
+class Record(BaseModel):
+    """`result.json` and `refused.json`; their format, digest, id and seed are the store's to check."""
+
+    finished: Stamp
+    weights: Sha256
+    status: Literal["finished", "diverged", "refused"]
+    metrics: dict[str, Number]
+    epochs: Annotated[list[dict[str, Number]], Field(min_length=1)]
+    evidence: list[Evidence]
+    params: Count
+    macs: Count
+    images: Images
+    precision: Precision
+    environment: Environment
+    seconds: Finite
+    seconds_per_epoch: Finite
+    correct: Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]
+    record: str | None = None
+    classes: Annotated[Count, Field(ge=1)] | None = None
+    kept: Count | None = None
+    rates: list[tuple[Count, Finite]] | None = None
+    seen: dict[str, str] | None = None
+    gaps: list[Number] | None = None
+    peak_memory: Count | None = None
+
+
+class Event(BaseModel):
+    """A line of the journal."""
+
+    seq: Count
+    event: str
+    after: Finite | None = None
+    time: Stamp | None = None
+    record: str | None = None
+    epoch: Count | None = None
+    batch: Count | None = None
+    file: str | None = None
+    by: str | None = None
+    why: str | None = None
+    sha256: Sha256 | None = None
+    digest: Sha256 | None = None
+    spec: Sha256 | None = None
+
+
+class Forms(BaseModel):
+    """`spec.json`."""
+
+    spec: dict[str, Any]
+    resolved: dict[str, Any]
+
+
+NEEDED = {"epoch": {"epoch"}, "checkpoint": {"file", "sha256", "by", "record", "epoch", "batch"}}  # by event
+NUMBERS = TypeAdapter(dict[str, Number])  # what an epoch is told by, beside the fields above
+
+
+def misfit(kind: type[BaseModel], value: Any) -> str:
+    """Where `value` is not of that kind, and how; "" where it is."""
+    try:
+        kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": "), 200)
+    return ""
+
+
+def record(value: Any) -> str:
+    """What is wrong with a record that was read; "" where nothing is."""
+    return misfit(Record, value) or _at_odds(value)
+
+
+def _at_odds(record: Mapping[str, Any]) -> str:
+    """Where what a record tells is not what it tells elsewhere; "" where all agrees."""
+    told, tests = record["epochs"], record["images"]["test"]
+    if [row.get("epoch") for row in told] != list(range(len(told))):
+        return f"epochs are not 0 to {len(told) - 1}"
+    if not all(_percent(row) for row in (record["metrics"], *told)):
+        return "top-1 or top-5 is no percentage"
+    if record.get("rates") == [] or (record.get("kept") or 0) >= len(told):
+        return "rates or kept is of no step or epoch that there was"
+    spare = 4 * len(record["correct"]) - tests
+    right = int(record["correct"] or "0", 16)
+    if not 0 <= spare < 8 or right & (1 << spare) - 1:
+        return f"correct is not of {tests:,} test images"
+    top1 = 100 * right.bit_count() / tests
+    if not math.isclose(record["metrics"].get("top1", math.nan), top1, abs_tol=1e-6):
+        return f"top1 is {record['metrics'].get('top1')}, and by correct {top1:g}"
+    return ""
+
+
+def _percent(row: Mapping[str, float]) -> bool:
+    return all(0 <= value <= 100 for name, value in row.items() if name.endswith(("top1", "top5")))
+
+
+def event(value: Any) -> bool:
+    """Whether a line of the journal that was read is an event."""
+    if misfit(Event, value) or not NEEDED.get(value["event"], set()) <= value.keys():
+        return False
+    try:
+        if value["event"] == "epoch":
+            NUMBERS.validate_python({name: told for name, told in value.items() if name not in Event.model_fields})
+    except ValidationError:
+        return False
+    return True
+
+
+def forms(value: Any) -> str:
+    """What is wrong with a `spec.json` that was read; "" where nothing is."""
+    wrong = misfit(Forms, value)
+    if wrong or deep(value):
+        return wrong or "it is nested too deep"
+    try:
+        flat(value["resolved"])
+    except (AttributeError, KeyError, TypeError):
+        return "resolved: is no specification"
+    return ""
+
+
+def deep(value: Any) -> bool:
+    """Whether lists and dicts lie within each other `DEEP` times or more."""
+    level: Sequence[Any] = [value]
+    for _ in range(DEEP):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)

@@ -1,0 +1,227 @@
+"""Records that are whole by every digest, and are none: on import, on verify, on read, and in a report."""
+
+import json
+import math
+import os
+import shutil
+
+import pytest
+
+from harness import Problem, report
+from harness.report import frames
+from harness.store import Store, journal, spec_hash
+from harness.store.archive import bring
+from harness.store.care import damaged, troubles
+from tests.faults.shapes import NAMES, SEEDS, archived, filled, forge, plan
+from tests.tiny import known
+
+KEY = known("a"), 0
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
+    return filled(Store())
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports without figures, which take a second."""
+    monkeypatch.setattr(report, "draw", lambda *_: ())
+
+
+def at(*path, value):
+    def change(record):
+        inner = record
+        for step in path[:-1]:
+            inner = inner[step]
+        inner[path[-1]] = value
+
+    return change
+
+
+def without(name):
+    return lambda record: record.pop(name)
+
+
+WRONG = {
+    "top-1 is a text": at("metrics", "top1", value="ninety"),
+    "top-1 is not that of correct": at("metrics", "top1", value=91.0),
+    "top-1 is none": at("metrics", value={"test_loss": 1.0}),
+    "top-1 is nan": at("metrics", "top1", value=math.nan),
+    "an epoch's top-1 is no percentage": at("epochs", 0, "top1", value=1e300),
+    "correct is no hexadecimal": at("correct", value="zz"),
+    "correct is too short": at("correct", value="ff"),
+    "correct has a bit too many": at("correct", value="ff81"),
+    "correct is odd": at("correct", value="ff8"),
+    "no image was tested": at("images", "test", value=0),
+    "epochs are numbers": at("epochs", value=[0, 1]),
+    "epochs are none": at("epochs", value=[]),
+    "epochs are not in order": at("epochs", 1, "epoch", value=0),
+    "an epoch has a text": at("epochs", 1, "loss", value="1.0"),
+    "evidence is a dict": at("evidence", value={"ok": True}),
+    "a check has no verdict": at("evidence", 0, "ok", value=1),
+    "seconds are nan": at("seconds", value=math.nan),
+    "seconds are endless": at("seconds_per_epoch", value=math.inf),
+    "images are a text": at("images", value="ten"),
+    "rates are broken": at("rates", value=[[0]]),
+    "rates are not numbers": at("rates", value=[[0, math.inf]]),
+    "rates are empty": at("rates", value=[]),
+    "params are huge": at("params", value=10**30),
+    "macs are a fraction": at("macs", value=1.5),
+    "the status is unknown": at("status", value="won"),
+    "the device has no name": at("environment", value={}),
+    "the commit is a list": at("environment", "commit", value=[]),
+    "the best epoch was not": at("kept", value=2),
+    "what was seen is a list": at("seen", value=["order"]),
+    "the whole is nested deep": at("metrics", value=json.loads("[" * 300 + "]" * 300)),
+    "precision is a text": at("precision", value="FP32"),
+    "weights are no digest": at("weights", value="x"),
+    "nothing of seconds": without("seconds"),
+    "nothing of evidence": without("evidence"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_record_of_the_wrong_shape_is_refused_on_read_verify_and_import_and_left_out_of_a_report(what, store, capsys):
+    forge(store, KEY, WRONG[what])
+    with pytest.raises(Problem, match=r"result.json is no record of a run \(.*\): move .* aside") as problem:
+        store.read(*KEY)
+    assert "\n" not in str(problem.value)
+    assert len(str(problem.value)) < 600
+    assert str(problem.value) in troubles(store, KEY)
+    assert KEY in damaged(store, [KEY])
+    every = report.finished(plan(), store)
+    assert len(every) == 3
+    assert str(store.folder(*KEY)) in capsys.readouterr().err
+    assert "1 run damaged, left out; harness.store verify says more: a seed 0." in frames.footnotes(
+        plan(), every, frames.rungs(plan(), every)
+    )
+
+
+@pytest.mark.parametrize("what", ["top-1 is a text", "correct is no hexadecimal", "epochs are numbers"])
+def test_an_archive_of_a_record_of_the_wrong_shape_is_not_imported(what, store, tmp_path):
+    forge(store, KEY, WRONG[what])
+    other = Store(tmp_path / "other" / "store")
+    with pytest.raises(Problem, match="nothing was imported: .*is no record of a run"):
+        bring(other, archived(store, tmp_path / "a.tar"))
+    assert list(other) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(without(name) for name in ("rates", "seen", "gaps", "kept", "peak_memory", "classes", "keeping", "record")),
+        at("metrics", "test_loss", value=math.nan),
+        at("epochs", 1, "loss", value=math.inf),
+        at("status", value="diverged"),
+        at("seen", value=None),
+        at("later", value={"what": [1, {"is": "not known"}]}),
+        at("environment", "torch", value="2.14"),
+        at("images", "digest", value="x"),
+    ],
+)
+def test_records_of_before_and_after_and_of_runs_that_diverged_are_read(change, store, undrawn):
+    forge(store, KEY, change)
+    assert troubles(store, KEY) == []
+    assert len(report.finished(plan(), store)) == 4
+    report.render(plan(), store)
+
+
+@pytest.mark.parametrize("name", ["result.json", "spec.json", "journal.jsonl"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"format": ' * 100_000, "[]", "null", '"x"', "{}", '{"format": []}', "7" * 5000]
+)
+def test_files_that_are_nested_deep_or_something_else_are_one_line(name, text, store):
+    path = store.folder(*KEY) / name
+    path.write_text(f"{text}\n")
+    found = troubles(store, KEY)
+    assert any(str(path) in line for line in found)
+    assert all(len(line) < 700 and "\n" not in line for line in found)
+    assert len(report.finished(plan(), store)) == 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"seq": -1},
+        {"seq": True},
+        {"time": math.nan},
+        {"time": 1e20},
+        {"after": "late"},
+        {"event": "epoch"},
+        {"event": "epoch", "epoch": [0]},
+        {"event": "epoch", "epoch": 0, "loss": "low"},
+        {"event": "checkpoint", "file": "checkpoint-1.pt"},
+    ],
+)
+def test_a_line_of_the_journal_that_is_no_event_is_damaged(fields, tmp_path):
+    path = tmp_path / "j"
+    path.write_bytes(journal.line({"seq": 0, "event": "started", "after": 0.0, "time": 1.0} | fields))
+    assert journal.read(path)[:2] == ([], [1])
+
+
+def test_a_specification_that_is_none_is_one_line(tmp_path):
+    for resolved in ({"model": {"width": 3}}, {"a": json.loads("[" * 60 + "]" * 60)}):
+        folder = Store(tmp_path).folder(spec_hash(resolved), 0)
+        folder.mkdir(parents=True)
+        (folder / "spec.json").write_text(json.dumps({"spec": {}, "resolved": resolved}))
+        with pytest.raises(Problem, match=r"is no specification \("):
+            Store(tmp_path).forms(spec_hash(resolved), 0)
+
+
+# --- a damaged run in a report --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["spec.json", "journal.jsonl", "weights.pt", "result.json"])
+def test_a_damaged_file_keeps_its_run_out_of_the_report_and_the_others_in(name, store, undrawn, capsys):
+    report.render(plan(), store)
+    assert capsys.readouterr().err == ""
+    path = store.folder(*KEY) / name
+    data = path.read_bytes()
+    path.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
+    made = report.render(plan(), store)
+    assert "1 run damaged, left out; harness.store verify says more: a seed 0." in made.text.replace("\\", "")
+    assert "missing" not in made.text
+    assert "1 run damaged, and in no number here: a seed 0." in (made.folder / "findings.md").read_text()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path.parent) in line
+    path.write_bytes(data)
+    assert "damaged" not in report.render(plan(), store).text
+    path.unlink()
+    assert ("damaged" in report.render(plan(), store).text) == (name != "result.json")
+
+
+def test_runs_found_whole_are_not_read_again_until_a_file_changes(store, monkeypatch):
+    from harness.store import care
+
+    looked = []
+    monkeypatch.setattr(care, "damage", lambda store, key: looked.append(key) or [])
+    keys = [(known(name), seed) for name in NAMES for seed in SEEDS]
+    assert damaged(store, [*keys, (known("none"), 0)]) == {}
+    assert sorted(looked) == sorted(keys)
+    looked.clear()
+    assert damaged(Store(), keys) == {}
+    assert looked == []
+    path = store.folder(*KEY) / "weights.pt"
+    data, stat = path.read_bytes(), path.stat()
+    path.write_bytes(data)  # the same bytes, size and, below, time: the system's own time tells
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert damaged(store, keys) == {}
+    assert looked == [KEY]
+    for text in ("[[" * 50_000, "{}", "[]", "", '{"x": 1}'):
+        (store.root.parent / "checked.json").write_text(text)
+        looked.clear()
+        assert damaged(store, keys) == {}
+        assert len(looked) == 4
+    shutil.rmtree(store.root)
+    assert damaged(store, keys) == {}
+
+
+def test_where_every_run_is_damaged_there_is_one_line_each(store, capsys):
+    for name in NAMES:
+        for seed in SEEDS:
+            (store.folder(known(name), seed) / "weights.pt").unlink()
+    with pytest.raises(Problem, match="no finished run to report"):
+        report.render(plan(), store)
+    assert len(capsys.readouterr().err.splitlines()) == 4
