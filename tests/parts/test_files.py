@@ -11,10 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import Problem
+from experiments.digits import BASELINE
+from harness import Problem, study
 from harness.parts import data, files
-from harness.parts.data import ImageFolder
+from harness.parts.data import Digits, ImageFolder
 from harness.paths import runs
+from harness.tricks.cosine import cosine
 
 
 def save(path, shade=100, edge=24, seed=0, **options):
@@ -337,3 +339,40 @@ def test_a_pgm_of_twelve_bits_is_as_bright_as_it_says(tree):
     images = read_anew(tree)
     assert not [note for note in images.notes if "bit" in note]
     assert images.arrays["train"][0][3].max() == 255
+
+
+# --- there twice ----------------------------------------------------------------------------------------------------
+
+TESTED = "test images are training images to the byte: accuracy is flattered"
+TORN = "images that are there, to the byte, in more than one class"
+
+
+@pytest.mark.parametrize("size", [8, 72])
+def test_images_that_are_there_twice_are_told_before_the_first_run(tree, size, monkeypatch):
+    counted = []
+    monkeypatch.setattr(study, "repeated", lambda images: (counted.append(images.digest), data.repeated(images))[1])
+
+    def notes():
+        data._loaded.cache_clear()
+        rungs = BASELINE.but(data=ImageFolder(root=tree, size=size), batch_size=2)
+        return study.check(study.plan(study.Study("s", "", rungs, (cosine,), (0,)), [("epochs", 2)]))
+
+    assert notes() == []
+    shutil.copy(tree / "train/cat/0.bmp", tree / "val/cat/other.bmp")
+    assert notes() == [f"1 of 5 {TESTED}"]
+    shutil.copy(tree / "train/cat/0.bmp", tree / "val/dog/other.bmp")
+    shutil.copy(tree / "train/dog/1.bmp", tree / "train/cat/other.bmp")
+    assert notes() == [f"2 of 6 {TESTED}", f"{TORN}: 2; no network can learn both"]
+    shutil.rmtree(tree / "val")
+    shutil.copytree(tree / "train", tree / "val")
+    assert notes() == [f"all 7 {TESTED}", f"{TORN}: 1; no network can learn both"]
+    assert len(counted) == len(set(counted)) == 4
+
+
+def test_images_in_memory_that_are_there_twice_are_told():
+    x = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2), np.uint8)
+    images = data.in_memory({"train": (x, np.arange(10) % 2), "test": (x[2:5] + 20, np.zeros(3, int))}, ("a", "b"))
+    assert data.repeated(images) == []
+    images.arrays["test"] = x[2:5], np.array([0, 0, 0])  # 2 and 4 as they were, 3 in another class
+    assert data.repeated(images) == [f"all 3 {TESTED}", f"{TORN}: 1; no network can learn both"]
+    assert data.repeated(Digits().load()) == []
