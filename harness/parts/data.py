@@ -8,10 +8,8 @@ processes, a batch a task, as uint8. The rest of augmentation is of batches, on 
 import hashlib
 import io
 import json
-import multiprocessing.queues
 import os
 import stat
-import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,11 +25,12 @@ import torch
 from PIL import Image
 from pydantic import AfterValidator, Field
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from harness import Problem
 from harness.parts import files as disk
 from harness.parts.augment import Crop, OnPixels
+from harness.parts.decoding import in_order
 from harness.parts.files import brief, is_image, opened, read_all, rgb, shrunk, told
 from harness.paths import runs, write_atomic
 from harness.rng import Stream, stream
@@ -210,101 +209,13 @@ class Photos(Images):
         return replace(self, files=files, counts={name: len(entries) for name, entries in files.items()})
 
     def _served(self, batches: "_Batches", device: torch.device) -> Iterator[Batch]:
-        """Batches as the workers send them: uint8, a quarter of what floats would be to copy.
-
-        Where one cannot be sent, this process decodes it and all that follow.
-        """
-        cuda, done, unsent = device.type == "cuda", 0, None
-        for served in _decoded_in_turn(batches, decoders(), cuda):
-            if isinstance(served, Unsent):
-                unsent = served
-                break
+        """Batches as they are decoded: uint8, a quarter of what floats would be to copy."""
+        cuda = device.type == "cuda"
+        for served in in_order(batches, pinned=cuda):
             if isinstance(served, Problem):
                 raise served
             x, y = served
             yield x.to(device, non_blocking=cuda), y.to(device, non_blocking=cuda)
-            done += 1
-        if unsent is not None:
-            _decode_here(unsent)
-            yield from self._served(replace(batches, tasks=batches.tasks[done:]), device)
-
-
-PATIENCE = 600  # s that a batch may take to decode
-
-_alone = False  # whether decoding processes were given up
-
-
-def decoders() -> int:
-    """Decoding processes a run: HARNESS_DECODERS, or what the engine sets there to share the machine among its jobs.
-
-    With 0 the training process decodes, between its steps. Raises Problem where it is no number.
-    """
-    asked = os.environ.get("HARNESS_DECODERS", "1")
-    if not asked.isdecimal():
-        raise Problem(f"HARNESS_DECODERS={asked}: a whole number is needed, of decoding processes a run")
-    return 0 if _alone else int(asked)
-
-
-class Unsent(str):
-    """Why a decoding process could not send a batch."""
-
-
-def _decode_here(why: str) -> None:
-    """From now on, in this process; said once."""
-    global _alone
-    _alone = True
-    print(
-        f"photos are decoded in the training process, which is slower: a decoding process could send no batch ({why}); "
-        "give /dev/shm more room (docker run --shm-size=8g), and TMPDIR a short path",
-        file=sys.stderr,
-    )
-
-
-def _decoded_in_turn(batches: "_Batches", workers: int, pinned: bool) -> Iterator[Batch | Problem | Unsent]:
-    """What the workers make, in order; Unsent where they cannot be had. Raises Problem where they give no sign."""
-    try:
-        if workers:
-            multiprocessing.get_context("fork").Lock()  # it fails as queues would, but without torch's traceback
-        served = iter(
-            DataLoader(
-                batches,
-                batch_size=None,
-                num_workers=workers,
-                prefetch_factor=2 if workers else None,
-                pin_memory=pinned,
-                timeout=PATIENCE if workers else 0,
-                worker_init_fn=_answering,
-                multiprocessing_context="fork" if workers else None,
-                generator=torch.Generator(),  # else each loader would draw from the model's own stream
-            )
-        )
-    except OSError as error:  # no queue: its locks are in /dev/shm
-        if not workers:
-            raise
-        yield Unsent(brief(error))
-        return
-    while True:
-        try:
-            batch = next(served)
-        except StopIteration:
-            return
-        except (RuntimeError, OSError) as error:
-            if not workers or str(error).startswith("Caught "):  # in our code, or a user's: with its traceback
-                raise
-            raise Problem(
-                f"the processes that decode photos are gone, or gave no batch in {PATIENCE} s ({brief(error)}): free "
-                "memory, see that the disk answers, or set HARNESS_DECODERS=0, with which the training process decodes"
-            ) from None
-        yield batch
-
-
-def _answering(worker: int) -> None:
-    """Have a queue that cannot send a batch send why: it would write a traceback, and the batch be waited for."""
-
-    def unsent(queue: Any, error: Exception, item: Any) -> None:
-        queue.put((item[0], Unsent(brief(error))))
-
-    multiprocessing.queues.Queue._on_queue_feeder_error = unsent  # type: ignore[attr-defined]
 
 
 def shares(

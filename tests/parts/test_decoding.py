@@ -1,5 +1,6 @@
 """What decoding processes cannot do, and that nobody waits for it."""
 
+import gc
 import multiprocessing
 import os
 import re
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 
 from harness import Problem, engine, trials
-from harness.parts import data
+from harness.parts import data, decoding
 from harness.parts.augment import PAPER, OnPixels
 from harness.parts.data import ImageFolder
 from harness.rng import streams
@@ -27,7 +28,7 @@ TREE = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def one_decoder(monkeypatch):
-    monkeypatch.setattr(data, "_alone", False)
+    monkeypatch.setattr(decoding, "_alone", False)
     monkeypatch.setenv("HARNESS_DECODERS", "1")
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # s that its end is waited for
 
@@ -75,7 +76,7 @@ def test_a_batch_that_cannot_be_sent_is_decoded_here_and_all_that_follow(photos,
     monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", no_room(2 * batches))  # images and labels
     assert len(expected) == 5
     assert same(epoch(photos), expected)
-    assert data.decoders() == 0
+    assert decoding.decoders() == 0
     assert same(epoch(photos), expected)
     assert len(list(photos.test(1, CPU))) == 2
     said = capfd.readouterr().err.splitlines()
@@ -146,15 +147,18 @@ ENDS = {
 @pytest.mark.parametrize("how", ENDS)
 def test_a_process_that_gives_no_batch_is_not_waited_for(photos, how, monkeypatch):
     ends, says = ENDS[how]
-    monkeypatch.setattr(data, "PATIENCE", 1)
+    monkeypatch.setattr(decoding, "PATIENCE", 1)
     monkeypatch.setattr(data, "opened", lambda path: ends())
     begun = time.monotonic()
     with pytest.raises(Problem, match="the processes that decode photos are gone, or gave no batch in 1 s") as caught:
         epoch(photos)
     assert time.monotonic() - begun < 20
-    assert re.search(says, str(caught.value))
-    assert "HARNESS_DECODERS=0" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    said = str(caught.value)
+    assert re.search(says, said)
+    assert "HARNESS_DECODERS=0" in said
+    assert "\n" not in said
+    del caught  # with the processes, which are ended now and not 5 s later
+    gc.collect()
 
 
 class Wrong(OnPixels):
@@ -165,14 +169,14 @@ class Wrong(OnPixels):
 def test_what_a_users_part_raises_keeps_its_traceback(photos):
     with pytest.raises(RuntimeError, match=r"Caught RuntimeError in DataLoader worker(.|\n)*in on_pixels"):
         epoch(photos, (Wrong(),))
-    assert data.decoders() == 1
+    assert decoding.decoders() == 1
 
 
 @pytest.mark.parametrize("text", ["", "two", "-1", "1.5"])
 def test_a_number_of_decoders_that_is_none_is_said(text, monkeypatch):
     monkeypatch.setenv("HARNESS_DECODERS", text)
     with pytest.raises(Problem, match=f"HARNESS_DECODERS={text}: a whole number is needed"):
-        data.decoders()
+        decoding.decoders()
 
 
 class Over:
