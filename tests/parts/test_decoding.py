@@ -28,9 +28,12 @@ TREE = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def one_decoder(monkeypatch):
+    """Processes that a test leaves are ended within the interval that torch waits, here 0.2 s and not 5."""
     monkeypatch.setattr(decoding, "_alone", False)
     monkeypatch.setenv("HARNESS_DECODERS", "1")
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # s that its end is waited for
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -157,8 +160,7 @@ def test_a_process_that_gives_no_batch_is_not_waited_for(photos, how, monkeypatc
     assert re.search(says, said)
     assert "HARNESS_DECODERS=0" in said
     assert "\n" not in said
-    del caught  # with the processes, which are ended now and not 5 s later
-    gc.collect()
+    del caught
 
 
 class Wrong(OnPixels):
