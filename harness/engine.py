@@ -305,7 +305,7 @@ def _work(connection: Connection, store: Store, place: str, decoding: int, every
     """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a parent that is gone is seen by its pipe
-    os.environ["HARNESS_DECODERS"] = str(decoding)
+    os.environ.setdefault("HARNESS_DECODERS", str(decoding))  # what a user set stays
     device = settle(place)
 
     def say(event: Event) -> None:

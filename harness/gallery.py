@@ -81,7 +81,8 @@ def label_counts(images: Images) -> dict[str, np.ndarray]:
 
 def file_sizes(data: Files) -> dict[str, np.ndarray]:
     """Width and height of the files of each split, N x 2 px, from their headers."""
-    from harness.parts.data import SMALL, Photos, opened
+    from harness.parts.data import SMALL, Photos
+    from harness.parts.files import opened
 
     photos = data.but(size=max(data.size, SMALL + 1)).load()  # small ones keep no list of their files
     assert isinstance(photos, Photos)

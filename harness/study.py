@@ -20,6 +20,7 @@ import harness.parts
 import harness.tricks
 from harness import Problem, evidence, file_name, one_line, sources
 from harness.designs import DESIGNS, Layout, Node, Options, Row
+from harness.parts.data import repeated
 from harness.parts.models import cost, single
 from harness.parts.schedules import Piecewise
 from harness.spec import (
@@ -438,6 +439,7 @@ def _seeds(own: tuple[int, ...], count: int | None) -> tuple[int, ...]:
 def check(plan: Plan) -> list[str]:
     """Load every data set that `plan` needs; what the user should know. Raises Problem where one will not do."""
     notes: dict[str, None] = {}
+    seen = set()
     for rung in plan.rungs:
         for spec in (*upstream(rung.spec), rung.spec):
             images = spec.data.load()
@@ -455,7 +457,9 @@ def check(plan: Plan) -> list[str]:
             if isinstance(spec.schedule, Piecewise) and spec.schedule.warmup and not spec.schedule.warmup_steps(steps):
                 epochs = spec.schedule.warmup.epochs
                 raise Problem(f"{rung.name}: schedule.warmup.epochs={epochs:g} of {steps} batches is not one batch")
-            notes.update(dict.fromkeys(images.notes))
+            new = images.digest not in seen
+            seen.add(images.digest)
+            notes.update(dict.fromkeys([*images.notes, *(repeated(images) if new else ())]))
     return list(notes)
 
 

@@ -624,7 +624,7 @@ def work(connection: Connection, search: "Search", store: Store, place: str, dec
     """A process's life: trials until there are enough, the parent says stop, or it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a parent that is gone is seen by its pipe
-    os.environ["HARNESS_DECODERS"] = str(decoding)
+    os.environ.setdefault("HARNESS_DECODERS", str(decoding))  # what a user set stays
     settle(place)
 
     def say(event: Event) -> None:

@@ -2,22 +2,20 @@
 
 Images up to 64 px are held as one uint8 array; larger ones are decoded and cut, and their pixels augmented, by worker
 processes, a batch a task, as uint8. The rest of augmentation is of batches, on the device. A batch is a function of
-(seed, epoch, its number). Every file is read and decoded once before the first epoch, and its digest is remembered by
-size and modification time.
+(seed, epoch, its number). Every file is read and decoded once before the first epoch; see `harness.parts.files`.
 """
 
 import hashlib
 import io
 import json
 import os
-import sys
-import warnings
+import stat
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -27,18 +25,19 @@ import torch
 from PIL import Image
 from pydantic import AfterValidator, Field
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from harness import Problem
+from harness.parts import files as disk
 from harness.parts.augment import Crop, OnPixels
+from harness.parts.decoding import in_order
+from harness.parts.files import brief, is_image, opened, read_all, rgb, shrunk, told
 from harness.paths import runs, write_atomic
 from harness.rng import Stream, stream
 from harness.spec import Augment, Data
 
 SMALL = 64  # px: up to here a data set is held in memory
-ENDINGS = set(Image.registered_extensions())
 PAPER_MEAN, PAPER_STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
-warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
 Triple = tuple[float, ...]
@@ -106,6 +105,23 @@ class Images(ABC):
     def normalised(self, x: Tensor) -> Tensor:
         """`x` itself, normalised: another 38 MB for 64 photos would be felt."""
         return x.sub_(_channels(self.mean, x.device)).div_(_channels(self.std, x.device))
+
+
+def repeated(images: Images) -> list[str]:
+    """What the user should know of images that are there twice, to the byte: for training and test, or two classes."""
+    content = {split: images.content(split) for split in images.counts}
+    labels = {split: images.labels(split).tolist() for split in images.counts}
+    trained, tested = set(content["train"]), len(content["test"])
+    again = sum(image in trained for image in content["test"])
+    labelled = {pair for split in content for pair in zip(content[split], labels[split], strict=True)}
+    torn = sum(classes > 1 for classes in Counter(image for image, _ in labelled).values())
+    notes = []
+    if again:
+        share = f"{again:,} of {tested:,}" if again < tested else f"all {tested:,}"
+        notes.append(f"{share} test images are training images to the byte: accuracy is flattered")
+    if torn:
+        notes.append(f"images that are there, to the byte, in more than one class: {torn:,}; no network can learn both")
+    return notes
 
 
 @lru_cache
@@ -193,30 +209,13 @@ class Photos(Images):
         return replace(self, files=files, counts={name: len(entries) for name, entries in files.items()})
 
     def _served(self, batches: "_Batches", device: torch.device) -> Iterator[Batch]:
-        """Batches as the workers send them: uint8, a quarter of what floats would be to copy."""
-        cuda, workers = device.type == "cuda", decoders()
-        loader = DataLoader(
-            batches,
-            batch_size=None,
-            num_workers=workers,
-            prefetch_factor=2 if workers else None,
-            pin_memory=cuda,
-            multiprocessing_context="fork" if workers else None,
-            generator=torch.Generator(),  # else each loader would draw from the model's own stream
-        )
-        for served in loader:
+        """Batches as they are decoded: uint8, a quarter of what floats would be to copy."""
+        cuda = device.type == "cuda"
+        for served in in_order(batches, pinned=cuda):
             if isinstance(served, Problem):
                 raise served
             x, y = served
             yield x.to(device, non_blocking=cuda), y.to(device, non_blocking=cuda)
-
-
-def decoders() -> int:
-    """Decoding processes a run: HARNESS_DECODERS, which the engine sets to share the machine among its jobs.
-
-    With 0 the training process decodes, between its steps.
-    """
-    return int(os.environ.get("HARNESS_DECODERS", "1"))
 
 
 def shares(
@@ -264,50 +263,6 @@ class _Batches(Dataset[Batch | Problem]):
             x = part.on_pixels(x, own)
         x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         return torch.from_numpy(x), torch.tensor([label for _, label in entries])
-
-
-def opened(path: Path) -> Image.Image:
-    """The image with its header read, and not yet decoded. Raises Problem, naming the file, where it is none."""
-    try:
-        image = Image.open(io.BytesIO(path.read_bytes()))
-    except Exception as error:  # Pillow's many readers raise whatever damaged bytes lead them to
-        raise _undecoded(str(path), error) from None
-    image.filename = str(path)
-    return image
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """The whole image, decoded, in RGB. Raises Problem, naming the file, if it does not decode or has 32-bit pixels."""
-    sixteen = image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM")  # Pillow scales it to 65535
-    if image.mode in ("I", "F") and not sixteen:  # Pillow would clip to black or white
-        name = getattr(image, "filename", "an image")
-        raise Problem(f"{name} has 32-bit or signed pixels (mode {image.mode}): save it with 8 or 16 bits a channel")
-    try:
-        image.load()
-        if image.mode == "RGB" and "transparency" not in image.info:
-            return image
-        if sixteen:  # Pillow would clip 16 bits to white
-            return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
-        return (image.convert("RGBA") if "transparency" in image.info else image).convert("RGB")
-    except Exception as error:
-        raise _undecoded(getattr(image, "filename", "an image"), error) from None
-
-
-def _undecoded(name: str, error: Exception) -> Problem:
-    return Problem(f"{name} does not decode ({_brief(error)}): repair it or take it out")
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
-
-
-def shrunk(image: Image.Image, most: float) -> int:
-    """Have a JPEG that is not yet decoded come out at 1/2, 1/4 or 1/8 of its sides, by at most `most`; answers by what.
-
-    The decoder then leaves out what resizing would remove; a crop of 2000 x 1500 px takes half the time.
-    """
-    by = next((by for by in (8, 4, 2) if by <= min(most, *image.size)), 1)  # a side of 0 px would not do
-    return by if by > 1 and image.draft(None, (image.width // by, image.height // by)) else 1
 
 
 def centred(image: Image.Image, size: int) -> Image.Image:
@@ -423,7 +378,7 @@ def _torchvision(name: str, root: Path, limits: Limits) -> Cached:
                     if path.is_dir() and not any(path.iterdir()):
                         path.rmdir()
                 raise Problem(
-                    f"data.root={root}: {name} was expected in {expected}, and no download worked ({_brief(error)})"
+                    f"data.root={root}: {name} was expected in {expected}, and no download worked ({brief(error)})"
                 ) from None
 
     arrays = {}
@@ -536,12 +491,12 @@ def _loaded(part: Files) -> Images:
     for (split, name), limit in zip(found.parts.items(), (part.limit, part.limit_test), strict=True):
         _for_each_class(limit, len(found.classes), name)
         if limit:  # of images alone, or a class with other files among them would get fewer
-            none = {f for f, _ in found.files[split] if not _is_image(f"{part.root}/{f}")}
+            none = {f for f, _ in found.files[split] if not is_image(f"{part.root}/{f}")}
             skipped += sorted(none)
             every = [entry for entry in found.files[split] if entry[0] not in none]
             found.files[split] = [every[i] for i in limited(np.array([label for _, label in every]), limit)]
-    known, notes = _read_all(part.root, [name for entries in found.files.values() for name, _ in entries])
-    notes = [f"skipped: {name}" for name in found.unread] + [_skipped(name) for name in skipped] + notes
+    known, notes = read_all(part.root, [name for entries in found.files.values() for name, _ in entries], skipped)
+    notes = [*told("skipped", found.unread), *notes]
     files = {split: [entry for entry in entries if entry[0] in known] for split, entries in found.files.items()}
     for split, name in found.parts.items():
         empty = set(range(len(found.classes))) - {label for _, label in files[split]}
@@ -561,36 +516,94 @@ def _loaded(part: Files) -> Images:
     return Cached(found.classes, 3, size, counts, key, part.mean, part.std, notes, arrays)
 
 
+# Folders that storage systems and archivers leave, by their names in lower case; hidden ones begin with a dot.
+LEFT = {"@eadir", "@recycle", "@sharebin", "@tmp", "#recycle", "#snapshot", "~snapshot", "$recycle.bin", "__macosx"}
+LEFT |= {"system volume information", "lost+found", "network trash folder", "temporary items"}
+
+
 def _tree(root: Path) -> Listing:
-    """The files in class folders, and what lies elsewhere or hidden."""
-    if not root.is_dir():
+    """The files in class folders, and what lies elsewhere or hidden, or was left by a storage system."""
+    if not _is_folder(root):
         raise Problem(f"data.root={root}: no such folder; it should hold train/CLASS/FILE and val/CLASS/FILE")
     parts = {"train": "train/", "test": "val/"}
     names: dict[str, tuple[str, ...]] = {}
     files: dict[str, list[tuple[str, int]]] = {}
     unread = []
     for split, part in parts.items():
-        inside = sorted((root / part).iterdir()) if (root / part).is_dir() else []
-        names[split] = tuple(f.name for f in inside if f.is_dir() and not f.name.startswith("."))
-        folders_of_classes = set(names[split])
-        unread += [f"{part}{f.name}" for f in inside if f.name not in folders_of_classes]
+        inside = _listed(f"{root}/{part}") if _is_folder(root / part) else {}
+        names[split] = tuple(sorted(name for name, folder in inside.items() if folder and not _left(name)))
+        unread += [f"{part}{name}" for name in sorted(set(inside) - set(names[split]))]
+        for name in set(inside) - set(names[split]):
+            if not _left(name) and not os.path.exists(f"{root}/{part}{name}"):
+                raise Problem(f"{root}/{part}{name} is a link to nothing: mend it or take it out")
         if len(names[split]) < 2:
             what = f"{len(names[split])} class folders in" if inside else "no folder"
             raise Problem(f"data.root={root}: {what} {part}; at least two classes are needed, one folder each")
         files[split] = []
+        above = frozenset(_inode(folder) for folder in (root, *root.resolve().parents, root / part))
         for label, name in enumerate(names[split]):
-            below = []
-            for folder, folders, within in os.walk(root / part / name, followlinks=True):
-                place = os.path.relpath(folder, root).replace(os.sep, "/")  # a Path a file would cost seconds
-                hidden = [f for f in (*folders, *within) if f.startswith(".")]
-                unread += [f"{place}/{f}" for f in hidden]
-                folders[:] = [f for f in folders if f not in hidden]
-                below += [f"{place}/{f}" for f in within if not f.startswith(".")]
+            below, passed = _below(root, f"{part}{name}", above)
             files[split] += [(file, label) for file in sorted(below)]
+            unread += sorted(passed)
     if names["train"] != names["test"]:
         odd = sorted(set(names["train"]) ^ set(names["test"]))
         raise Problem(f"data.root={root}: classes differ between train/ and val/: {', '.join(odd[:5])}")
     return Listing(names["train"], files, parts, unread)
+
+
+def _left(name: str) -> bool:
+    return name.startswith(".") or name.lower() in LEFT
+
+
+def _below(root: Path, place: str, above: frozenset[tuple[int, int]]) -> tuple[list[str], list[str]]:
+    """The files in a folder and in those below it, links followed, and what is passed over; paths below `root`.
+
+    `above` are the folders that it lies in. Raises Problem on a link to one of these, or what has no end.
+    """
+    files, passed, pending = [], [], [(place, above)]
+    while pending:
+        place, above = pending.pop()
+        here = _inode(root / place)
+        if here in above:
+            raise Problem(f"{root}/{place} is a link to a folder that it lies in: take it out")
+        for name, folder in _listed(f"{root}/{place}").items():
+            if _left(name):
+                passed.append(f"{place}/{name}")
+            elif folder:
+                pending.append((f"{place}/{name}", above | {here}))
+            else:
+                files.append(f"{place}/{name}")
+    return files, passed
+
+
+def _listed(folder: str) -> dict[str, bool]:
+    """What is in a folder, by name, and whether it is a folder itself, or a link to one."""
+    try:
+        with os.scandir(folder) as found:
+            return {entry.name: entry.is_dir() for entry in found}
+    except OSError as error:
+        raise _unlisted(error.filename or folder, error) from None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unlisted(path, error) from None
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _unlisted(path, error) from None
+    return found.st_dev, found.st_ino
+
+
+def _unlisted(path: str | Path, error: OSError) -> Problem:
+    return Problem(f"{path} cannot be listed ({error.strerror}): make it readable, or take it out")
 
 
 def _places(root: Path, kind: str) -> Listing:
@@ -616,104 +629,19 @@ def _pairs(path: Path) -> list[tuple[str, int]]:
         lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
         return [(name.lstrip("/"), int(number)) for name, number in lines]
     except (OSError, ValueError) as error:
-        raise Problem(f"{path} is not a list of names and numbers ({_brief(error)})") from None
+        raise Problem(f"{path} is not a list of names and numbers ({brief(error)})") from None
 
 
 def distrust() -> None:
     """From now on, in this process, read every file anew, whatever is remembered of it."""
-    global _trusting
-    _trusting = False
+    disk.trusting = False
     _loaded.cache_clear()
-
-
-_trusting = True
-
-
-def _read_all(root: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The sha256 of every file that is an image, by name, and notes on the rest; new and touched files are decoded.
-
-    Raises Problem where some do not decode, naming them; the others are remembered.
-    """
-    memory = runs() / "cache" / "folders" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json"
-    known = json.loads(memory.read_text()) if memory.exists() and _trusting else {}
-    stats = {name: _size_and_time(f"{root}/{name}") for name in names}
-    fresh = {name: known[name] for name, stat in stats.items() if name in known and known[name][:2] == stat}
-    new = [name for name in names if name not in fresh]
-    if len(new) > 5000:
-        print(f"reading {len(new):,} files under {root}, once", file=sys.stderr)
-    broken: list[Problem] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, sha in zip(new, pool.map(partial(_sha_of_image, root), new), strict=True):
-            if isinstance(sha, Problem):
-                broken.append(sha)
-            else:
-                fresh[name] = [*stats[name], sha]
-    if broken:
-        rest = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
-        raise Problem(f"{len(broken)} of {len(names)} files: {'; '.join(map(str, broken[:5]))}{rest}")
-    if new:
-        write_atomic(memory, json.dumps(known | fresh).encode())  # of others too: this may be a slice
-    skipped = [name for name in names if fresh[name][2] is None]
-    odd = [name for name in names if fresh[name][2] and not named_as_image(name)]
-    kept = [name for name in names if fresh[name][2]]
-    endings = Counter(map(_ending, kept))
-    alone = [name for name in kept if named_as_image(name) and endings[_ending(name)] == 1 < len(kept) / 10]
-    notes = [_skipped(name) for name in skipped]
-    notes += [f"the only {_ending(name)} among {len(kept):,} images: {name}" for name in alone]
-    notes += [f"no image ending, read as an image by its content: {name}" for name in odd]
-    return {name: fresh[name][2] for name in names if fresh[name][2]}, notes
-
-
-def _ending(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
-
-
-def _skipped(name: str) -> str:
-    return f"not an image, skipped: {name}"
-
-
-def _size_and_time(path: str) -> list[int]:
-    try:
-        stat = os.stat(path)
-    except OSError as error:
-        raise Problem(f"{path} cannot be read ({error.strerror}): repair it or take it out") from None
-    return [stat.st_size, stat.st_mtime_ns]
-
-
-def named_as_image(name: str) -> bool:
-    return _ending(name) in ENDINGS
-
-
-def _is_image(path: str) -> bool:
-    """By its ending or, without one, by its header."""
-    if not named_as_image(path):
-        try:
-            Image.open(path).close()
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning, FileNotFoundError):
-            pass  # reading it says what is wrong
-        except Exception:
-            return False
-    return True
-
-
-def _sha_of_image(root: Path, name: str) -> str | Problem | None:
-    """The file's sha256; None where it is no image, by content or ending; a Problem where it does not decode."""
-    path = root / name
-    if not _is_image(str(path)):
-        return None
-    try:
-        image = opened(path)
-        shrunk(image, 8)  # every byte is read, at a third of the time
-        rgb(image)
-    except Problem as problem:
-        return problem
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _decoded(part: Files, key: str, entries: list[tuple[str, int]]) -> np.ndarray:
     """The images of one split as uint8 N x 3 x size x size, from the cache or decoded now."""
     path = runs() / "cache" / "arrays" / f"{key}.npy"
-    if not _trusting or not path.exists():
+    if not disk.trusting or not path.exists():
 
         def decode(entry: tuple[str, int]) -> np.ndarray:
             image, size = rgb(opened(part.root / entry[0])), part.size
