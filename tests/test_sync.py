@@ -1,6 +1,8 @@
 """What MLflow lacks is sent afterwards, each epoch once."""
 
 import random
+import sqlite3
+from contextlib import closing
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from harness.engine import Interrupted, execute, key
 from harness.report import remember
 from harness.store import Store
 from harness.study import describe
-from harness.tracking import open_experiment
+from harness.tracking import database, open_experiment
 from harness.train import LAYOUT
 from tests.tiny import tiny_plan
 
@@ -66,6 +68,20 @@ def test_what_is_missing_is_sent_once_and_what_goes_on_is_completed(trained, cap
             assert [(m.step, m.value) for m in history] == [
                 (e["epoch"], e[name]) for e in store.read(*run_key)["epochs"]
             ]
+
+
+def test_a_database_that_was_half_made_is_made_again_and_sent_all(trained, capsys):
+    """As by a kill in the middle of one of MLflow's migrations, which then finds its table there."""
+    store, whole, stopped = trained
+    with closing(sqlite3.connect(database())) as db, db:
+        db.execute("create table latest_metrics (key)")
+    assert sync.run(sync.parser().parse_args(["another"])) == 0
+    said = capsys.readouterr()
+    (moved,) = (store.root.parent / "aside").glob("*/*")
+    what = f"MLflow's {database()} was half made: it was moved to {moved} and made anew"
+    assert said.err == f"harness.sync: {what}; the runs of all studies are sent\n"
+    assert said.out.startswith("tiny: 2 of 9 runs had news")
+    assert set(seen(store)[1]) == {key(whole), key(stopped)}
 
 
 def test_a_fresh_record_is_a_run_of_its_own(trained, capsys):
