@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     from harness import Problem
     from harness.report import asked, known, recall, titles
     from harness.store import Store
-    from harness.tracking import Projection, ready, shown_uri
+    from harness.tracking import Projection, ready, shown_uri, told
 
     store = Store()
     wrong: dict[str, None] = {}
@@ -42,8 +42,7 @@ def run(options: argparse.Namespace) -> int:
     except Problem:
         raise
     except Exception as error:  # MLflow raises what its stores, its servers and the network do
-        text = f"{type(error).__name__}: {error}"[:300]
-        raise Problem(f"MLflow at {shown_uri()} does not take them ({text})") from None
+        raise Problem(f"MLflow at {shown_uri()} does not take them ({told(error)})") from None
     for line in wrong:
         print(f"harness.sync: left out: {line}", file=sys.stderr)
     return 1 if wrong else 0

@@ -53,32 +53,54 @@ def tracking_uri() -> str:
 
 def shown_uri() -> str:
     """Without its password, where it has one."""
-    return without_password(tracking_uri())
+    return without_password(tracking_uri(), tracking_uri())
 
 
 def ui_command() -> str:
-    """The command that opens MLflow's pages on what was logged."""
-    if tracking_uri().startswith("http"):
-        return f"open {tracking_uri()}"
-    ui = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1"]
-    return shlex.join([*ui, "--backend-store-uri", tracking_uri()])
+    """The command that opens MLflow's pages on what was logged. A shell has the password where the user set it."""
+    uri = tracking_uri()
+    word = shlex.quote(uri) if uri in (default_uri(), shown_uri()) else '"$MLFLOW_TRACKING_URI"'
+    if uri.startswith("http"):
+        return f"open {word}"
+    ui = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--backend-store-uri"]
+    return f"{shlex.join(ui)} {word}"
 
 
 def open_experiment(study: str) -> tuple[Any, str]:
-    """(client, experiment id), made where they are not there: see `ready`."""
-    ready()
-    from mlflow import MlflowClient
+    """(client, experiment id), made where they are not there: see `ready`.
 
+    Raises Problem where only the user can do something: the address is none, or the experiment was deleted.
+    """
+    ready()
     uri = tracking_uri()
     with one_at_a_time():
-        client = MlflowClient(uri)
+        client = _client(uri)
         found = client.get_experiment_by_name(study)
+        if found and found.lifecycle_stage == "deleted":
+            on = f"MLFLOW_TRACKING_URI={shlex.quote(uri)} " if uri == default_uri() else ""
+            restore = f"{on}mlflow experiments restore --experiment-id {found.experiment_id}"
+            raise Problem(f"MLflow's experiment {study} was deleted there: {restore} brings it back")
         if found:
             return client, found.experiment_id
         # A database alone says nothing of artifacts, which would land in ./mlruns; a server knows its own place.
         alone = "sql" in uri.partition(":")[0]  # sqlite, postgresql+psycopg2, mysql, mssql
         beside = (runs() / "mlartifacts" / study).as_uri() if alone else None
         return client, client.create_experiment(study, artifact_location=beside)
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return MlflowClient(uri)
+    except ImportError as error:
+        raise Problem(f"MLFLOW_TRACKING_URI={shown_uri()}: its driver is missing ({told(error)}): install it") from None
+    except Exception as error:
+        if isinstance(error, ArgumentError | ValueError) or "unsupported URI" in str(error):
+            such = "as sqlite:///mlflow.db, http://127.0.0.1:5000 or postgresql+psycopg2://user:word@host/base are"
+            raise Problem(f"MLFLOW_TRACKING_URI={shown_uri()}: is no address that MLflow knows, {such}") from None
+        raise
 
 
 def ready(thorough: bool = False) -> str | None:
@@ -222,7 +244,7 @@ class Projection:
         """The id of this invocation's run, made when it is first wanted."""
         name = f"{self.study} {time.strftime('%Y-%m-%d %H:%M:%S')}"
         tags = {
-            "command": one_line(self.command, MAX_TAG),
+            "command": _value(self.command, MAX_TAG),
             "mlflow.source.name": "harness",
             "mlflow.source.type": "LOCAL",
         }
@@ -280,6 +302,10 @@ def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
+def _value(value: Any, longest: int) -> str:
+    return one_line(without_password(str(value)), longest)
+
+
 class _Child:
     """One (specification, seed) in MLflow."""
 
@@ -305,7 +331,7 @@ class _Child:
         from mlflow.entities import Param
 
         self.client.log_dict(self.run_id, forms["spec"], "spec.json")
-        params = [Param(name, one_line(str(value), MAX_PARAM)) for name, value in flat(forms["resolved"]).items()]
+        params = [Param(name, _value(value, MAX_PARAM)) for name, value in flat(forms["resolved"]).items()]
         for chunk in _chunks(params, LIMIT):
             self.client.log_batch(self.run_id, params=chunk)
         if forms["spec"].get("data", {}).get("blind"):
@@ -335,7 +361,7 @@ class _Child:
         if status == self.status:
             return False
         if why:
-            self.client.set_tag(self.run_id, "why", one_line(why, MAX_TAG))
+            self.client.set_tag(self.run_id, "why", _value(why, MAX_TAG))
         if status == "RUNNING":
             self.client.update_run(self.run_id, status=status)
         else:
@@ -374,7 +400,7 @@ class _Child:
         self.client.log_dict(self.run_id, record["evidence"], "evidence.json")
         metrics = [Metric(name, float(value), stamp, 0) for name, value in totals.items()]
         self.client.log_batch(
-            self.run_id, metrics=metrics, tags=[RunTag(k, one_line(str(v), MAX_TAG)) for k, v in tags.items()]
+            self.run_id, metrics=metrics, tags=[RunTag(k, _value(v, MAX_TAG)) for k, v in tags.items()]
         )
         self._end(*_status([], record, False))
         self.client.set_tag(self.run_id, "complete", "yes")
@@ -452,7 +478,7 @@ class Tracker:
                 if closing:  # the user is to do something
                     return
             except Exception as error:
-                self.problem = _told(error)
+                self.problem = told(error)
             if closing:
                 time.sleep(1)
 
@@ -463,7 +489,7 @@ class Tracker:
         except Problem as problem:
             self.damaged = str(problem)
         except Exception as error:  # it stays in `lacking`
-            self.problem = _told(error)
+            self.problem = told(error)
             return
         del self.lacking[key]
         self.moved = time.monotonic()
@@ -482,8 +508,9 @@ class Tracker:
         return True
 
 
-def _told(error: Exception) -> str:
-    return one_line(f"{type(error).__name__}: {error}", 300)
+def told(error: Exception) -> str:
+    """An error's text, which quotes the address where it likes."""
+    return one_line(without_password(f"{type(error).__name__}: {error}", tracking_uri()), 300)
 
 
 def _monitor(run_id: str) -> Any:

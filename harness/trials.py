@@ -27,7 +27,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import Problem, one_line
+from harness import Problem, one_line, without_password
 from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, execute, settle, why
 from harness.parts.holdout import blinded
 from harness.paths import runs, write_all
@@ -327,7 +327,7 @@ def _storage(search: "Search") -> optuna.storages.BaseStorage:
 def _trouble(search: "Search", error: BaseException) -> str:
     while error.__cause__:
         error = error.__cause__
-    text = one_line(f"{type(error).__name__}: {error}", 300)
+    text = one_line(without_password(f"{type(error).__name__}: {error}", search.storage or ""), 300)
     if not search.storage:
         return f"{search.path} cannot be read ({text}): move it aside; runs that its trials trained are reused"
     if isinstance(error, ImportError):
@@ -643,4 +643,4 @@ def work(connection: Connection, search: "Search", store: Store, place: str, dec
     except (Problem, OSError) as error:
         say({"kind": "broken", "why": str(error)})
     except Exception as error:
-        say({"kind": "broken", "why": why(error, search.rung.spec)})
+        say({"kind": "broken", "why": without_password(why(error, search.rung.spec), search.storage or "")})

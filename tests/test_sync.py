@@ -1,7 +1,9 @@
 """What MLflow lacks is sent afterwards, each epoch once."""
 
 import random
+import shlex
 import sqlite3
+import sys
 from contextlib import closing
 
 import pytest
@@ -173,6 +175,24 @@ def test_a_server_that_is_not_there_is_one_line(trained, monkeypatch):
     with pytest.raises(Problem, match="MLflow at http://127.0.0.1:9 does not take them") as problem:
         sync.run(sync.parser().parse_args([]))
     assert len(str(problem.value)) < 500
+
+
+def test_an_experiment_that_was_deleted_there_can_be_restored(trained, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["harness.sync", "--storage", "postgresql://me:secret@db/m"])
+    send(capsys)
+    client, experiment = open_experiment("tiny")
+    client.delete_experiment(experiment)
+    with pytest.raises(Problem, match="MLflow's experiment tiny was deleted there: MLFLOW_TRACKING_URI=") as problem:
+        send(capsys)
+    restore = shlex.split(str(problem.value).partition("there: ")[2].removesuffix(" brings it back"))
+    assert restore[1:] == ["mlflow", "experiments", "restore", "--experiment-id", experiment]
+    assert restore[0] == f"MLFLOW_TRACKING_URI=sqlite:///{database()}"
+    client.restore_experiment(experiment)
+    assert send(capsys).startswith("tiny: 0 of 9 runs had news")
+    tags = [run.data.tags for run in client.search_runs([experiment])]
+    assert [tag["command"] for tag in tags if "command" in tag] == [
+        "harness.sync --storage postgresql://me:***@db/m"
+    ], "no password in what is sent, and one invocation had something to send"
 
 
 def test_a_study_that_was_never_run_is_one_line(trained):

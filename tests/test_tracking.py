@@ -110,17 +110,36 @@ def test_a_refused_run_is_there_as_failed_with_its_evidence(tmp_path, monkeypatc
     assert "Lying: what was promised: not done" in child.data.tags.values()
 
 
-def test_a_server_that_is_not_there_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        (
+            "http://me:se@cret@127.0.0.1:9",
+            "MLflow at http://me:***@127.0.0.1:9 lacks runs (MlflowException: API request",
+        ),
+        ("http://me:se/cret@127.0.0.1:9", "MLflow at http://me:***@127.0.0.1:9 lacks runs ("),
+        (
+            "postgrsql://me:cret@db/m",
+            "(MLFLOW_TRACKING_URI=postgrsql://me:***@db/m: is no address that MLflow knows, as ",
+        ),
+        ("postgresql://me:cret@db:x/m", "(MLFLOW_TRACKING_URI=postgresql://me:***@db:x/m: is no address that MLflow"),
+        ("mysql+nosuch://me:cret@db/m", "(MLFLOW_TRACKING_URI=mysql+nosuch://me:***@db/m: is no address that MLflow"),
+        ("mssql+pyodbc://me:cret@db/m", "MLFLOW_TRACKING_URI=mssql+pyodbc://me:***@db/m: its driver is missing (Mod"),
+    ],
+)
+def test_an_address_of_no_use_is_one_line_and_loses_nothing(tmp_path, monkeypatch, capfd, address, says):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     plan, store = tiny_plan(), Store()
     tracker = Tracker("tiny", plan.names(), store, [], "call")
     tracker.see({"kind": "started", "run": (plan.rungs[0].spec, 0)})
     trouble = tracker.close(patience=2)
     assert trouble is not None
+    assert says in trouble
     assert "the store has them all: python -m harness.sync sends them" in trouble
     assert "\n" not in trouble
+    assert "cret" not in trouble + ui_command() + "".join(capfd.readouterr())
 
 
 def test_the_address_is_mlflows_own_variable_else_beside_the_runs(tmp_path, monkeypatch):
@@ -179,14 +198,13 @@ def test_postgresql_may_keep_it_and_artifacts_lie_beside_the_runs(tmp_path, monk
 
 
 def test_a_password_is_not_shown(monkeypatch):
-    from harness.tracking import shown_uri
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:se:c@ret@127.0.0.1:5/mlflow")
-    assert shown_uri() == "postgresql://me:***@127.0.0.1:5/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:5/mlflow")
+    assert tracking.shown_uri() == "postgresql://me:***@127.0.0.1:5/mlflow"
+    assert ui_command().endswith(' -m mlflow ui --host 127.0.0.1 --backend-store-uri "$MLFLOW_TRACKING_URI"')
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:5000")
+    assert ui_command() == 'open "$MLFLOW_TRACKING_URI"'
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert shown_uri() == "http://127.0.0.1:5000"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://127.0.0.1/m?user=me&password=secret&x=1")
-    assert shown_uri() == "postgresql://127.0.0.1/m?user=me&password=***&x=1"
+    assert ui_command() == "open http://127.0.0.1:5000"
 
 
 # --- our own database -------------------------------------------------------------------------------------------------
