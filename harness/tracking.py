@@ -509,8 +509,9 @@ class Tracker:
 
 
 def told(error: Exception) -> str:
-    """An error's text, which quotes the address where it likes."""
-    return one_line(without_password(f"{type(error).__name__}: {error}", tracking_uri()), 300)
+    """An error's text, without the SQL, and without the password of the address, which it quotes where it likes."""
+    text = str(error).partition("[SQL:")[0]
+    return one_line(without_password(f"{type(error).__name__}: {text}", tracking_uri()), 300)
 
 
 def _monitor(run_id: str) -> Any:
