@@ -335,6 +335,9 @@ def _trouble(search: "Search", error: BaseException) -> str:
         return f"--storage {search.address}: its driver is missing ({text}): {advice}"
     if "Could not parse" in text or "NoSuchModuleError" in text:
         return f"--storage {search.address}: is no address of a database that Optuna knows, as sqlite:///search.db is"
+    if "not a database" in text or "malformed" in text:  # of sqlite
+        advice = "move the file aside, or name another; runs that its trials trained are reused"
+        return f"--storage {search.address} is damaged ({text}): {advice}"
     return f"--storage {search.address} cannot be reached: {text}"
 
 
@@ -373,7 +376,7 @@ def named_by(label: str, spec: Spec) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        write_all(file, f"{spec.id}\n".encode())
+        write_all(file, f"\n{spec.id}\n".encode())  # half of one, on a full disk, is not to be one with the next
     finally:
         os.close(file)
 

@@ -1,13 +1,21 @@
-"""Faults of MLflow's first start: its database is half made, and has every epoch of every run all the same, once."""
+"""Faults of first starts: a database is half made, and MLflow has every epoch of every run all the same, once."""
 
 import os
 import random
 import resource
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from harness.study import Plan, Run
+import sqlalchemy
+from optuna.distributions import FloatDistribution
+
+from harness import search, trials
+from harness.study import Plan, Run, Study
+from tests import tiny
 from tests.faults import served
 from tests.faults.commands import FORKS, Command, until
 from tests.faults.world import BASELINE, each, home, own, remembered, store_of, whole
@@ -33,14 +41,15 @@ def mended(where: Path, plan: Plan, runs: list[Run], by_sync: bool) -> tuple[int
     """The next command works, and MLflow has all then."""
     with Command(where, module="harness.sync") if by_sync else Command(where, *BASELINE) as command:
         command.ends(0)
-        lines = command.err.strip() or command.out.strip()
+        made = [line for line in command.out.splitlines() if "MLflow" in line or "news" in line]
+        message = (command.err.splitlines() + made)[0]
     served.in_mlflow(where / "runs" / "mlflow.db", store_of(where), runs, ended=False)
     assert not list((where / "runs").glob(".mlflow.db*"))
     with Command(where, module="harness.sync") as command:
         command.ends(0)
         assert command.err == ""
         assert ": 0 of " in command.out
-    return whole(store_of(where), runs, plan), lines.splitlines()[0]
+    return whole(store_of(where), runs, plan), message
 
 
 @each(quick=2, full=STEPS)
@@ -92,3 +101,41 @@ def in_place(path: Path, size: int | None) -> None:
     if size:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     served._make_database(path)
+
+
+@each(quick=2, full=STEPS)
+def search_killed_as_it_makes_its_database(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
+    """Before or after one of its statements. Optuna makes it where it is, and goes on."""
+    code = opening(folder, kills=step(number), after=number % 2 > 0)
+    assert code == -signal.SIGKILL or step(number) > 60, "it has some seventy statements"
+    assert opening(folder) == 0
+    with closing(sqlite3.connect(folder / "search.db")) as db:
+        assert db.execute("select study_name from studies").fetchall() == [("own@search-baseline",)]
+        assert db.execute("select count(*) from study_user_attributes where key = 'definition'").fetchone() == (1,)
+    return 0, "none: it goes on"
+
+
+def opening(folder: Path, **how: Any) -> int | None:
+    process = FORKS.Process(target=_opening, args=(folder,), kwargs=how)
+    process.start()
+    process.join()
+    code: int | None = process.exitcode
+    return code
+
+
+def _opening(folder: Path, kills: int | None = None, after: bool = False) -> None:
+    count = 0
+
+    def see(connection: Any, cursor: Any, statement: str, values: Any, *_: object) -> None:
+        nonlocal count
+        count += 1
+        if count - 1 == kills:
+            if after:
+                cursor.execute(statement, values)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", see)
+    os.environ["HARNESS_RUNS"] = str(folder / "runs")
+    folder.mkdir(exist_ok=True)
+    study = Study("own", "", tiny.BASELINE, (), (0,), {"optimizer.lr": FloatDistribution(0.01, 1)})
+    trials.opened(search.make(study, storage=f"sqlite:///{folder}/search.db"))
