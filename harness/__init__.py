@@ -1,6 +1,8 @@
 """An ablation-study harness for image classification."""
 
 import re
+from collections.abc import Iterable
+from urllib.parse import unquote
 
 __version__ = "0.1.0"
 
@@ -19,9 +21,33 @@ def one_line(text: str, longest: int = 80) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
-def without_password(address: str) -> str:
-    """A database's address, fit to be shown."""
-    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):.*@", r"\1:***@", address))
+def without_password(text: str, address: str = "") -> str:
+    """`text`, fit to be shown: without the passwords in all addresses that are in it.
+
+    A password should have its @, : and / written as %40, and has not always: all up to the last @ of a word is taken
+    for one. An error on such an `address` quotes parts of it, where it was cut at another place: they go too.
+    """
+    if address:
+        begins, user = re.fullmatch(r"(?s)([\w+.-]*:/+)?(?:(.*)@)?.*", address).groups("")  # type: ignore[union-attr]
+        name, colon, secret = user.partition(":")
+        secret = secret if colon or not begins.startswith("http") else name
+        shown = address.replace(f":{secret}@", ":***@") if colon else address
+        secrets = [secret, *(value for _, value in _NAMED.findall(address))]
+        text = shown.join(_without(each, secrets) for each in text.split(address))
+    text = re.sub(r"(:/+[^\s:/]*:)\S*@", r"\1***@", text)
+    text = re.sub(r"(https?:/+)[^\s:/@]+@", r"\1***@", text)  # a token
+    return _NAMED.sub(r"\1***", text)
+
+
+_NAMED = re.compile(r"(?i)\b([\w-]*(?:passw(?:or)?d|pwd|token|secret|api[_-]?key)(?:=|%3D))([^&\s]+)")
+
+
+def _without(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        parts = {secret, unquote(secret), *re.split(r"[@:/?#&%\s]+", f"{secret} {unquote(secret)}")} - {""}
+        for part in sorted(parts, key=len, reverse=True):
+            text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "***", text)
+    return text
 
 
 def named(name: str) -> bool:

@@ -120,22 +120,21 @@ def plan() -> Iterator[tuple[str, str]]:
 
 def places_written() -> Iterator["Check"]:
     """Whether the run store and MLflow's store can be written to. Leaves nothing behind."""
-    from harness import without_password
     from harness.evidence import Check
     from harness.store import Store
-    from harness.tracking import tracking_uri
+    from harness.tracking import shown_uri, tracking_uri
 
     trouble = _unwritable(Store().root)
     yield Check(f"run store {Store().root}", "writable", trouble or "writable", not trouble)
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
         trouble = _unreachable(uri)
-        yield Check(f"MLflow {uri}", "answers", trouble or "answers", not trouble)
+        yield Check(f"MLflow {shown_uri()}", "answers", trouble or "answers", not trouble)
     elif uri.startswith("sqlite:///"):
         trouble = _unwritable(Path(uri.removeprefix("sqlite:///")))
-        yield Check(f"MLflow {uri}", "writable", trouble or "writable", not trouble)
+        yield Check(f"MLflow {shown_uri()}", "writable", trouble or "writable", not trouble)
     else:
-        yield Check(f"MLflow {without_password(uri)}", "not checked", "not checked", True)
+        yield Check(f"MLflow {shown_uri()}", "not checked", "not checked", True)
 
 
 def _unwritable(path: Path) -> str | None:
@@ -156,13 +155,15 @@ def _existing(path: Path) -> Path:
 
 
 def _unreachable(uri: str) -> str | None:
-    from urllib.request import urlopen
+    import requests  # as MLflow does: it takes a user and a password in an address
+
+    from harness import without_password
 
     try:
-        with urlopen(f"{uri.rstrip('/')}/health", timeout=3):
-            return None
+        requests.get(f"{uri.rstrip('/')}/health", timeout=3).raise_for_status()
     except (OSError, ValueError) as error:
-        return f"no answer ({error})"
+        return f"no answer ({without_password(str(error), uri)})"
+    return None
 
 
 # --- what a CPU cannot see --------------------------------------------------------------------------------------------

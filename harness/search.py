@@ -161,7 +161,7 @@ class Search:
         """What `optuna-dashboard` opens: the journal, or the URL without its password."""
         from harness import without_password
 
-        return without_password(self.storage) if self.storage else str(self.path)
+        return without_password(self.storage, self.storage) if self.storage else str(self.path)
 
     @property
     def words(self) -> list[str]:
@@ -205,7 +205,7 @@ def make(
     """A search of the study's SPACE, by default for its last rung. Raises Problem where it cannot be made."""
     from math import prod
 
-    from harness import Problem
+    from harness import Problem, without_password
     from harness.study import plan
     from harness.trials import cut
 
@@ -216,7 +216,9 @@ def make(
     if not 0 <= seed < 2**63:
         raise Problem(f"--seed {seed}: must be 0 or more")
     if storage and "://" not in storage:
-        raise Problem(f"--storage {storage}: write a URL, as sqlite:///search.db or postgresql://user:word@host/base")
+        raise Problem(
+            f"--storage {without_password(storage, storage)}: write a URL, as sqlite:///search.db or postgresql://user:word@host/base"
+        )
     made = plan(study, settings)
     names = [each.name for each in made.rungs]
     if rung and rung not in names:

@@ -20,12 +20,15 @@ def run(options: argparse.Namespace) -> int:
     from harness import Problem
     from harness.report import asked, known, recall, titles
     from harness.store import Store
-    from harness.tracking import Projection, shown_uri
+    from harness.tracking import Projection, ready, shown_uri, told
 
     store = Store()
     wrong: dict[str, None] = {}
     try:
-        for plan in [recall(label) for label in options.study or known()]:
+        remade = ready(thorough=True)
+        if remade:
+            print(f"harness.sync: MLflow's {remade}; the runs of all studies are sent", file=sys.stderr)
+        for plan in [recall(label) for label in (not remade and options.study) or known()]:
             projection = Projection(plan["study"], titles(plan), store, " ".join(sys.argv))
             sent = 0
             for key in asked(plan):
@@ -39,8 +42,7 @@ def run(options: argparse.Namespace) -> int:
     except Problem:
         raise
     except Exception as error:  # MLflow raises what its stores, its servers and the network do
-        text = f"{type(error).__name__}: {error}"[:300]
-        raise Problem(f"MLflow at {shown_uri()} does not take them ({text})") from None
+        raise Problem(f"MLflow at {shown_uri()} does not take them ({told(error)})") from None
     for line in wrong:
         print(f"harness.sync: left out: {line}", file=sys.stderr)
     return 1 if wrong else 0

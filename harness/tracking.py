@@ -11,18 +11,20 @@ import logging
 import os
 import queue
 import shlex
+import sqlite3
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
+from pathlib import Path
 from typing import Any
 
 from harness import Problem, file_name, one_line, without_password
-from harness.paths import flock, runs
+from harness.paths import flock, runs, sync_folder
 from harness.spec import flat
 from harness.store import Record, Store
 from harness.store.care import holder
@@ -35,8 +37,13 @@ MAX_PARAM, MAX_TAG = 6000, 5000  # characters of a value, where MLflow would cut
 NO_METRIC = {"record", "epoch", "time", "event", "seq", "after", "crc"}
 
 
+def database() -> Path:
+    """Our own, where MLFLOW_TRACKING_URI names no other."""
+    return runs() / "mlflow.db"
+
+
 def default_uri() -> str:
-    return f"sqlite:///{runs() / 'mlflow.db'}"
+    return f"sqlite:///{database()}"
 
 
 def tracking_uri() -> str:
@@ -46,38 +53,170 @@ def tracking_uri() -> str:
 
 def shown_uri() -> str:
     """Without its password, where it has one."""
-    return without_password(tracking_uri())
+    return without_password(tracking_uri(), tracking_uri())
 
 
 def ui_command() -> str:
-    """The command that opens MLflow's pages on what was logged."""
-    if tracking_uri().startswith("http"):
-        return f"open {tracking_uri()}"
-    ui = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1"]
-    return shlex.join([*ui, "--backend-store-uri", tracking_uri()])
+    """The command that opens MLflow's pages on what was logged. A shell has the password where the user set it."""
+    uri = tracking_uri()
+    word = shlex.quote(uri) if uri in (default_uri(), shown_uri()) else '"$MLFLOW_TRACKING_URI"'
+    if uri.startswith("http"):
+        return f"open {word}"
+    ui = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--backend-store-uri"]
+    return f"{shlex.join(ui)} {word}"
 
 
 def open_experiment(study: str) -> tuple[Any, str]:
-    """(client, experiment id). Makes the database once, under a lock: two that migrate a fresh one at once fail."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own 7 keep a user waiting minutes
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds; its own are 120
-    import mlflow
-    from mlflow import MlflowClient
+    """(client, experiment id), made where they are not there: see `ready`.
 
-    for name in ("mlflow", "mlflow.store.db.utils", "mlflow.system_metrics.system_metrics_monitor", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said once, at the end, in a line
-
+    Raises Problem where only the user can do something: the address is none, or the experiment was deleted.
+    """
+    ready()
     uri = tracking_uri()
-    mlflow.set_tracking_uri(uri)
     with one_at_a_time():
-        client = MlflowClient(uri)
+        client = _client(uri)
         found = client.get_experiment_by_name(study)
+        if found and found.lifecycle_stage == "deleted":
+            on = f"MLFLOW_TRACKING_URI={shlex.quote(uri)} " if uri == default_uri() else ""
+            restore = f"{on}mlflow experiments restore --experiment-id {found.experiment_id}"
+            raise Problem(f"MLflow's experiment {study} was deleted there: {restore} brings it back")
         if found:
             return client, found.experiment_id
         # A database alone says nothing of artifacts, which would land in ./mlruns; a server knows its own place.
         alone = "sql" in uri.partition(":")[0]  # sqlite, postgresql+psycopg2, mysql, mssql
         beside = (runs() / "mlartifacts" / study).as_uri() if alone else None
         return client, client.create_experiment(study, artifact_location=beside)
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return MlflowClient(uri)
+    except ImportError as error:
+        raise Problem(f"MLFLOW_TRACKING_URI={shown_uri()}: its driver is missing ({told(error)}): install it") from None
+    except Exception as error:
+        if isinstance(error, ArgumentError | ValueError) or "unsupported URI" in str(error):
+            such = "as sqlite:///mlflow.db, http://127.0.0.1:5000 or postgresql+psycopg2://user:word@host/base are"
+            raise Problem(f"MLFLOW_TRACKING_URI={shown_uri()}: is no address that MLflow knows, {such}") from None
+        raise
+
+
+def ready(thorough: bool = False) -> str | None:
+    """Set MLflow up, and make our own database where it is not there; where it is broken, anew: the line that says so.
+
+    Where that is to be `thorough`, every page of it is looked at. What is wrong with one that the user named is left as
+    it is, and raised.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own 7 keep a user waiting minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds; its own are 120
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # with the password that is in it
+    import mlflow
+
+    for name in ("mlflow", "mlflow.store.db.utils", "mlflow.system_metrics.system_metrics_monitor", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said once, at the end, in a line
+
+    uri, path = tracking_uri(), database()
+    mlflow.set_tracking_uri(uri)
+    if uri != default_uri():
+        return None
+    from mlflow import MlflowClient
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with one_at_a_time():  # two that make one at once fail
+        wrong = _no_database(path) or (_damage(path) if thorough and path.exists() else None)
+        if path.exists() and not wrong:
+            try:
+                MlflowClient(uri).search_experiments(max_results=1)
+                return None
+            except Exception as error:
+                wrong = _broken(path, error)
+                if not wrong:
+                    raise
+        new = _made(path)
+        moved = _set_aside(path)
+        new.rename(path)
+        sync_folder(path.parent)
+        SqlAlchemyStore._get_or_create_engine(uri).dispose()  # whose connections are to the one that was moved
+    return f"{path} {wrong}: it was moved to {moved} and made anew" if wrong else None
+
+
+def _made(path: Path) -> Path:
+    """An empty database of MLflow's, to be renamed to `path`: its migrations take seconds, and half of them ruin it."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    new = path.with_name(f".{path.name}.new")
+    for left in path.parent.glob(f"{new.name}*"):  # of one that was killed, and sqlite's journal
+        left.unlink()
+    try:
+        SqlAlchemyStore(f"sqlite:///{new}", "./mlruns").engine.dispose()  # a place of its own for what we never send
+    except BaseException:
+        new.unlink(missing_ok=True)  # of a full disk
+        raise
+    return new
+
+
+def _no_database(path: Path) -> str | None:
+    """What is wrong with a file that is none of sqlite's, which MLflow would try for minutes to open."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        head = file.read(16)
+    return None if head == b"SQLite format 3\0" else "is not a database" if head else "is empty"
+
+
+SPOILT = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _broken(path: Path, error: BaseException) -> str | None:
+    """What is wrong for good with a database that MLflow does not open, for `error`.
+
+    None where a later try may open it, for it is locked, or there is no space, or another MLflow, of which it is.
+    """
+    codes = {e.sqlite_errorcode & 0xFF for e in _causes(error) if isinstance(e, sqlite3.Error)}
+    if codes - SPOILT or any(isinstance(e, OSError) for e in _causes(error)):
+        return None
+    if damage := _damage(path):
+        return damage
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            (had,) = db.execute("select count(*) from runs").fetchone()
+    except sqlite3.OperationalError as worse:
+        if worse.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # there is no such table
+            return None
+        had = 0
+    if "Can't locate revision" in str(error) or (had and not codes):  # it is of a later MLflow, or of an earlier one
+        return None
+    return "was half made"  # or half made over, for a later MLflow
+
+
+def _damage(path: Path) -> str | None:
+    with closing(sqlite3.connect(path)) as db:
+        try:
+            return None if db.execute("pragma quick_check(1)").fetchone() == ("ok",) else "is damaged"
+        except sqlite3.DatabaseError as error:
+            return "is damaged" if error.sqlite_errorcode & 0xFF in SPOILT else None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _set_aside(path: Path) -> Path | None:
+    """Move a database, and what sqlite keeps beside it, out of the way: a journal would be taken for the next one's."""
+    folder = runs() / "aside" / time.strftime("%Y-%m-%d")
+    names = (f"{path.name}.{n}" if n > 1 else path.name for n in count(1))
+    free = next(folder / name for name in names if not any(folder.glob(f"{name}*")))
+    for end in ("", "-journal", "-wal", "-shm"):
+        if (old := path.with_name(path.name + end)).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            old.rename(free.with_name(free.name + end))
+            for changed in (folder, *folder.parents[:2]):
+                sync_folder(changed)
+    return free if free.exists() else None
 
 
 @contextmanager
@@ -106,7 +245,7 @@ class Projection:
         """The id of this invocation's run, made when it is first wanted."""
         name = f"{self.study} {time.strftime('%Y-%m-%d %H:%M:%S')}"
         tags = {
-            "command": one_line(self.command, MAX_TAG),
+            "command": _value(self.command, MAX_TAG),
             "mlflow.source.name": "harness",
             "mlflow.source.type": "LOCAL",
         }
@@ -164,6 +303,10 @@ def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
+def _value(value: Any, longest: int) -> str:
+    return one_line(without_password(str(value)), longest)
+
+
 class _Child:
     """One (specification, seed) in MLflow."""
 
@@ -189,7 +332,7 @@ class _Child:
         from mlflow.entities import Param
 
         self.client.log_dict(self.run_id, forms["spec"], "spec.json")
-        params = [Param(name, one_line(str(value), MAX_PARAM)) for name, value in flat(forms["resolved"]).items()]
+        params = [Param(name, _value(value, MAX_PARAM)) for name, value in flat(forms["resolved"]).items()]
         for chunk in _chunks(params, LIMIT):
             self.client.log_batch(self.run_id, params=chunk)
         if forms["spec"].get("data", {}).get("blind"):
@@ -219,7 +362,7 @@ class _Child:
         if status == self.status:
             return False
         if why:
-            self.client.set_tag(self.run_id, "why", one_line(why, MAX_TAG))
+            self.client.set_tag(self.run_id, "why", _value(why, MAX_TAG))
         if status == "RUNNING":
             self.client.update_run(self.run_id, status=status)
         else:
@@ -258,7 +401,7 @@ class _Child:
         self.client.log_dict(self.run_id, record["evidence"], "evidence.json")
         metrics = [Metric(name, float(value), stamp, 0) for name, value in totals.items()]
         self.client.log_batch(
-            self.run_id, metrics=metrics, tags=[RunTag(k, one_line(str(v), MAX_TAG)) for k, v in tags.items()]
+            self.run_id, metrics=metrics, tags=[RunTag(k, _value(v, MAX_TAG)) for k, v in tags.items()]
         )
         self._end(*_status([], record, False))
         self.client.set_tag(self.run_id, "complete", "yes")
@@ -284,6 +427,8 @@ class Tracker:
         self.queue: queue.Queue[Key | None] = queue.Queue()
         self.problem: str | None = None  # with MLflow
         self.damaged: str | None = None  # a record, which no sending will mend
+        self.remade: str | None = None  # our database, and so it lacks what other studies did
+        self.done = False
         self.ended = "FINISHED"
         self.moved = time.monotonic()  # when something was last sent
         self.thread = threading.Thread(target=self._life, daemon=True)
@@ -302,27 +447,39 @@ class Tracker:
         closed = time.monotonic()
         while self.thread.is_alive() and time.monotonic() - max(closed, self.moved) < patience:
             self.thread.join(0.1)
-        if self.thread.is_alive():
+        said = []
+        if self.remade:
+            said.append(f"MLflow's {self.remade}: python -m harness.sync sends it all other runs")
+        if not self.done:
             why = self.problem or "it does not answer"
             later = "the store has them all: python -m harness.sync sends them"
-            return f"MLflow at {shown_uri()} lacks runs ({why}); {later}"
-        return f"MLflow was not sent {self.damaged}" if self.damaged else None
+            said.append(f"MLflow at {shown_uri()} lacks runs ({why}); {later}")
+        elif self.damaged:
+            said.append(f"MLflow was not sent {self.damaged}")
+        return "; ".join(said) or None
 
     def _life(self) -> None:
         projection, monitor, closing = None, None, False
         while True:
             closing = self._collect(closing) or closing
             try:
-                projection = projection or self.new()
+                if not projection:
+                    self.remade = self.remade or ready()
+                    projection = self.new()
                 monitor = monitor or _monitor(projection.parent)
                 for key in list(self.lacking):
                     self._send(projection, key)
                 if closing and not self.lacking:
                     monitor.finish()
                     projection.client.set_terminated(projection.parent, self.ended)
+                    self.done = True
+                    return
+            except Problem as problem:
+                self.problem = str(problem)
+                if closing:  # the user is to do something
                     return
             except Exception as error:
-                self.problem = _told(error)
+                self.problem = told(error)
             if closing:
                 time.sleep(1)
 
@@ -333,7 +490,7 @@ class Tracker:
         except Problem as problem:
             self.damaged = str(problem)
         except Exception as error:  # it stays in `lacking`
-            self.problem = _told(error)
+            self.problem = told(error)
             return
         del self.lacking[key]
         self.moved = time.monotonic()
@@ -352,8 +509,10 @@ class Tracker:
         return True
 
 
-def _told(error: Exception) -> str:
-    return one_line(f"{type(error).__name__}: {error}", 300)
+def told(error: Exception) -> str:
+    """An error's text, without the SQL, and without the password of the address, which it quotes where it likes."""
+    text = str(error).partition("[SQL:")[0]
+    return one_line(without_password(f"{type(error).__name__}: {text}", tracking_uri()), 300)
 
 
 def _monitor(run_id: str) -> Any:

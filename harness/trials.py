@@ -27,7 +27,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import Problem, one_line
+from harness import Problem, one_line, without_password
 from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, execute, settle, why
 from harness.parts.holdout import blinded
 from harness.paths import flock, runs, wait_for, write_all
@@ -327,7 +327,7 @@ def _storage(search: "Search") -> optuna.storages.BaseStorage:
 def _trouble(search: "Search", error: BaseException) -> str:
     while error.__cause__:
         error = error.__cause__
-    text = one_line(f"{type(error).__name__}: {error}", 300)
+    text = one_line(without_password(f"{type(error).__name__}: {error}", search.storage or ""), 300)
     if not search.storage:
         return f"{search.path} cannot be read ({text}): move it aside; runs that its trials trained are reused"
     if isinstance(error, ImportError):
@@ -335,6 +335,9 @@ def _trouble(search: "Search", error: BaseException) -> str:
         return f"--storage {search.address}: its driver is missing ({text}): {advice}"
     if "Could not parse" in text or "NoSuchModuleError" in text:
         return f"--storage {search.address}: is no address of a database that Optuna knows, as sqlite:///search.db is"
+    if "not a database" in text or "malformed" in text:  # of sqlite
+        advice = "move the file aside, or name another; runs that its trials trained are reused"
+        return f"--storage {search.address} is damaged ({text}): {advice}"
     return f"--storage {search.address} cannot be reached: {text}"
 
 
@@ -373,7 +376,7 @@ def named_by(label: str, spec: Spec) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        write_all(file, f"{spec.id}\n".encode())
+        write_all(file, f"\n{spec.id}\n".encode())  # half of one, on a full disk, is not to be one with the next
     finally:
         os.close(file)
 
@@ -643,4 +646,4 @@ def work(connection: Connection, search: "Search", store: Store, place: str, dec
     except (Problem, OSError) as error:
         say({"kind": "broken", "why": str(error)})
     except Exception as error:
-        say({"kind": "broken", "why": why(error, search.rung.spec)})
+        say({"kind": "broken", "why": without_password(why(error, search.rung.spec), search.storage or "")})

@@ -48,6 +48,15 @@ def test_stores_that_cannot_be_written(tmp_path, monkeypatch, capsys):
     assert last == f"failed: run store {tmp_path}/file/runs/store; MLflow http://127.0.0.1:9"
 
 
+@pytest.mark.parametrize("scheme", ["http", "postgresql", "htp"])
+def test_a_password_in_mlflows_address_is_not_shown(monkeypatch, capsys, scheme):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://me:se/cret@127.0.0.1:9")
+    command()
+    out = capsys.readouterr().out
+    assert f"MLflow {scheme}://me:***@127.0.0.1:9" in out
+    assert "cret" not in out
+
+
 def test_half_precision_passes():
     assert failed(doctor.half_dtypes(CPU)) == []
     assert failed(doctor.loss_scaling(CPU)) == []

@@ -21,7 +21,7 @@ from harness.engine import Interrupted, execute
 from harness.parts.data import Digits
 from harness.search import make, run_search
 from harness.spec import upstream
-from harness.store import Store
+from harness.store import Store, garbage
 from harness.study import Study
 from harness.tricks.cosine import cosine
 from tests.tiny import BASELINE, RESULT, STUDY
@@ -304,16 +304,28 @@ def test_a_database_goes_on_too_and_calls_trials_stale_whose_process_is_gone(fak
     assert [trial.state for trial in found[4:]] == [TrialState.FAIL, TrialState.COMPLETE]
 
 
+def test_half_an_id_that_a_full_disk_left_is_not_one_with_the_next(home):
+    path = home / "searches" / "long@search.specs"
+    path.parent.mkdir(parents=True)
+    path.write_text("\n0123456789")
+    trials.named_by("long@search", LONG.baseline)
+    assert garbage.remembered(home) == {LONG.baseline.id}
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
         ("nonsense://here", "is no address of a database that Optuna knows"),
         ("postgresql+psycopg2://me:secret@127.0.0.1:1/none", "cannot be reached: OperationalError.*refused"),
         ("oracle+cx_oracle://me:secret@127.0.0.1:1/none", "its driver is missing"),
+        ("postgresql+psycopg2://me:a/secret@127.0.0.1:1/none", "cannot be reached|is no address"),
+        ("sqlite:///spoilt.db", r"spoilt.db is damaged \(.*\): move the file aside, or name another; runs that its"),
     ],
 )
-def test_a_database_that_cannot_be_used_is_said_in_a_line_without_its_password(url, said, monkeypatch):
+def test_a_database_that_cannot_be_used_is_said_in_a_line_without_its_password(url, said, monkeypatch, tmp_path):
     monkeypatch.setattr(trials, "RETRY", 0)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spoilt.db").write_bytes(b"a list of cats\n" * 20)
     with pytest.raises(Problem, match=said) as problem:
         serve(make(LONG, "baseline", storage=url))
     assert "\n" not in str(problem.value)
@@ -365,6 +377,7 @@ def test_a_space_that_will_not_do_is_said_in_a_line(space, said):
         ({"minimize": "gmacs", "pruner": "median"}, "--minimize has no early stopping: leave out --pruner median"),
         ({"share": 1.0}, "--share 1: must be above 0 and below 1"),
         ({"storage": "trials.db"}, "--storage trials.db: write a URL"),
+        ({"storage": "postgresql:/me:secret@host/base"}, r"--storage postgresql:/me:\*\*\*@host/base: write a URL"),
         ({"pruner": "wilcoxon", "seeds": 4}, "can end a trial after its 4th seed: --seeds 4"),
         ({"sampler": "cmaes"}, "needs the package cmaes: pip install cmaes"),
         ({"seed": -1}, "--seed -1: must be 0 or more"),

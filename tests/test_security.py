@@ -24,7 +24,7 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from harness import Problem, cli, report, study
+from harness import Problem, cli, report, study, without_password
 from harness.report import figures, frames, page, tables
 from harness.store import Store, archive, spec_hash
 from tests import shipped
@@ -455,6 +455,57 @@ def test_the_command_line_refuses_a_name_that_leads_elsewhere(monkeypatch, capsy
     said = capsys.readouterr().err
     assert said.startswith("harness.report: '../../x' cannot be a study's name")
     assert said.count("\n") == 1
+
+
+# --- passwords ------------------------------------------------------------------------------------------------------
+
+ADDRESSES = {  # and what may be seen of them
+    "postgresql://me:w0rd@db.org:5432/mlflow": "postgresql://me:***@db.org:5432/mlflow",
+    "postgresql+psycopg2://me@corp:w0rd@db.org/m": "postgresql+psycopg2://me@corp:***@db.org/m",
+    "postgresql://me:se@w0rd@db.org/m": "postgresql://me:***@db.org/m",
+    "postgresql://me:se:w0rd@db.org/m": "postgresql://me:***@db.org/m",
+    "postgresql://me:se/w0rd@db.org/m": "postgresql://me:***@db.org/m",
+    "postgresql://me:se?w0rd#x@db.org/m": "postgresql://me:***@db.org/m",
+    "postgresql://me:se%40w0rd%2F@db.org/m": "postgresql://me:***@db.org/m",
+    "postgresql://me:se w0rd@db.org/m": "postgresql://me:***@db.org/m",
+    "postgresql://:w0rd@db.org/m": "postgresql://:***@db.org/m",
+    "postgresql:/me:w0rd@db.org/m": "postgresql:/me:***@db.org/m",
+    "me:w0rd@db.org/m": "me:***@db.org/m",
+    "postgresql://db.org/m?user=me&password=se@w0rd&x=1": "postgresql://db.org/m?user=me&password=***&x=1",
+    "http://me:w0rd@127.0.0.1:5000": "http://me:***@127.0.0.1:5000",
+    "https://w0rd@db.org/api": "https://***@db.org/api",
+    "https://db.org/api?token=w0rd": "https://db.org/api?token=***",
+    "https://db.org/api?access_token=w0rd&API-Key=w0rd": "https://db.org/api?access_token=***&API-Key=***",
+    "mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dw0rd": "mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3D***",
+    "postgresql://mlflow:mlflow@mlflow/mlflow": "postgresql://mlflow:***@mlflow/mlflow",
+    "postgresql://me@db.org/m": "postgresql://me@db.org/m",
+    "http://127.0.0.1:5000": "http://127.0.0.1:5000",
+    "sqlite:////home/me/runs/mlflow.db": "sqlite:////home/me/runs/mlflow.db",
+}
+QUOTED = [  # by errors, of which some cut an address where its password has an @ or a /
+    "cannot reach {}: refused",
+    "({}) and {!r}",
+    "API request to {}/api/2.0/mlflow failed",
+    "could not translate host name 'w0rd@db.org' to address",
+    "Invalid port: 'w0rd'",
+    "host='se', w0rd",
+]
+
+
+@pytest.mark.parametrize(("address", "shown"), ADDRESSES.items())
+def test_a_password_is_seen_nowhere(address, shown):
+    assert without_password(address, address) == shown
+    for quoted in QUOTED if "w0rd" in address else ():
+        assert "w0rd" not in without_password(quoted.format(address, address), address)
+    if " " not in address and ":/" in address:
+        assert (
+            without_password(f"python -m x --storage {address} --jobs 2") == f"python -m x --storage {shown} --jobs 2"
+        )
+
+
+def test_a_text_without_a_password_stays():
+    text = "digits@12ab34: http://127.0.0.1:5000/#/experiments/1, mail me@corp.org at 12:30, a@b:c, tokens=3, lr=0.1"
+    assert without_password(text) == without_password(text, "http://127.0.0.1:5000") == text
 
 
 # --- what the program never does ------------------------------------------------------------------------------------

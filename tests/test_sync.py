@@ -1,6 +1,10 @@
 """What MLflow lacks is sent afterwards, each epoch once."""
 
 import random
+import shlex
+import sqlite3
+import sys
+from contextlib import closing
 
 import pytest
 import torch
@@ -10,7 +14,7 @@ from harness.engine import Interrupted, execute, key
 from harness.report import remember
 from harness.store import Store
 from harness.study import describe
-from harness.tracking import open_experiment
+from harness.tracking import database, open_experiment
 from harness.train import LAYOUT
 from tests.tiny import tiny_plan
 
@@ -66,6 +70,20 @@ def test_what_is_missing_is_sent_once_and_what_goes_on_is_completed(trained, cap
             assert [(m.step, m.value) for m in history] == [
                 (e["epoch"], e[name]) for e in store.read(*run_key)["epochs"]
             ]
+
+
+def test_a_database_that_was_half_made_is_made_again_and_sent_all(trained, capsys):
+    """As by a kill in the middle of one of MLflow's migrations, which then finds its table there."""
+    store, whole, stopped = trained
+    with closing(sqlite3.connect(database())) as db, db:
+        db.execute("create table latest_metrics (key)")
+    assert sync.run(sync.parser().parse_args(["another"])) == 0
+    said = capsys.readouterr()
+    (moved,) = (store.root.parent / "aside").glob("*/*")
+    what = f"MLflow's {database()} was half made: it was moved to {moved} and made anew"
+    assert said.err == f"harness.sync: {what}; the runs of all studies are sent\n"
+    assert said.out.startswith("tiny: 2 of 9 runs had news")
+    assert set(seen(store)[1]) == {key(whole), key(stopped)}
 
 
 def test_a_fresh_record_is_a_run_of_its_own(trained, capsys):
@@ -157,6 +175,24 @@ def test_a_server_that_is_not_there_is_one_line(trained, monkeypatch):
     with pytest.raises(Problem, match="MLflow at http://127.0.0.1:9 does not take them") as problem:
         sync.run(sync.parser().parse_args([]))
     assert len(str(problem.value)) < 500
+
+
+def test_an_experiment_that_was_deleted_there_can_be_restored(trained, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["harness.sync", "--storage", "postgresql://me:secret@db/m"])
+    send(capsys)
+    client, experiment = open_experiment("tiny")
+    client.delete_experiment(experiment)
+    with pytest.raises(Problem, match="MLflow's experiment tiny was deleted there: MLFLOW_TRACKING_URI=") as problem:
+        send(capsys)
+    restore = shlex.split(str(problem.value).partition("there: ")[2].removesuffix(" brings it back"))
+    assert restore[1:] == ["mlflow", "experiments", "restore", "--experiment-id", experiment]
+    assert restore[0] == f"MLFLOW_TRACKING_URI=sqlite:///{database()}"
+    client.restore_experiment(experiment)
+    assert send(capsys).startswith("tiny: 0 of 9 runs had news")
+    tags = [run.data.tags for run in client.search_runs([experiment])]
+    assert [tag["command"] for tag in tags if "command" in tag] == [
+        "harness.sync --storage postgresql://me:***@db/m"
+    ], "no password in what is sent, and one invocation had something to send"
 
 
 def test_a_study_that_was_never_run_is_one_line(trained):

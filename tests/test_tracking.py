@@ -3,16 +3,20 @@
 import json
 import multiprocessing
 import os
+import shutil
 import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 import torch
 
-from harness import Problem
+from harness import Problem, tracking
 from harness.engine import execute, key
 from harness.spec import flat, resolved
 from harness.store import Store
-from harness.tracking import Tracker, default_uri, open_experiment, tracking_uri, ui_command
+from harness.tracking import Tracker, database, default_uri, open_experiment, ready, tracking_uri, ui_command
 from tests import postgres
 from tests.tiny import Lying, tiny_plan
 
@@ -106,17 +110,36 @@ def test_a_refused_run_is_there_as_failed_with_its_evidence(tmp_path, monkeypatc
     assert "Lying: what was promised: not done" in child.data.tags.values()
 
 
-def test_a_server_that_is_not_there_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        (
+            "http://me:se@cret@127.0.0.1:9",
+            "MLflow at http://me:***@127.0.0.1:9 lacks runs (MlflowException: API request",
+        ),
+        ("http://me:se/cret@127.0.0.1:9", "MLflow at http://me:***@127.0.0.1:9 lacks runs ("),
+        (
+            "postgrsql://me:cret@db/m",
+            "(MLFLOW_TRACKING_URI=postgrsql://me:***@db/m: is no address that MLflow knows, as ",
+        ),
+        ("postgresql://me:cret@db:x/m", "(MLFLOW_TRACKING_URI=postgresql://me:***@db:x/m: is no address that MLflow"),
+        ("mysql+nosuch://me:cret@db/m", "(MLFLOW_TRACKING_URI=mysql+nosuch://me:***@db/m: is no address that MLflow"),
+        ("mssql+pyodbc://me:cret@db/m", "MLFLOW_TRACKING_URI=mssql+pyodbc://me:***@db/m: its driver is missing (Mod"),
+    ],
+)
+def test_an_address_of_no_use_is_one_line_and_loses_nothing(tmp_path, monkeypatch, capfd, address, says):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     plan, store = tiny_plan(), Store()
     tracker = Tracker("tiny", plan.names(), store, [], "call")
     tracker.see({"kind": "started", "run": (plan.rungs[0].spec, 0)})
     trouble = tracker.close(patience=2)
     assert trouble is not None
+    assert says in trouble
     assert "the store has them all: python -m harness.sync sends them" in trouble
     assert "\n" not in trouble
+    assert "cret" not in trouble + ui_command() + "".join(capfd.readouterr())
 
 
 def test_the_address_is_mlflows_own_variable_else_beside_the_runs(tmp_path, monkeypatch):
@@ -175,11 +198,100 @@ def test_postgresql_may_keep_it_and_artifacts_lie_beside_the_runs(tmp_path, monk
 
 
 def test_a_password_is_not_shown(monkeypatch):
-    from harness.tracking import shown_uri
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:se:c@ret@127.0.0.1:5/mlflow")
-    assert shown_uri() == "postgresql://me:***@127.0.0.1:5/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:5/mlflow")
+    assert tracking.shown_uri() == "postgresql://me:***@127.0.0.1:5/mlflow"
+    assert ui_command().endswith(' -m mlflow ui --host 127.0.0.1 --backend-store-uri "$MLFLOW_TRACKING_URI"')
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:5000")
+    assert ui_command() == 'open "$MLFLOW_TRACKING_URI"'
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert shown_uri() == "http://127.0.0.1:5000"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://127.0.0.1/m?user=me&password=secret&x=1")
-    assert shown_uri() == "postgresql://127.0.0.1/m?user=me&password=***&x=1"
+    assert ui_command() == "open http://127.0.0.1:5000"
+
+
+# --- our own database -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spoil(logged, tmp_path, monkeypatch):
+    """A function: what `ready` says where a harm was done to our database, of which there was a whole one."""
+    whole = logged[2].root.parent / "mlflow.db"
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tracking, "_made", lambda path: Path(shutil.copy(whole, tmp_path / "new")))  # it takes seconds
+
+    def see(harm, thorough=False):
+        shutil.copy(whole, database())
+        harm(database())
+        return ready(thorough)
+
+    return see
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def text(path):
+    path.write_bytes(b"a list of cats\n" * 20)
+    Path(f"{path}-journal").write_text("another's")  # which the next database must not take for its own
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def zeros(path):
+    """Over the first page of the metrics, which MLflow does not read to open it."""
+    with closing(sqlite3.connect(path)) as db:
+        (page,) = db.execute("select rootpage from sqlite_master where name = 'metrics'").fetchone()
+        (size,) = db.execute("pragma page_size").fetchone()
+    with path.open("rb+") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+
+
+@pytest.mark.parametrize(
+    ("harm", "what"),
+    [(empty, "is empty"), (text, "is not a database"), (cut, "is damaged"), (zeros, "is damaged")],
+)
+def test_our_database_is_moved_away_where_it_is_broken_and_made_anew(spoil, tmp_path, harm, what):
+    aside = tmp_path / "aside" / time.strftime("%Y-%m-%d")
+    for name in ("mlflow.db", "mlflow.db.2"):
+        said = spoil(harm, thorough=harm is zeros)
+        assert said == f"{database()} {what}: it was moved to {aside / name} and made anew"
+        assert (aside / name).exists()
+    assert ready(thorough=True) is None
+    assert {path.name for path in tmp_path.iterdir()} == {"aside", "mlflow.db", "mlflow.lock"}
+
+
+@pytest.mark.parametrize(
+    ("revision", "why"), [("5b0e9adcef9c", "Detected out-of-date database schema"), ("ffff", "Can't locate revision")]
+)
+def test_our_database_is_left_alone_where_it_is_another_mlflows(spoil, tmp_path, revision, why):
+    def harm(path):
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("update alembic_version set version_num = ?", (revision,))
+            if revision == "ffff":
+                db.execute("drop table assessments")  # else MLflow does not look for its way to there
+
+    with pytest.raises(Exception, match=why):
+        spoil(harm)
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.lock"}
+
+
+def test_a_database_that_is_locked_or_full_is_not_broken(tmp_path):
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(b"a list of cats\n" * 20)
+    for code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_READ):
+        error = sqlite3.OperationalError("it is")
+        error.sqlite_errorcode = code
+        assert tracking._broken(path, error) is None
+    assert tracking._broken(path, OSError()) is None
+    assert tracking._broken(path, ValueError()) == "is damaged"
+
+
+def test_what_the_user_named_is_not_touched(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    (tmp_path / "mlflow.db").write_bytes(b"")
+    assert ready(thorough=True) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
