@@ -1,13 +1,27 @@
 """Where runs leave what they make: `runs/` here, or the folder that HARNESS_RUNS names; and how it is written."""
 
+import errno
+import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from harness import Problem
 
+UNSYNCED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # what file systems say that do not sync folders
+UNLOCKED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # and those that lock no files
+
+
+def expanded(text: str) -> Path:
+    """The path that `text` says, `~` being the user's home: in `--to=~/x`, or in a variable, no shell makes it that."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise Problem(f"{text}: whose home that is cannot be told (is HOME set?): write the path in full") from None
+
 
 def runs() -> Path:
-    path = Path(os.environ.get("HARNESS_RUNS") or "runs").absolute()
+    path = expanded(os.environ.get("HARNESS_RUNS") or "runs").absolute()
     if set("?#%") & set(str(path)):
         raise Problem(f"HARNESS_RUNS={path}: a database's address cannot hold ?, # or %; choose another folder")
     return path
@@ -41,9 +55,43 @@ def write_all(file: int, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in `path` last: a rename is on disk when its folder is."""
+    """Make the names in `path` last: a rename is on disk when its folder is. Some file systems cannot."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno not in UNSYNCED:
+            raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         os.close(folder)
+
+
+def flock(file: int, how: int, path: Path) -> None:
+    """Lock an open file, which is at `path`; the kernel lets go when its owner dies.
+
+    Raises BlockingIOError where another process has it and `how` says not to wait, and Problem where there are no
+    locks.
+    """
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in UNLOCKED:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        advice = (
+            "let HARNESS_RUNS name a local folder, or mount this with locks (Lustre: -o flock; NFS: its lock daemon)"
+        )
+        raise Problem(f"files in {path.parent} cannot be locked ({error.strerror}): {advice}") from None
+
+
+def check_locks() -> None:
+    """Raises Problem where the folder of runs cannot lock files: said once, and before the first run."""
+    runs().mkdir(parents=True, exist_ok=True)
+    path = runs() / "mlflow.lock"
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with suppress(BlockingIOError):
+            flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB, path)
+    finally:
+        os.close(file)

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import itertools
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pydantic
@@ -537,7 +539,7 @@ def available() -> dict[str, str]:
 
     def first_line(path: Path) -> str:
         try:
-            return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+            return (ast.get_docstring(ast.parse(path.read_bytes())) or "").partition("\n")[0]
         except (SyntaxError, ValueError):
             return "(does not parse)"
 
@@ -549,11 +551,8 @@ def load(name: str) -> Study:
     path = folder() / f"{file_name(name)}.py"
     if not path.is_file():
         raise Problem(f"no study {name!r} in {folder()}; there are: {', '.join(available()) or 'none'}")
-    for root in (path.parent.parent, Path(__file__).parent.parent):  # the user's studies may build on those shipped
-        if str(root) not in sys.path:
-            sys.path.append(str(root))
     try:
-        module = importlib.import_module(f"experiments.{name}")
+        module = _imported(path)
     except Problem:
         raise
     except (Exception, SystemExit) as error:
@@ -574,6 +573,34 @@ def load(name: str) -> Study:
     if space:
         _check_space(path, space)
     return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(tricks), tuple(seeds), space)
+
+
+def _imported(path: Path) -> ModuleType:
+    """The module at `path`, as `experiments.<name>`: by this name, and `sys.path`, worker processes find it too.
+
+    Raises Problem where another package called experiments hides it.
+    """
+    own, shipped = str(path.parent.parent), str(Path(__file__).parent.parent)
+    sys.path[:] = [own, *(root for root in sys.path if root != own)]
+    if shipped not in sys.path:  # the user's studies may build on those shipped
+        sys.path.append(shipped)
+    name = f"experiments.{path.stem}"
+    if name in sys.modules and not _is_at(sys.modules[name], path):  # of another folder, where this process was before
+        del sys.modules[name]
+    try:
+        module = importlib.import_module(name)
+        if _is_at(module, path):
+            return module
+    except ModuleNotFoundError as error:
+        if error.name not in (name, "experiments"):
+            raise
+    package: Any = sys.modules["experiments"]
+    where = package.__file__ or ", ".join(package.__path__)
+    raise Problem(f"{path} is hidden by {where}, which is called experiments too: uninstall it, or mend PYTHONPATH")
+
+
+def _is_at(module: ModuleType, path: Path) -> bool:
+    return module.__file__ is not None and os.path.samefile(module.__file__, path)
 
 
 def _check_space(path: Path, space: object) -> None:

@@ -22,7 +22,7 @@ from itertools import islice
 from typing import Any
 
 from harness import Problem, file_name, one_line, without_password
-from harness.paths import runs
+from harness.paths import flock, runs
 from harness.spec import flat
 from harness.store import Record, Store
 from harness.store.care import holder
@@ -84,8 +84,9 @@ def open_experiment(study: str) -> tuple[Any, str]:
 def one_at_a_time() -> Iterator[None]:
     """Of the processes on this machine, so that a child is made by one of them."""
     runs().mkdir(parents=True, exist_ok=True)
-    with (runs() / "mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    path = runs() / "mlflow.lock"
+    with path.open("w") as lock:
+        flock(lock.fileno(), fcntl.LOCK_EX, path)
         yield
 
 

@@ -6,7 +6,6 @@ that of training images held out, and its record is in the store, never trained 
 
 import fcntl
 import os
-import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -28,8 +27,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from harness import Problem, one_line
-from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, execute, settle, why
+from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, begin_as_worker, execute, settle, why
 from harness.parts.holdout import blinded
+from harness.paths import flock
 from harness.rng import stream
 from harness.spec import UPSTREAM_SEED, Spec, assign, upstream
 from harness.store import EVERY, Held, Record, Store
@@ -182,7 +182,7 @@ def flocked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        flock(file, fcntl.LOCK_EX, path)
         yield
     finally:
         os.close(file)
@@ -194,7 +194,7 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
     except BlockingIOError:
         return True
     finally:
@@ -604,8 +604,7 @@ def _one_trial(search: "Search", study: optuna.Study, objective: Objective, seen
 
 def work(connection: Connection, search: "Search", store: Store, place: str, decoding: int, until: float) -> None:
     """A process's life: trials until there are enough, the parent says stop, or it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a parent that is gone is seen by its pipe
+    begin_as_worker()
     os.environ["HARNESS_DECODERS"] = str(decoding)
     settle(place)
 

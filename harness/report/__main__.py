@@ -2,9 +2,9 @@
 
 import argparse
 import gc
-from pathlib import Path
 
 from harness.cli import main
+from harness.paths import expanded
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
         "--at", type=int, nargs="+", metavar="EPOCH", help="only top-1 after these epochs, beside what was published"
     )
     p.add_argument(
-        "--to", type=Path, metavar="DIR", help="write into DIR (default: runs/reports/ and the study's name)"
+        "--to", type=expanded, metavar="DIR", help="write into DIR (default: runs/reports/ and the study's name)"
     )
     return p
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Problem
-from harness.paths import runs, sync_folder, write_atomic
+from harness.paths import flock, runs, sync_folder, write_atomic
 from harness.store import journal
 from harness.store.journal import Event, Journal
 
@@ -217,7 +217,7 @@ def lock(folder: Path) -> Iterator[None]:
         except FileNotFoundError:
             continue  # the folder was moved away meanwhile
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, folder / "claim")
         except BlockingIOError:
             pid = written(file)
             os.close(file)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Problem, one_line
+from harness.paths import flock
 from harness.spec import shape
 from harness.store import FORMAT, Store, journal, known_format, lock, sha256, written
 
@@ -25,7 +26,7 @@ def holder(store: Store, key: Key) -> str | None:
         return None
     file = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB, path)
     except BlockingIOError:
         return written(file) or None
     finally:
