@@ -54,14 +54,22 @@ def write_all(file: int, data: bytes) -> None:
         left = left[os.write(file, left) :]
 
 
+def sync(file: int, path: Path) -> None:
+    """Flush an open file, which is at `path`, to disk; an OSError names it."""
+    try:
+        os.fsync(file)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in `path` last: a rename is on disk when its folder is. Some file systems cannot."""
     folder = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        sync(folder, path)
     except OSError as error:
         if error.errno not in UNSYNCED:
-            raise OSError(error.errno, error.strerror, str(path)) from None
+            raise
     finally:
         os.close(folder)
 
@@ -79,9 +87,7 @@ def flock(file: int, how: int, path: Path) -> None:
     except OSError as error:
         if error.errno not in UNLOCKED:
             raise OSError(error.errno, error.strerror, str(path)) from None
-        advice = (
-            "let HARNESS_RUNS name a local folder, or mount this with locks (Lustre: -o flock; NFS: its lock daemon)"
-        )
+        advice = "let HARNESS_RUNS name a local folder, or mount this one with locks (Lustre: -o flock, NFS: lockd)"
         raise Problem(f"files in {path.parent} cannot be locked ({error.strerror}): {advice}") from None
 
 

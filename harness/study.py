@@ -1,17 +1,17 @@
 """Studies, and the plan of runs that a study needs under a design."""
 
 import hashlib
-import importlib
+import importlib.util
 import inspect
 import itertools
 import json
-import os
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -585,22 +585,23 @@ def _imported(path: Path) -> ModuleType:
     if shipped not in sys.path:  # the user's studies may build on those shipped
         sys.path.append(shipped)
     name = f"experiments.{path.stem}"
-    if name in sys.modules and not _is_at(sys.modules[name], path):  # of another folder, where this process was before
+    if name in sys.modules and not _is_at(path, sys.modules[name].__spec__):  # a study of where this process was before
         del sys.modules[name]
     try:
-        module = importlib.import_module(name)
-        if _is_at(module, path):
-            return module
+        found = importlib.util.find_spec(name)
     except ModuleNotFoundError as error:
-        if error.name not in (name, "experiments"):
+        if error.name != name:
             raise
-    package: Any = sys.modules["experiments"]
-    where = package.__file__ or ", ".join(package.__path__)
-    raise Problem(f"{path} is hidden by {where}, which is called experiments too: uninstall it, or mend PYTHONPATH")
+        found = None  # what is called experiments is no package
+    if not _is_at(path, found):
+        package: Any = sys.modules["experiments"]
+        where = package.__file__ or ", ".join(package.__path__)
+        raise Problem(f"{path} is hidden by {where}, which is called experiments too: uninstall it, or mend PYTHONPATH")
+    return importlib.import_module(name)
 
 
-def _is_at(module: ModuleType, path: Path) -> bool:
-    return module.__file__ is not None and os.path.samefile(module.__file__, path)
+def _is_at(path: Path, spec: ModuleSpec | None) -> bool:
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve() == path.resolve()
 
 
 def _check_space(path: Path, space: object) -> None:

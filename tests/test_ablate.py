@@ -63,6 +63,23 @@ def test_a_study_ends_in_a_table_and_a_figure_and_is_not_trained_twice(home):
     assert plan["seconds"] == 0
 
 
+def test_output_that_nobody_reads_ends_no_training(home):
+    """Of `ablate | head -1` from a terminal that is closed meanwhile; no home, no γ."""
+    own = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii", "HOME": str(home / "nowhere")}
+    kept = {k: v for k, v in os.environ.items() if k not in ("HARNESS_RUNS", "MLFLOW_TRACKING_URI")}
+    words = [sys.executable, "-m", "harness.ablate", "own", "--only", "baseline", "--jobs", "1"]
+    (reader, out), (master, terminal) = os.pipe(), os.openpty()
+    with subprocess.Popen(words, cwd=home, env=kept | own, stdout=out, stderr=terminal) as ablate:
+        for end in (out, terminal, reader):
+            os.close(end)
+        assert os.read(master, 1)
+        os.close(master)
+        assert ablate.wait(300) == 0
+    page = (home / "runs" / "reports" / "own" / "index.html").read_text()
+    assert "ρ̂" in page
+    assert len(list((home / "runs" / "store").glob("*/*/result.json"))) == 2
+
+
 def test_the_plan_shows_what_differs_and_writes_nothing(home):
     done = harness(home, "own", "--dry-run", "--json", "--set", "mix.alpha=0.4", "--seeds", "3")
     plan = json.loads(done.stdout)

@@ -1,5 +1,9 @@
 import json
+import os
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pydantic
 import pytest
@@ -16,6 +20,7 @@ from harness.tricks.distillation import Distill, distillation
 from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.mixup import mixup
 from harness.tricks.warmup import LinearWarmup, warmup
+from tests.tiny import tiny_plan
 
 
 @pytest.fixture
@@ -231,3 +236,10 @@ def test_assign_says_what_is_wrong_in_a_line(path, value, message, tiny):
 
 def test_tricks_take_their_strength_by_partial(tiny):
     assert partial(mixup, alpha=0.4)(tiny).mix[0].alpha == 0.4
+
+
+def test_ids_do_not_depend_on_the_hash_seed():
+    code = "from tests.tiny import tiny_plan; print(*(spec.id for spec, _ in tiny_plan().runs()))"
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == [spec.id for spec, _ in tiny_plan().runs()]

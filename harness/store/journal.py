@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.paths import sync_folder, write_all
+from harness.paths import sync, sync_folder, write_all
 
 Event = dict[str, Any]
 MARK = b', "crc": "'
@@ -78,7 +78,7 @@ class Journal:
         self.size += len(text)
         self.events.append(entry)
         if safe:
-            os.fsync(self.file)
+            sync(self.file, self.path)
 
     def close(self) -> None:
         os.close(self.file)

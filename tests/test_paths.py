@@ -1,0 +1,112 @@
+"""Where things are written, on file systems that lack what others have."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from harness import Problem, paths, tracking, trials
+from harness.store import Store
+from harness.store.care import holder
+
+
+def test_the_folder_of_runs_may_begin_with_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for given, meant in (("~/runs", "home/runs"), ("here/~", "here/~"), ("~", "home"), ("", "runs")):
+        monkeypatch.setenv("HARNESS_RUNS", given)
+        assert paths.runs() == tmp_path / meant
+    assert paths.expanded("~/x") == tmp_path / "home" / "x"
+
+
+def test_a_home_that_is_not_there_is_said_where_it_is_asked_for(monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # no entry for this user
+    monkeypatch.setenv("HARNESS_RUNS", "~/runs")
+    with pytest.raises(Problem, match=r"^~/runs: .*is HOME set\?.*in full$"):
+        paths.runs()
+    monkeypatch.setenv("HARNESS_RUNS", "runs")
+    assert paths.runs() == Path("runs").absolute()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_folder_that_cannot_be_synced_is_passed_over(number, tmp_path, monkeypatch):
+    files = []
+
+    def fsync(file):
+        if os.path.isdir(f"/proc/self/fd/{file}"):
+            raise OSError(number, os.strerror(number))
+        files.append(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    paths.write_atomic(tmp_path / "a" / "b", b"whole")
+    assert (tmp_path / "a" / "b").read_bytes() == b"whole"
+    assert len(files) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fails_is_not_passed_over_and_what_failed_is_named(number, tmp_path, monkeypatch):
+    def fsync(file):
+        raise OSError(number, os.strerror(number))
+
+    with Store(tmp_path).claim("0" * 16, 0) as claim:
+        claim.begin({"spec": {}, "resolved": {}})
+        monkeypatch.setattr(os, "fsync", fsync)
+        for path, act in (
+            (tmp_path, lambda: paths.sync_folder(tmp_path)),
+            (tmp_path / "a", lambda: paths.write_atomic(tmp_path / "a", b"whole")),
+            (claim.folder / "journal.jsonl", lambda: claim.note("failed", safe=True)),
+        ):
+            with pytest.raises(OSError, match=os.strerror(number)) as error:
+                act()
+            assert (error.value.errno, error.value.filename) == (number, str(path))
+
+
+def hold(context):
+    with context:
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_no_file_can_be_locked_the_folder_is_named_and_what_to_do(number, tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    store = Store()
+    hold(store.claim("0" * 16, 0))
+    (tmp_path / "turn").touch()
+    monkeypatch.setattr(fcntl, "flock", flock)
+    run = store.folder("0" * 16, 0)
+    for folder, act in (
+        (run, lambda: hold(store.claim("0" * 16, 0))),
+        (run, lambda: holder(store, ("0" * 16, 0))),
+        (tmp_path, lambda: hold(tracking.one_at_a_time())),
+        (tmp_path, lambda: hold(trials.flocked(tmp_path / "turn"))),
+        (tmp_path, lambda: trials.is_held(tmp_path / "turn")),
+        (tmp_path, paths.check_locks),
+    ):
+        with pytest.raises(Problem) as problem:
+            act()
+        assert str(problem.value).startswith(f"files in {folder} cannot be locked ({os.strerror(number)}): ")
+        for word in ("HARNESS_RUNS", "Lustre: -o flock", "NFS: lockd"):
+            assert word in str(problem.value)
+
+
+def test_another_error_of_a_lock_names_the_file(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="Input/output error") as error:
+        hold(Store(tmp_path).claim("0" * 16, 0))
+    assert error.value.filename == str(tmp_path / ("0" * 16) / "0" / "claim")
+
+
+def test_locks_that_another_holds_are_locks(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "new"))
+    paths.check_locks()
+    with tracking.one_at_a_time():
+        paths.check_locks()
