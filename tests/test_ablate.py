@@ -63,8 +63,24 @@ def test_a_study_ends_in_a_table_and_a_figure_and_is_not_trained_twice(home):
     assert plan["seconds"] == 0
 
 
+TALKING = """
+from harness.spec import Augment
+
+class Talking(Augment):
+    def __call__(self, x, rng):
+        print("γ", flush=True)
+        return x
+
+    def proof(self, spec, trace):
+        return ()
+
+BASELINE = BASELINE.having("augment", Talking())
+"""
+
+
 def test_output_that_nobody_reads_ends_no_training(home):
-    """Of `ablate | head -1` from a terminal that is closed meanwhile; no home, no γ."""
+    """Of `ablate | head -1` from a terminal that is closed meanwhile, and of a user's part; no home, no γ."""
+    (home / "experiments" / "own.py").write_text(SOURCE + TALKING)
     own = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii", "HOME": str(home / "nowhere")}
     kept = {k: v for k, v in os.environ.items() if k not in ("HARNESS_RUNS", "MLFLOW_TRACKING_URI")}
     words = [sys.executable, "-m", "harness.ablate", "own", "--only", "baseline", "--jobs", "1"]

@@ -1,10 +1,12 @@
 """What a user reads where a command cannot go on, and what becomes of one whose words nobody reads."""
 
 import argparse
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -123,10 +125,13 @@ def test_output_that_a_full_disk_cuts_off_is_said_when_the_work_is_done(tmp_path
 
 def test_a_slow_reader_is_waited_for_where_another_program_made_its_pipe_non_blocking(tmp_path):
     ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)  # less than is written at once
     os.set_blocking(theirs, False)
     own = command(WORDY, "", cwd=tmp_path, stdout=theirs, stderr=subprocess.DEVNULL)
     os.close(theirs)
-    with open(ours, "rb") as reader:
+    with open(ours, "rb", buffering=0) as reader:
+        assert reader.read(1) == b"o"
+        time.sleep(0.05)  # it is full again
         assert len(reader.read().splitlines()) == 3001
     assert own.wait(60) == 7
 
