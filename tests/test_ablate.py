@@ -81,7 +81,8 @@ BASELINE = BASELINE.having("augment", Talking())
 def test_output_that_nobody_reads_ends_no_training(home):
     """Of `ablate | head -1` from a terminal that is closed meanwhile, and of a user's part; no home, no γ."""
     (home / "experiments" / "own.py").write_text(SOURCE + TALKING)
-    own = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii", "HOME": str(home / "nowhere")}
+    own = {"PYTHONPATH": str(ROOT), "HOME": str(home / "nowhere")}
+    own |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # else Python takes UTF-8 for C's letters
     kept = {k: v for k, v in os.environ.items() if k not in ("HARNESS_RUNS", "MLFLOW_TRACKING_URI")}
     words = [sys.executable, "-m", "harness.ablate", "own", "--only", "baseline", "--jobs", "1"]
     (reader, out), (master, terminal) = os.pipe(), os.openpty()

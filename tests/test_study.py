@@ -115,9 +115,10 @@ def test_settings_are_read_as_json_else_text_and_parts_by_kind():
 def test_studies_are_found_by_name_in_the_folder_of_the_user(tmp_path, monkeypatch):
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "bare.py").write_text('"""Nothing yet."""\n')
+    (tmp_path / "experiments" / "old.py").write_bytes('# coding: latin-1\n"""Größer."""\n'.encode("latin-1"))
     monkeypatch.chdir(tmp_path)
-    assert study.available() == {"bare": "Nothing yet."}
-    with pytest.raises(Problem, match="no study 'digits'.*there are: bare"):
+    assert study.available() == {"bare": "Nothing yet.", "old": "Größer."}, "in whatever letters the file says"
+    with pytest.raises(Problem, match="no study 'digits'.*there are: bare, old"):
         study.load("digits")
 
 
