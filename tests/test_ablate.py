@@ -1,6 +1,8 @@
 """The command line, as a user meets it: in a folder of their own, with a study of their own."""
 
 import csv
+import errno
+import fcntl
 import json
 import os
 import re
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import Problem, ablate
-from tests.tiny import SOURCE
+from tests.tiny import SOURCE, tiny_plan
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,6 +97,17 @@ def test_output_that_nobody_reads_ends_no_training(home):
     page = (home / "runs" / "reports" / "own" / "index.html").read_text()
     assert "ρ̂" in page
     assert len(list((home / "runs" / "store").glob("*/*/result.json"))) == 2
+
+
+def test_a_folder_that_cannot_lock_files_is_said_before_the_first_run(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(Problem, match="cannot be locked"):
+        ablate.train_and_report(tiny_plan(), ["cpu"], ablate.parser().parse_args([]))
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.lock"]
 
 
 def test_the_plan_shows_what_differs_and_writes_nothing(home):
