@@ -275,11 +275,13 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
 def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     from harness import report, study
     from harness.engine import Engine, key
+    from harness.paths import check_locks
     from harness.progress import clock
     from harness.store import EVERY, Store
     from harness.tracking import Tracker, ui_command
 
     began = time.monotonic()
+    check_locks()
     store = Store()
     planned = looks(plan, store)  # before any run is set aside: what it showed was seen
     if options.fresh:
@@ -291,21 +293,15 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
     tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
     engine = Engine(store, where, EVERY if options.checkpoint is None else options.checkpoint)
     tally = Tally()
-    trouble = None
-    try:
-        while True:
-            described = study.describe(plan, store) | {"decide": planned}
-            report.remember(described)
-            train(plan, described, asked, engine, tracker, tally)
-            more = plan if engine.stopping else staged(plan, store)
-            if more == plan:
-                break
-            plan, asked = more, more.runs()
-        trouble = tracker.close()
-    finally:
-        for event in tally.failures:
-            spec, seed = event["run"]
-            print(f"harness.ablate: {plan.names()[spec.id]}, seed {seed} failed: {event['why']}", file=sys.stderr)
+    while True:
+        described = study.describe(plan, store) | {"decide": planned}
+        report.remember(described)
+        train(plan, described, asked, engine, tracker, tally)
+        more = plan if engine.stopping else staged(plan, store)
+        if more == plan:
+            break
+        plan, asked = more, more.runs()
+    trouble = tracker.close()
     if trouble:
         print(f"harness.ablate: {trouble}", file=sys.stderr)
     if engine.stopping:
@@ -318,7 +314,8 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
     made = report.render(described, store)
     print(made.text)
     reused = len(asked) - tally.trained - len(tally.failures)
-    print(f"{tally.trained} runs trained, {reused} reused, {clock(time.monotonic() - began)}")
+    failed = f", {len(tally.failures)} failed" if tally.failures else ""  # why was said when they did
+    print(f"{tally.trained} runs trained, {reused} reused{failed}, {clock(time.monotonic() - began)}")
     if plan.decide:
         spent, most = sum(plan.counts), len(plan.rungs) * plan.decide.looks[-1]
         print(f"seeds where needed: {spent} runs of rungs, where {plan.decide.looks[-1]} seeds each are {most}")

@@ -39,7 +39,7 @@ from pydantic import Field
 
 from harness import Problem
 from harness.cli import main
-from harness.paths import given, runs
+from harness.paths import expanded, runs
 from harness.spec import Data, Model, Spec
 
 MODELS = ("small", "resnet18", "resnet34", "resnet50")
@@ -662,12 +662,8 @@ def parser() -> argparse.ArgumentParser:
         help="about what a study's training takes (default: %(default)s)",
     )
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
-    add(
-        "--loader", type=given, metavar="DIR", help="measure loading its train/CLASS/FILE instead, beside timm's loader"
-    )
-    add(
-        "--imgaug", type=given, metavar="DIR", help="measure the monkeys' augmentation of its images, beside its source"
-    )
+    add("--loader", type=expanded, metavar="DIR", help="measure loading its train/CLASS/FILE, beside timm's loader")
+    add("--imgaug", type=expanded, metavar="DIR", help="measure the monkeys' augmentation of images, beside its source")
     add("--rounds", type=int, default=1, metavar="N", help="studies, or passes of a loader (default: %(default)s)")
     return p
 

@@ -1,16 +1,73 @@
-"""What the command lines share: one clear line for a user's mistake, exit 2, no traceback."""
+"""What the command lines share: one clear line for a user's mistake, exit 2, no traceback; output that nobody reads."""
 
 import argparse
+import errno
+import io
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable
+from typing import Any
+
+
+class Display(io.FileIO):
+    """Standard output or error. Where its reader is gone, a pipe's or a terminal, what is written is lost, no more.
+
+    `failed` is the first error of another cause, such as a full disk: what was written is not whole then.
+    """
+
+    failed: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            while (written := super().write(data)) is None:  # full, where another program made it non-blocking
+                select.select([], [self], [])
+            return written
+        except OSError as error:
+            if isinstance(error, ConnectionError) or error.errno == errno.EIO:
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self.fileno())  # for the processes that are started from now on, too
+                os.close(null)
+            else:
+                self.failed = self.failed or OSError(error.errno, error.strerror, self.name)
+            return memoryview(data).nbytes
+
+
+def open_displays() -> list[Display]:
+    """Make standard output and error such that no print fails: for lack of a reader, or of a letter (γ, ±)."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: the next file that is opened would have its number, and get what others print
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    made = []
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif stream is getattr(sys, f"__{name}__"):  # not a test's or a notebook's
+            display = Display(stream.fileno(), "w", closefd=False)
+            display.name = f"<{name}>"
+            lines, buffer = stream.line_buffering or stream.write_through, io.BufferedWriter(display)
+            setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", line_buffering=lines))
+            made.append(display)
+    return made
 
 
 def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int | None]) -> None:
     from harness import Problem, one_line
 
-    options = parser.parse_args()
+    displays = open_displays()
     try:
-        sys.exit(run(options))
+        options = parser.parse_args()
+        if getattr(options, "shows", False):  # and does nothing else: it ends when nobody reads on, as `ls | head`
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        code = run(options)
+        sys.stdout.flush()
+        for failed in filter(None, (display.failed for display in displays)):
+            raise failed
+        sys.exit(code)
     except Problem as problem:
         print(f"{parser.prog}: {one_line(str(problem), 2000)}", file=sys.stderr)
         sys.exit(2)

@@ -16,6 +16,7 @@ from time import monotonic, sleep
 from typing import Any, Protocol
 
 from harness import Problem, one_line, sources
+from harness.cli import open_displays
 from harness.evidence import Upstream
 from harness.spec import UPSTREAM_SEED, Spec, plain, resolved, upstream
 from harness.store import EVERY, Claim, Held, Store
@@ -28,6 +29,7 @@ Say = Callable[[Event], None]
 RETRIES = 2  # of a run whose process died
 RETRY = 0.25  # seconds between looks at what others hold, and at Ctrl-C
 ECHO = 0.5  # seconds in which a second Ctrl-C is still the first
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def places(device: str | None, jobs: int | None) -> list[str]:
@@ -192,7 +194,7 @@ class Engine:
         arguments = theirs, self.store, place, decoders(len(self.places)), self.every
         process = context.Process(target=_work, args=arguments)
         resource_tracker.ensure_running()  # else starting it, on the way to the process, would unblock them again
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         process.start()  # it inherits what is blocked: Ctrl-C goes to the whole group, and is the parent's to handle
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
@@ -217,9 +219,10 @@ class Stoppable(Protocol):
 
 @contextmanager
 def asked_to_stop(who: Stoppable) -> Iterator[None]:
-    """Within it the first SIGINT or SIGTERM sets `who.stopping`, the next raises KeyboardInterrupt.
+    """Within it the first SIGINT, SIGTERM or SIGHUP sets `who.stopping`, the next raises KeyboardInterrupt.
 
     One that follows within `ECHO` is the same: a launcher (timeout, uv run) passes on what its whole group was sent.
+    Nor is a SIGHUP a next one: a shell and the kernel send it both. Where it is ignored (nohup), it stays so.
     """
     since = 0.0
 
@@ -227,19 +230,27 @@ def asked_to_stop(who: Stoppable) -> Iterator[None]:
         nonlocal since
         if not who.stopping:
             who.stopping, since = True, monotonic()
-        elif monotonic() - since > ECHO:
+        elif number != signal.SIGHUP and monotonic() - since > ECHO:
             raise KeyboardInterrupt("the same command goes on from what is kept")
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    hung_up = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    old = {number: signal.signal(number, ask) for number in STOPS if number != signal.SIGHUP or not hung_up}
     try:
         yield
     finally:
         sleep(max(0.0, since + ECHO - monotonic()))  # an echo may be under way yet
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def begin_as_worker() -> None:
+    """In a process that works for another: what a terminal sends to all is its parent's to heed."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)  # a parent that is gone is seen by its pipe
+    open_displays()  # a user's part may print
 
 
 def decoders(jobs: int) -> int:
@@ -303,8 +314,7 @@ class _Kept(Keeper):
 
 def _work(connection: Connection, store: Store, place: str, decoding: int, every: float) -> None:
     """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a parent that is gone is seen by its pipe
+    begin_as_worker()
     os.environ.setdefault("HARNESS_DECODERS", str(decoding))  # what a user set stays
     device = settle(place)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from harness import Problem, one_line
 from harness.cli import main
-from harness.paths import given
+from harness.paths import expanded
 
 if TYPE_CHECKING:  # torch and matplotlib take seconds, which --help need not wait for
     from matplotlib.figure import Figure
@@ -280,7 +280,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rung", metavar="NAME", help="default: the first")
     p.add_argument("--seed", type=int, metavar="N", help="default: the study's first")
     p.add_argument("--set", action="append", default=[], metavar="SLOT.FIELD=VALUE", help="as harness.ablate was told")
-    p.add_argument("--to", type=given, metavar="DIR", help="default: runs/reports/, the study's name, gallery/")
+    p.add_argument("--to", type=expanded, metavar="DIR", help="default: runs/reports/, the study's name, gallery/")
     return p
 
 

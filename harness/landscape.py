@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from harness import Problem, one_line
 from harness.cli import main
-from harness.paths import given, runs, write_atomic
+from harness.paths import expanded, runs, write_atomic
 from harness.rng import stream
 
 if TYPE_CHECKING:
@@ -424,7 +424,7 @@ def parser() -> argparse.ArgumentParser:
     r = commands.add_parser("rosenbrock", help="momentum, weight decay and the projection on a sphere (AdamP)")
     r.set_defaults(run=rosenbrock)
     for own in (n, r):
-        own.add_argument("--to", type=given, metavar="DIR", help="write into DIR (default: a folder of runs/reports/)")
+        own.add_argument("--to", type=expanded, metavar="DIR", help="write into DIR (default: one of runs/reports/)")
     return p
 
 

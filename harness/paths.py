@@ -4,57 +4,29 @@ import errno
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from harness import Problem
 
 PATIENCE = 600.0  # seconds for a lock that is only ever held while a line is written, or a trial's values drawn
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-NO_FOLDER_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # old network mounts: there a rename is as safe as it gets
+UNSYNCED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # what file systems say that do not sync folders
+UNLOCKED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # and those that lock no files
+
+
+def expanded(text: str) -> Path:
+    """The path that `text` says, `~` being the user's home: in `--to=~/x`, or in a variable, no shell makes it that."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise Problem(f"{text}: whose home that is cannot be told (is HOME set?): write the path in full") from None
 
 
 def runs() -> Path:
-    path = given(os.environ.get("HARNESS_RUNS") or "runs").absolute()
+    path = expanded(os.environ.get("HARNESS_RUNS") or "runs").absolute()
     if set("?#%") & set(str(path)):
         raise Problem(f"HARNESS_RUNS={path}: a database's address cannot hold ?, # or %; choose another folder")
     return path
-
-
-def given(text: str) -> Path:
-    """A path as a user writes it: `~` is the home folder. Raises Problem where there is none."""
-    path = os.path.expanduser(text)
-    if path.startswith("~"):
-        raise Problem(f"{text}: no home folder is known for {text.partition('/')[0]}: write the whole path")
-    return Path(path)
-
-
-def flock(file: int, how: int, path: Path) -> None:
-    """Lock `file`, which is open at `path`. Raises BlockingIOError where another has it, Problem where none can."""
-    try:
-        fcntl.flock(file, how)
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        raise Problem(
-            f"{path.parent} is on a file system that has no flock ({error.strerror}), which keeps two processes off "
-            "one run. Set HARNESS_RUNS to a local folder, or mount it with locks (Lustre: -o flock; NFS: with lockd)"
-        ) from None
-
-
-def wait_for(file: int, path: Path, patience: float = PATIENCE) -> None:
-    """Lock `file`, which is open at `path`, when whoever has it lets go. Raises Problem where that takes too long."""
-    until, nap = time.monotonic() + patience, 0.001
-    while True:
-        try:
-            return flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise Problem(
-                    f"{path} has been held by another process for {patience:.0f} s: is one stopped or frozen? "
-                    f"fuser {path} names it; end it, and the same command goes on"
-                ) from None
-        time.sleep(nap)
-        nap = min(2 * nap, 0.1)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -85,7 +57,7 @@ def write_all(file: int, data: bytes) -> None:
 
 
 def sync(file: int, path: Path) -> None:
-    """Put what was written to `file` on disk. Raises OSError that names `path`."""
+    """Flush an open file, which is at `path`, to disk; an OSError names it."""
     try:
         os.fsync(file)
     except OSError as error:
@@ -93,12 +65,57 @@ def sync(file: int, path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in `path` last: a rename is on disk when its folder is."""
+    """Make the names in `path` last: a rename is on disk when its folder is. Some file systems cannot."""
     folder = os.open(path, os.O_RDONLY)
     try:
         sync(folder, path)
     except OSError as error:
-        if error.errno not in NO_FOLDER_SYNC:
+        if error.errno not in UNSYNCED:
             raise
     finally:
         os.close(folder)
+
+
+def flock(file: int, how: int, path: Path) -> None:
+    """Lock an open file, which is at `path`; the kernel lets go when its owner dies.
+
+    Raises BlockingIOError where another process has it and `how` says not to wait, and Problem where there are no
+    locks.
+    """
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in UNLOCKED:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        advice = "let HARNESS_RUNS name a local folder, or mount this one with locks (Lustre: -o flock, NFS: lockd)"
+        raise Problem(f"files in {path.parent} cannot be locked ({error.strerror}): {advice}") from None
+
+
+def wait_for(file: int, path: Path, patience: float = PATIENCE) -> None:
+    """Lock `file`, which is open at `path`, when whoever has it lets go. Raises Problem where that takes too long."""
+    until, nap = time.monotonic() + patience, 0.001
+    while True:
+        try:
+            return flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise Problem(
+                    f"{path} has been held by another process for {patience:.0f} s: is one stopped or frozen? "
+                    f"fuser {path} names it; end it, and the same command goes on"
+                ) from None
+        time.sleep(nap)
+        nap = min(2 * nap, 0.1)
+
+
+def check_locks() -> None:
+    """Raises Problem where the folder of runs cannot lock files: said once, and before the first run."""
+    runs().mkdir(parents=True, exist_ok=True)
+    path = runs() / "mlflow.lock"
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with suppress(BlockingIOError):
+            flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB, path)
+    finally:
+        os.close(file)

@@ -421,7 +421,7 @@ class _Driver:
         import multiprocessing
         from multiprocessing import resource_tracker
 
-        from harness.engine import decoders
+        from harness.engine import STOPS, decoders
         from harness.trials import work
 
         context = multiprocessing.get_context("spawn")
@@ -429,7 +429,7 @@ class _Driver:
         arguments = theirs, self.search, self.store, place, decoders(len(self.places)), self.until
         process = context.Process(target=work, args=arguments)
         resource_tracker.ensure_running()  # else starting it, on the way to the process, would unblock them again
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         process.start()  # it inherits what is blocked: Ctrl-C goes to the whole group, and is the parent's to handle
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
@@ -480,15 +480,14 @@ def tested(search: Search, best: Best, engine: Any, tracker: "Tracker") -> dict[
     looked = list(dict.fromkeys([*study.user_attrs.get("tested", []), best.spec.id]))
     study.set_user_attr("tested", looked)  # before: each epoch is measured, and shown
     todo = missing(plan.runs(), store)
-    failures = []
+    failed = 0
     with Progress(plan, todo, reused=len(plan.runs()) - len(todo), jobs=len(engine.places)) as progress:
         for event in engine.events(todo):
             progress.see(event)
             tracker.see(event)
-            if event["kind"] == "failed":
-                failures.append(event["why"])
-    if failures:
-        raise Problem(f"the chosen values cannot be tested: {failures[0]}")
+            failed += event["kind"] == "failed"
+    if failed:  # why was said when they did
+        raise Problem(f"the chosen values cannot be tested: {failed} of {len(todo)} runs failed")
     had = [seed for seed in search.final if (best.spec.id, seed) in store]
     test = {str(seed): store.read(best.spec.id, seed)["metrics"]["top1"] for seed in had}
     return {**best.described, "chosen": {**best.described["chosen"], "test": test}, "tested": looked}

@@ -1,7 +1,7 @@
 """Studies, and the plan of runs that a study needs under a design."""
 
 import hashlib
-import importlib
+import importlib.util
 import inspect
 import itertools
 import json
@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pydantic
@@ -580,7 +582,7 @@ def available() -> dict[str, str]:
 
     def first_line(path: Path) -> str:
         try:
-            return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+            return (ast.get_docstring(ast.parse(path.read_bytes())) or "").partition("\n")[0]
         except (SyntaxError, ValueError):
             return "(does not parse)"
 
@@ -592,11 +594,8 @@ def load(name: str) -> Study:
     path = folder() / f"{file_name(name)}.py"
     if not path.is_file():
         raise Problem(f"no study {name!r} in {folder()}; there are: {', '.join(available()) or 'none'}")
-    for root in (path.parent.parent, Path(__file__).parent.parent):  # the user's studies may build on those shipped
-        if str(root) not in sys.path:
-            sys.path.append(str(root))
     try:
-        module = importlib.import_module(f"experiments.{name}")
+        module = _imported(path)
     except Problem:
         raise
     except (Exception, SystemExit) as error:
@@ -617,6 +616,35 @@ def load(name: str) -> Study:
     if space:
         _check_space(path, space)
     return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(tricks), tuple(seeds), space)
+
+
+def _imported(path: Path) -> ModuleType:
+    """The module at `path`, as `experiments.<name>`: by this name, and `sys.path`, worker processes find it too.
+
+    Raises Problem where another package called experiments hides it.
+    """
+    own, shipped = str(path.parent.parent), str(Path(__file__).parent.parent)
+    sys.path[:] = [own, *(root for root in sys.path if root != own)]
+    if shipped not in sys.path:  # the user's studies may build on those shipped
+        sys.path.append(shipped)
+    name = f"experiments.{path.stem}"
+    if name in sys.modules and not _is_at(path, sys.modules[name].__spec__):  # a study of where this process was before
+        del sys.modules[name]
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        found = None  # what is called experiments is no package
+    if not _is_at(path, found):
+        package: Any = sys.modules["experiments"]
+        where = package.__file__ or ", ".join(package.__path__)
+        raise Problem(f"{path} is hidden by {where}, which is called experiments too: uninstall it, or mend PYTHONPATH")
+    return importlib.import_module(name)
+
+
+def _is_at(path: Path, spec: ModuleSpec | None) -> bool:
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve() == path.resolve()
 
 
 def _check_space(path: Path, space: object) -> None:

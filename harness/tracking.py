@@ -6,7 +6,6 @@ in a thread of its own while runs train, which never wait for it. What a slow or
 of the invocation, or by `harness.sync`.
 """
 
-import fcntl
 import logging
 import os
 import queue
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Problem, file_name, one_line, without_password
-from harness.paths import flock, runs, sync_folder
+from harness.paths import runs, sync_folder, wait_for
 from harness.spec import flat
 from harness.store import Record, Store
 from harness.store.care import holder
@@ -225,7 +224,7 @@ def one_at_a_time() -> Iterator[None]:
     path = runs() / "mlflow.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
-        flock(lock.fileno(), fcntl.LOCK_EX, path)
+        wait_for(lock.fileno(), path)
         yield
 
 

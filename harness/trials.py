@@ -6,7 +6,6 @@ that of training images held out, and its record is in the store, never trained 
 
 import fcntl
 import os
-import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +27,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from harness import Problem, one_line, without_password
-from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, execute, settle, why
+from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, begin_as_worker, execute, settle, why
 from harness.parts.holdout import blinded
 from harness.paths import flock, runs, wait_for, write_all
 from harness.rng import stream
@@ -625,8 +624,7 @@ def _one_trial(search: "Search", study: optuna.Study, objective: Objective, seen
 
 def work(connection: Connection, search: "Search", store: Store, place: str, decoding: int, until: float) -> None:
     """A process's life: trials until there are enough, the parent says stop, or it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a parent that is gone is seen by its pipe
+    begin_as_worker()
     os.environ.setdefault("HARNESS_DECODERS", str(decoding))  # what a user set stays
     settle(place)
 

@@ -1,6 +1,8 @@
 """The command line, as a user meets it: in a folder of their own, with a study of their own."""
 
 import csv
+import errno
+import fcntl
 import json
 import os
 import re
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import Problem, ablate
-from tests.tiny import SOURCE
+from tests.tiny import SOURCE, tiny_plan
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,6 +63,51 @@ def test_a_study_ends_in_a_table_and_a_figure_and_is_not_trained_twice(home):
     plan = json.loads(planned.stdout)
     assert plan["runs"] == {"asked": 9, "missing": 0}
     assert plan["seconds"] == 0
+
+
+TALKING = """
+from harness.spec import Augment
+
+class Talking(Augment):
+    def __call__(self, x, rng):
+        print("γ", flush=True)
+        return x
+
+    def proof(self, spec, trace):
+        return ()
+
+BASELINE = BASELINE.having("augment", Talking())
+"""
+
+
+def test_output_that_nobody_reads_ends_no_training(home):
+    """Of `ablate | head -1` from a terminal that is closed meanwhile, and of a user's part; no home, no γ."""
+    (home / "experiments" / "own.py").write_text(SOURCE + TALKING)
+    own = {"PYTHONPATH": str(ROOT), "HOME": str(home / "nowhere")}
+    own |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # else Python takes UTF-8 for C's letters
+    kept = {k: v for k, v in os.environ.items() if k not in ("HARNESS_RUNS", "MLFLOW_TRACKING_URI")}
+    words = [sys.executable, "-m", "harness.ablate", "own", "--only", "baseline", "--jobs", "1"]
+    (reader, out), (master, terminal) = os.pipe(), os.openpty()
+    with subprocess.Popen(words, cwd=home, env=kept | own, stdout=out, stderr=terminal) as ablate:
+        for end in (out, terminal, reader):
+            os.close(end)
+        assert os.read(master, 1)
+        os.close(master)
+        assert ablate.wait(300) == 0
+    page = (home / "runs" / "reports" / "own" / "index.html").read_text()
+    assert "ρ̂" in page
+    assert len(list((home / "runs" / "store").glob("*/*/result.json"))) == 2
+
+
+def test_a_folder_that_cannot_lock_files_is_said_before_the_first_run(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(Problem, match="cannot be locked"):
+        ablate.train_and_report(tiny_plan(), ["cpu"], ablate.parser().parse_args([]))
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.lock"]
 
 
 def test_the_plan_shows_what_differs_and_writes_nothing(home):

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -189,3 +190,19 @@ ValueError: odd pixels
 )
 def test_a_failure_names_the_users_deepest_line_and_no_librarys(error, said):
     assert re.fullmatch(said, why(error))
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_hangs_up_stops_runs_unless_that_is_ignored(ignored):
+    """Twice: a shell says so, and the kernel. `nohup` has it ignored, and so it stays."""
+    stopped, handler = SimpleNamespace(stopping=False), signal.SIG_IGN if ignored else signal.SIG_DFL
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        with asked_to_stop(stopped):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert stopped.stopping == (not ignored)
+                time.sleep(ECHO + 0.01)
+        assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)

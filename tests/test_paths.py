@@ -1,10 +1,8 @@
-"""Folders as users name them, and file systems that lack what most have."""
+"""Where things are written, on file systems that lack what others have."""
 
 import errno
 import fcntl
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -14,97 +12,105 @@ from harness import Problem, paths, tracking, trials
 from harness.store import Store
 from harness.store.care import holder
 
-KEY = "0123456789abcdef", 0
+
+def test_the_folder_of_runs_may_begin_with_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for given, meant in (("~/runs", "home/runs"), ("here/~", "here/~"), ("~", "home"), ("", "runs")):
+        monkeypatch.setenv("HARNESS_RUNS", given)
+        assert paths.runs() == tmp_path / meant
+    assert paths.expanded("~/x") == tmp_path / "home" / "x"
 
 
-def failing(monkeypatch, where, name, code):
-    """`where.name` fails as the kernel would."""
-
-    def fail(*_):
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(where, name, fail)
-
-
-@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
-def test_a_folder_that_cannot_be_flushed_is_passed_over_and_a_file_is_not(code, tmp_path, monkeypatch):
-    failing(monkeypatch, os, "fsync", code)
-    paths.sync_folder(tmp_path)
-    with pytest.raises(OSError, match=f"'{tmp_path}/x'"):
-        paths.write_atomic(tmp_path / "x", b"new")
+def test_a_home_that_is_not_there_is_said_where_it_is_asked_for(monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # no entry for this user
+    monkeypatch.setenv("HARNESS_RUNS", "~/runs")
+    with pytest.raises(Problem, match=r"^~/runs: .*is HOME set\?.*in full$"):
+        paths.runs()
+    monkeypatch.setenv("HARNESS_RUNS", "runs")
+    assert paths.runs() == Path("runs").absolute()
 
 
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
-def test_a_folder_whose_disk_fails_is_named(code, tmp_path, monkeypatch):
-    failing(monkeypatch, os, "fsync", code)
-    with pytest.raises(OSError, match=f"{os.strerror(code)}: '{tmp_path}'"):
-        paths.sync_folder(tmp_path)
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_folder_that_cannot_be_synced_is_passed_over(number, tmp_path, monkeypatch):
+    files = []
+
+    def fsync(file):
+        if os.path.isdir(f"/proc/self/fd/{file}"):
+            raise OSError(number, os.strerror(number))
+        files.append(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    paths.write_atomic(tmp_path / "a" / "b", b"whole")
+    assert (tmp_path / "a" / "b").read_bytes() == b"whole"
+    assert len(files) == 1
 
 
-def holds(store):
-    with store.claim(*KEY):
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fails_is_not_passed_over_and_what_failed_is_named(number, tmp_path, monkeypatch):
+    def fsync(file):
+        raise OSError(number, os.strerror(number))
+
+    with Store(tmp_path).claim("0" * 16, 0) as claim:
+        claim.begin({"spec": {}, "resolved": {}})
+        monkeypatch.setattr(os, "fsync", fsync)
+        for path, act in (
+            (tmp_path, lambda: paths.sync_folder(tmp_path)),
+            (tmp_path / "a", lambda: paths.write_atomic(tmp_path / "a", b"whole")),
+            (claim.folder / "journal.jsonl", lambda: claim.note("failed", safe=True)),
+        ):
+            with pytest.raises(OSError, match=os.strerror(number)) as error:
+                act()
+            assert (error.value.errno, error.value.filename) == (number, str(path))
+
+
+def hold(context):
+    with context:
         pass
 
 
-LOCKS = {
-    "a claim": holds,
-    "who holds a run": lambda store: holder(store, KEY),
-    "a search's turn": lambda store: trials.flocked(store.root / "turn").__enter__(),
-    "whether a trial is held": lambda store: trials.is_held(store.root / "turn"),
-    "MLflow's turn": lambda store: tracking.one_at_a_time().__enter__(),
-}
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_no_file_can_be_locked_the_folder_is_named_and_what_to_do(number, tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(number, os.strerror(number))
 
-
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-@pytest.mark.parametrize("what", LOCKS)
-def test_where_there_is_no_flock_the_folder_is_named_and_what_to_do(what, code, tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
-    store = Store(tmp_path)
-    holds(store)
+    store = Store()
+    hold(store.claim("0" * 16, 0))
     (tmp_path / "turn").touch()
-    failing(monkeypatch, fcntl, "flock", code)
-    files = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(Problem, match=rf"^{tmp_path}.* has no flock .* Set HARNESS_RUNS to a local folder, .*-o flock"):
-        LOCKS[what](store)
-    assert len(os.listdir("/proc/self/fd")) == files, "none is left open"
+    monkeypatch.setattr(fcntl, "flock", flock)
+    run = store.folder("0" * 16, 0)
+    for folder, act in (
+        (run, lambda: hold(store.claim("0" * 16, 0))),
+        (run, lambda: holder(store, ("0" * 16, 0))),
+        (tmp_path, lambda: hold(tracking.one_at_a_time())),
+        (tmp_path, lambda: hold(trials.flocked(tmp_path / "turn"))),
+        (tmp_path, lambda: trials.is_held(tmp_path / "turn")),
+        (tmp_path, paths.check_locks),
+    ):
+        with pytest.raises(Problem) as problem:
+            act()
+        assert str(problem.value).startswith(f"files in {folder} cannot be locked ({os.strerror(number)}): ")
+        for word in ("HARNESS_RUNS", "Lustre: -o flock", "NFS: lockd"):
+            assert word in str(problem.value)
 
 
-def test_a_lock_that_fails_otherwise_says_how(tmp_path, monkeypatch):
-    failing(monkeypatch, fcntl, "flock", errno.EIO)
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        holds(Store(tmp_path))
+def test_another_error_of_a_lock_names_the_file(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="Input/output error") as error:
+        hold(Store(tmp_path).claim("0" * 16, 0))
+    assert error.value.filename == str(tmp_path / ("0" * 16) / "0" / "claim")
 
 
-def test_the_home_folder_is_where_a_path_says_so(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("HARNESS_RUNS", "~/runs")
-    assert paths.runs() == tmp_path / "runs"
-    assert paths.given("~") == tmp_path
-    assert paths.given("./~") == Path("~"), "a folder of that name can be written"
-    monkeypatch.setenv("HARNESS_RUNS", "~nobody-of-that-name/runs")
-    with pytest.raises(Problem, match="no home folder is known for ~nobody-of-that-name: write the whole path"):
-        paths.runs()
-
-
-def homeless(folder, module, *words, **variables):
-    """A command of a user who has no home folder: neither HOME nor an entry among the machine's users."""
-    code = "import pwd, runpy, sys\n"
-    code += "def getpwuid(uid): raise KeyError(uid)\n"
-    code += f"pwd.getpwuid = getpwuid\nsys.argv = {['x', *words]}\nrunpy.run_module({module!r}, run_name='__main__')"
-    environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "HARNESS_RUNS")} | variables
-    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
-
-
-def test_without_a_home_folder_all_goes_on_and_a_path_in_it_is_one_line(tmp_path):
-    done = homeless(tmp_path, "harness.store", "list")
-    assert (done.returncode, done.stderr) == (0, "")
-    for words, variables in ((("list",), {"HARNESS_RUNS": "~/runs"}), (("export", "~/x"), {})):
-        done = homeless(tmp_path, "harness.store", *words, **variables)
-        assert done.returncode == 2
-        assert done.stderr.startswith("harness.store: ~/")
-        assert done.stderr.endswith("no home folder is known for ~: write the whole path\n")
-    assert list(tmp_path.iterdir()) == []
+def test_locks_that_another_holds_are_locks(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "new"))
+    paths.check_locks()
+    with tracking.one_at_a_time():
+        paths.check_locks()
 
 
 def test_no_wait_for_a_lock_is_without_an_end(tmp_path):

@@ -1,6 +1,10 @@
 import json
+import os
 import random
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pydantic
 import pytest
@@ -20,6 +24,7 @@ from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.mixup import Mixup, mixup
 from harness.tricks.no_bias_decay import DecayWeights
 from harness.tricks.warmup import LinearWarmup, warmup
+from tests.tiny import tiny_plan
 
 
 @pytest.fixture
@@ -342,3 +347,10 @@ def test_no_text_is_a_traceback(tiny, taught):
 
 def test_tricks_take_their_strength_by_partial(tiny):
     assert partial(mixup, alpha=0.4)(tiny).mix[0].alpha == 0.4
+
+
+def test_ids_do_not_depend_on_the_hash_seed():
+    code = "from tests.tiny import tiny_plan; print(*(spec.id for spec, _ in tiny_plan().runs()))"
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == [spec.id for spec, _ in tiny_plan().runs()]

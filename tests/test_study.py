@@ -1,3 +1,5 @@
+import importlib
+import shutil
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -156,10 +158,50 @@ def test_a_setting_may_name_any_part_there_is_and_its_words_say_it_again():
 def test_studies_are_found_by_name_in_the_folder_of_the_user(tmp_path, monkeypatch):
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "bare.py").write_text('"""Nothing yet."""\n')
+    (tmp_path / "experiments" / "old.py").write_bytes('# coding: latin-1\n"""Größer."""\n'.encode("latin-1"))
     monkeypatch.chdir(tmp_path)
-    assert study.available() == {"bare": "Nothing yet."}
-    with pytest.raises(Problem, match="no study 'digits'.*there are: bare"):
+    assert study.available() == {"bare": "Nothing yet.", "old": "Größer."}, "in whatever letters the file says"
+    with pytest.raises(Problem, match="no study 'digits'.*there are: bare, old"):
         study.load("digits")
+
+
+def studies(folder, **sources):
+    (folder / "experiments").mkdir(parents=True)
+    for name, about in sources.items():
+        source = f'"""{about}"""\nfrom tests.tiny import BASELINE, TRICKS\nSEEDS = (0,)\n' if about else ""
+        (folder / "experiments" / f"{name}.py").write_text(source)
+    return folder
+
+
+def test_the_study_here_is_loaded_whatever_else_is_on_the_path_or_was_loaded(tmp_path, monkeypatch):
+    here, there = studies(tmp_path / "here", twin="Here."), studies(tmp_path / "there", twin="There.")
+    monkeypatch.syspath_prepend(there)
+    for folder, about in ((there, "There."), (here, "Here."), (there, "There.")):
+        monkeypatch.chdir(folder)
+        assert study.load("twin").about == about
+        assert sys.path[0] == str(folder), "which processes that are started are handed on"
+    assert study.load("twin").baseline == BASELINE
+
+
+@pytest.mark.parametrize("kind", ["package", "module", "imported"])
+def test_another_package_called_experiments_is_said(kind, tmp_path, monkeypatch):
+    """Python takes a folder with an `__init__.py`, or a module, before one without, wherever on its path."""
+    here, there = studies(tmp_path / "here", twin="Here."), studies(tmp_path / "there", twin="There.")
+    hides = there / "experiments.py" if kind == "module" else there / "experiments" / "__init__.py"
+    hides.touch()
+    if kind == "module":
+        shutil.rmtree(there / "experiments")
+    monkeypatch.delitem(sys.modules, "experiments")
+    monkeypatch.syspath_prepend(there)
+    if kind == "imported":
+        importlib.import_module("experiments")
+        sys.path.remove(str(there))
+    monkeypatch.chdir(here)
+    with pytest.raises(Problem) as problem:
+        study.load("twin")
+    own = here / "experiments" / "twin.py"
+    said = f"{own} is hidden by {hides}, which is called experiments too: uninstall it, or mend PYTHONPATH"
+    assert str(problem.value) == said
 
 
 # --- designs, branches, controls, declarations -----------------------------------------------------------------------

@@ -4,7 +4,7 @@ import argparse
 import gc
 
 from harness.cli import main
-from harness.paths import given
+from harness.paths import expanded
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
         "--at", type=int, nargs="+", metavar="EPOCH", help="only top-1 after these epochs, beside what was published"
     )
     p.add_argument(
-        "--to", type=given, metavar="DIR", help="write into DIR (default: runs/reports/ and the study's name)"
+        "--to", type=expanded, metavar="DIR", help="write into DIR (default: runs/reports/ and the study's name)"
     )
     return p
 

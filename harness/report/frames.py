@@ -19,7 +19,7 @@ from harness.store import Store, care
 Plan = dict[str, Any]
 Row = dict[str, Any]
 Pair = tuple[int, Row, Row]  # seed, above, below
-ALIKE = ("device_name", "commit", "torch", "torchvision", "numpy")  # of the environment: else a comparison is marked
+APART = ("device", "threads", "python", "system", "pandas", "mlflow", "scikit-learn")  # what changes no number of a run
 
 EMPTY = ["place", "rung", "seed", "status", "classes", "trained", "tested"]  # what a frame of no runs has
 
@@ -162,7 +162,11 @@ def astray(rung: dict[str, Any], above: Any, below: Any) -> list[str]:
 
 
 def around(record: Any) -> dict[str, Any]:
-    return {name: record["environment"].get(name) for name in ALIKE}
+    """What must be alike in two runs, else their comparison is marked: hardware, commit, all that touches a number.
+
+    An older record does not tell of every library; what one tells and the other does not is not known to be alike.
+    """
+    return {name: value for name, value in record["environment"].items() if name not in APART}
 
 
 def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from harness.cli import main
-from harness.paths import given
+from harness.paths import expanded
 
 Key = tuple[str, int]
 
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
 
     def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, shows=run in (list_runs, show_run, verify))
         return command
 
     add("list", list_runs, "one line a run: how it stands, and which study it is of")
@@ -35,10 +35,10 @@ def parser() -> argparse.ArgumentParser:
     free = add("free", free_aside, "remove for good what was set aside on a day or before")
     free.add_argument("day", metavar="DAY", help="as 2026-01-31")
     export = add("export", export_runs, "write finished runs, and all that proves them, to one file")
-    export.add_argument("file", type=given)
+    export.add_argument("file", type=expanded)
     export.add_argument("study", nargs="*", help="studies that were run here (default: every run)")
     bring = add("import", import_runs, "add the runs of such a file that are not here")
-    bring.add_argument("file", type=given)
+    bring.add_argument("file", type=expanded)
     return p
 
 

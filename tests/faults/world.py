@@ -498,7 +498,7 @@ def image_that_goes_bad_in_mid_run(folder: Path, number: int, rng: random.Random
         command.until(lambda: epochs(store, todo))
         (where / "bad").write_bytes(SPOILS[number % len(SPOILS)](data, rng))
         (where / "bad").replace(path)
-        message = command.ends(1).said("harness.ablate: baseline, seed 0 failed: ")
+        message = command.ends(1).said("baseline, seed 0 failed: ")
     assert f"{path.relative_to(where)} does not decode" in message
     assert "Runs still missing: baseline (1 of 2)" in command.out
     assert last(store, todo) == "failed"
@@ -544,7 +544,8 @@ def out_of_memory(folder: Path, number: int, rng: random.Random) -> tuple[int, s
     store = store_of(where)
     words = ("own", "--seeds", "1", "--jobs", str(1 + number % 2), "--only", "hungry")
     with Command(where, *words, "baseline", forks=number == 0) as command:
-        message = command.ends(1).said("harness.ablate: + hunger, seed 0 failed: ")
+        message = command.ends(1).said("+ hunger, seed 0 failed: ")
+        assert "1 runs trained, 0 reused, 1 failed" in command.out
     for word in ("out of memory", "batch_size=128", "Hungry(blocks=(1, 1)", "FP32", "--set microbatch=64"):
         assert word in message, message
     assert last(store, starved) == "failed"
@@ -607,6 +608,20 @@ def SIGTERM(folder: Path, times: int, seed: int) -> Outcome:
 
     def strike(command: Command, rng: random.Random, number: int) -> str:
         os.kill(command.pid, signal.SIGTERM)
+        return asked_to_stop(command)
+
+    return kept(folder, struck(folder, times, seed, strike))
+
+
+@fault(quick=1, full=4)
+def hang_up(folder: Path, times: int, seed: int) -> Outcome:
+    """Of the terminal: all of its processes are told, and once more by the kernel when the shell has ended."""
+
+    def strike(command: Command, rng: random.Random, number: int) -> str:
+        os.killpg(command.pid, signal.SIGHUP)
+        time.sleep(rng.uniform(0, ECHO))
+        with suppress(ProcessLookupError):
+            os.killpg(command.pid, signal.SIGHUP)
         return asked_to_stop(command)
 
     return kept(folder, struck(folder, times, seed, strike))

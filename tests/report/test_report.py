@@ -30,6 +30,7 @@ def record(
     top5=None,
     device="a",
     commit="c",
+    libraries=None,
     correct="ff",
     evidence=(),
     seen=None,
@@ -44,7 +45,7 @@ def record(
         "seconds_per_epoch": 0.5,
         "seconds": 1.0,
         "precision": {"name": "FP32", "emulated": emulated},
-        "environment": {"device_name": device, "commit": commit},
+        "environment": {"device_name": device, "commit": commit, **(libraries or {})},
         "images": {"train": 10, "test": tested},
         "correct": correct,
         "evidence": evidence,
@@ -522,6 +523,26 @@ def test_rungs_that_differ_in_what_nothing_explains_are_not_compared(full, store
     full.add("one", 1, 92.0, seen={"order": "b", "targets": "y"}, device="another")
     assert "not comparable" not in rows(full, p).loc["one", "verdict"], "on other hardware bits differ anyway"
     assert frames.marks(rows(full, p).loc["one"]) == "¶"
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "marked"),
+    [
+        ({"Pillow": "12"}, {"Pillow": "13"}, True),
+        ({"libjpeg_turbo": "2"}, {"libjpeg_turbo": "3"}, True),
+        ({"timm": "1", "imgaug": "0.4.0"}, {"timm": "1", "imgaug": "0.3.0"}, True),
+        ({"timm": "1"}, {}, True),  # a record of before, which does not tell
+        ({}, {}, False),
+        ({"timm": "1"}, {"timm": "1"}, False),
+        ({"pandas": "2", "python": "3.11"}, {"pandas": "3", "python": "3.12"}, False),
+    ],
+)
+def test_pixels_of_another_librarys_version_are_marked_and_not_called_a_difference(full, above, below, marked):
+    full.add("one", 1, 92.0, seen={"images": "b"}, libraries=above)
+    full.add("baseline", 1, 91.0, seen={"images": "a"}, libraries=below)
+    row = rows(full, designed("ladder", [rung("baseline"), rung("one", [1, 0])])).loc["one"]
+    assert frames.marks(row) == ("¶" if marked else "")
+    assert row["verdict"].startswith("not comparable: differs in images") == (not marked)
 
 
 def test_new_data_widens_the_interval_by_what_examples_add(store):
