@@ -1,4 +1,4 @@
-"""What the command lines share: one clear line for a user's mistake, exit 2, no traceback; output that nobody reads."""
+"""What the command lines share: one clear line where they cannot go on, and output that may have no reader."""
 
 import argparse
 import errno
@@ -7,7 +7,9 @@ import os
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 
@@ -56,6 +58,7 @@ def open_displays() -> list[Display]:
 
 
 def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int | None]) -> None:
+    """Run, and exit: with 2 on a user's mistake, 130 on Ctrl-C, 1 on an error that nobody foresaw."""
     from harness import Problem, one_line
 
     displays = open_displays()
@@ -77,3 +80,19 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], in
     except KeyboardInterrupt as told:
         print("\n" + "; ".join([f"{parser.prog}: interrupted", *map(str, told.args)]), file=sys.stderr)
         sys.exit(130)
+    except Exception as error:  # of a user's own part or study, or a fault of ours
+        print(f"{parser.prog}: {_crashed(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _crashed(error: Exception) -> str:
+    """An error that nobody foresaw, in a line; all of it is left beside the runs."""
+    from harness import Problem, sources
+    from harness.paths import runs, write_atomic
+
+    told = sources.told(error)
+    with suppress(OSError, Problem):
+        path = runs() / "traceback.txt"
+        write_atomic(path, "".join(traceback.format_exception(error)).encode(errors="replace"))
+        return f"{told}; the whole traceback is in {path}"
+    return told

@@ -4,22 +4,20 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Protocol
 
-from harness import Problem, one_line, sources
+from harness import Problem, sources
 from harness.cli import open_displays
 from harness.evidence import Upstream
 from harness.spec import UPSTREAM_SEED, Spec, plain, resolved, upstream
-from harness.store import EVERY, Claim, Held, Store
+from harness.store import EVERY, TRACEBACK, Claim, Held, Store
 from harness.study import Run
 from harness.train import LAYOUT, Keeper, State, train
 
@@ -341,7 +339,9 @@ def _work(connection: Connection, store: Store, place: str, decoding: int, every
         except Interrupted:
             say({"kind": "interrupted"})
         except Exception as error:
-            say({"kind": "failed", "why": why(error, spec)})
+            more = (store.folder(spec.id, seed) / TRACEBACK).exists() and not isinstance(error, Problem)
+            advice = f"; the whole traceback: python -m harness.store show {spec.id}/{seed}" if more else ""
+            say({"kind": "failed", "why": why(error, spec) + advice})
 
 
 def execute(
@@ -359,7 +359,7 @@ def execute(
     """
     import torch
 
-    from harness.environment import environment
+    from harness.environment import environment, repository
 
     def inner(upstream_spec: Spec) -> Upstream:
         record = store.read(upstream_spec.id, UPSTREAM_SEED)
@@ -392,7 +392,9 @@ def execute(
                 if not isinstance(error, Problem):
                     claim.leave_traceback(error)
             raise
-        made = {**trained.result, "environment": around} | ({"sources": own} if own else {})
+        made = {**trained.result, "environment": around}
+        if own:  # the package's own parts are of its commit
+            made |= {"sources": own, "repository": ", ".join(dict.fromkeys(map(repository, sources.files(own))))}
         record = claim.finish(made, trained.model.state_dict())
     if record["status"] == "refused":
         bad = next(check for check in record["evidence"] if not check["ok"])
@@ -414,12 +416,6 @@ def why(error: Exception, spec: Spec | None = None) -> str:
         return f"out of memory at {batch}, {spec.model!r}, {type(spec.precision).__name__}: {advice}"
     if isinstance(error, Problem):
         return str(error)
-    own = sources.blamed(error)
-    if isinstance(error, OSError) and not own:
+    if isinstance(error, OSError) and not sources.blamed(error):
         return f"{error}: mend that, and the same command goes on from the last checkpoint"
-    text = str(error).rstrip().rpartition("\n")[2] if RERAISED in str(error) else f"{type(error).__name__}: {error}"
-    file, line = own or [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)][-1]
-    return one_line(f"{text} ({Path(file).name}:{line})", 1000)
-
-
-RERAISED = "Original Traceback (most recent call last):"  # what torch puts into the error of a decoding process
+    return sources.told(error)

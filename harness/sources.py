@@ -23,6 +23,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
+from harness import one_line
 from harness.spec import Spec, parts, upstream
 
 Name = tuple[str, str]  # a module, and what of it; "" is all of it
@@ -72,6 +73,17 @@ def files(kinds: Mapping[str, str]) -> list[Path]:
     """The files in which those classes are."""
     found = (_place(kind.rpartition(".")[0]) for kind in kinds)
     return sorted({path for path in found if path})
+
+
+RERAISED = "Original Traceback (most recent call last):"  # what torch puts into the error of a decoding process
+
+
+def told(error: BaseException) -> str:
+    """An error in one line: what it is, and the deepest line of the user's own code, else of any, that it came from."""
+    text = str(error).rstrip().rpartition("\n")[2] if RERAISED in str(error) else f"{type(error).__name__}: {error}"
+    frames = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
+    place = blamed(error) or (frames[-1] if frames else None)
+    return one_line(f"{text} ({Path(place[0]).name}:{place[1]})" if place else text, 1000)
 
 
 def blamed(error: BaseException) -> tuple[str, int] | None:

@@ -16,10 +16,10 @@ TREE = Path(__file__).parent.parent
 ROOMS = (  # from the top; a package is one room, whose modules may import each other
     "harness",
     "harness.paths",
-    "harness.cli",
     "harness.rng",
     "harness.spec",
     "harness.sources",
+    "harness.cli",
     "harness.evidence",
     "harness.parts",
     "harness.tricks",

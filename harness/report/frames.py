@@ -94,6 +94,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "classes": record.get("classes"),
         "evidence": record["evidence"],
         "seen": record.get("seen"),
+        "sources": record.get("sources", {}),
         "stale": ", ".join(sources.changed(record)),
     }
 
@@ -169,6 +170,12 @@ def around(record: Any) -> dict[str, Any]:
     return {name: value for name, value in record["environment"].items() if name not in APART}
 
 
+def elsewhere(above: Any, below: Any) -> bool:
+    """Whether two runs were made by other hardware, commits, libraries, or another source of a part that both have."""
+    ours, theirs = above["sources"], below["sources"]
+    return around(above) != around(below) or any(ours[kind] != theirs[kind] for kind in ours.keys() & theirs.keys())
+
+
 def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     """One row a rung of `plan` that has runs; accuracies and gains in points of percent, unrounded.
 
@@ -209,7 +216,7 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
             "upstream": rung["name"] in upstream,
             "emulated": bool(own["emulated"].any()),
             "also": bool(rung["also"]),
-            "elsewhere": any(around(above) != around(below) for _, above, below in ours),
+            "elsewhere": any(elsewhere(above, below) for _, above, below in ours),
             "diverged": int((own["status"] == "diverged").sum()),
         }
         rows.append(row)
@@ -460,7 +467,7 @@ MARKS = {
     "upstream": ("§", "needs another network trained first; its seconds an epoch leave that out"),
     "emulated": ("‡", "FP16 emulated: accuracy is that of half precision, speed is not"),
     "also": ("¤", "differs in more than its trick from what it is compared with"),
-    "elsewhere": ("¶", "compares runs of different hardware, commits or library versions"),
+    "elsewhere": ("¶", "compares runs of different hardware, commits, library versions or source of your own parts"),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from harness import Problem, report
 from harness.store import Record, Store, _sealed, digest, journal
 from harness.store.archive import bring
-from harness.store.care import RECORD, remove
+from harness.store.care import RECORD
 from tests.faults import Outcome, fault
 from tests.report.test_report import designed, rung
 from tests.tiny import RESULT, finish, known
@@ -112,7 +112,7 @@ def archives_of_wrong_shapes(folder: Path, times: int, seed: int) -> Outcome:
         forge(store, KEY, lambda old, new=record: (old.clear(), old.update(new)))  # type: ignore[misc]
         archive = archived(store, folder / "a.tar")
         if KEY in other:
-            remove(other, KEY)
+            other.set_aside(*KEY)
         try:
             assert bring(other, archive)[0] == [KEY]
         except Problem as problem:
