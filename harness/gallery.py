@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import Problem, one_line
+from harness import Problem, one_line, sources
 from harness.cli import main
 from harness.paths import expanded
 
@@ -307,7 +307,9 @@ def run(options: argparse.Namespace) -> None:
         record = store.read(spec.id, seed)
         note = f"{of}: {record['status']}, on {record['environment'].get('device_name')}"
         drawn["curves"] = pictures.curves(label, of, record["epochs"], record["kept"] if spec.stop else None)
-        if record["status"] == "finished":  # of one that diverged the answers are no numbers
+        stale = sources.changed(record)
+        note += f"; trained before the source of {', '.join(stale)} changed, so without its answers" if stale else ""
+        if record["status"] == "finished" and not stale:  # of one that diverged the answers are no numbers
             answered = answers(spec, seed, store)
             few = isinstance(source(spec.data), Files) and images.counts["train"] * images.counts["test"] <= PAIRS
             told = accuracies(answered, record, twins(images) if few else np.zeros(images.counts["test"], bool))

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Problem, one_line
+from harness import Problem, one_line, sources
 from harness.cli import main
 from harness.paths import expanded, runs, write_atomic
 from harness.rng import stream
@@ -237,8 +237,12 @@ def nets(options: argparse.Namespace) -> None:
                 raise Problem(f"--seed {seed}: no such run of {name}; the study's seeds: {own}")
             again = shlex.join(["python", "-m", "harness.ablate", *plan.command, "--only", *options.rungs])
             raise Problem(f"{name}, seed {seed}, is not trained yet: {again}")
-        if store.read(rungs[name].spec.id, seed)["status"] == "diverged":
+        record = store.read(rungs[name].spec.id, seed)
+        if record["status"] == "diverged":
             raise Problem(f"{name}, seed {seed}, diverged: its loss is no number")
+        if kinds := sources.changed(record):
+            again = shlex.join(["python", "-m", "harness.ablate", *plan.command])
+            raise Problem(f"{name}, seed {seed}, was trained before the source of {', '.join(kinds)} changed: {again}")
     device = settle(places(options.device, 1)[0])
     FP32().on(device)
     ticks = np.linspace(-options.span, options.span, options.points)
