@@ -89,9 +89,14 @@ def open_experiment(study: str) -> tuple[Any, str]:
 
 def _client(uri: str) -> Any:
     from mlflow import MlflowClient
+    from sqlalchemy import create_engine
     from sqlalchemy.exc import ArgumentError
 
     try:
+        if "sql" in uri.partition(":")[0] and not uri.startswith("sqlite"):
+            engine = create_engine(uri)  # MLflow asks ten times, for two minutes: training ends before why is said
+            engine.connect().close()
+            engine.dispose()
         return MlflowClient(uri)
     except ImportError as error:
         raise Problem(f"MLFLOW_TRACKING_URI={shown_uri()}: its driver is missing ({told(error)}): install it") from None
@@ -148,11 +153,16 @@ def _made(path: Path) -> Path:
     new = path.with_name(f".{path.name}.new")
     for left in path.parent.glob(f"{new.name}*"):  # of one that was killed, and sqlite's journal
         left.unlink()
-    try:
-        SqlAlchemyStore(f"sqlite:///{new}", "./mlruns").engine.dispose()  # a place of its own for what we never send
+    store = SqlAlchemyStore.__new__(SqlAlchemyStore)
+    try:  # a place of its own for what we never send
+        SqlAlchemyStore.__init__(store, f"sqlite:///{new}", "./mlruns")
     except BaseException:
-        new.unlink(missing_ok=True)  # of a full disk
+        for left in path.parent.glob(f"{new.name}*"):  # of a full disk
+            left.unlink()
         raise
+    finally:  # also where it raised: an open connection keeps the disk that it filled, and the next try would meet it
+        if engine := getattr(store, "engine", None):
+            engine.dispose()
     return new
 
 

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import sqlite3
 import time
@@ -295,3 +296,31 @@ def test_what_the_user_named_is_not_touched(tmp_path, monkeypatch):
     (tmp_path / "mlflow.db").write_bytes(b"")
     assert ready(thorough=True) is None
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_a_disk_that_was_full_while_the_database_was_made_and_is_no_more(tmp_path, monkeypatch):
+    """The next try, of the same process, begins anew, and nothing keeps the space of what was half made."""
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    try:
+        with pytest.raises(Exception, match="disk"):
+            ready()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.lock"]
+    files = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert not [file for file in files if "mlflow.db" in file and str(tmp_path) in file]
+    assert ready() is None
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.lock"}
+
+
+def test_why_a_database_does_not_answer_is_known_at_once(tmp_path, monkeypatch):
+    """MLflow would ask it ten times, for two minutes."""
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg2://me:S3CRET@127.0.0.1:9/m")
+    began = time.monotonic()
+    with pytest.raises(Exception, match="Connection refused"):
+        open_experiment("tiny")
+    assert time.monotonic() - began < 30
