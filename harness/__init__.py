@@ -28,15 +28,16 @@ def without_password(text: str, address: str = "") -> str:
     for one. An error on such an `address` quotes parts of it, where it was cut at another place: they go too.
     """
     if address:
-        begins, user = re.fullmatch(r"(?s)([\w+.-]*:/+)?(?:(.*)@)?.*", address).groups("")  # type: ignore[union-attr]
+        plain = _NAMED.sub(r"\1***", address)
+        begins, user = re.fullmatch(r"(?s)([\w+.-]*:/+)?(?:(.*)@)?.*", plain).groups("")  # type: ignore[union-attr]
         name, colon, secret = user.partition(":")
         secret = secret if colon or not begins.startswith("http") else name
-        shown = address.replace(f":{secret}@", ":***@") if colon else address
+        shown = plain.replace(f":{secret}@", ":***@") if colon else plain
         secrets = [secret, *(value for _, value in _NAMED.findall(address))]
         text = shown.join(_without(each, secrets) for each in text.split(address))
+    text = _NAMED.sub(r"\1***", text)  # first: such a value may have an @
     text = re.sub(r"(:/+[^\s:/]*:)\S*@", r"\1***@", text)
-    text = re.sub(r"(https?:/+)[^\s:/@]+@", r"\1***@", text)  # a token
-    return _NAMED.sub(r"\1***", text)
+    return re.sub(r"(https?:/+)[^\s:/@]+@", r"\1***@", text)  # a token
 
 
 _NAMED = re.compile(r"(?i)\b([\w-]*(?:passw(?:or)?d|pwd|token|secret|api[_-]?key)(?:=|%3D))([^&\s]+)")

@@ -217,7 +217,7 @@ def make(
         raise Problem(f"--seed {seed}: must be 0 or more")
     if storage and "://" not in storage:
         raise Problem(
-            f"--storage {without_password(storage, storage)}: write a URL, as sqlite:///search.db or postgresql://user:word@host/base"
+            f"--storage {without_password(storage, storage)}: write a URL, as sqlite:///search.db or postgresql://user@host/base"
         )
     made = plan(study, settings)
     names = [each.name for each in made.rungs]

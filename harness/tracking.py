@@ -102,7 +102,7 @@ def _client(uri: str) -> Any:
         raise Problem(f"MLFLOW_TRACKING_URI={shown_uri()}: its driver is missing ({told(error)}): install it") from None
     except Exception as error:
         if isinstance(error, ArgumentError | ValueError) or "unsupported URI" in str(error):
-            such = "as sqlite:///mlflow.db, http://127.0.0.1:5000 or postgresql+psycopg2://user:word@host/base are"
+            such = "as sqlite:///mlflow.db, http://127.0.0.1:5000 or postgresql+psycopg2://user@host/base are"
             raise Problem(f"MLFLOW_TRACKING_URI={shown_uri()}: is no address that MLflow knows, {such}") from None
         raise
 

@@ -472,6 +472,7 @@ ADDRESSES = {  # and what may be seen of them
     "postgresql:/me:w0rd@db.org/m": "postgresql:/me:***@db.org/m",
     "me:w0rd@db.org/m": "me:***@db.org/m",
     "postgresql://db.org/m?user=me&password=se@w0rd&x=1": "postgresql://db.org/m?user=me&password=***&x=1",
+    "postgresql://db.org:9/m?user=me&password=S3C@RET": "postgresql://db.org:9/m?user=me&password=***",
     "http://me:w0rd@127.0.0.1:5000": "http://me:***@127.0.0.1:5000",
     "https://w0rd@db.org/api": "https://***@db.org/api",
     "https://db.org/api?token=w0rd": "https://db.org/api?token=***",
