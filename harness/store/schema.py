@@ -68,6 +68,8 @@ class Record(BaseModel):
     seen: dict[str, str] | None = None
     gaps: list[Number] | None = None
     peak_memory: Count | None = None
+    sources: dict[str, str] | None = None  # of parts that are not the package's own
+    repository: str | None = None
 
 
 class Event(BaseModel):

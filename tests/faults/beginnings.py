@@ -52,7 +52,7 @@ def mended(where: Path, plan: Plan, runs: list[Run], by_sync: bool) -> tuple[int
     return whole(store_of(where), runs, plan), message
 
 
-@each(quick=2, full=STEPS)
+@each(quick=1, full=STEPS)
 def MLflow_killed_in_its_first_start(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """At one of its steps. It leaves nothing that is to be mended."""
     plan, runs = trained(folder)
@@ -67,7 +67,7 @@ def MLflow_killed_in_its_first_start(folder: Path, number: int, rng: random.Rand
     return seen
 
 
-@each(quick=1, full=12)
+@each(quick=0, full=12)
 def disk_full_in_MLflows_first_start(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """From another size on. It is one line, and nothing is left that takes space."""
     plan, runs = trained(folder)
@@ -82,7 +82,7 @@ def disk_full_in_MLflows_first_start(folder: Path, number: int, rng: random.Rand
     return 0, message
 
 
-@each(quick=1, full=16)
+@each(quick=0, full=16)
 def MLflow_database_that_was_torn_in_place(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """By a program that was killed, or had no space, as it made it where it is."""
     plan, runs = trained(folder)
@@ -103,7 +103,7 @@ def in_place(path: Path, size: int | None) -> None:
     served._make_database(path)
 
 
-@each(quick=2, full=STEPS)
+@each(quick=0, full=STEPS)
 def search_killed_as_it_makes_its_database(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """Before or after one of its statements. Optuna makes it where it is, and goes on."""
     code = opening(folder, kills=step(number), after=number % 2 > 0)
