@@ -15,6 +15,7 @@ from harness.spec import flat
 DEEP = 40  # levels; a specification with a teacher's has ten
 Number = Annotated[float, Field(strict=True)]  # of a run that diverged they are nan and ±inf
 Finite = Annotated[float, Field(strict=True, ge=0, le=1e12, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(strict=True, ge=-1e12, le=1e12, allow_inf_nan=False)]  # below 0 where a clock was set
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
 Truth = Annotated[bool, Field(strict=True)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -58,8 +59,8 @@ class Record(BaseModel):
     images: Images
     precision: Precision
     environment: Environment
-    seconds: Finite
-    seconds_per_epoch: Finite
+    seconds: Seconds
+    seconds_per_epoch: Seconds
     correct: Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]
     record: str | None = None
     classes: Annotated[Count, Field(ge=1)] | None = None
@@ -77,7 +78,7 @@ class Event(BaseModel):
 
     seq: Count
     event: str
-    after: Finite | None = None
+    after: Seconds | None = None
     time: Stamp | None = None
     record: str | None = None
     epoch: Count | None = None
