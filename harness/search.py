@@ -470,13 +470,15 @@ def tested(search: Search, best: Best, engine: Any, tracker: "Tracker") -> dict[
     """
     from harness import Problem, trials
     from harness.progress import Progress
+    from harness.spec import upstream
     from harness.study import Plan, Rung, check, missing
 
     assert best.spec
     store, study = engine.store, trials.opened(search)
     plan = Plan(search.study, (Rung("chosen", "chosen values", best.spec),), search.final)
     check(plan)
-    trials.named_by(search.label, best.spec)
+    for each in (*upstream(best.spec), best.spec):
+        trials.named_by(search.label, each)
     looked = list(dict.fromkeys([*study.user_attrs.get("tested", []), best.spec.id]))
     study.set_user_attr("tested", looked)  # before: each epoch is measured, and shown
     todo = missing(plan.runs(), store)

@@ -18,7 +18,6 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
@@ -134,14 +133,11 @@ def _place(module: str) -> Path | None:
     loaded = getattr(sys.modules.get(module), "__file__", None)
     if loaded:
         return Path(loaded) if loaded.endswith(".py") else None
-    where: Any = [*sys.path, "."]
-    found: ModuleSpec | None = None
-    for end in range(1, module.count(".") + 2):
-        found = PathFinder.find_spec(".".join(module.split(".")[:end]), where)
-        if found is None:
-            return None
-        where = found.submodule_search_locations or []
-    return Path(found.origin) if found and found.origin and found.origin.endswith(".py") else None
+    for root in (*sys.path, "."):  # by hand: Python's own finder asks for the parents to be loaded
+        for end in ("/__init__.py", ".py"):
+            if (found := Path(root or ".", module.replace(".", "/") + end)).is_file():
+                return found
+    return None
 
 
 @lru_cache
@@ -206,10 +202,12 @@ def _bare(statement: ast.stmt) -> str:
 
 
 def _uses(statement: ast.stmt) -> Iterator[Use]:
+    held: set[int] = set()  # names of which an attribute is asked
     for node in ast.walk(statement):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            held.add(id(node.value))
             yield node.value.id, node.attr
-        elif isinstance(node, ast.Name):
+        elif isinstance(node, ast.Name) and id(node) not in held:
             yield node.id, ""
 
 

@@ -440,7 +440,8 @@ class Objective:
 
     def _score(self, trial: optuna.Trial, spec: Spec) -> float | tuple[float, float]:
         trial.set_user_attr("spec", spec.id)
-        named_by(self.label or f"{self.study}@objective", spec)
+        for each in (*upstream(spec), spec):
+            named_by(self.label or f"{self.study}@objective", each)
         self.say({"kind": "begun", "number": trial.number, "run": (spec, self.seeds[0])})
         by_seed = isinstance(trial.study.pruner, optuna.pruners.WilcoxonPruner)
         steps = _Steps(trial, self.seeds[-1] if by_seed else spec.epochs * len(self.seeds) - 1)

@@ -54,7 +54,13 @@ def everything(store: Store) -> Iterator[Aside]:
             for path in sorted(folder.iterdir()) if is_id(folder.name) else [folder]:
                 day = time.strftime("%Y-%m-%d", time.localtime(path.lstat().st_ctime))  # when it was moved there
                 found.append(Aside(day, path, _key(path)))
-    yield from sorted(found, key=lambda each: each.day)
+    yield from sorted(found, key=lambda each: (each.day, _number(each.path)))
+
+
+def _number(path: Path) -> int:
+    """Which of the records of one run it is."""
+    match = OWN.fullmatch(path.name)
+    return int((match[2] or ".1")[1:]) if match else 1
 
 
 def _key(path: Path) -> Key | None:

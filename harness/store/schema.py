@@ -17,6 +17,7 @@ Number = Annotated[float, Field(strict=True)]  # of a run that diverged they are
 Finite = Annotated[float, Field(strict=True, ge=0, le=1e12, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, ge=-1e12, le=1e12, allow_inf_nan=False)]  # below 0 where a clock was set
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+Rate = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]  # however great, of a run that diverged
 Truth = Annotated[bool, Field(strict=True)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Stamp = Annotated[float, Field(strict=True, ge=0, le=1e11, allow_inf_nan=False)]  # seconds since 1970, to the year 5138
@@ -65,12 +66,12 @@ class Record(BaseModel):
     record: str | None = None
     classes: Annotated[Count, Field(ge=1)] | None = None
     kept: Count | None = None
-    rates: list[tuple[Count, Finite]] | None = None
+    rates: list[tuple[Count, Rate]] | None = None
     seen: dict[str, str] | None = None
     gaps: list[Number] | None = None
     peak_memory: Count | None = None
-    sources: dict[str, str] | None = None  # of parts that are not the package's own
-    repository: str | None = None
+    sources: dict[str, str] = {}  # of parts that are not the package's own
+    repository: str = ""
 
 
 class Event(BaseModel):
