@@ -85,8 +85,9 @@ class Store:
         known_format(version, path)
         if not whole:
             raise Problem(f"{path} is damaged, its digest is another: {_retrain(path)}")
-        if (record["spec_id"], record["seed"]) != (spec_id, seed):
-            raise Problem(f"{path} is the record of {record['spec_id']}, seed {record['seed']}: {_retrain(path)}")
+        whose = record.get("spec_id"), record.get("seed")
+        if whose != (spec_id, seed):
+            raise Problem(f"{path} is the record of {whose[0]}, seed {whose[1]}: {_retrain(path)}")
         wrong = schema.record(record)
         if wrong:
             raise Problem(f"{path} is no record of a run ({wrong}): {_retrain(path)}")

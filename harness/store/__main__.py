@@ -83,7 +83,7 @@ def show_run(options: argparse.Namespace) -> int:
             text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())
             print(one_line(text, 200))
         for event in store.events(*key):
-            seconds = float(event.get("after", 0))
+            seconds = float(event.get("after") or 0)
             shown = {k: v for k, v in event.items() if k not in ("seq", "event", "after", "time", "crc")}
             values = ", ".join(f"{k} {v:.6g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
             print(f"  {event['seq']:4} {seconds:9.2f} s  {one_line(event['event'], 12):12} {one_line(values, 200)}")
