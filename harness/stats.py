@@ -43,18 +43,21 @@ STEADY = 1e-3  # of a gain: over seeds no accuracies are so steady, 10 points wo
 TINY = math.ulp(0.0)  # the smallest number above 0
 
 
-def flat(values: ArrayLike, gain: float | None = None) -> bool:
+def flat(values: ArrayLike, gain: float | None = None, step: float | None = None) -> bool:
     """Whether finite values do not vary, or by so little that their s.d. tells nothing: then no t-test is of them.
 
-    Accuracies are counts of a test set, so gains are multiples of a step. An s.d. below the step, or below a thousandth
-    of the `gain` (of the largest value, where none is given), tells how fine values are written, and not how others
-    would vary: of four gains of 50 test images and one of 51, t is 251. True of fewer than two values.
+    Accuracies are counts of a test set, so gains are multiples of a `step`, one image. An s.d. below it, or below a
+    thousandth of the `gain` (of the largest value, where none is given), tells how fine values are written, and not how
+    others would vary: of four gains of 50 test images and one of 51, t is 251. Where no step is given it is the
+    greatest that all values are multiples of, which may be coarser by chance. True of fewer than two values.
     """
     x = np.asarray(values, float)
     if len(x) < 2:
         return True
     sd = float(x.std(ddof=1))
-    return sd <= STEADY * (np.abs(x).max() if gain is None else abs(gain)) or _step(x, sd) > 0
+    if sd <= STEADY * (np.abs(x).max() if gain is None else abs(gain)):
+        return True
+    return _step(x, sd) > 0 if step is None else sd < step * (1 - TIE)
 
 
 def _step(x: Array, least: float) -> float:
@@ -83,7 +86,9 @@ def t_test(gain: float, se: float, df: float, level: float = 0.95) -> tuple[floa
     return float(gain - half), float(gain + half), float(2 * special.stdtr(df, -abs(gain) / se))
 
 
-def paired_t(differences: ArrayLike, level: float = 0.95) -> tuple[float, float, float, float]:
+def paired_t(
+    differences: ArrayLike, level: float = 0.95, step: float | None = None
+) -> tuple[float, float, float, float]:
     """(mean, low, high, two-sided p) of n paired differences, by Student's t with n - 1 degrees of freedom.
 
     nan where n < 2 leaves no spread, or a difference is not finite. Differences that are `flat` have a t as great as
@@ -94,7 +99,7 @@ def paired_t(differences: ArrayLike, level: float = 0.95) -> tuple[float, float,
     mean = _mean(x)
     if not _usable(x):
         return mean, math.nan, math.nan, math.nan
-    if flat(x):
+    if flat(x, step=step):
         return mean, math.nan, math.nan, sign_flip(x)
     return mean, *t_test(mean, float(x.std(ddof=1)) / math.sqrt(len(x)), len(x) - 1, level)
 
@@ -138,8 +143,9 @@ def sign_flip(differences: ArrayLike, alternative: Literal["two-sided", "greater
     Sums that tie with the observed one count as extreme; zeros neither add nor take. Exact where at most `EXACT`
     differ from 0: two halves are enumerated apart and joined by a sorted search, so n = 20 takes a millisecond where
     scipy's permutation_test makes 2²⁰ rows; and for any number of equal size, which is a binomial. Else by a
-    saddlepoint, off by 1 % at most where p is above 1e-6, and by a fifth where it is below. Never 0: at least the
-    smallest number above it. nan where there is no difference or one is not finite.
+    saddlepoint: where sizes are alike off by 1 % at most above p = 1e-6, and by a fifth below; where a few dominate by
+    up to two thirds, so it is for no test then. Never 0: at least the smallest number above it. nan where there is no
+    difference or one is not finite.
     """
     x = np.asarray(differences, float)
     if not len(x) or not np.isfinite(x).all():
@@ -331,6 +337,7 @@ def compare(
     level: float = 0.95,
     alpha: float = 0.05,
     goal: float = 0.8,
+    step: float | None = None,
 ) -> list[Comparison]:
     """One Comparison a row, each row n paired differences, or both arms as 2 x n: above, below. Holm over all rows.
 
@@ -346,7 +353,7 @@ def compare(
         with np.errstate(invalid="ignore"):  # inf - inf
             x = arms[0] - arms[1] if arms.ndim == 2 else arms
         rho = pair_correlation(arms[0], arms[1]) if arms.ndim == 2 else math.nan
-        gain, low, high, p = paired_t(x, level)
+        gain, low, high, p = paired_t(x, level, step)
         drafts.append((x, rho, gain, low, high, sign_flip(x) if test == "sign-flip" and len(x) > 1 else p))
     adjusted = holm([draft[-1] for draft in drafts])
     strict = alpha / max(1, int(np.count_nonzero(~np.isnan(adjusted))))
@@ -354,7 +361,11 @@ def compare(
     for (x, rho, gain, low, high, p), q in zip(drafts, adjusted.tolist(), strict=True):
         n = len(x)
         least = attainable_p(n)
-        mde = math.nan if not _usable(x) or flat(x) else detectable(float(x.std(ddof=1)), n, goal, alpha=strict)
+        mde = (
+            math.nan
+            if not _usable(x) or flat(x, step=step)
+            else detectable(float(x.std(ddof=1)), n, goal, alpha=strict)
+        )
         mde = math.inf if test == "sign-flip" and least > strict else mde
         table.append(Comparison(gain, low, high, p, q, rho, n, least, mde, adjusted_verdict(gain, q, mde, alpha)))
     return table
@@ -691,7 +702,11 @@ def _reached(looks: tuple[int, ...], levels: Array) -> float:
 
 
 def decide(
-    rows: Iterable[ArrayLike], points: float, looks: Sequence[int] = LOOKS, alpha: float = 0.05
+    rows: Iterable[ArrayLike],
+    points: float,
+    looks: Sequence[int] = LOOKS,
+    alpha: float = 0.05,
+    step: float | None = None,
 ) -> list[Decision]:
     """One Decision a row of paired differences in seed order, by replaying planned looks: look k sees looks[k] values.
 
@@ -718,12 +733,12 @@ def decide(
     for k, n in enumerate(plan):
         here = [i for i, x in enumerate(data) if i not in found | known and len(x) >= n]
         for i in here:
-            at[i], seen[i] = k + 1, paired_t(data[i][:n], 1 - own[k])
+            at[i], seen[i] = k + 1, paired_t(data[i][:n], 1 - own[k], step)
         while len(found) < len(data) and (new := rejected()):
             found |= new
         for i in here:
-            if i not in found and not flat(data[i][:n]):
-                gain, low, high, p = paired_t(data[i][:n], 1 - alpha)
+            if i not in found and not flat(data[i][:n], step=step):
+                gain, low, high, p = paired_t(data[i][:n], 1 - alpha, step)
                 if low <= 0 <= high and high - gain <= points:
                     known.add(i)
                     seen[i] = gain, low, high, p

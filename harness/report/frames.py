@@ -203,7 +203,7 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
             row["verdict"] = f"not comparable: differs in {', '.join(odd[place])}"
         base = at.get(0, {}) if plan["design"] == "ladder" and place else {}
         total = [row["top1"] - base[seed]["top1"] for seed, row in at[place].items() if seed in base]
-        row["total"], row["total_low"], row["total_high"], _ = stats.paired_t(total)
+        row["total"], row["total_low"], row["total_high"], _ = stats.paired_t(total, step=100 / own["tested"].max())
         if "top5" in own and own["top5"].notna().all():
             row["top5_mean"], row["top5_sd"] = stats.mean_sd(own["top5"])
         other = next((i for i in rung["gain"] or () if i != place), None)
@@ -242,13 +242,19 @@ def pairs_apart(table: pd.DataFrame) -> bool:
     return bool((table["gain_pairs"] != table["n"])[table["gain"].notna()].any())
 
 
+def one_image(paired: dict[int, list[Pair]]) -> float | None:
+    """What one test image is of top-1, in points: gains are multiples of it; None of tests of several sizes."""
+    sizes = {row["tested"] for ours in paired.values() for _, above, below in ours for row in (above, below)}
+    return 100 / sizes.pop() if len(sizes) == 1 else None
+
+
 def judge(paired: dict[int, list[Pair]], decided: dict[int, stats.Decision]) -> dict[int, dict[str, Any]]:
     """Gain, interval, p and verdict by place, of pairs and decisions as `looked_at` has them."""
     rows = {place: [[a["top1"] for _, a, _ in ours], [b["top1"] for _, _, b in ours]] for place, ours in paired.items()}
     judged = {
         place: {"gain": c.gain, "gain_low": c.low, "gain_high": c.high, "p": c.p, "adjusted": c.adjusted}
         | {"rho": c.rho, "mde": c.mde, "verdict": c.verdict}
-        for place, c in zip(rows, stats.compare(rows.values()), strict=True)
+        for place, c in zip(rows, stats.compare(rows.values(), step=one_image(paired)), strict=True)
     }
     for place, d in decided.items():
         if place not in judged:
@@ -268,7 +274,8 @@ def decisions(plan: Plan, paired: dict[int, list[Pair]]) -> dict[int, stats.Deci
             rows[place] = [gains.get(seed, math.nan) for seed in rung["seeds"]]
     if not rows:
         return {}
-    decided = stats.decide(rows.values(), plan["decide"]["points"], plan["decide"]["looks"])
+    told = plan["decide"]
+    decided = stats.decide(rows.values(), told["points"], told["looks"], step=one_image(paired))
     return dict(zip(rows, decided, strict=True))
 
 

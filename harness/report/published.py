@@ -175,7 +175,9 @@ def gains(plan: Plan, every: pd.DataFrame, metric: str, wanted: Iterable[tuple[i
         if both.size:
             arms[above, below] = both
     found: Pairs = {}
-    for pair, c in zip(arms, stats.compare(arms.values()), strict=True):
+    tested = every["tested"].unique()
+    step = 100 / float(tested[0]) if len(tested) == 1 else None  # one test image
+    for pair, c in zip(arms, stats.compare(arms.values(), step=step), strict=True):
         verdict = "" if plan["decide"] else c.verdict
         found[pair] = {"gain": c.gain, "gain_low": c.low, "gain_high": c.high, "verdict": verdict}
     for pair, i in planned.items():
