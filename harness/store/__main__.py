@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from harness.cli import main
 from harness.paths import expanded
@@ -115,8 +116,8 @@ def verify(options: argparse.Namespace) -> int:
 def collect(options: argparse.Namespace) -> int:
     from harness.paths import runs
     from harness.report import known, plan_path
-    from harness.store import Store, aside
-    from harness.store.care import size, standing
+    from harness.store import Held, Store, aside
+    from harness.store.care import standing
     from harness.store.garbage import leftovers, remembered, unnamed
 
     store, ids = Store(), remembered(runs())
@@ -126,11 +127,16 @@ def collect(options: argparse.Namespace) -> int:
             print(f"{label}: no study here by that name; its runs are kept while {plan_path(label)} is there")
     total, titles = 0, _titles()
     found = unnamed(store, ids, shapes)
-    for key in found:
+    for key in list(found):
         row = standing(store, key)
+        try:
+            if options.delete:
+                store.set_aside(*key)
+        except Held as held:
+            print(f"left: {key[0]}, seed {key[1]}, {held}")
+            found.remove(key)
+            continue
         total += row["bytes"]
-        if options.delete:
-            store.set_aside(*key)
         print(
             f"{'set aside' if options.delete else 'unnamed'}: {key[0]}, seed {key[1]}, {row['state']}{_of(titles, key)}"
         )
@@ -141,14 +147,27 @@ def collect(options: argparse.Namespace) -> int:
     kept = len(list(store)) - (0 if options.delete else len(found))
     moved = "set aside" if options.delete else "to set aside with --delete"
     print(f"{len(found):,} runs, {total / 1e6:,.1f} MB, {moved}; {kept:,} runs are named, in {store.root}")
-    days: dict[str, int] = {}
-    for one in aside.everything(store):
-        days[one.day] = days.get(one.day, 0) + (size(one.path) if one.path.is_dir() else one.path.stat().st_size)
-    for day, held in days.items():
-        print(f"aside since {day}: {held / 1e6:,.1f} MB; python -m harness.store restore {day} brings it back")
-    if days:
-        print(f"python -m harness.store free {max(days)} frees the disk, for good")
+    _show_aside(list(aside.everything(store)))
     return 0
+
+
+def _show_aside(every: list[Any]) -> None:
+    """What lies aside, a line a day, and the commands that bring runs back or free the disk."""
+    for day in dict.fromkeys(one.day for one in every):
+        own = [one for one in every if one.day == day]
+        runs = sum(one.key is not None for one in own)
+        back = f"; python -m harness.store restore {day} brings runs back" if runs else ""
+        others = "".join(f", {one.path.name}" for one in own if one.key is None)
+        print(f"aside since {day}: {runs:,} runs{others}, {sum(_held(one.path) for one in own) / 1e6:,.1f} MB{back}")
+    if every:
+        print(f"python -m harness.store free {max(one.day for one in every)} frees the disk, for good")
+
+
+def _held(path: Any) -> int:
+    """Bytes of a file, or of all below a folder."""
+    from harness.store.care import size
+
+    return size(path) if path.is_dir() else int(path.lstat().st_size)
 
 
 def _of(titles: dict[str, str], key: Key) -> str:
@@ -204,7 +223,6 @@ def bring_back(options: argparse.Namespace) -> int:
 def free_aside(options: argparse.Namespace) -> int:
     from harness import Problem
     from harness.store import Store, aside
-    from harness.store.care import size
 
     store, day = Store(), aside.a_day(options.day)
     found = [one for one in aside.everything(store) if one.day <= day]
@@ -212,7 +230,7 @@ def free_aside(options: argparse.Namespace) -> int:
         raise Problem(f"nothing was set aside on {day} or before: python -m harness.store gc shows what there is")
     total = 0
     for one in found:
-        total += size(one.path) if one.path.is_dir() else one.path.stat().st_size
+        total += _held(one.path)
         aside.free(one, store)
         print(f"removed: {one.path}")
     print(f"{total / 1e6:,.1f} MB freed")

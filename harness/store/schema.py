@@ -56,7 +56,7 @@ class Record(BaseModel):
     epochs: Annotated[list[dict[str, Number]], Field(min_length=1)]
     evidence: list[Evidence]
     params: Count
-    macs: Count
+    macs: Annotated[Count, Field(ge=1)]
     images: Images
     precision: Precision
     environment: Environment

@@ -165,7 +165,7 @@ def test_gc_sets_aside_what_nothing_names_and_a_dated_step_frees_it(home):
     done = told(home, "gc", "--delete").stdout
     (home / "experiments" / "broken.py").unlink()
     day = time.strftime("%Y-%m-%d")
-    assert f"harness.store restore {day} brings it back" in done
+    assert f"harness.store restore {day} brings runs back" in done
     assert not there.exists()
     assert (home / "runs" / "store" / BASELINE.id / "0" / "result.json").exists()
     assert told(home, "restore", day).stdout == "1 runs brought back\n"

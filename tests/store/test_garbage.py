@@ -1,6 +1,7 @@
 """What is named, and what nothing names: by plans, designs, settings, searches, and by runs that build on others."""
 
 import json
+import os
 from functools import partial
 
 import pytest
@@ -11,7 +12,8 @@ from harness.paths import runs
 from harness.report import plan_path, remember
 from harness.spec import plain, resolved, shape, stack, upstream
 from harness.store import Store
-from harness.store.aside import bring_back, everything, free
+from harness.store import __main__ as commands
+from harness.store.aside import bring_back, everything, free, today
 from harness.store.garbage import inner, leftovers, remembered, unnamed
 from harness.study import describe, plan
 from harness.trials import named_by
@@ -149,6 +151,32 @@ def test_what_was_set_aside_before_there_were_days_has_the_day_it_was_moved(stor
 
 
 def test_what_a_stopped_import_left_is_left_over(store):
-    (store.root / ".incoming.7").mkdir()
+    (store.root / ".incoming.999999999").mkdir()
+    (store.root / f".incoming.{os.getpid()}").mkdir()  # of an import that runs
     (store.folder(*KEY) / "checkpoint-3.pt").touch()
-    assert [path.name for path in leftovers(store)] == [".incoming.7", "checkpoint-3.pt"]
+    assert [path.name for path in leftovers(store)] == [".incoming.999999999", "checkpoint-3.pt"]
+
+
+def test_of_many_records_of_one_run_the_newest_comes_back(store):
+    for number in range(11):
+        if number:
+            add(store, BASELINE, 0)
+        last = store.read(*KEY)["record"]
+        store.set_aside(*KEY)
+    names = [one.path.name for one in everything(store)]
+    assert names == ["0", *(f"0.{n}" for n in range(2, 12))]
+    assert bring_back(store, [*everything(store)][-1])
+    assert store.read(*KEY)["record"] == last
+
+
+def test_a_day_on_which_no_run_was_set_aside_has_no_way_back(store, capsys):
+    day = store.root.parent / "aside" / today()
+    day.mkdir(parents=True)
+    (day / "mlflow.db").write_bytes(b"x" * 1_000_000)
+    commands._show_aside(list(everything(store)))
+    told = capsys.readouterr().out
+    assert f"aside since {today()}: 0 runs, mlflow.db, 1.0 MB\n" in told
+    assert "restore" not in told
+    store.set_aside(*KEY)
+    commands._show_aside(list(everything(store)))
+    assert f"1 runs, mlflow.db, 1.0 MB; python -m harness.store restore {today()}" in capsys.readouterr().out
