@@ -43,26 +43,27 @@ def changed(record: Mapping[str, Any]) -> list[str]:
 
 @lru_cache
 def digest(kind: str) -> str | None:
-    """16 hexadecimal digits of the source of `kind`, a class by its module and name; None where it is not found.
+    """16 hexadecimal digits of the source of `kind`, a class by its module and name; None where its file is not found.
 
+    Of a class that its file does not define by that name, being within another or made by a function, the file counts.
     Once a process: what it has imported is what it trains by.
     """
     module, _, name = kind.rpartition(".")
     root = module.partition(".")[0]
-    if not _own(module, root) or name not in _read(module).defined:
+    if not _own(module, root) or not _read(module).every:
         return None
-    texts, met, pending = dict[Name, str](), set[Name](), [(module, name)]
+    texts, met = dict[Name, str](), set[Name]()
+    pending = [(module, name if name in _read(module).defined else "")]
     while pending:
         at = pending.pop()
         if at in met or not _own(at[0], root):
             continue
         met.add(at)
         file = _read(at[0])
-        statements = file.defined.get(at[1], ()) if at[1] else [s for each in file.defined.values() for s in each]
+        statements = file.defined.get(at[1], ()) if at[1] else file.every
         texts[at] = "\n".join(text for text, _ in statements)
-        if at[1] and not statements:  # handed on from elsewhere, a module within, or made in a way that is not read
-            within = ".".join(at), ""
-            pending += _found(*at, "") or [within if _place(within[0]) else (at[0], "")]
+        if at[1]:
+            pending += _brought(at[0], at[1])  # by an import too, in one of the branches of `try`, say
         pending += [found for _, uses in statements for use in uses for found in _found(at[0], *use)]
     told = "\n".join(f"{'.'.join(at)}\n{texts[at]}" for at in sorted(texts) if texts[at])
     return hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest()[:16]
@@ -102,15 +103,17 @@ def _is_users(file: str) -> bool:
 
 # --- modules as they lie on disk --------------------------------------------------------------------------------------
 
-Use = tuple[str, str]  # a name, and the attribute asked of it, "" where none
+Use = tuple[str, str]  # a name, and what is asked of it: "a.b" of `name.a.b`, "" where nothing
+Statement = tuple[str, frozenset[Use]]  # its text, and the names that it uses
 
 
 @dataclass(frozen=True)
 class _Module:
-    """What a file defines: by name, each statement's text and the names it uses; and what it imports."""
+    """A file's statements: all, and by the name that they give a value, or change; and what it imports."""
 
-    defined: Mapping[str, tuple[tuple[str, frozenset[Use]], ...]]
-    imported: Mapping[str, Name]  # by the name it has here
+    every: tuple[Statement, ...]
+    defined: Mapping[str, tuple[Statement, ...]]
+    imported: Mapping[str, tuple[Name, ...]]  # by the name it has here
     stars: tuple[str, ...]
 
 
@@ -149,24 +152,28 @@ def _read(module: str) -> _Module:
     except (OSError, SyntaxError, ValueError, RecursionError):
         tree = ast.Module([], [])
     package = module if path and path.name == "__init__.py" else module.rpartition(".")[0]
-    defined: dict[str, list[tuple[str, frozenset[Use]]]] = {}
-    imported: dict[str, Name] = {}
+    every: list[Statement] = []
+    defined: dict[str, list[Statement]] = {}
+    imported: dict[str, list[Name]] = {}
     stars: list[str] = []
     for statement in tree.body:
         for node in ast.walk(statement):
             _note_import(node, package, imported, stars)
         if not isinstance(statement, ast.Import | ast.ImportFrom):
             said = _bare(statement), frozenset(_uses(statement))
-            for name in _binds(statement):
+            every.append(said)
+            for name in dict.fromkeys(_binds(statement)):
                 defined.setdefault(name, []).append(said)
-    return _Module({name: tuple(each) for name, each in defined.items()}, imported, tuple(stars))
+    kept = {name: tuple(dict.fromkeys(each)) for name, each in imported.items()}
+    return _Module(tuple(every), {name: tuple(each) for name, each in defined.items()}, kept, tuple(stars))
 
 
-def _note_import(node: ast.AST, package: str, imported: dict[str, Name], stars: list[str]) -> None:
+def _note_import(node: ast.AST, package: str, imported: dict[str, list[Name]], stars: list[str]) -> None:
     """An import anywhere in a file is taken for one at its top."""
     if isinstance(node, ast.Import):
         for alias in node.names:
-            imported[alias.asname or alias.name.partition(".")[0]] = alias.name, ""
+            top = alias.name.partition(".")[0]
+            imported.setdefault(alias.asname or top, []).append((alias.name if alias.asname else top, ""))
     elif isinstance(node, ast.ImportFrom):
         try:
             origin = resolve_name("." * node.level + (node.module or ""), package)
@@ -176,19 +183,31 @@ def _note_import(node: ast.AST, package: str, imported: dict[str, Name], stars: 
             if alias.name == "*":
                 stars.append(origin)
             else:
-                imported[alias.asname or alias.name] = origin, alias.name
+                imported.setdefault(alias.asname or alias.name, []).append((origin, alias.name))
 
 
-def _binds(statement: ast.stmt) -> Iterator[str]:
-    """The names that a statement of a module's own gives a value; in `if`, `try` and `with` all within."""
+def _binds(statement: ast.AST) -> Iterator[str]:
+    """The names that a statement of a module's own gives a value, or changes; in `if`, `for`, `try`, `with` all within.
+
+    Changed is that of which an item or an attribute is set, and what a call on its own is of, or is given.
+    """
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield statement.name
         return
+    if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
+        return  # not what is imported
+    if isinstance(statement, ast.Expr):
+        yield from (n.id for n in ast.walk(statement) if isinstance(n, ast.Name))
+        return
     for node in ast.iter_child_nodes(statement):
         if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
-            yield from _binds(node)  # type: ignore[arg-type]
-        else:
-            yield from (n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+            yield from _binds(node)
+            continue
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                yield inner.id
+            elif isinstance(inner, ast.Attribute | ast.Subscript) and not isinstance(inner.ctx, ast.Load):
+                yield from (n.id for n in ast.walk(inner.value) if isinstance(n, ast.Name))
 
 
 def _bare(statement: ast.stmt) -> str:
@@ -202,25 +221,43 @@ def _bare(statement: ast.stmt) -> str:
 
 
 def _uses(statement: ast.stmt) -> Iterator[Use]:
-    held: set[int] = set()  # names of which an attribute is asked
+    inside: set[int] = set()  # parts of a chain that was told whole
     for node in ast.walk(statement):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            held.add(id(node.value))
-            yield node.value.id, node.attr
-        elif isinstance(node, ast.Name) and id(node) not in held:
-            yield node.id, ""
+        if isinstance(node, ast.Import | ast.ImportFrom):  # within it: what it brings is the statement's
+            yield from ((alias.asname or alias.name.partition(".")[0], "") for alias in node.names)
+        elif isinstance(node, ast.Attribute | ast.Name) and id(node) not in inside:
+            chain, end = [], node
+            while isinstance(end, ast.Attribute):
+                chain.append(end.attr)
+                end = end.value  # type: ignore[assignment]
+                inside.add(id(end))
+            if isinstance(end, ast.Name):
+                yield end.id, ".".join(reversed(chain))
 
 
-def _found(module: str, name: str, attribute: str) -> list[Name]:
-    """Where that may be which `module` calls `name`, or `name.attribute`; nothing of a built-in or a local name."""
+def _found(module: str, name: str, asked: str) -> list[Name]:
+    """Where that may be which `module` calls `name`, or `name.asked`; nothing of a built-in or a local name."""
+    own = [(module, name)] if name in _read(module).defined else []
+    return own + _brought(module, name, asked)
+
+
+def _brought(module: str, name: str, asked: str = "") -> list[Name]:
+    """Where that may be which an import brings to `module` under `name`."""
     file = _read(module)
-    if name in file.defined:
+    found = [place for origin, there in file.imported.get(name, ()) for place in _in_module(origin, there, asked)]
+    return found + [(star, name) for star in file.stars if _has(star, name, {module})]
+
+
+def _in_module(module: str, name: str, asked: str) -> list[Name]:
+    """`from module import name`, or `import module` where that is "", and `asked` of it: a name, or all of a module."""
+    if name and not _place(f"{module}.{name}"):
         return [(module, name)]
-    if name in file.imported:
-        origin, there = file.imported[name]
-        inside = f"{origin}.{there}" if there else origin
-        return [(inside, attribute)] if not there or _place(inside) else [(origin, there)]
-    return [(star, name) for star in file.stars if _has(star, name, {module})]
+    module = f"{module}.{name}" if name else module
+    first, _, rest = asked.partition(".")
+    while first and first not in _read(module).defined and _place(f"{module}.{first}"):
+        module, (first, _, rest) = f"{module}.{first}", rest.partition(".")
+    known = _read(module)
+    return [(module, first if first in known.defined or first in known.imported else "")]
 
 
 def _has(module: str, name: str, asked: set[str]) -> bool:

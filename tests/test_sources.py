@@ -75,9 +75,9 @@ SEEN = [
     ("mine.py", "LIMIT = 3", "LIMIT = 4", {"Part"}),
     ("mine.py", '"base"', '"bass"', {"Part"}),
     ("mine.py", "alpha: float = 1.0", "alpha: float = 2.0", {"Part"}),
-    ("lib/maths.py", "x / SCALE", "x * SCALE", {"Part", "Dotted"}),  # of a dotted import all is taken
-    ("lib/maths.py", "SCALE = 2", "SCALE = 3", {"Part", "Dotted"}),
-    ("lib/deep.py", "OFFSET = 1", "OFFSET = 2", {"Part", "Dotted"}),
+    ("lib/maths.py", "x / SCALE", "x * SCALE", {"Part"}),
+    ("lib/maths.py", "SCALE = 2", "SCALE = 3", {"Part"}),
+    ("lib/deep.py", "OFFSET = 1", "OFFSET = 2", {"Part"}),
     ("lib/__init__.py", "half as shared", "other as shared", {"Part"}),
     ("lib/maths.py", "return x\n", "return -x\n", {"Starred", "Dotted"}),
     ("mine.py", "# a comment", "# another", set()),
@@ -96,11 +96,74 @@ def test_what_a_part_uses_is_in_its_digest_and_nothing_else(user, file, old, new
 
 
 def test_what_is_not_there_or_does_not_parse_is_not_known(user):
-    assert user(kinds=("Nowhere",)) == {"Nowhere": None}
+    assert sources.digest("nowhere.Part") is None
     assert user("mine.py", "class Alone:", "class Alone(:") == dict.fromkeys(("Part", "Starred", "Dotted", "Alone"))
     assert sources.digest("packaging.version.Version"), "a library is read where the part itself is of it"
     assert sources.digest("harness.tricks.mixup.Mixup") is None
     assert sources.changed({"sources": {"gone.Away": "0" * 16}}) == []
+
+
+CHANGES = [  # what is beside `class Part`, another file, what of both is edited, and whether it shows
+    ("import pk.a\nimport pk.b\nclass Part:\n    x = pk.a.f()", "pk/a.py: def f(): return 1", "return 2", True),
+    ("import h\nclass Part:\n    x = h.f()", "h.py: def f(): return 1\ndef z(): return 3", "return 2", True),
+    ("import h\nclass Part:\n    x = h.z()", "h.py: def f(): return 1\ndef z(): return 3", "return 2", False),
+    (
+        "try:\n    from h import f\nexcept ImportError:\n    from slow import f\nclass Part:\n    x = f()",
+        "h.py: def f(): return 1",
+        "return 2",
+        True,
+    ),
+    (
+        "try:\n    from h import f\nexcept ImportError:\n    def f(): pass\nclass Part:\n    x = f()",
+        "h.py: def f(): return 1",
+        "return 2",
+        True,
+    ),
+    ("class Part:\n    from h import f", "h.py: def f(): return 1", "return 2", True),
+    ("def make():\n    class My: pass\n    return My\nPart = make()", "", "class My: y = 2", True),
+    ("if __name__ == '__main__':\n    Part\nclass Part: pass", "", "pass\n    print(Part)", False),
+]
+
+
+@pytest.mark.parametrize(("source", "other", "new", "shows"), CHANGES)
+def test_however_a_name_comes_to_a_part(user, tmp_path, source, other, new, shows):
+    name, _, text = other.partition(": ")
+
+    def digest():
+        sources.digest.cache_clear(), sources._read.cache_clear(), sources._place.cache_clear()
+        return sources.digest("mine.Part")
+
+    user()
+    (tmp_path / "mine.py").write_text(source)
+    if text:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = digest()
+    assert before
+    if text:
+        (tmp_path / name).write_text(text.replace("return 1", new))
+    elif "My" in source:
+        (tmp_path / "mine.py").write_text(source.replace("class My: pass", new))
+    else:
+        (tmp_path / "mine.py").write_text(source.replace("    Part", "    print(Part)"))
+    assert (digest() != before) == shows
+
+
+@pytest.mark.parametrize("line", ["T['a'] = {}", "T.update(a={})", "for i in range({}):\n    T[i] = 0", "Part.k = {}"])
+def test_what_changes_a_name_after_it_was_made_counts(user, tmp_path, line):
+    def digest(value):
+        (tmp_path / "mine.py").write_text(f"T = dict()\nclass Part:\n    x = T\n{line.format(value)}\n")
+        sources.digest.cache_clear(), sources._read.cache_clear(), sources._place.cache_clear()
+        return sources.digest("mine.Part")
+
+    assert digest(1) != digest(2)
+
+
+def test_a_module_under_a_folder_without_init_is_found_without_its_parents(tmp_path, monkeypatch):
+    (tmp_path / "spaces" / "inner").mkdir(parents=True)
+    (tmp_path / "spaces" / "inner" / "own.py").write_text("class Part: pass")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert sources.digest("spaces.inner.own.Part")
 
 
 def test_modules_that_import_each_other_end(user, tmp_path):
