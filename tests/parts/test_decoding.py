@@ -197,7 +197,7 @@ class Over:
 @pytest.mark.parametrize("user", ["7", None])
 @pytest.mark.parametrize("room", [engine, trials])
 def test_a_number_of_decoders_that_a_user_set_stays(room, user, monkeypatch):
-    monkeypatch.setattr(room.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(room, "begin_as_worker", lambda: None)
     monkeypatch.setattr(room, "settle", lambda place: CPU)
     monkeypatch.setattr(trials, "serve", lambda *_: None)
     if user is None:
