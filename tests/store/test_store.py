@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import Problem
-from harness.store import FORMAT, Held, Store, spec_hash
+from harness.store import FORMAT, TRACEBACK, Held, Store, spec_hash
 from tests.tiny import BASELINE, RESULT, finish
 
 FORMS = {"spec": {"kind": "Spec"}, "resolved": {"kind": "Spec", "epochs": 3}}
@@ -240,3 +240,13 @@ def test_set_aside_keeps_the_old_record(store):
         assert (ID, 0) not in store
     assert len(list((store.root.parent / "aside").glob("*/*/0*/result.json"))) == 2
     assert list(store.root.iterdir()) == []
+
+
+def test_a_traceback_stays_until_the_run_is_begun_again(store):
+    with store.claim(ID, 0) as claim:
+        claim.begin({"spec": {}, "resolved": {}})
+        claim.leave_traceback(ValueError("odd"))
+    assert "ValueError: odd" in (store.folder(ID, 0) / TRACEBACK).read_text()
+    with store.claim(ID, 0) as claim:
+        claim.begin({"spec": {}, "resolved": {}})
+    assert TRACEBACK not in names(store)
