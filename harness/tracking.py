@@ -271,7 +271,9 @@ class Projection:
         born = record["record"] if record else told[-1]["record"]
         child = self.children.get(born) or self._child(key, born)
         own = [event for event in told if event["record"] == born]
-        return child.catch_up(self.store.forms(*key), own, record, held=holder(self.store, key) is not None)
+        held = holder(self.store, key) is not None
+        with one_at_a_time():  # of two that set one tag at the same moment a database refuses one
+            return child.catch_up(self.store.forms(*key), own, record, held)
 
     def _search(self, text: str) -> list[Any]:
         found: list[Any] = []
