@@ -67,7 +67,12 @@ class Part(BaseModel):
         """Raise ValueError where this part cannot work within `spec`."""
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        """Measure, from the live objects in `trace`, that this part did what it says."""
+        """Measure, from the live objects in `trace`, that this part did what it says.
+
+        A part may have a `reference` too: the same function written plainly, from its source, sharing no code with what
+        it checks and given the same draws. Audited steps are held against it. Of a part of a user's own that has
+        neither, nothing is known: its rungs are *unproven*. What a reference takes and gives is said by its slot.
+        """
         return ()
 
 
@@ -118,11 +123,22 @@ class Model(Part, ABC):
     def build(self, channels: int, classes: int) -> nn.Module:
         """A network from N x `channels` x H x W images to N x `classes` logits."""
 
+    def fresh(self, channels: int, classes: int) -> nn.Module:
+        """Another such network, to run again on the weights of the first. It shares what `build` gets wrong.
+
+        A model with a `reference(weights, x, training, conv, linear)` is run again by that: from weights and buffers by
+        name and images to logits, in torch's functional forms, `conv` and `linear` among them.
+        """
+        return self.build(channels, classes)
+
 
 class Init(Part, ABC):
     @abstractmethod
     def __call__(self, model: nn.Module, rng: Stream) -> None:
-        """Set parameters in place, each drawn from a stream of its own name."""
+        """Set parameters in place, each drawn from a stream of its own name.
+
+        `reference(shapes, model, rng)` gives the values of the parameters that are set, by name.
+        """
 
 
 class Decay(Part, ABC):
@@ -130,7 +146,10 @@ class Decay(Part, ABC):
 
     @abstractmethod
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """The optimizer's parameter groups, each with its `weight_decay`."""
+        """The optimizer's parameter groups, each with its `weight_decay`.
+
+        `reference(name, layer)` gives that of one parameter, by its name and the layer that it is of.
+        """
 
 
 class Optimizer(Part, ABC):
@@ -153,22 +172,25 @@ class Schedule(Part, ABC):
 class Augment(Part, ABC):
     @abstractmethod
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        """Float images N x C x H x W in [0, 255] to the same."""
+        """Float images N x C x H x W in [0, 255] to the same. `reference` does so in numpy."""
 
 
 class Targets(Part, ABC):
     @abstractmethod
     def __call__(self, y: Tensor) -> Tensor:
-        """Target distributions N x K to target distributions N x K."""
+        """Target distributions N x K to target distributions N x K. `reference` does so in numpy."""
 
 
 class Mix(Part, ABC):
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Normalised images N x C x H x W and targets N x K to the same."""
+        """Normalised images N x C x H x W and targets N x K to the same. `reference` does so in numpy."""
 
 
 class Precision(Part, ABC):
+    half: ClassVar[bool | None] = None  # float16 in conv and linear layers; None of a precision that is not known
+    scaled: ClassVar[bool] = True  # the loss, by a power of two
+
     @abstractmethod
     def on(self, device: torch.device) -> Any:
         """How to run forward and step there; see `harness.parts.precision.Runner`."""
@@ -181,12 +203,12 @@ class Teacher(Part, ABC):
     def bind(self, inner: Upstream, passes: int) -> Any:
         """The extra loss, given the trained inner run: called `passes` times a step, on (images, logits).
 
-        It has `first_answers`, the logits that the inner model gave at each pass of step 1; `state` and `restore`.
+        It has `model`, and `first_answers`, its logits at each pass of step 1; `state` and `restore`.
         """
 
     @abstractmethod
-    def first_pull(self, trace: Trace, bound: Any) -> tuple[float, np.ndarray]:
-        """What that loss must have been at step 1, and its gradient by the logits, from the logits that were seen."""
+    def reference(self, z: np.ndarray, r: np.ndarray) -> tuple[float, np.ndarray]:
+        """That loss and its gradient by the student's logits `z`, from these and the teacher's, both N x K, float64."""
 
 
 class Ascent(Part, ABC):
@@ -194,7 +216,10 @@ class Ascent(Part, ABC):
 
     @abstractmethod
     def away(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Within it the weights of `model` are elsewhere, by the gradients they have, which are cleared; then back."""
+        """Within it the weights of `model` are elsewhere, by the gradients they have, which are cleared; then back.
+
+        `reference(gradients)` gives how far each goes, by name, in numpy.
+        """
 
 
 class Stop(Part, ABC):

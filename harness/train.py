@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence import Trace, Upstream, prove, rates, seen
+from harness.evidence import Trace, Upstream, digest, opinions, packed, prove, rates, rehearse, seen
 from harness.parts.data import Images
 from harness.parts.models import cost
 from harness.parts.precision import Runner
@@ -44,7 +44,7 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, "top1": …, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 5  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+LAYOUT = 6  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
 KEPT = ("epoch", "batch", "in_epoch", "history", "best", "correct", "gaps")  # plain values of a `Live` in a checkpoint
 
 
@@ -132,6 +132,7 @@ def begin(
     found = [(part, inner(part.spec)) for part in spec.teacher]
     teachers = tuple(part.bind(replace(run, model=placed(run.model, device)), spec.passes) for part, run in found)
     trace = Trace(steps, classes, model, optimizer, runner, streams(seed), teachers)
+    trace.watch(spec)
     return Live(model, optimizer, runner, teachers, trace, *torch.zeros(2, device=device))
 
 
@@ -161,11 +162,13 @@ def train(
         train_epoch(spec, run, images, rng, keeper)
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
         event["train_top1"] = 100 * run.hits.item() / (steps * spec.batch_size)
-        scores, run.correct, run.gaps = evaluate(run.model, images, run.runner, device, watched)
+        scores = test(run, images, device, watched)
         run.history.append(event | scores | {"time": time.time()})
         if any(stop.best(run.history) == run.epoch for stop in spec.stop):
             run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
         keeper.report(run.history[-1])
+        if run.epoch == 0:
+            rehearse(spec, run.trace)
         run.epoch += 1
         run.batch, run.in_epoch, run.total, run.hits = 0, 0.0, *torch.zeros(2, device=device)
         run.trace.diverged = not math.isfinite(event["loss"])
@@ -177,11 +180,9 @@ def train(
     run.trace.history = run.history
     if run.best and not run.trace.diverged:
         run.model.load_state_dict(run.best)
-        metrics = evaluate(run.model, images, run.runner, device, watched)[0]
-        run.trace.kept = metrics
+        metrics = run.trace.kept = test(run, images, device, watched)
     if watched == "val":
-        scores, run.correct, run.gaps = evaluate(run.model, images, run.runner, device)
-        metrics |= scores
+        metrics = metrics | test(run, images, device, "test")
     return Trained(result(spec, run, images, device, metrics), run.model)
 
 
@@ -247,7 +248,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
     """The result of a run that came to its end, JSON-ready."""
     history, runner = run.history, run.runner
     peak = peak_memory(device)  # before the evidence, which asks teachers again
-    evidence = prove(spec, run.trace)
+    evidence = prove(spec, run.trace, metrics, run.correct)
     params, macs = cost(spec.model, images.channels, len(images.classes), images.size)
     later = [e["seconds"] for e in history[1:]] or [history[0]["seconds"]]  # the first epoch warms caches up
     status, kept = "diverged" if run.trace.diverged else "finished", len(history) - 1
@@ -262,7 +263,10 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "epochs": history,
         "evidence": evidence,
         "rates": rates(run.trace),
+        "opinions": opinions(spec),
         "seen": seen(run.trace),
+        "network": digest(run.model.state_dict().items()),
+        "answers": packed(run.trace.exams.answers) if run.trace.exams else "",
         "params": params,
         "macs": macs,
         "classes": len(images.classes),
@@ -274,6 +278,13 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "correct": run.correct,
         "gaps": run.gaps,
     }
+
+
+def test(run: Live, images: Images, device: torch.device, split: str) -> dict[str, float]:
+    """The scores of the network on a split, which the trace is told of too."""
+    scores, run.correct, run.gaps = evaluate(run.model, images, run.runner, device, split)
+    run.trace.saw_test(split, scores, run.correct)
+    return scores
 
 
 @torch.no_grad()

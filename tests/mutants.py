@@ -33,7 +33,7 @@ from harness.parts.models import ResNet, Timm, cost
 from harness.parts.optimizers import NAG, SGD, Adam, AdamP, AdamW, Expectigrad, Moments, Stepper
 from harness.parts.precision import Runner
 from harness.parts.schedules import Piecewise, Step
-from harness.spec import Spec, changes
+from harness.spec import Model, Spec, changes
 from harness.tricks.adamp import adamp
 from harness.tricks.cosine import Cosine, cosine
 from harness.tricks.distillation import BoundTeacher, Distill, distillation, distillation_loss
@@ -67,21 +67,22 @@ class Mutant:
 
 
 @cache
-def _teacher() -> loop.Trained:
+def _teacher(model: Model) -> loop.Trained:
     """A network that learned: 10 % is chance, and 90 steps bring it far from there."""
-    spec = TINY.but(model=TINY.model.but(width=8), batch_size=32, epochs=5, optimizer=NAG(lr=0.1, per=None))
+    spec = TINY.but(model=model, batch_size=32, epochs=5, optimizer=NAG(lr=0.1, per=None))
     return loop.train(spec, 1, CPU, stand_in)
 
 
 def stand_in(upstream: Spec) -> Upstream:
-    """In the place of what `upstream` would train: another, which is quick, with a record of its own."""
-    trained = _teacher()
+    """In the place of what `upstream` would train: its network, trained quickly, with a record of its own."""
+    trained = _teacher(upstream.model)
     return Upstream(copy.deepcopy(trained.model), upstream.id, trained.result)
 
 
 def refusal(spec: Spec, inject: Inject = lambda patch: None) -> tuple[str, list[dict[str, Any]]]:
     """The status of a run, and the checks that failed."""
-    _teacher()  # before anything is broken
+    for part in spec.teacher:
+        _teacher(part.spec.model)  # before anything is broken
     with Patch.context() as patch:
         inject(patch)
         result = loop.train(spec, 0, CPU, stand_in).result
@@ -299,7 +300,7 @@ def given(other: Callable[[Upstream], Upstream]) -> Inject:
 
 
 def fresh(inner: Upstream) -> Upstream:
-    return replace(inner, model=loop.build(TINY.but(model=TINY.model.but(width=8)), 1, CPU))
+    return replace(inner, model=loop.build(TINY.but(model=TAUGHT.teacher[0].spec.model), 1, CPU))
 
 
 def stepping(kind: type[Stepper], other: Callable[[Any], Stepper]) -> Inject:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -51,9 +52,22 @@ class Shift(Augment):
         moved = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
         return moved.permute(0, 3, 1, 2)
 
+    def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Each image by itself, cut out of a black frame."""
+        p, (n, _, h, w) = self.pixels, x.shape
+        down, right = rng.integers(0, 2 * p + 1, size=(2, n, 1))
+        framed = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
+        moved = [framed[i, :, down[i, 0] : down[i, 0] + h, right[i, 0] : right[i, 0] + w] for i in range(n)]
+        return np.stack(moved)
+
 
 class Flip(Augment):
     """Mirror left and right with probability ½."""
+
+    def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.stack(
+            [image[..., ::-1] if coin < 0.5 else image for image, coin in zip(x, rng.random(len(x)), strict=True)]
+        )
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         flip = torch.from_numpy(rng.random(len(x)) < 0.5).to(x.device, non_blocking=True)
@@ -122,6 +136,33 @@ class RandomAreaCrop(Crop):
         w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
         return (height - h) // 2, (width - w) // 2, h, w
 
+    def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Pillow's resizing, of each image and channel."""
+        height, width = x.shape[2:]
+        made = np.empty_like(x)
+        for i, image in enumerate(x):
+            top, left, h, w = self.window(height, width, rng)
+            cut = (left, top, left + w, top + h)
+            for c, channel in enumerate(image):
+                whole = Image.fromarray(channel.astype(np.float32))
+                cropped = whole.crop(cut)
+                made[i, c] = np.asarray(cropped.resize((width, height), Image.Resampling.BILINEAR))
+        return made
+
+    def window(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """`box`, said again for the references: the first of ten draws of area and shape that fits (section 2.1)."""
+        (least, most), (narrow, wide) = self.area, self.ratio
+        for _ in range(10):
+            pixels = rng.uniform(least, most) * width * height
+            shape = np.exp(rng.uniform(np.log(narrow), np.log(wide)))  # width by height
+            across, down = round(float(np.sqrt(pixels * shape))), round(float(np.sqrt(pixels / shape)))
+            if min(across, down) > 0 and across <= width and down <= height:
+                top = int(rng.integers(0, height - down + 1))
+                return top, int(rng.integers(0, width - across + 1)), down, across
+        shape = np.clip(width / height, narrow, wide)
+        across, down = min(width, round(height * shape)), min(height, round(width / shape))
+        return (height - down) // 2, (width - across) // 2, down, across
+
 
 class ColorJitter(Augment):
     """Scale hue, saturation and brightness, as H, S and V, by coefficients uniform in [0.6, 1.4] (section 2.1, step 4).
@@ -138,6 +179,16 @@ class ColorJitter(Augment):
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         by = per_image(rng.uniform(self.low, self.high, size=(3, len(x), 1, 1)), x)
         return in_pieces(_jittered, x, by.transpose(0, 1))
+
+    def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """By matplotlib's HSV."""
+        from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
+
+        by = rng.uniform(self.low, self.high, size=(3, len(x), 1, 1))
+        hsv = rgb_to_hsv(np.moveaxis(x, 1, 3) / 255)
+        hue, saturation, value = (hsv[..., c] * by[c] for c in range(3))
+        changed = np.stack([hue % 1, np.minimum(saturation, 1), np.minimum(value, 1)], -1)
+        return np.moveaxis(hsv_to_rgb(changed), 3, 1) * 255
 
 
 def _jittered(x: Tensor, by: Tensor) -> Tensor:
@@ -182,6 +233,16 @@ class PCANoise(Augment):
         vectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
         noise = (rng.normal(0, self.sd, size=(len(x), 3)) * values) @ vectors.T
         return x + per_image(noise, x)[:, :, None, None]
+
+    def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """AlexNet's p₁p₂p₃ (α₁λ₁, α₂λ₂, α₃λ₃), an image at a time (Krizhevsky et al. 2012, section 4.1)."""
+        roots = (55.46, 4.794, 1.148)
+        p = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+        alphas, made = rng.normal(0, self.sd, size=(len(x), 3)), x.copy()
+        for image, alpha in zip(made, alphas, strict=True):
+            for c in range(3):
+                image[c] += sum(p[c][k] * alpha[k] * roots[k] for k in range(3))
+        return made
 
 
 PAPER = (RandomAreaCrop(), Flip(), ColorJitter(), PCANoise())

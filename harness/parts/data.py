@@ -97,6 +97,13 @@ class Images(ABC):
     def regrouped(self, chosen: Mapping[str, tuple[str, np.ndarray]]) -> Self:
         """Other splits of the same images: by name, the split and the places in it that they are taken from."""
 
+    @abstractmethod
+    def reference(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
+        """Images of a split as they are stored, augmented by the parts' references: float64 N x C x H x W in [0, 255].
+
+        For audits: it shares no code with `train` and `test`.
+        """
+
     def order(self, epoch: int, batch_size: int, rng: Stream) -> list[np.ndarray]:
         """The training images of each batch of an epoch."""
         shuffled = rng("order", epoch).permutation(self.counts["train"])
@@ -105,6 +112,16 @@ class Images(ABC):
     def normalised(self, x: Tensor) -> Tensor:
         """`x` itself, normalised: another 38 MB for 64 photos would be felt."""
         return x.sub_(_channels(self.mean, x.device)).div_(_channels(self.std, x.device))
+
+
+def redone(x: np.ndarray, parts: Drawing) -> np.ndarray:
+    """Augmented by each part's reference; by itself where it has none."""
+    for part, draw in parts:
+        if hasattr(part, "reference"):
+            x = part.reference(x, draw)
+        else:
+            x = part(torch.from_numpy(x).float(), draw).double().numpy()
+    return x
 
 
 def repeated(images: Images) -> list[str]:
@@ -158,6 +175,9 @@ class Cached(Images):
         for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             yield self.normalised(x.float()), y
 
+    def reference(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
+        return redone(self.arrays[split][0][places].astype(np.float64), parts)
+
     def content(self, split: str) -> list[str]:
         return [hashlib.sha256(image.tobytes()).hexdigest() for image in self.arrays[split][0]]
 
@@ -198,6 +218,40 @@ class Photos(Images):
         for x, y in self._served(_Batches(self, split, tasks, (), None, 0), device):
             yield self.normalised(x.float()), y
 
+    def reference(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
+        crop = next((part for part, _ in parts if isinstance(part, Crop)), None)
+        draw = next((draw for part, draw in parts if part is crop), None)
+        made = []
+        for place in places:
+            with Image.open(self.root / self.files[split][place][0]) as image:
+                made.append(self._plainly(image, split, crop, draw))
+        x = np.stack(made).transpose(0, 3, 1, 2)
+        for part, own in parts:
+            if isinstance(part, OnPixels):
+                x = part.on_pixels(x.transpose(0, 2, 3, 1).astype(np.uint8), own).transpose(0, 3, 1, 2)
+        rest = [(part, own) for part, own in parts if own is not draw and not isinstance(part, OnPixels)]
+        return redone(x.astype(np.float64), rest)
+
+    def _plainly(
+        self, image: Image.Image, split: str, crop: Crop | None, draw: np.random.Generator | None
+    ) -> np.ndarray:
+        """One image H x W x 3: a cut, the whole, or the centre at 256/224 of the size, by Pillow alone."""
+        size, (width, height) = self.size, image.size
+        bilinear = Image.Resampling.BILINEAR
+        if split == "train" or self.fit == "squash":
+            top, left, h, w = (0, 0, height, width)
+            if crop is not None and draw is not None:
+                top, left, h, w = getattr(crop, "window", crop.box)(height, width, draw)
+            by = _halves(image, min(h, w) / size)
+            box = (left / by, top / by, (left + w) / by, (top + h) / by)
+            return np.asarray(rgb(image).resize((size, size), bilinear, box))
+        edge = round(size * 256 / 224)
+        wide, high = (max(size, round(side * edge / min(width, height))) for side in (width, height))
+        by = _halves(image, min(width, height) / edge)
+        whole = rgb(image).resize((wide, high), bilinear, (0, 0, width / by, height / by))
+        left, top = (wide - size) // 2, (high - size) // 2
+        return np.asarray(whole)[top : top + size, left : left + size]
+
     def content(self, split: str) -> list[str]:
         return [self.sums[name] for name, _ in self.files[split]]
 
@@ -216,6 +270,17 @@ class Photos(Images):
                 raise served
             x, y = served
             yield x.to(device, non_blocking=cuda), y.to(device, non_blocking=cuda)
+
+
+def _halves(image: Image.Image, most: float) -> int:
+    """Have a JPEG decoded at the half of its sides, or the quarter, or the eighth, by at most `most`; answers by what."""
+    by = 1
+    while by < 8 and 2 * by <= min(most, *image.size):
+        by *= 2
+    if by > 1 and image.format == "JPEG":
+        image.draft(None, (image.width // by, image.height // by))
+        return by
+    return 1
 
 
 def shares(

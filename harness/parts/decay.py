@@ -15,6 +15,9 @@ class DecayAll(Decay):
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         return [{"params": list(model.parameters()), "weight_decay": self.weight}]
 
+    def reference(self, name: str, layer: nn.Module) -> float:
+        return self.weight
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         decayed, _ = decayed_names(trace, self.weight)
         every = sum(1 for _ in trace.model.parameters())

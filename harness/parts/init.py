@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -34,6 +36,21 @@ class Xavier(Init):
             elif isinstance(module, nn.BatchNorm2d):
                 module.weight.fill_(1)
                 module.bias.zero_()
+
+    def reference(self, shapes: dict[str, Any], model: nn.Module, rng: Stream) -> dict[str, np.ndarray]:
+        """Every weight drawn anew, by its name and shape: a matrix or a kernel; γ is 1, what is a bias 0."""
+        found = {}
+        for name, layer in model.named_modules():
+            weight, bias, kind = f"{name}.weight".lstrip("."), f"{name}.bias".lstrip("."), type(layer).__name__
+            if kind in ("Conv2d", "Linear"):
+                rows, columns, *kernel = shapes[weight]
+                a = (6 / ((rows + columns) * np.prod(kernel, dtype=float))) ** 0.5
+                found[weight] = rng("init", weight).uniform(-a, a, tuple(shapes[weight]))
+            elif kind == "BatchNorm2d" and weight in shapes:
+                found[weight] = np.ones(shapes[weight])
+            if kind in ("Conv2d", "Linear", "BatchNorm2d") and bias in shapes:
+                found[bias] = np.zeros(shapes[bias])
+        return found
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         reach: list[tuple[int, float]] = []  # (weights of a layer, the greatest one before step 1, in units of a)

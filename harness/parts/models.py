@@ -17,6 +17,8 @@ from harness import Problem, one_line
 from harness.evidence import Check, Trace, digest
 from harness.spec import Model, Spec
 
+Weights = dict[str, Tensor]  # and buffers, by name
+
 
 def conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)
@@ -116,6 +118,51 @@ class ResNet(Model):
             return pooled
         return nn.Sequential(conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
 
+    def reference(self, w: Weights, x: Tensor, training: bool, conv: Any, linear: Any) -> Tensor:
+        """Written out from Figures 1 and 2 of He et al. 2019, by the names that weights have here."""
+        functional = nn.functional
+
+        def norm(x: Tensor, name: str) -> Tensor:
+            mean, variance = w[f"{name}.running_mean"], w[f"{name}.running_var"]
+            return functional.batch_norm(x, mean, variance, w[f"{name}.weight"], w[f"{name}.bias"], training, 0.1, 1e-5)
+
+        def layer(x: Tensor, name: str, stride: int, padding: int, after: str) -> Tensor:
+            convolved: Tensor = conv(x, w[f"{name}.weight"], stride=stride, padding=padding)
+            return norm(convolved, after)
+
+        if self.small:
+            x = functional.relu(layer(x, "stem.0", 1, 1, "stem.1"))
+        else:
+            if self.variant in ("A", "B"):
+                x = functional.relu(layer(x, "stem.0", 2, 3, "stem.1"))
+            else:
+                for place, stride in ((0, 2), (3, 1), (6, 1)):
+                    x = functional.relu(layer(x, f"stem.{place}", stride, 1, f"stem.{place + 1}"))
+            x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+        channels = self.width
+        for stage, count in enumerate(self.blocks, 1):
+            for block in range(count):
+                name, down = f"stage{stage}.{block}", 2 if stage > 1 and block == 0 else 1
+                if self.bottleneck:
+                    one, three = (down, 1) if self.variant == "A" else (1, down)
+                    y = functional.relu(layer(x, f"{name}.body.0", one, 0, f"{name}.body.1"))
+                    y = functional.relu(layer(y, f"{name}.body.3", three, 1, f"{name}.body.4"))
+                    y = layer(y, f"{name}.body.6", 1, 0, f"{name}.body.7")
+                else:
+                    y = functional.relu(layer(x, f"{name}.body.0", down, 1, f"{name}.body.1"))
+                    y = layer(y, f"{name}.body.3", 1, 1, f"{name}.body.4")
+                wide = self.width * 2 ** (stage - 1) * (4 if self.bottleneck else 1)
+                if down == 1 and wide == channels:
+                    x = functional.relu(x + y)
+                elif down == 2 and self.variant == "D":  # an odd side keeps its last row, averaged over what is there
+                    pooled = functional.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False)
+                    x = functional.relu(layer(pooled, f"{name}.shortcut.0", 1, 0, f"{name}.shortcut.1") + y)
+                else:
+                    x = functional.relu(layer(x, f"{name}.shortcut.0", down, 0, f"{name}.shortcut.1") + y)
+                channels = wide
+        logits: Tensor = linear(x.mean((2, 3)), w["fc.weight"], w["fc.bias"])
+        return logits
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         stem = "3/1" if self.small else "7/2, max 3/2" if self.variant in "AB" else "3/2, 3/1, 3/1, max 3/2"
         first = 1 if self.variant == "A" or not self.bottleneck else 2
@@ -177,6 +224,14 @@ class Dense(Model):
             net.extend((nn.Linear(fan_in, fan_out), nn.ReLU(inplace=True)))
         return net.append(nn.Linear(widths[-1], classes))
 
+    def reference(self, w: Weights, x: Tensor, training: bool, conv: Any, linear: Any) -> Tensor:
+        """max(0, Wx + b) of all but the last layer, whose Wx + b are the logits."""
+        row = x.reshape(len(x), -1)
+        for layer in range(len(self.hidden)):
+            row = linear(row, w[f"{2 * layer + 1}.weight"], w[f"{2 * layer + 1}.bias"]).clamp(min=0)
+        logits: Tensor = linear(row, w[f"{2 * len(self.hidden) + 1}.weight"], w[f"{2 * len(self.hidden) + 1}.bias"])
+        return logits
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         images = spec.data.load()
         widths = (images.channels * images.size**2, *self.hidden, len(images.classes))
@@ -229,6 +284,13 @@ class Timm(Model):
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
+        return net
+
+    def fresh(self, channels: int, classes: int) -> nn.Module:
+        """As timm makes it, with what drops switched off; none of it went through `build`."""
+        net = _created(self, channels, classes)
+        for module, rate in dropping(net):
+            setattr(module, rate, 0.0)
         return net
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:

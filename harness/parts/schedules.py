@@ -37,6 +37,13 @@ class Step(Shape):
     def factor(self, step: int, warmup: int, total: int) -> float:
         return self.by ** bisect_right(self.at, step / total)
 
+    def reference(self, step: int, warmup: int, total: int) -> float:
+        """A cut at each part of training that is behind."""
+        factor = 1.0
+        for at in self.at:
+            factor *= self.by if step >= at * total else 1.0
+        return factor
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         assert isinstance(spec.schedule, Piecewise)
         peak, warmup = spec.optimizer.rate(spec.batch_size), spec.schedule.warmup
@@ -63,6 +70,15 @@ class Piecewise(Schedule):
         if self.warmup and step < warmup:
             return self.warmup.factor(step, warmup)
         return self.shape.factor(step, warmup, epochs * steps_per_epoch)
+
+    def reference(self, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """That of its warmup, then that of its shape; of one that has none, its own factor."""
+        first = round(self.warmup.epochs * steps_per_epoch) if self.warmup else 0
+        if self.warmup and step < first:
+            grown: float = getattr(self.warmup, "reference", self.warmup.factor)(step, first)
+            return grown
+        shaped: float = getattr(self.shape, "reference", self.shape.factor)(step, first, epochs * steps_per_epoch)
+        return shaped
 
     def check(self, spec: Spec) -> None:
         if self.warmup and self.warmup.epochs >= spec.epochs:

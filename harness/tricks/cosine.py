@@ -21,6 +21,10 @@ class Cosine(Shape):
     def factor(self, step: int, warmup: int, total: int) -> float:
         return cosine_factor(step - warmup, total - warmup)
 
+    def reference(self, step: int, warmup: int, total: int) -> float:
+        """cos²(tπ/2T), which is ½(1 + cos(tπ/T)) of section 5.1."""
+        return float(np.cos((step - warmup) * np.pi / (2 * (total - warmup))) ** 2)
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         assert isinstance(spec.schedule, Piecewise)
         peak, warmup = spec.optimizer.rate(spec.batch_size), spec.schedule.warmup

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -27,6 +28,10 @@ class Smoothing(Targets):
 
     def __call__(self, y: Tensor) -> Tensor:
         return smooth(y, self.smoothing)
+
+    def reference(self, y: np.ndarray) -> np.ndarray:
+        """(1 - ε)·y + ε/(K - 1)·(1 - y): Eq. 4, for each class of its own."""
+        return (1 - self.smoothing) * y + self.smoothing / (y.shape[1] - 1) * (1 - y)
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         labels, targets, _ = trace.fed[0]

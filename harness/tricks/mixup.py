@@ -26,6 +26,15 @@ class Mixup(Mix):
         perm = torch.from_numpy(rng.permutation(len(x))).to(x.device, non_blocking=True)
         return mixup_batch(x, y, lam, perm)
 
+    def reference(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Each image by itself: λ of it and 1 - λ of its partner (Zhang et al. 2018, Eq. 1)."""
+        share, partners = rng.beta(self.alpha, self.alpha), rng.permutation(len(x))
+        images, targets = np.empty_like(x), np.empty_like(y)
+        for i, j in enumerate(partners):
+            images[i] = share * x[i] + (1 - share) * x[j]
+            targets[i] = share * y[i] + (1 - share) * y[j]
+        return images, targets
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         seen, draws = [], []
         for i, (labels, before, after) in enumerate(trace.fed):

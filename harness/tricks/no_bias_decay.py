@@ -22,6 +22,9 @@ class DecayWeights(Decay):
         others = [p for p in model.parameters() if id(p) not in taken]
         return [{"params": weights, "weight_decay": self.weight}, {"params": others, "weight_decay": 0.0}]
 
+    def reference(self, name: str, layer: nn.Module) -> float:
+        return self.weight if name.endswith("weight") and layer.__class__.__name__ in ("Conv2d", "Linear") else 0.0
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         layers = {n for n, m in trace.model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
         wanted = {f"{layer}.weight" for layer in layers}

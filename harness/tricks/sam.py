@@ -1,8 +1,10 @@
 """SAM: sharpness-aware minimisation (Foret et al. 2021, "Sharpness-Aware Minimization…", Algorithm 1)."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -54,6 +56,11 @@ class SharpnessAware(Ascent):
         with paused_statistics(model):
             yield
         torch._foreach_copy_(moved, before)
+
+    def reference(self, gradients: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """ε̂(w) = ρ·∇L(w)/‖∇L(w)‖₂ over all weights (Foret et al. 2021, Eq. 2 at p = 2)."""
+        norm = math.sqrt(sum(float((g * g).sum()) for g in gradients.values()))
+        return {name: self.rho / (norm + TINY) * g for name, g in gradients.items()}
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         n = len(trace.aways)

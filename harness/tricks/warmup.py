@@ -18,6 +18,10 @@ class LinearWarmup(Warmup):
     def factor(self, step: int, steps: int) -> float:
         return warmup_factor(step + 1, steps)
 
+    def reference(self, step: int, steps: int) -> float:
+        """i/m of the peak at batch i, from 1, of the m that warm up (section 3.1)."""
+        return (step + 1) / steps
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         peak, m = spec.optimizer.rate(spec.batch_size), round(self.epochs * trace.steps_per_epoch)
         if m == 0:

@@ -1,9 +1,11 @@
 """Zero γ: residual blocks start as the identity (He et al. 2019, section 3.1; Goyal et al. 2017)."""
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -75,6 +77,17 @@ class ZeroGamma(Init):
     def __call__(self, model: nn.Module, rng: Stream) -> None:
         for norm in last_norms(model).values():
             norm.weight.zero_()
+
+    def reference(self, shapes: dict[str, Any], model: nn.Module, rng: Stream) -> dict[str, np.ndarray]:
+        """By names alone: of our blocks the last layer of `body`, of timm's the last of their `bn1`, `bn2`, `bn3`."""
+        of_block: dict[str, list[str]] = {}
+        blocks = residual_blocks(model)
+        for name in shapes:
+            own = next((block for block in blocks if name.startswith(f"{block}.")), None)
+            if own is not None and (found := re.fullmatch(r"(?:body\.(\d+)|bn(\d))\.weight", name[len(own) + 1 :])):
+                if len(shapes[name]) == 1:
+                    of_block.setdefault(own, []).append(name)
+        return {names[-1]: np.zeros(shapes[names[-1]]) for names in of_block.values()}
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         last = set()

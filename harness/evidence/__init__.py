@@ -1,0 +1,29 @@
+"""Evidence: what a run's live objects showed, held against what its specification says.
+
+The loop fills a `Trace` while it trains. At the first two steps, and at steps drawn at random that no part knows of, it
+is audited: the batch is drawn, the network run and the step taken once more, by references that share no code with
+what they check. Each evaluation is a witness too: which images came, what was answered, by which weights. Each part's
+`proof` reads the trace, and `prove` adds what holds for every run. A run with a failed check is refused and enters no
+table. `seen` digests the same objects, so that two runs can be told apart by what differed, not by what was asked for.
+"""
+
+from harness.evidence.audit import FIRST, audited, caught, cross_entropy
+from harness.evidence.digests import ASPECTS, MAY, digest, may, rates, seen
+from harness.evidence.proofs import SECOND, SELF, UNPROVEN, opinions, prove, rehearse
+from harness.evidence.tested import packed, unpacked
+from harness.evidence.trace import (
+    KEPT_BATCHES,
+    KEPT_IMAGES,
+    KEPT_PIXELS,
+    Check,
+    Trace,
+    Upstream,
+    held_by_half,
+    thinned,
+)
+
+__all__ = [
+    *("ASPECTS", "FIRST", "KEPT_BATCHES", "KEPT_IMAGES", "KEPT_PIXELS", "MAY", "SECOND", "SELF", "UNPROVEN"),
+    *("Check", "Trace", "Upstream", "audited", "caught", "cross_entropy", "digest", "held_by_half", "may"),
+    *("opinions", "packed", "prove", "rates", "rehearse", "seen", "thinned", "unpacked"),
+]

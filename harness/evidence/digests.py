@@ -1,0 +1,89 @@
+"""What two runs showed, to be told apart: a digest of each aspect of a run, and which slots may move it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from harness.evidence.trace import Trace
+
+RATES = 200  # at most, of a result
+
+MAY: dict[str, tuple[str, ...]] = {  # slot -> the aspects of `seen` that a change of it may move
+    "data": (*("weights", "order", "images", "targets", "mixing", "rates", "steps"), "structure", "decay", "teacher"),
+    "model": ("weights", "structure", "decay"),
+    "init": ("weights",),
+    "decay": ("decay",),
+    "optimizer": ("rates", "optimizer"),
+    "schedule": ("rates",),
+    "batch_size": ("order", "images", "targets", "mixing", "rates", "steps", "teacher"),
+    "epochs": ("rates", "steps"),
+    "augment": ("images", "mixing", "teacher"),  # a teacher answers the images that the student gets
+    "targets": ("targets", "mixing"),
+    "mix": ("mixing", "teacher"),
+    "precision": ("precision", "teacher"),
+    "teacher": ("teacher",),
+    "ascent": ("steps", "teacher"),
+    "stop": ("rates", "steps"),
+    "microbatch": ("steps", "teacher"),  # a teacher answers a pass, and other sizes round otherwise
+}
+ASPECTS = tuple(dict.fromkeys(aspect for aspects in MAY.values() for aspect in aspects))
+
+
+def rates(trace: Trace) -> list[list[float]]:
+    """The learning rates used, as [step from 0, rate]: all, or 200 evenly spaced with the first and the last."""
+    steps = np.unique(np.linspace(0, len(trace.lr) - 1, min(len(trace.lr), RATES)).round().astype(int))
+    return [[int(step), trace.lr[step]] for step in steps]
+
+
+def may(paths: Iterable[str]) -> tuple[str, ...]:
+    """The aspects that may move where only `paths` change, for example "schedule.warmup"."""
+    moved = {aspect for path in paths for aspect in MAY[path.partition(".")[0]]}
+    return tuple(aspect for aspect in ASPECTS if aspect in moved)
+
+
+def seen(trace: Trace) -> dict[str, str]:
+    """A digest of each aspect of a run, as its live objects showed it.
+
+    Batches are those of the first epoch, up to 16, and 4 with images: no longer training shows in them.
+    """
+    fed, images = trace.fed[: trace.steps_per_epoch], trace.images[: trace.steps_per_epoch]
+    names = {id(p): name for name, p in trace.model.named_parameters()}
+    groups = trace.optimizer.param_groups
+    elsewhere = ("params", "lr", "initial_lr", "weight_decay")  # the rate is of `rates`, and so on
+    settings = {repr(sorted((k, v) for k, v in group.items() if k not in elsewhere)) for group in groups}
+    half = [set(found.values()) == {"float16"} for found in (trace.outputs, trace.gradients)]
+    shown: dict[str, list[Any]] = {
+        "weights": [trace.initial],
+        "order": [labels for labels, _, _ in fed],
+        "images": [before for before, _ in images],
+        "targets": [targets for _, targets, _ in fed],
+        "mixing": [*(mixed for _, _, mixed in fed), *(after for _, after in images)],
+        "rates": trace.lr,
+        "steps": [len(trace.lr), trace.forwards, *(len(labels) for labels, _, _ in fed)],
+        "structure": [str(trace.model)],
+        "decay": sorted((names.get(id(p), ""), group["weight_decay"]) for group in groups for p in group["params"]),
+        "optimizer": [type(trace.optimizer).__name__, *sorted(settings)],
+        "precision": [type(trace.runner).__name__, *half],
+        "teacher": [len(trace.teachers), *(answers for bound in trace.teachers for answers in bound.first_answers)],
+    }
+    return {aspect: digest(shown[aspect]) for aspect in ASPECTS}
+
+
+def digest(items: Iterable[Any]) -> str:
+    """16 hexadecimal digits of tensors' bytes, in order of their indices, and of other values' texts."""
+    made = hashlib.sha256()
+    for item in items:
+        for value in item if isinstance(item, tuple) else (item,):
+            if isinstance(value, Tensor):
+                made.update(f"{value.dtype}{tuple(value.shape)}".encode())
+                made.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            else:
+                made.update(f"{value!r},".encode())
+    return made.hexdigest()[:16]

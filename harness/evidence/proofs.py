@@ -1,0 +1,221 @@
+"""What must hold of every run, whatever its parts; and the checks of all of them as rows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from harness.evidence.audit import SURE, caught
+from harness.evidence.tested import same, weighed
+from harness.evidence.trace import Check, Trace
+from harness.spec import Data, Model, Part, Spec, parts
+
+LEAST = 1e-6  # a rate below it may move no weight that float32 can tell
+TELLING = 16  # images: of fewer, a shift or a flip may by chance change none
+TWICE = 0.05  # of test images, at most, that are training images to the byte
+UNPROVEN, SELF, SECOND = "unproven", "self-checked", "second opinion"
+FULL = {"logits": 1e-3, "gradients": 5e-3, "steps": 1e-2, "state": 1e-3, "statistics": 1e-3, "answered": 1e-3}
+HALF = {**FULL, "logits": 2e-2, "gradients": 1e-1, "statistics": 1e-2, "answered": 2e-2}
+WHAT = {  # of a gap, in words
+    "images": "images that the network got, from the data and the draws",
+    "targets": "targets that the loss got",
+    "slopes": "gradient of the loss by the logits",
+    "loss": "loss",
+    "logits": "logits of the network, run again",
+    "gradients": "gradient of every parameter",
+    "statistics": "running statistics",
+    "steps": "step of every parameter",
+    "state": "what the optimizer holds after it",
+}
+MOST = {"images": 1e-3, "targets": 1e-5, "slopes": 5e-3, "loss": 1e-4}
+
+
+def opinions(spec: Spec) -> dict[str, str]:
+    """Of each part by its kind: how it is known that it did what it says.
+
+    By a second opinion, its `reference`; by its own `proof`, or by its code alone, done anew: self-checked; or not at
+    all: a part of a slot that says neither is unproven.
+    """
+    found: dict[str, str] = {}
+    for part in parts(spec):
+        own = type(part).proof is not Part.proof
+        known = SECOND if hasattr(part, "reference") else SELF if own or isinstance(part, Data | Model) else UNPROVEN
+        if part.__class__.__module__.startswith("harness.") and known == UNPROVEN:
+            known = SELF
+        worse = (SECOND, SELF, UNPROVEN)
+        found[type(part).__name__] = max(known, found.get(type(part).__name__, SECOND), key=worse.index)
+    return found
+
+
+def loop_checks(spec: Spec, trace: Trace) -> Iterable[Check]:
+    """What must hold of every run, whatever its parts."""
+    if not trace.lr:
+        yield Check("batches trained on", "some", "none", False)
+        return
+    ended = trace.diverged or spec.stop  # which has a proof of its own
+    done = -(-len(trace.lr) // trace.steps_per_epoch) if ended else spec.epochs
+    steps = done * trace.steps_per_epoch
+    yield Check("steps", f"{steps}", f"{len(trace.lr)}", len(trace.lr) == steps)
+    due = steps * spec.passes * spec.gradients
+    yield Check("forward passes in training", f"{due}", f"{trace.forwards}", trace.forwards == due)
+    yield Check("modules in training mode while evaluating", "0", f"{trace.awake}", trace.awake == 0)
+    uneven = sum(rate != rate for rate in trace.lr)
+    yield Check("steps whose parameter groups had different rates", "0", f"{uneven}", uneven == 0)
+    held = [id(p) for group in trace.optimizer.param_groups for p in group["params"]]
+    wanted = [id(p) for p in trace.model.parameters()]
+    once = sorted(held) == sorted(wanted)
+    yield Check("parameters in the optimizer, each once", f"{len(wanted)}", f"{len(set(held) & set(wanted))}", once)
+    if not trace.diverged and max(trace.lr) >= LEAST:  # in half precision it may have left out every step
+        after = dict(trace.model.named_parameters())
+        moved = sum(not bool((old == after[name].detach()).all()) for name, old in trace.before.items())
+        yield Check("linear layers whose weights moved", f"{len(trace.before)}", f"{moved}", moved == len(trace.before))
+    if trace.auditor:
+        amiss = trace.tally()
+        yield Check("labels, of all steps, that are not those of the order drawn", "0", f"{amiss}", amiss == 0)
+        every, told, off = trace.drawn or (0.0, 0.0, 0.0)
+        what = f"initial weights drawn anew, {told:.0f} of {every:.0f} parameters: gap"
+        yield Check(what, "0", f"{off:.1g}", off < 1e-6)
+
+
+def audit_checks(spec: Spec, trace: Trace) -> Iterator[Check]:
+    """What the audited steps showed."""
+    auditor = trace.auditor
+    assert auditor
+    auditor.ended()
+    auditor.judged()
+    found, due = auditor.found, len([step for step in auditor.due if step < len(trace.lr)])
+    what = f"steps audited at random, of {len(trace.lr):,}: what goes on in {100 * caught(due):.2g} % of steps or more"
+    yield Check(f"{what} is met with chance {SURE:g}", f"{due}", f"{len(found)}", len(found) == due)
+    if auditor.errors:
+        yield Check("audits that could not be done", "0", f"{len(auditor.errors)}: {auditor.errors[0]}", False)
+    if not found:
+        return
+    for name, what in (
+        ("passes", "audited steps whose passes were not those due"),
+        ("labels", "labels of audited steps that are not those of the data"),
+        ("frozen", "parameters that asked for no gradient at an audited step"),
+        ("missing", "parameters without a gradient at an audited step"),
+        ("asleep", "modules that were not in training mode at an audited step"),
+    ):
+        wrong = sum(gaps.get(name, 0.0) for gaps in found)
+        yield Check(what, "0", f"{wrong:.0f}", wrong == 0)
+    limits = MOST | (HALF if spec.precision.half is not False else FULL)
+    for name, what in WHAT.items():
+        measured = [
+            (gap if gap == gap else math.inf, gaps["step"]) for gaps in found if (gap := gaps.get(name)) is not None
+        ]
+        if measured:
+            gap, step = max(measured)
+            at = f" at step {step + 1:.0f}" if gap >= limits[name] else ""
+            fine = gap < limits[name] or (trace.diverged and not math.isfinite(gap))
+            yield Check(f"{what}, audited: gap", f"below {limits[name]:g}", f"{gap:.1g}{at}", fine)
+    if spec.augment and all("augmented" in gaps for gaps in found):
+        changed = sum(gaps["augmented"] for gaps in found)
+        fine = changed > 0 or len(found) * spec.batch_size < TELLING
+        yield Check("images of audited steps that augmentation changed", "some", f"{changed:.0f}", fine)
+
+
+def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], right: str) -> Iterator[Check]:
+    """What the evaluations showed, and that it is what is reported."""
+    exams = trace.exams
+    assert exams
+    found = exams.found
+    epochs = len(trace.history)
+    keeps = bool(trace.kept)
+    due = epochs + keeps + ("val" in exams.images.counts)
+    yield Check("evaluations", f"{due}", f"{len(found)}", len(found) == due)
+    if not found:
+        return
+    number = Counter((row["n"], row["due"]) for row in found)
+    few = sum(count for (n, of), count in number.items() if n != of)
+    yield Check("evaluations that were not of every image of their split", "0", f"{few}", few == 0)
+    strangers = sum(row.get("strangers", 0.0) for row in found)
+    what = "images evaluated that are not the split's own, in order and unaugmented"
+    yield Check(what, "0", f"{strangers:.0f}", strangers == 0)
+    marks = max(row.get("marks", math.inf) for row in found)
+    yield Check("losses and accuracies, from the answers and the data's labels: gap", "0", f"{marks:.1g}", marks < 1e-4)
+    again = max((row.get("answered", 0.0) for row in found), default=0.0)
+    limit = (HALF if spec.precision.half is not False else FULL)["answered"]
+    fine = again < limit or trace.diverged
+    yield Check("answers of a batch drawn at random, given again: gap", f"below {limit:g}", f"{again:.1g}", fine)
+    others = sum(not same(row["weight"], row["kept"]) for row in found) + exams.resumed
+    others += sum(not same(row["weight"], row["trained"]) for row in found[:epochs] if math.isfinite(row["trained"]))
+    yield Check("evaluations by other weights than those trained", "0", f"{others:.0f}", others == 0)
+    last = found[-1]
+    now = weighed(trace.model)
+    yield Check(
+        "the weights that are kept are those tested last",
+        "yes",
+        _yes(same(last["weight"], now)),
+        same(last["weight"], now),
+    )
+    best = spec.stop[0].best(trace.history) if spec.stop and not trace.diverged else epochs - 1
+    if 0 <= best < len(found):
+        own = same(found[best]["weight"], now)
+        yield Check(f"they are those of epoch {best + 1}, which the specification says", "yes", _yes(own), own)
+    labels = np.asarray(exams.images.labels("test"))
+    answers = exams.answers.numpy()
+    hits = answers == labels if len(answers) == len(labels) else np.zeros(0, dtype=bool)
+    top1 = 100 * float(hits.mean()) if len(hits) else math.nan
+    seen = metrics.get("top1", math.nan)
+    yield Check("top-1 that is reported, from the answers kept", f"{top1:.6g}", f"{seen:.6g}", abs(seen - top1) < 1e-6)
+    bits = right == np.packbits(hits).tobytes().hex()
+    yield Check("images that are reported right are those answered right", "yes", _yes(bits), bits)
+    off = sum(row.get("right", 1.0) != 0 for row in found)
+    yield Check("evaluations whose images reported right were answered otherwise", "0", f"{off}", off == 0)
+
+
+def _yes(fine: bool) -> str:
+    return "yes" if fine else "no"
+
+
+def split_checks(spec: Spec, trace: Trace) -> Iterator[Check]:
+    """What is trained on, held out and tested on is apart, by content."""
+    images = spec.data.load()
+    content = {split: images.content(split) for split in images.counts}
+    trained, tested = set(content["train"]), content["test"]
+    shared = sum(image in trained for image in tested)
+    share = shared / max(1, len(tested))
+    what = "test images that are training images, to the byte"
+    yield Check(what, f"at most {100 * TWICE:g} %", f"{shared:,} of {len(tested):,}", share <= TWICE)
+    if "val" in content:
+        for split, others in (("training", trained), ("test", set(tested))):
+            both = sum(image in others for image in content["val"])
+            yield Check(f"held-out images that are {split} images, to the byte", "0", f"{both:,}", both == 0)
+    for part, bound in zip(spec.teacher, trace.teachers, strict=False):
+        learned = part.spec.data.load()
+        if learned.digest != images.digest:
+            held = {image for split in content if split != "train" for image in content[split]}
+            both = sum(image in held for image in learned.content("train"))
+            share = both / max(1, len(held))
+            yield Check("images tested here that its teacher learned", "0", f"{both:,}", share <= TWICE)
+
+
+def prove(
+    spec: Spec, trace: Trace, metrics: Mapping[str, float] | None = None, right: str = ""
+) -> list[dict[str, Any]]:
+    """Every check of the loop and of every part of `spec`, as rows `part, what, expected, seen, ok`.
+
+    `metrics` and `right` are what will be reported. Without them, and without a trace that is watched, as in a part's
+    own tests, only the parts and the loop are looked at.
+    """
+    rows = [("loop", check) for check in loop_checks(spec, trace)]
+    if trace.auditor and trace.lr:
+        rows += [("audit", check) for check in audit_checks(spec, trace)]
+        rows += [("split", check) for check in split_checks(spec, trace)]
+        if metrics is not None:
+            rows += [("test", check) for check in test_checks(spec, trace, metrics, right)]
+    rows += [(type(part).__name__, check) for part in parts(spec) for check in part.proof(spec, trace)]
+    return [{"part": name, **asdict(check)} for name, check in rows]
+
+
+def rehearse(spec: Spec, trace: Trace) -> None:
+    """Try the proofs of a user's own parts, after the first epoch: an error in one of them costs that epoch alone."""
+    for part in parts(spec):
+        if not type(part).__module__.startswith("harness."):
+            list(part.proof(spec, trace))

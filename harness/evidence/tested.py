@@ -1,0 +1,207 @@
+"""The test is evidence too: which images the network answered, by which weights, and what of that was reported.
+
+Every image that comes in evaluation leaves a print, its product with one fixed random image: that of the data's own
+image, as it is stored and normalised in numpy, is compared. The answers are kept, and accuracy and loss are worked out
+again from them and from the labels as the data has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.evidence.audit import Opinion, array, distance, own_numbers, precisely
+from harness.rng import stream
+from harness.spec import Spec
+
+if TYPE_CHECKING:
+    from harness.evidence.trace import Trace
+
+SMALL = 64  # px: up to here all images are at hand, and all prints known
+SAMPLE = 32  # images: of photos so many are decoded again, the others are to be the same at each evaluation
+LOOKED = 4  # evaluations, drawn, of which one batch is answered again; and the last ones
+
+
+class Exams:
+    """Watches every evaluation."""
+
+    def __init__(self, spec: Spec, trace: Trace) -> None:
+        self.spec, self.trace = spec, trace
+        self.images = spec.data.load()
+        self.found: list[dict[str, float]] = []  # one an evaluation
+        self.answers = torch.zeros(0, dtype=torch.int32)  # to the test images, the last time
+        self.resumed = 0.0  # trainings that went on with other weights than were tested
+        self.device = next(trace.model.parameters(), torch.zeros(0)).device
+        self._looked = {int(epoch) for epoch in trace.rng("audit", "test").integers(0, spec.epochs, LOOKED)}
+        self._known: dict[str, np.ndarray] = {}  # prints, by split; nan where they are not known
+        self._first: dict[str, np.ndarray] = {}  # those of the first evaluation
+        self._trained = math.nan  # weight of the network after the last step
+        self._testing = False
+        self._clear()
+        trace.model.register_forward_pre_hook(self._before)
+        trace.model.register_forward_hook(self._answered)
+        if trace.optimizer is not None:
+            trace.optimizer.register_step_post_hook(self._stepped)
+
+    def _clear(self) -> None:
+        self._prints: list[Tensor] = []
+        self._ranks: list[Tensor] = []  # the five greatest, or as many as there are classes
+        self._losses: list[Tensor] = []  # -log softmax of every class
+        self._weight = math.nan
+        self._batches: list[tuple[Tensor, Tensor]] = []  # (images, logits) of the batch to answer again
+        self._place = -1
+
+    def _stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if len(self.trace.lr) % self.trace.steps_per_epoch == 0:
+            self._trained = weighed(self.trace.model)
+
+    def _before(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if model.training:
+            if self._testing and self.found and not self.trace.is_away:  # the first step after an evaluation
+                self._testing = False
+                self.resumed += not same(weighed(model), self.found[-1]["weight"])
+        elif not self._prints:
+            self._testing = True
+            self._weight = weighed(model)
+            self._place = int(self.trace.rng("audit", "batch", len(self.found)).integers(2**31))
+
+    def _answered(self, model: nn.Module, args: tuple[Tensor, ...], z: Tensor) -> None:
+        if model.training:
+            return
+        x, z = args[0].detach(), z.detach().float()
+        self._prints.append(x.flatten(1) @ shadow(x))
+        self._ranks.append(z.topk(min(5, z.shape[1]), dim=1).indices.int())
+        self._losses.append(-z.double().log_softmax(1))
+        # of all batches so far each is the one that is kept with the same chance, and none is known beforehand
+        if np.random.default_rng([self._place, len(self._prints)]).random() < 1 / len(self._prints):
+            self._batches = [(x.clone(), z.clone())]
+
+    def saw(self, split: str, scores: Mapping[str, float], right: str) -> None:
+        """An evaluation is over: `scores` by their names, `right` the bits that say which images were right."""
+        labels = np.asarray(self.images.labels(split))
+        prints = torch.cat([torch.zeros(0, device=self.device), *self._prints]).double().cpu().numpy()
+        row = {"n": float(len(prints)), "due": float(len(labels)), "split": float(split == "test")}
+        row |= {"weight": self._weight, "trained": self._trained, "kept": weighed(self.trace.model)}
+        if len(prints) == len(labels):
+            row["strangers"] = float((~close(prints, self._due(split), self._first.get(split))).sum())
+            self._first.setdefault(split, prints)
+            row |= self._marked(labels, split, scores, right)
+        if self._batches and (len(self.found) in self._looked or len(self.found) >= self.spec.epochs - 1):
+            row["answered"] = self._again()
+        if split == "test":
+            none = torch.zeros(0, 1, dtype=torch.int32, device=self.device)
+            self.answers = torch.cat([none.expand(0, self._ranks[0].shape[1]), *self._ranks])[:, 0].cpu()
+        self.found.append(row)
+        self._clear()
+
+    def _marked(self, labels: np.ndarray, split: str, scores: Mapping[str, float], right: str) -> dict[str, float]:
+        """How far the scores are from those of the answers seen and the labels that the data has."""
+        ranks, own = torch.cat(self._ranks).cpu().numpy(), labels[:, None]
+        hits = ranks == own
+        at = torch.from_numpy(labels).to(self.device)[:, None]
+        loss = float(torch.cat(self._losses).gather(1, at).mean())
+        name = "" if split == "test" else "val_"
+        due = {f"{name or 'test_'}loss": loss, f"{name}top1": 100 * float(hits[:, 0].mean())}
+        if len(self.images.classes) > 5:
+            due[f"{name}top5"] = 100 * float(hits.any(1).mean())
+        off = [apart(scores.get(key, math.nan), value) for key, value in due.items()]
+        return {"marks": max(off), "right": float(right != np.packbits(hits[:, 0]).tobytes().hex())}
+
+    def _again(self) -> float:
+        """How far one batch's answers are from a reference's, of the weights that the network has."""
+        trace, ((x, z),) = self.trace, self._batches
+        if trace.auditor is None:
+            return 0.0
+        network: Opinion = trace.auditor.network
+        weights = dict((*trace.model.named_parameters(), *trace.model.named_buffers()))
+        with own_numbers(self.device), torch.no_grad(), precisely(trace.auditor):
+            half = self.spec.precision.half is True and self.device.type != "cuda"
+            try:
+                due = network(weights, x, False, half).float()
+            except Exception:  # a network of another make
+                return math.inf
+        return distance(array(z), array(due))
+
+    def _due(self, split: str) -> np.ndarray:
+        """The prints of a split's images, from the data as it is stored; nan of those that are not looked at."""
+        if split not in self._known:
+            n = len(self.images.labels(split))
+            mean, std = (
+                np.asarray(v, dtype=np.float64).reshape(1, -1, 1, 1) for v in (self.images.mean, self.images.std)
+            )
+            looked = np.arange(n)
+            if self.images.size > SMALL:
+                looked = np.sort(self.trace.rng("audit", "photos").permutation(n)[:SAMPLE])
+            found = np.full(n, math.nan)
+            for places in np.split(looked, range(256, len(looked), 256)):
+                x = torch.from_numpy((self.images.reference(split, places, []) - mean) / std).float()
+                found[places] = (x.flatten(1).double() @ shadow(x).double()).numpy()
+            self._known[split] = found
+        return self._known[split]
+
+    def state(self) -> dict[str, Any]:
+        state = {"found": self.found, "answers": self.answers, "resumed": self.resumed}
+        return state | {"trained": self._trained, "testing": self._testing}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.found, self.answers, self.resumed = state["found"], state["answers"], state["resumed"]
+        self._trained, self._testing = state["trained"], state["testing"]
+
+
+def weighed(model: nn.Module) -> float:
+    """One number of all weights and buffers: another where any of them is another."""
+    live = [t.detach() for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
+    if not live:
+        return 0.0
+    norms = torch.stack(torch._foreach_norm(live)).double()
+    return float(norms @ torch.linspace(1, 2, len(norms), dtype=torch.float64, device=norms.device))
+
+
+def same(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b)) or abs(a - b) <= 1e-12 * abs(b)
+
+
+def apart(seen: float, due: float) -> float:
+    """A relative gap; 0 where neither is a number."""
+    if not math.isfinite(due):
+        return 0.0 if not math.isfinite(seen) else math.inf
+    return abs(seen - due) / max(1.0, abs(due)) if math.isfinite(seen) else math.inf
+
+
+_shadows: dict[tuple[int, torch.device], Tensor] = {}
+
+
+def shadow(x: Tensor) -> Tensor:
+    """The fixed random image, flat, that images are multiplied with."""
+    key = x[0].numel(), x.device
+    if key not in _shadows:
+        drawn = stream(0, "print").standard_normal(key[0])
+        _shadows[key] = torch.from_numpy(drawn).float().to(x.device)
+    return _shadows[key]
+
+
+def close(prints: np.ndarray, due: np.ndarray, first: np.ndarray | None) -> np.ndarray:
+    """Which prints are those due, or, where that is not known, those of the first evaluation."""
+    known = np.isfinite(due)
+    spread = float(np.nanstd(due)) or float(np.nanmax(np.abs(due), initial=0)) or 1.0
+    near = np.abs(prints - np.where(known, due, prints)) <= 1e-4 * spread
+    again = np.abs(prints - first) <= 1e-4 * spread if first is not None else np.ones_like(known)
+    right: np.ndarray = np.where(known, near, again)
+    return right
+
+
+def packed(answers: Tensor) -> str:
+    """The class answered to each test image, in order: uint16, compressed, in base 85."""
+    return base64.b85encode(zlib.compress(answers.numpy().astype("<u2").tobytes(), 9)).decode()
+
+
+def unpacked(text: str) -> np.ndarray:
+    """The inverse of `packed`."""
+    return np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<u2")

@@ -1,0 +1,287 @@
+"""The trace of a run: what its live objects showed, as the loop and their hooks tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.evidence.audit import Auditor, distance
+from harness.evidence.digests import digest
+from harness.evidence.tested import Exams
+from harness.rng import Stream, streams
+from harness.spec import Spec
+
+KEPT_BATCHES = 16  # target batches kept: enough to see λ vary, small next to one batch of images
+KEPT_IMAGES = 4  # of those batches, how many keep their images too: a checkpoint carries them
+KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing commutes with
+GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
+    *("first_gammas", "first_weights", "outputs", "gradients", "macs", "fed", "images"),
+    *("forwards", "awake", "stale", "aways", "amiss", "drawn"),
+)
+
+
+Away = tuple[float, float, int, int]  # length, cosine to the gradient; tensors that did not come back; gradients amiss
+
+
+@dataclass(frozen=True)
+class Check:
+    """One measurement: `what` was `expected`, what was `seen`, and whether that will do."""
+
+    what: str
+    expected: str
+    seen: str
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A trained inner run: its network, the id of its specification, and its result, as its record has them."""
+
+    model: nn.Module
+    id: str
+    result: dict[str, Any]
+
+
+@dataclass
+class Trace:
+    """What the loop saw. Lists grow as it trains; `model` and `optimizer` are the live objects.
+
+    `watch` sets its auditor to work; without it, as in tests of a part, only the first steps are seen.
+    """
+
+    steps_per_epoch: int
+    classes: int
+    model: nn.Module = field(default_factory=nn.Identity)
+    optimizer: Any = None
+    runner: Any = None
+    rng: Stream = field(default_factory=lambda: streams(0))
+    teachers: tuple[Any, ...] = ()
+    lr: list[float] = field(default_factory=list)  # of each step; nan where the parameter groups differed
+    first_gammas: dict[str, tuple[float, float]] = field(default_factory=dict)
+    first_weights: dict[str, tuple[float, float]] = field(default_factory=dict)  # greatest |w| and |bias| of a layer
+    outputs: dict[str, str] = field(default_factory=dict)  # what each conv and linear layer gave at step 1
+    gradients: dict[str, str] = field(default_factory=dict)  # and what its weight got
+    macs: dict[str, int] = field(default_factory=dict)  # multiply-adds of each for one image
+    fed: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)  # (labels, targets, mixed targets)
+    images: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (before mixing, as the network got them)
+    drawn: list[float] = field(default_factory=list)  # initial weights: parameters, those set, and how far off
+    forwards: int = 0  # in training mode
+    awake: int = 0  # modules that were in training mode in a forward that was not, over all of those
+    aways: list[Away] = field(default_factory=list)  # of gradients taken at other weights
+    amiss: int = 0  # labels of other images than the order's, over the epochs before
+    diverged: bool = False  # the loss was no number, and the run ended with that epoch
+    history: list[dict[str, Any]] = field(default_factory=list)  # the loop's report of each epoch
+    kept: dict[str, float] = field(default_factory=dict)  # what was measured with the weights kept, at the end
+    auditor: Auditor | None = None
+    exams: Exams | None = None
+
+    def __post_init__(self) -> None:
+        self.initial = digest(self.model.named_parameters())
+        self.before = {name: p.detach().clone() for name, p in self.model.named_parameters() if p.ndim == 2}
+        self.is_away = False
+        self._spec: Spec | None = None
+        self._batch = 1  # images of this forward
+        self._got: list[Tensor] = []  # images of this step's forwards
+        self._due: Tensor | None = None  # labels of this epoch, in its order
+        self._off: Tensor | None = None  # of this epoch, on the device
+        self._taken: list[tuple[nn.Parameter, Tensor]] = []  # parameters, and their gradients at other weights
+        self.model.register_forward_pre_hook(self._note_input)
+        self._of_step_1: list[Any] = []
+        for name, module in self.model.named_modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                self._note_output_of(name, module)
+                self._note_gradient_of(name, module.weight)
+
+    def watch(self, spec: Spec) -> None:
+        """Audit the run of `spec`, from here on."""
+        self._spec = spec
+        self.auditor, self.exams = Auditor(spec, self), Exams(spec, self)
+
+    def _note_input(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
+        """At the first forward the layers' weights and every batch norm's γ; in training the images that came."""
+        self._batch = len(args[0])
+        if self.forwards == 0:
+            for name, module in model.named_modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    low, high = module.weight.detach().aminmax()
+                    self.first_gammas[name] = (low.item(), high.item())
+                elif isinstance(module, nn.Conv2d | nn.Linear):
+                    bias = 0.0 if module.bias is None else module.bias.detach().abs().max().item()
+                    self.first_weights[name] = (module.weight.detach().abs().max().item(), bias)
+            if self._spec and not self.drawn:
+                self.drawn = list(initial_gap(self._spec, model, self.rng))
+        if not model.training:
+            self.awake += sum(module.training for module in model.modules())
+            return
+        self.forwards += 1
+        if not self.is_away and len(self.images) < KEPT_IMAGES:
+            self._got.append(thinned(args[0]))
+
+    def _note_gradient_of(self, name: str, weight: Tensor) -> None:
+        """Note, at step 1, whether the gradient of every pass is one that float16 holds."""
+
+        def note(gradient: Tensor) -> None:
+            exact = self.gradients.get(name, "float16") == "float16" and held_by_half(gradient)
+            self.gradients[name] = "float16" if exact else str(gradient.dtype).removeprefix("torch.")
+
+        self._of_step_1.append(weight.register_hook(note))
+
+    def _note_output_of(self, name: str, module: nn.Conv2d | nn.Linear) -> None:
+        """Note, once, whether a layer's output is float16 or holds only numbers that float16 can."""
+
+        def note(layer: nn.Module, args: Any, out: Tensor) -> None:
+            if name not in self.outputs:  # else this is a resumed run's trace, and step 1 is over
+                kind = "float16" if held_by_half(out) else str(out.dtype).removeprefix("torch.")
+                self.outputs[name] = kind
+                each = out.numel() // self._batch  # not out[0]: attention may fold windows into the batch
+                self.macs[name] = each * module.weight[0].numel()  # each output is one filter's product
+            handle.remove()  # also, a hook that stayed would tie the model to this trace for good
+
+        handle = module.register_forward_hook(note)
+
+    def saw_pass(self, z: Tensor, loss: Tensor) -> None:
+        """After a forward: its logits, and its share of the step's loss."""
+        if self.auditor:
+            self.auditor.saw_pass(loss)
+
+    def saw_step(self, labels: Tensor, targets: Tensor, fed: Tensor, images: Tensor) -> None:
+        """After the passes of a step: labels N, targets N x K before and after mixing, images before it."""
+        if self.auditor:
+            self.auditor.saw_step(labels, fed)
+            self._compare(labels)
+        rates = {group["lr"] for group in self.optimizer.param_groups}
+        self.lr.append(rates.pop() if len(rates) == 1 else float("nan"))
+        self._past_step_1()
+        if len(self.fed) < KEPT_BATCHES:
+            self.fed.append((labels, targets, fed))
+        if self._got:
+            self.images.append((thinned(images), torch.cat(self._got)))
+            self._got = []
+
+    def _compare(self, labels: Tensor) -> None:
+        """Count the labels that are not those of the order drawn; on the device, which is not waited for."""
+        assert self._spec
+        epoch, batch = divmod(len(self.lr), self.steps_per_epoch)
+        if self._due is None or batch == 0:
+            self.tally()
+            known = np.asarray(self._spec.data.load().labels("train"))
+            order = self.rng("order", epoch).permutation(len(known))
+            self._due = torch.from_numpy(known[order]).to(labels.device)
+        due = self._due[batch * self._spec.batch_size :][: self._spec.batch_size]
+        off = (labels != due).sum() if labels.shape == due.shape else torch.tensor(len(due), device=labels.device)
+        self._off = off if self._off is None else self._off + off
+
+    def tally(self) -> int:
+        """Labels so far that were of other images than the order's."""
+        if self._off is not None:
+            self.amiss += int(self._off)
+            self._off = None
+        return self.amiss
+
+    def saw_gradient(self) -> None:
+        """Before the optimizer's step, with the gradients that it goes by."""
+        if self._taken:
+            *away, amiss = self.aways[-1]
+            amiss += sum(not torch.equal(g, p.grad) for p, g in self._taken if p.grad is not None)
+            self.aways[-1], self._taken = (*away, amiss), []  # type: ignore[assignment]
+        if self.auditor:
+            self.auditor.saw_gradient()
+
+    def saw_test(self, split: str, scores: dict[str, float], right: str) -> None:
+        """After an evaluation: of which images, and what the loop makes of it."""
+        if self.exams:
+            self.exams.saw(split, scores, right)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Around a gradient that is taken at other weights: of the first steps, where it was, and that all came back.
+
+        On entering, the gradients are those by which the weights will move.
+        """
+        self.is_away = True
+        if len(self.aways) >= KEPT_BATCHES:
+            yield
+            self.is_away = False
+            return
+        live = [*self.model.parameters(), *self.model.buffers()]
+        before = [t.detach().clone() for t in live]
+        slopes = [None if p.grad is None else p.grad.detach().clone() for p in self.model.parameters()]
+        seen: list[Tensor] = []
+        amiss = 0
+
+        def look(model: nn.Module, args: Any) -> None:  # the weights as the first forward finds them
+            nonlocal amiss
+            if not seen:
+                seen.extend(p.detach().clone() for p in model.parameters())
+                amiss = sum(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
+
+        handle = self.model.register_forward_pre_hook(look)
+        yield
+        handle.remove()
+        self._taken = [(p, p.grad.clone()) for p in self.model.parameters() if p.grad is not None]
+        self.is_away = False
+        pairs = [(w - b, g) for w, b, g in zip(seen, before, slopes, strict=False) if g is not None]
+        if not pairs:  # no forward there
+            self.aways.append((0.0, 0.0, 0, 1))
+            return
+        offset, slope = (torch.cat([t.flatten() for t in side]).double().cpu() for side in zip(*pairs, strict=True))
+        length, steepness = float(offset.norm()), float(slope.norm())
+        cosine = float(offset @ slope) / (length * steepness) if length and steepness else float("nan")
+        left = sum(not torch.equal(a, b.detach()) for a, b in zip(before, live, strict=True))
+        self.aways.append((length, cosine, left, amiss))
+
+    def _past_step_1(self) -> None:
+        for handle in self._of_step_1:
+            handle.remove()
+        self._of_step_1 = []
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold, so that a resumed run is judged by all it did.
+
+        `before` and `initial` are made anew, from the same seed.
+        """
+        self.tally()
+        watched = {"audits": self.auditor.state(), "exams": self.exams.state()} if self.auditor and self.exams else {}
+        seen = {name: getattr(self, name) for name in GATHERED}
+        return {"lr": torch.tensor(self.lr, dtype=torch.float64), **seen, **watched}
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        for name in GATHERED:
+            setattr(self, name, state[name])
+        if self.auditor and self.exams:
+            self.auditor.restore(state["audits"])
+            self.exams.restore(state["exams"])
+        self.lr = state["lr"].tolist()
+        if self.lr:
+            self._past_step_1()
+        for name in ("fed", "images"):
+            setattr(self, name, [tuple(item.to(device) for item in kept) for kept in state[name]])
+
+
+def initial_gap(spec: Spec, model: nn.Module, rng: Stream) -> tuple[float, float, float]:
+    """(Parameters, those that `init` sets by its references, their greatest gap from them before the first step)."""
+    live = {name: p.detach().cpu().double().numpy() for name, p in model.named_parameters()}
+    due: dict[str, np.ndarray] = {}
+    for part in spec.init:
+        if not hasattr(part, "reference"):
+            return float(len(live)), 0.0, 0.0  # whatever it did to the others' weights is not known
+        due |= part.reference({name: p.shape for name, p in live.items()}, model, rng)
+    gaps = [distance(live[name], values) for name, values in due.items()]
+    return float(len(live)), float(len(due)), max(gaps, default=0.0)
+
+
+def held_by_half(x: Tensor) -> bool:
+    """Whether every number of `x` is one that float16 can hold; inf and nan are."""
+    x = x.detach()
+    return bool(((x == x.half().to(x.dtype)) | x.isnan()).all())
+
+
+def thinned(images: Tensor) -> Tensor:
+    every = max(1, images.shape[-1] // KEPT_PIXELS)
+    return images[..., ::every, ::every].clone()
