@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
 from statistics import fmean, median
 from typing import Any
@@ -391,14 +391,6 @@ def _teachers(spec: Spec) -> list[Network]:
     return [replace(Network.of(part.spec), precision=own.precision, images=own.images) for part in spec.teacher]
 
 
-@lru_cache
-def _watched(model: Model, channels: int, classes: int) -> int:
-    """Numbers in the parameter whose first steps are kept."""
-    with torch.device("meta"):
-        kept = evidence.witness(model.build(channels, classes))
-    return 0 if kept is None else kept.numel()
-
-
 def _traced(spec: Spec) -> float:
     """Bytes that a run keeps for its evidence, in memory and in each checkpoint; see `evidence.Trace` and teachers."""
     images = spec.data.load()
@@ -407,10 +399,11 @@ def _traced(spec: Spec) -> float:
     side = len(range(0, size, max(1, size // evidence.KEPT_PIXELS)))
     fed = min(total, evidence.KEPT_BATCHES) * batch * (8 + 4 * classes * (2 if spec.mix else 1))
     pictures = min(total, evidence.KEPT_IMAGES) * 2 * 4 * batch * images.channels * side**2
-    answers = (2 + len(spec.teacher)) * 4 * batch * classes
+    answers = len(spec.teacher) * 4 * batch * classes
     asked = len(spec.teacher) * 4 * min(batch, 32) * images.channels * size**2
-    moves = min(total, evidence.KEPT_BATCHES) * 2 * 4 * _watched(spec.model, images.channels, classes)
-    return float(fed + pictures + answers + asked + moves + 8 * total + images.counts["test"] / 4 + 200 * spec.epochs)
+    audits = 120 * len(evidence.audited(streams(0), total, images.counts["train"] // batch)) + 100 * spec.epochs
+    plain = 8 * total + 4.25 * images.counts["test"] + 200 * spec.epochs
+    return float(fed + pictures + answers + asked + audits + plain)
 
 
 def estimate(asked: Sequence[Run], store: Store, places: Sequence[str], decoding: int, say: Say) -> dict[str, Any]:

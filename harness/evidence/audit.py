@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def audited(rng: Stream, steps: int, per_epoch: int) -> frozenset[int]:
         return frozenset(range(steps))
     edges = [steps * i // k for i in range(k + 1)]
     draw = rng("audit")
-    return frozenset({*range(FIRST), *(int(draw.integers(a, b)) for a, b in zip(edges, edges[1:], strict=False))})
+    return frozenset({*range(FIRST), *(int(draw.integers(a, b)) for a, b in pairwise(edges))})
 
 
 def caught(audits: int) -> float:
@@ -235,7 +236,7 @@ def opinion(model: Any, channels: int, classes: int, device: torch.device) -> Op
 
 
 def rounding(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A layer whose weights and outputs are rounded through float16, and so are their gradients, by autograd's casts."""
+    """A layer whose weights and outputs are rounded through float16; autograd's casts round their gradients too."""
 
     def rounded(x: Tensor, weight: Tensor, *rest: Any, **named: Any) -> Tensor:
         return function(x, weight.half().float(), *rest, **named).half().float()
@@ -276,8 +277,8 @@ def served(spec: Spec, images: Any, classes: int, rng: Stream, epoch: int, batch
         if hasattr(mix, "reference"):
             mixed_x, mixed_y = mix.reference(mixed_x, mixed_y, draw)
         else:
-            both = (torch.from_numpy(a).float() for a in (mixed_x, mixed_y))
-            mixed_x, mixed_y = (t.double().numpy() for t in mix(*both, draw))
+            pair = mix(torch.from_numpy(mixed_x).float(), torch.from_numpy(mixed_y).float(), draw)
+            mixed_x, mixed_y = (tensor.double().numpy() for tensor in pair)
     return Served(x, labels, y, mixed_x, mixed_y, changed)
 
 
@@ -397,7 +398,7 @@ def precisely(auditor: Auditor) -> AbstractContextManager[Any]:
 
 def replayed(auditor: Auditor, step: Step, due: Served, gaps: Gaps) -> tuple[Named, Named]:
     """The gradient of every parameter and the running statistics after it, by a forward and a backward of our own."""
-    spec, trace = auditor.spec, auditor.trace
+    spec = auditor.spec
     gradients, buffers, answers = backward(auditor, step, due, step.weights)
     finite = [distance(array(z), array(a)) for z, a in zip(step.logits, answers, strict=True)]
     gaps["logits"] = max(finite)
@@ -455,7 +456,7 @@ def moved(auditor: Auditor, step: Step, slopes: Mapping[str, Tensor | None]) -> 
     """How far every parameter is from where the optimizer's rule takes it, relative to its step; and its state."""
     spec, trace = auditor.spec, auditor.trace
     assert step.after is not None
-    rule = spec.optimizer
+    rule: Any = spec.optimizer
     if not hasattr(rule, "reference") or not hasattr(spec.schedule, "reference"):
         return {}
     rate = rule.peak(spec.batch_size) * spec.schedule.reference(step.number, trace.steps_per_epoch, spec.epochs)

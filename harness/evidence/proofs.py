@@ -106,9 +106,8 @@ def audit_checks(spec: Spec, trace: Trace) -> Iterator[Check]:
         yield Check(what, "0", f"{wrong:.0f}", wrong == 0)
     limits = MOST | (HALF if spec.precision.half is not False else FULL)
     for name, what in WHAT.items():
-        measured = [
-            (gap if gap == gap else math.inf, gaps["step"]) for gaps in found if (gap := gaps.get(name)) is not None
-        ]
+        told = [(gaps[name], gaps["step"]) for gaps in found if name in gaps]
+        measured = [(gap if gap == gap else math.inf, step) for gap, step in told]
         if measured:
             gap, step = max(measured)
             at = f" at step {step + 1:.0f}" if gap >= limits[name] else ""
@@ -148,12 +147,8 @@ def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], right: s
     yield Check("evaluations by other weights than those trained", "0", f"{others:.0f}", others == 0)
     last = found[-1]
     now = weighed(trace.model)
-    yield Check(
-        "the weights that are kept are those tested last",
-        "yes",
-        _yes(same(last["weight"], now)),
-        same(last["weight"], now),
-    )
+    own = same(last["weight"], now)
+    yield Check("the weights that are kept are those tested last", "yes", _yes(own), own)
     best = spec.stop[0].best(trace.history) if spec.stop and not trace.diverged else epochs - 1
     if 0 <= best < len(found):
         own = same(found[best]["weight"], now)
@@ -187,7 +182,7 @@ def split_checks(spec: Spec, trace: Trace) -> Iterator[Check]:
         for split, others in (("training", trained), ("test", set(tested))):
             both = sum(image in others for image in content["val"])
             yield Check(f"held-out images that are {split} images, to the byte", "0", f"{both:,}", both == 0)
-    for part, bound in zip(spec.teacher, trace.teachers, strict=False):
+    for part in spec.teacher:
         learned = part.spec.data.load()
         if learned.digest != images.digest:
             held = {image for split in content if split != "train" for image in content[split]}

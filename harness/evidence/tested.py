@@ -96,8 +96,8 @@ class Exams:
         if self._batches and (len(self.found) in self._looked or len(self.found) >= self.spec.epochs - 1):
             row["answered"] = self._again()
         if split == "test":
-            none = torch.zeros(0, 1, dtype=torch.int32, device=self.device)
-            self.answers = torch.cat([none.expand(0, self._ranks[0].shape[1]), *self._ranks])[:, 0].cpu()
+            first = [ranks[:, 0] for ranks in self._ranks]
+            self.answers = torch.cat([torch.zeros(0, dtype=torch.int32, device=self.device), *first]).cpu()
         self.found.append(row)
         self._clear()
 

@@ -273,7 +273,7 @@ class Photos(Images):
 
 
 def _halves(image: Image.Image, most: float) -> int:
-    """Have a JPEG decoded at the half of its sides, or the quarter, or the eighth, by at most `most`; answers by what."""
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its sides, by at most `most`; answers by what."""
     by = 1
     while by < 8 and 2 * by <= min(most, *image.size):
         by *= 2

@@ -31,7 +31,8 @@ class Smoothing(Targets):
 
     def reference(self, y: np.ndarray) -> np.ndarray:
         """(1 - ε)·y + ε/(K - 1)·(1 - y): Eq. 4, for each class of its own."""
-        return (1 - self.smoothing) * y + self.smoothing / (y.shape[1] - 1) * (1 - y)
+        smoothed: np.ndarray = (1 - self.smoothing) * y + self.smoothing / (y.shape[1] - 1) * (1 - y)
+        return smoothed
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         labels, targets, _ = trace.fed[0]
