@@ -84,9 +84,9 @@ class ZeroGamma(Init):
         blocks = residual_blocks(model)
         for name in shapes:
             own = next((block for block in blocks if name.startswith(f"{block}.")), None)
-            if own is not None and (found := re.fullmatch(r"(?:body\.(\d+)|bn(\d))\.weight", name[len(own) + 1 :])):
-                if len(shapes[name]) == 1:
-                    of_block.setdefault(own, []).append(name)
+            is_norm = own is not None and re.fullmatch(r"(body\.\d+|bn\d)\.weight", name[len(own) + 1 :])
+            if own is not None and is_norm and len(shapes[name]) == 1:
+                of_block.setdefault(own, []).append(name)
         return {names[-1]: np.zeros(shapes[names[-1]]) for names in of_block.values()}
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
