@@ -136,7 +136,7 @@ def taught(tiny):
 FAULTS = ["training mode", "learns", "silent", "mute", "absent", "another", "other images"]
 
 
-@pytest.mark.parametrize("fault", [*FAULTS, "other specification", "other weights", "all of it"])
+@pytest.mark.parametrize("fault", [*FAULTS, "other specification", "other weights"])
 def test_a_teacher_out_of_order_is_caught(fault, tiny):
     part, bound, trace, _ = taught(tiny)
     if fault == "training mode":
@@ -158,17 +158,12 @@ def test_a_teacher_out_of_order_is_caught(fault, tiny):
         bound.inner = replace(bound.inner, id="0" * 16)
     elif fault == "other weights":
         bound.inner = replace(bound.inner, result={"correct": (~packed(bound)).tobytes().hex()})
-    elif fault == "all of it":
-        trace.first_loss = part.first_pull(trace, bound)[0]
     assert [check.ok for check in part.proof(tiny, trace)].count(False) == (3 if fault == "training mode" else 1)
 
 
 def test_a_teacher_in_order_is_not(tiny):
     part, bound, trace, loss = taught(tiny)
     assert all(check.ok for check in part.proof(tiny, trace))
-    pull, slope = part.first_pull(trace, bound)
-    assert pull == pytest.approx(loss.item(), rel=1e-5)
-    torch.testing.assert_close(torch.from_numpy(slope).float(), trace.first_gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_a_teacher_that_answers_by_its_record_is_right_as_often(tiny):
