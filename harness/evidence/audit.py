@@ -72,6 +72,7 @@ class Step:
     loss: float = 0.0
     labels: Tensor | None = None
     fed: Tensor | None = None  # the targets, mixed
+    aways: list[Named] = field(default_factory=list)  # where the weights were for each further gradient
     unrounded: int = 0  # outputs of conv and linear layers that float16 cannot hold
     outputs: int = 0
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class Auditor:
         self.errors: list[str] = []
         self.step: Step | None = None  # the one that is watched
         self.waiting: list[Step] = []  # for their end, or to be judged
+        self.arriving = False  # at other weights, of which no forward was seen yet
         self.device = next(trace.model.parameters(), torch.zeros(0)).device
         trace.model.register_forward_pre_hook(self._before)
         trace.model.register_forward_hook(self._answered)
@@ -99,6 +101,9 @@ class Auditor:
 
     def _before(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         self.ended()
+        if self.trace.is_away and self.step and self.arriving:
+            self.step.aways.append(copies(model))
+            self.arriving = False
         number = len(self.trace.lr)
         if not model.training or self.trace.is_away or number not in self.due:
             return
@@ -131,6 +136,10 @@ class Auditor:
     def saw_step(self, labels: Tensor, fed: Tensor) -> None:
         if self.step:
             self.step.labels, self.step.fed = labels, fed
+
+    def saw_leaving(self) -> None:
+        """Before weights go elsewhere."""
+        self.arriving = True
 
     def saw_gradient(self) -> None:
         """Before the optimizer's step."""
@@ -320,7 +329,7 @@ def judged(auditor: Auditor, step: Step) -> Gaps:
     if gaps["passes"] or len(step.logits) != len(sizes) or len(step.slopes) != len(sizes):
         return gaps | {"passes": 1.0}
     gaps |= losses(auditor, step, due)
-    gradients, buffers = replayed(auditor, step, due, gaps)
+    gradients, buffers = replayed(auditor, step, gaps)
     scale = gaps["scale"]
     slopes = {n: None if g is None else g.float() / scale for n, g in step.gradients.items()}
     gaps["missing"] = float(sum(g is None for g in slopes.values()))
@@ -396,43 +405,63 @@ def precisely(auditor: Auditor) -> AbstractContextManager[Any]:
     return torch.autocast("cuda", torch.float16) if half and auditor.device.type == "cuda" else nullcontext()
 
 
-def replayed(auditor: Auditor, step: Step, due: Served, gaps: Gaps) -> tuple[Named, Named]:
+def replayed(auditor: Auditor, step: Step, gaps: Gaps) -> tuple[Named, Named]:
     """The gradient of every parameter and the running statistics after it, by a forward and a backward of our own."""
     spec = auditor.spec
-    gradients, buffers, answers = backward(auditor, step, due, step.weights)
-    finite = [distance(array(z), array(a)) for z, a in zip(step.logits, answers, strict=True)]
-    gaps["logits"] = max(finite)
-    for part in spec.ascent:
+    gradients, buffers, answers = backward(auditor, step, step.weights, step.slopes)
+    gaps["logits"] = max(distance(array(z), array(a)) for z, a in zip(step.logits, answers, strict=True))
+    scale = gaps["scale"] if math.isfinite(gaps["scale"]) else 1.0
+    gradients = {n: g / scale for n, g in gradients.items()}
+    if len(step.aways) != len(spec.ascent):
+        gaps["climb"] = math.inf
+        return gradients, buffers
+    for part, away in zip(spec.ascent, step.aways, strict=True):
         if hasattr(part, "reference"):
-            slopes = {n: array(g) for n, g in gradients.items()}
-            offsets = part.reference(slopes)
-            away = dict(step.weights)
-            for n, offset in offsets.items():
-                away[n] = away[n] + torch.from_numpy(offset).to(away[n])
-            gradients, _, _ = backward(auditor, step, due, away)
-        else:
-            gradients = {}
+            gaps["climb"] = max(gaps.get("climb", 0.0), strayed(step.weights, away, part.reference, gradients))
+        gradients, _, _ = backward(auditor, step, away, [], scale)
+        gradients = {n: g / scale for n, g in gradients.items()}
     return gradients, buffers
 
 
-def backward(auditor: Auditor, step: Step, due: Served, weights: Named) -> tuple[Named, Named, list[Tensor]]:
-    spec, trace, device = auditor.spec, auditor.trace, auditor.device
+def strayed(weights: Named, away: Named, rule: Callable[..., dict[str, np.ndarray]], gradients: Named) -> float:
+    """How far from where they were due weights went elsewhere, in units of the way; 0 where a gradient overflowed."""
+    due = rule({n: array(g) for n, g in gradients.items()})
+    if not all(np.isfinite(offset).all() for offset in due.values()):
+        return 0.0
+    gone = {n: array(away[n]) - array(weights[n]) for n in gradients}
+    off = sum(float(((gone[n] - due.get(n, 0.0)) ** 2).sum()) for n in gone)
+    return math.sqrt(off / max(sum(float((offset**2).sum()) for offset in due.values()), 1e-60))
+
+
+def backward(
+    auditor: Auditor, step: Step, weights: Named, slopes: list[Tensor], scale: float = 1.0
+) -> tuple[Named, Named, list[Tensor]]:
+    """(Gradients, statistics after it, logits of each pass) of the images that came, at `weights`.
+
+    By the `slopes` that were seen, which are judged by themselves: float16 makes much of the least gap between two.
+    Elsewhere there are none: by the targets that the loss got, judged too, at the `scale` that the run's loss had.
+    """
+    spec, trace = auditor.spec, auditor.trace
     learned = {n for n, _ in trace.model.named_parameters()}
     live = {n: t.clone().requires_grad_(n in learned) for n, t in weights.items()}
     epoch, batch = divmod(step.number, trace.steps_per_epoch)
     torch.manual_seed(int(trace.rng("torch", epoch, batch).integers(2**63)))
+    assert step.fed is not None
     start, answers = 0, []
-    for x in step.inputs:
-        y = torch.from_numpy(due.mixed_y[start : start + len(x)]).to(device, torch.float32)
+    for place, x in enumerate(step.inputs):
+        y = step.fed[start : start + len(x)]
         start += len(x)
         with precisely(auditor):
             z = auditor.network(live, x, True, halved(auditor)).float()
-            loss = -(y * z.log_softmax(1)).sum(1).mean()
+        answers.append(z.detach())
+        if slopes:
+            z.backward(slopes[place])
+            continue
+        loss = -(y * z.log_softmax(1)).sum(1).mean()
         for part, bound, network in zip(spec.teacher, trace.teachers, auditor.teachers, strict=True):
             slope = torch.from_numpy(part.reference(array(z), answered(auditor, bound, network, x))[1]).to(z)
             loss = loss + (z * slope).sum()  # its value is another, its gradient is the teacher's
-        (loss * (len(x) / len(due.mixed_y))).backward()
-        answers.append(z.detach())
+        (loss * (len(x) / len(step.fed)) * scale).backward()
     found = {n: t.grad for n, t in live.items() if t.grad is not None}
     return found, {n: t for n, t in live.items() if n not in learned and t.is_floating_point()}, answers
 

@@ -27,12 +27,13 @@ WHAT = {  # of a gap, in words
     "slopes": "gradient of the loss by the logits",
     "loss": "loss",
     "logits": "logits of the network, run again",
+    "climb": "way of the weights to where another gradient is taken",
     "gradients": "gradient of every parameter",
     "statistics": "running statistics",
     "steps": "step of every parameter",
     "state": "what the optimizer holds after it",
 }
-MOST = {"images": 1e-3, "targets": 1e-5, "slopes": 5e-3, "loss": 1e-4}
+MOST = {"images": 1e-3, "targets": 1e-5, "slopes": 5e-3, "loss": 1e-4, "climb": 1e-2}
 
 
 def opinions(spec: Spec) -> dict[str, str]:

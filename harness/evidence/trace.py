@@ -205,6 +205,8 @@ class Trace:
         On entering, the gradients are those by which the weights will move.
         """
         self.is_away = True
+        if self.auditor:
+            self.auditor.saw_leaving()
         if len(self.aways) >= KEPT_BATCHES:
             yield
             self.is_away = False

@@ -46,5 +46,3 @@ def test_a_run_that_diverges_is_judged_by_what_it_did(tiny):
     assert [row for row in result["evidence"] if not row["ok"]] == []
     assert result["status"] == "diverged"
     assert len(result["epochs"]) < wild.epochs
-
-

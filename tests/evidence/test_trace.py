@@ -90,5 +90,3 @@ def test_what_float16_cannot_hold_is_told_from_nan():
     trace = Trace(1, 2, model=net)
     net(torch.ones(1, 1)).backward(torch.tensor([[float("nan"), float("inf")]]))
     assert trace.gradients == {"": "float16"}
-
-

@@ -99,7 +99,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 @every_optimizer
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_the_library_steps_as_published(part, layout):
-    """`build` against `reference`, two tellings of one algorithm, in float64: a vector, a matrix, two stacks of filters."""
+    """`build` against `reference`, two tellings of one algorithm, in float64: vector, matrix, filters."""
     rng = np.random.default_rng(0)
     weights = [nn.Parameter(torch.from_numpy(rng.normal(size=shape))) for shape in [(7,), (5, 4), (6, 3, 3, 2)]]
     weights.append(nn.Parameter(torch.from_numpy(rng.normal(size=(4, 3, 3, 3))).contiguous(memory_format=layout)))
