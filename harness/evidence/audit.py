@@ -115,8 +115,6 @@ class Auditor:
         self.step.inputs.append(args[0].detach().clone())
 
     def _rounds(self, layer: nn.Module, args: Any, out: Tensor) -> None:
-        from harness.evidence.trace import held_by_half
-
         if self.step and not self.trace.is_away:
             self.step.outputs += 1
             self.step.unrounded += not held_by_half(out)
@@ -191,6 +189,12 @@ class Auditor:
 
 def is_layer(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d | nn.Linear)
+
+
+def held_by_half(x: Tensor) -> bool:
+    """Whether every number of `x` is one that float16 can hold; inf and nan are."""
+    x = x.detach()
+    return bool(((x == x.half().to(x.dtype)) | x.isnan()).all())
 
 
 def copies(model: nn.Module) -> Named:
@@ -445,6 +449,7 @@ def backward(
     learned = {n for n, _ in trace.model.named_parameters()}
     live = {n: t.clone().requires_grad_(n in learned) for n, t in weights.items()}
     epoch, batch = divmod(step.number, trace.steps_per_epoch)
+    network = auditor.network  # built here, if it is the first time: that draws numbers too
     torch.manual_seed(int(trace.rng("torch", epoch, batch).integers(2**63)))
     assert step.fed is not None
     start, answers = 0, []
@@ -452,14 +457,14 @@ def backward(
         y = step.fed[start : start + len(x)]
         start += len(x)
         with precisely(auditor):
-            z = auditor.network(live, x, True, halved(auditor)).float()
+            z = network(live, x, True, halved(auditor)).float()
         answers.append(z.detach())
         if slopes:
             z.backward(slopes[place])
             continue
         loss = -(y * z.log_softmax(1)).sum(1).mean()
-        for part, bound, network in zip(spec.teacher, trace.teachers, auditor.teachers, strict=True):
-            slope = torch.from_numpy(part.reference(array(z), answered(auditor, bound, network, x))[1]).to(z)
+        for part, bound, own in zip(spec.teacher, trace.teachers, auditor.teachers, strict=True):
+            slope = torch.from_numpy(part.reference(array(z), answered(auditor, bound, own, x))[1]).to(z)
             loss = loss + (z * slope).sum()  # its value is another, its gradient is the teacher's
         (loss * (len(x) / len(step.fed)) * scale).backward()
     found = {n: t.grad for n, t in live.items() if t.grad is not None}
