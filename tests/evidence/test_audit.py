@@ -219,7 +219,7 @@ FAULTS = {  # how a step is falsified; the gaps that are above their limits
         {"images", "logits", "gradients"},
     ),
     "logits": (lambda s: {"logits": [1.1 * z for z in s.logits]}, {"logits", "loss", "slopes"}),
-    "the gradient by the logits": (lambda s: {"slopes": [1.05 * z for z in s.slopes]}, {"slopes"}),
+    "the gradient by the logits": (lambda s: {"slopes": [1.05 * z for z in s.slopes]}, {"slopes", "gradients"}),
     "the loss": (lambda s: {"loss": 1.001 * s.loss}, {"loss"}),
     "a running mean": (lambda s: {"after": with_one(s.after, MEAN, shifted)}, {"statistics"}),
     "a frozen parameter": (lambda s: {"frozen": 1}, {"frozen"}),
@@ -235,6 +235,30 @@ def test_one_fault_is_told_by_its_own_gaps(fault, at, tiny, audits):
     change, due = FAULTS[fault]
     gaps = judged(trace.auditor, replace(steps[at], **change(steps[at])))
     assert over(gaps) == due, gaps
+
+
+CLIMBS = {
+    "elsewhere": (lambda s: {"aways": [with_one(s.aways[0], LAYER, shifted)]}, {"climb", "gradients"}),
+    "down": (
+        lambda s: {"aways": [{n: 2 * s.weights[n] - w for n, w in s.aways[0].items()}]},
+        {"climb", "gradients"},
+    ),
+    "nowhere": (lambda s: {"aways": [s.weights]}, {"climb", "gradients"}),
+    "no forward there": (lambda s: {"aways": []}, {"climb", "gradients"}),
+    "a gradient of where it was": (lambda s: {"gradients": there(s)}, {"gradients", "steps", "state"}),
+}
+
+
+def there(step):
+    """What SAM of no radius goes by, near enough: another gradient than that of elsewhere."""
+    return {n: g + 0.02 * g.norm() * torch.ones_like(g) for n, g in step.gradients.items()}
+
+
+@pytest.mark.parametrize("fault", CLIMBS)
+def test_a_climb_that_went_wrong_is_told(fault, tiny, audits):
+    trace, steps = audits(sam(tiny.but(epochs=4)))
+    change, due = CLIMBS[fault]
+    assert over(judged(trace.auditor, replace(steps[3], **change(steps[3])))) == due
 
 
 def test_a_step_of_another_number_is_none_of_its(tiny, audits):
@@ -253,10 +277,11 @@ OTHERS = {  # a run held against another specification; the gaps that tell
     "decay": (lambda s: s, lambda s: s.but(decay=s.decay.but(weight=0.05)), {"steps", "state"}),
     "rate": (lambda s: s, lambda s: s.but(optimizer=s.optimizer.but(lr=0.11)), {"steps"}),
     "momentum": (lambda s: s, lambda s: s.but(optimizer=s.optimizer.but(momentum=0.8)), {"steps", "state"}),
-    "smoothing": (lambda s: s, label_smoothing, {"targets", "loss", "slopes", "gradients"}),
+    "smoothing": (lambda s: s, label_smoothing, {"targets", "loss", "slopes"}),
     "mixup": (lambda s: mixup(s, epochs=1), lambda s: s.but(mix=(s.mix[0].but(alpha=0.3),)), {"images", "targets"}),
-    "rho": (sam, lambda s: sam(s, rho=0.5), {"gradients"}),
-    "no sam": (lambda s: s, lambda s: sam(s, rho=0.5), {"gradients"}),
+    "rho": (sam, lambda s: sam(s, rho=0.5), {"climb"}),
+    "no sam": (lambda s: s, sam, {"climb"}),
+    "sam": (sam, lambda s: s.but(ascent=()), {"climb"}),
     "temperature": (
         lambda s: s.but(teacher=(Distill(spec=s),)),
         lambda s: s.but(teacher=(s.teacher[0].but(temperature=10.0),)),
