@@ -1,8 +1,15 @@
+import io
+
+import numpy as np
 import torch
 from torch import nn
 
 from harness.evidence import Trace
+from harness.evidence.trace import initial_gap
 from harness.parts.models import ResNet
+from harness.rng import streams
+from harness.spec import Init
+from harness.tricks.zero_gamma import zero_gamma
 
 
 def test_first_gammas_are_those_of_the_first_forward():
@@ -90,3 +97,80 @@ def test_what_float16_cannot_hold_is_told_from_nan():
     trace = Trace(1, 2, model=net)
     net(torch.ones(1, 1)).backward(torch.tensor([[float("nan"), float("inf")]]))
     assert trace.gradients == {"": "float16"}
+
+
+# --- initial weights and the order ----------------------------------------------------------------------------------
+
+
+def test_initial_weights_are_drawn_anew(tiny, live):
+    _, trace = live(tiny)
+    every, told, gap = trace.drawn
+    assert every == told == sum(1 for _ in trace.model.parameters())
+    assert gap < 1e-6
+
+
+def test_one_initial_weight_that_is_another_is_told(tiny):
+    net = tiny.model.build(1, 10)
+    for part in tiny.init:
+        part(net, streams(0))
+    assert initial_gap(tiny, net, streams(0))[2] < 1e-6
+    assert initial_gap(tiny, net, streams(1))[2] > 0.1
+    net.get_submodule("stage1.0.body.0").weight.data[1, 1] += 1e-3
+    assert initial_gap(tiny, net, streams(0))[2] > 1e-4
+    zeroed = zero_gamma(tiny)
+    assert initial_gap(zeroed, tiny.model.build(1, 10), streams(0))[2] >= 1
+
+
+class Unsaid(Init):
+    def __call__(self, model, rng):
+        """Whatever it does, is not known."""
+
+
+def test_of_weights_that_an_init_without_a_reference_may_have_set_nothing_is_said(tiny):
+    net = tiny.model.build(1, 10)
+    assert initial_gap(tiny.but(init=(*tiny.init, Unsaid())), net, streams(0))[1:] == (0.0, 0.0)
+
+
+def test_labels_of_every_step_are_those_of_the_order(tiny):
+    """Of four steps in two epochs: two labels that changed places are counted, and a batch of another size whole."""
+    images = tiny.data.load()
+    known = np.asarray(images.labels("train"))
+    net = tiny.model.build(1, 10)
+    trace = Trace(2, 10, model=net, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
+    trace.watch(tiny)
+    for step in range(4):
+        order = streams(0)("order", step // 2).permutation(len(known))
+        labels = torch.from_numpy(known[order][step % 2 * 298 :][:298].copy())
+        if step == 1:
+            labels[:2] = (labels[:2] + 1) % 10
+        y = torch.zeros(298, 10)
+        trace.saw_step(labels if step < 3 else labels[:-1], y, y, torch.zeros(298, 1, 8, 8))
+        assert trace.tally() == [0, 2, 2, 300][step]
+
+
+def test_what_a_checkpoint_holds_brings_back_the_trace(tiny, live):
+    _, trace = live(tiny)
+    again = Trace(2, 10, model=tiny.model.build(1, 10), optimizer=trace.optimizer)
+    again.watch(tiny)
+    file = io.BytesIO()
+    torch.save(trace.state(), file)
+    file.seek(0)
+    again.restore(torch.load(file, weights_only=False), torch.device("cpu"))
+    assert again.lr == trace.lr
+    for name in (
+        "first_gammas",
+        "first_weights",
+        "outputs",
+        "gradients",
+        "macs",
+        "forwards",
+        "awake",
+        "amiss",
+        "drawn",
+    ):
+        assert getattr(again, name) == getattr(trace, name), name
+    assert again.auditor.found == trace.auditor.found != []
+    assert again.exams.found == trace.exams.found != []
+    assert torch.equal(again.exams.answers, trace.exams.answers)
+    for a, b in zip(again.fed, trace.fed, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
