@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teacher: trained once, shared by all
 
+# How it is known of a part that it did what it says: by another writing of it; by its own account; not at all.
+SECOND, SELF, UNPROVEN = "second opinion", "self-checked", "unproven"
+
 
 class Part(BaseModel):
     """A frozen component value. Subclasses add fields and behaviour; every class is abstract or final.

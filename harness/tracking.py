@@ -24,7 +24,7 @@ from typing import Any
 
 from harness import Problem, file_name, one_line, without_password
 from harness.paths import runs, sync_folder, wait_for
-from harness.spec import flat
+from harness.spec import UNPROVEN, flat
 from harness.store import Record, Store
 from harness.store.care import holder
 
@@ -393,6 +393,8 @@ class _Child:
             "status": record["status"],
             "precision": record["precision"]["name"] + (" (emulated)" if record["precision"]["emulated"] else ""),
             "mlflow.source.git.commit": environment["commit"],
+            "unproven": ", ".join(kind for kind, how in record.get("opinions", {}).items() if how == UNPROVEN)
+            or "none",
             **{name: value for name, value in environment.items() if name != "commit"},
             **{f"evidence.{i}": f"{c['part']}: {c['what']}: {c['seen']}" for i, c in enumerate(record["evidence"])},
         }

@@ -8,8 +8,8 @@ table. `seen` digests the same objects, so that two runs can be told apart by wh
 """
 
 from harness.evidence.audit import FIRST, audited, caught, cross_entropy
-from harness.evidence.digests import ASPECTS, MAY, digest, may, rates, seen
-from harness.evidence.proofs import SECOND, SELF, UNPROVEN, opinions, prove, rehearse
+from harness.evidence.digests import ASPECTS, MAY, apart, digest, may, rates, seen
+from harness.evidence.proofs import opinions, prove, rehearse
 from harness.evidence.tested import packed, unpacked
 from harness.evidence.trace import (
     KEPT_BATCHES,
@@ -29,12 +29,10 @@ __all__ = [
     "KEPT_IMAGES",
     "KEPT_PIXELS",
     "MAY",
-    "SECOND",
-    "SELF",
-    "UNPROVEN",
     "Check",
     "Trace",
     "Upstream",
+    "apart",
     "audited",
     "caught",
     "cross_entropy",

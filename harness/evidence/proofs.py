@@ -13,12 +13,11 @@ import numpy as np
 from harness.evidence.audit import SURE, caught
 from harness.evidence.tested import same, weighed
 from harness.evidence.trace import Check, Trace
-from harness.spec import Data, Model, Part, Spec, parts
+from harness.spec import SECOND, SELF, UNPROVEN, Data, Model, Part, Spec, parts
 
 LEAST = 1e-6  # a rate below it may move no weight that float32 can tell
 TELLING = 16  # images: of fewer, a shift or a flip may by chance change none
 TWICE = 0.05  # of test images, at most, that are training images to the byte
-UNPROVEN, SELF, SECOND = "unproven", "self-checked", "second opinion"
 FULL = {"logits": 1e-3, "gradients": 5e-3, "steps": 1e-2, "state": 1e-3, "statistics": 1e-3, "answered": 1e-3}
 HALF = {**FULL, "logits": 2e-2, "gradients": 1e-1, "statistics": 1e-2, "answered": 2e-2}
 WHAT = {  # of a gap, in words

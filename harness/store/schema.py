@@ -70,6 +70,9 @@ class Record(BaseModel):
     seen: dict[str, str] | None = None
     gaps: list[Number] | None = None
     peak_memory: Count | None = None
+    opinions: dict[str, str] = {}  # of each part: how it is known that it did what it says
+    network: str = ""  # a digest of its weights and buffers at the end
+    answers: str = ""  # the class answered to each test image; see `harness.evidence.unpacked`
     sources: dict[str, str] = {}  # of parts that are not the package's own
     repository: str = ""
 
