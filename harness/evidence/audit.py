@@ -324,7 +324,7 @@ def judged(auditor: Auditor, step: Step) -> Gaps:
     scale = gaps["scale"]
     slopes = {n: None if g is None else g.float() / scale for n, g in step.gradients.items()}
     gaps["missing"] = float(sum(g is None for g in slopes.values()))
-    gaps["gradients"] = worst(gradients, {n: g for n, g in slopes.items() if g is not None})
+    gaps["gradients"] = worst(gradients, {n: g for n, g in step.gradients.items() if g is not None})
     gaps["statistics"] = max((distance(array(step.after[n]), array(b)) for n, b in buffers.items()), default=0.0)
     gaps |= moved(auditor, step, slopes)
     return gaps
@@ -399,23 +399,26 @@ def precisely(auditor: Auditor) -> AbstractContextManager[Any]:
 def replayed(auditor: Auditor, step: Step, due: Served, gaps: Gaps) -> tuple[Named, Named]:
     """The gradient of every parameter and the running statistics after it, by a forward and a backward of our own."""
     spec = auditor.spec
-    gradients, buffers, answers = backward(auditor, step, due, step.weights)
+    gradients, buffers, answers = backward(auditor, step, due, step.weights, gaps["scale"])
     finite = [distance(array(z), array(a)) for z, a in zip(step.logits, answers, strict=True)]
     gaps["logits"] = max(finite)
     for part in spec.ascent:
         if hasattr(part, "reference"):
             slopes = {n: array(g) for n, g in gradients.items()}
-            offsets = part.reference(slopes)
+            offsets = part.reference({n: g / gaps["scale"] for n, g in slopes.items()})
             away = dict(step.weights)
             for n, offset in offsets.items():
                 away[n] = away[n] + torch.from_numpy(offset).to(away[n])
-            gradients, _, _ = backward(auditor, step, due, away)
+            gradients, _, _ = backward(auditor, step, due, away, gaps["scale"])
         else:
             gradients = {}
     return gradients, buffers
 
 
-def backward(auditor: Auditor, step: Step, due: Served, weights: Named) -> tuple[Named, Named, list[Tensor]]:
+def backward(
+    auditor: Auditor, step: Step, due: Served, weights: Named, scale: float
+) -> tuple[Named, Named, list[Tensor]]:
+    """(Gradients, times the loss scale, without which half would lose the small ones; buffers; logits of each pass)."""
     spec, trace, device = auditor.spec, auditor.trace, auditor.device
     learned = {n for n, _ in trace.model.named_parameters()}
     live = {n: t.clone().requires_grad_(n in learned) for n, t in weights.items()}
@@ -431,7 +434,7 @@ def backward(auditor: Auditor, step: Step, due: Served, weights: Named) -> tuple
         for part, bound, network in zip(spec.teacher, trace.teachers, auditor.teachers, strict=True):
             slope = torch.from_numpy(part.reference(array(z), answered(auditor, bound, network, x))[1]).to(z)
             loss = loss + (z * slope).sum()  # its value is another, its gradient is the teacher's
-        (loss * (len(x) / len(due.mixed_y))).backward()
+        (scale * loss * (len(x) / len(due.mixed_y))).backward()
         answers.append(z.detach())
     found = {n: t.grad for n, t in live.items() if t.grad is not None}
     return found, {n: t for n, t in live.items() if n not in learned and t.is_floating_point()}, answers

@@ -13,7 +13,7 @@ import numpy as np
 from harness.evidence.audit import SURE, caught
 from harness.evidence.tested import same, weighed
 from harness.evidence.trace import Check, Trace
-from harness.spec import SECOND, SELF, UNPROVEN, Data, Model, Part, Spec, parts
+from harness.spec import SECOND, SELF, UNPROVEN, Data, Model, Part, Precision, Spec, parts
 
 LEAST = 1e-6  # a rate below it may move no weight that float32 can tell
 TELLING = 16  # images: of fewer, a shift or a flip may by chance change none
@@ -43,7 +43,8 @@ def opinions(spec: Spec) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in parts(spec):
         own = type(part).proof is not Part.proof
-        known = SECOND if hasattr(part, "reference") else SELF if own or isinstance(part, Data | Model) else UNPROVEN
+        second = hasattr(part, "reference") or (isinstance(part, Precision) and part.half is not None)
+        known = SECOND if second else SELF if own or isinstance(part, Data | Model) else UNPROVEN
         if part.__class__.__module__.startswith("harness.") and known == UNPROVEN:
             known = SELF
         worse = (SECOND, SELF, UNPROVEN)

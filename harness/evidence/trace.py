@@ -22,7 +22,7 @@ KEPT_IMAGES = 4  # of those batches, how many keep their images too: a checkpoin
 KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing commutes with
 GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
     *("first_gammas", "first_weights", "outputs", "gradients", "macs", "fed", "images"),
-    *("forwards", "awake", "stale", "aways", "amiss", "drawn"),
+    *("forwards", "awake", "aways", "amiss", "drawn"),
 )
 
 
