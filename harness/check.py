@@ -38,7 +38,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("study", help="a file of experiments/, by name")
     p.add_argument("--only", nargs="+", default=[], metavar="RUNG", help="try these rungs alone")
     p.add_argument(
-        "--set", action="append", default=[], metavar="SLOT.FIELD=VALUE", help="change a value in every rung; repeatable"
+        "--set",
+        action="append",
+        default=[],
+        metavar="SLOT.FIELD=VALUE",
+        help="change a value in every rung; repeatable",
     )
     p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     return p
@@ -49,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.engine import places, settle
 
     asked = study.plan(study.load(options.study), [study.setting(text) for text in options.set])
+    study.check(asked)
     rungs = [rung for rung in asked.rungs if not options.only or rung.name in options.only]
     unknown = set(options.only) - {rung.name for rung in rungs}
     if unknown:
