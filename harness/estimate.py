@@ -369,6 +369,7 @@ class Market:
         pixels = 4 * here.channels * here.size**2
         holding = max(own.kept * here.images, own.passing * evaluated) + own.static
         holding += sum(t.weights + t.passing * here.images for t in taught) + 3 * spec.batch_size * pixels
+        holding += (6 + 2 * spec.optimizer.buffers) * own.weights  # of an audited step: before, after, worked out anew
         arrays = getattr(images, "arrays", {}) if self.device.type == "cuda" else {}
         holding += sum(array.nbytes for pair in arrays.values() for array in pair)
         measured = self.device.type == "cuda" and own.images == here.images and not taught

@@ -69,6 +69,14 @@ def shown_effects(effects: pd.DataFrame, design: str) -> pd.DataFrame:
     return text
 
 
+SEEN = (  # how far the evidence goes, below its table
+    "Seen at every step: rates, labels, passes. Seen at the audited steps alone, which are drawn at random: images, "
+    "targets, loss, gradients, steps, running statistics. Seen in the first steps alone: initial weights, the rounding of "
+    "weights' gradients, what a line says of step 1 or of the first batches. Of photos 32 test images are decoded again; "
+    "all must be the same at each evaluation. Not seen: what deviates at fewer steps than the audits' line says.",
+)
+
+
 def shown_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
     """One row a check as text: what a rung's own trick had to prove, and whatever failed."""
     telling = evidence[evidence["own"].astype(bool) | (evidence["ok"] < evidence["n"])]
@@ -105,7 +113,9 @@ def write(
     write_atomic(folder / "table.md", text.encode())
     write_atomic(folder / "table.csv", comma_separated(unrounded).encode())
     write_atomic(folder / "table.tex", latex(table, study, notes).encode())
-    write_atomic(folder / "evidence.md", document(f"{study}: evidence", [markdown(proof, proof.columns)], []).encode())
+    write_atomic(
+        folder / "evidence.md", document(f"{study}: evidence", [markdown(proof, proof.columns)], [*SEEN]).encode()
+    )
     write_atomic(folder / "evidence.csv", comma_separated(evidence.drop(columns=["place", "title"])).encode())
     return text
 
