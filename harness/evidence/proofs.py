@@ -202,11 +202,19 @@ def prove(
     rows = [("loop", check) for check in loop_checks(spec, trace)]
     if trace.auditor and trace.lr:
         rows += [("audit", check) for check in audit_checks(spec, trace)]
+        rows += [("audit", known(spec))]
         rows += [("split", check) for check in split_checks(spec, trace)]
         if metrics is not None:
             rows += [("test", check) for check in test_checks(spec, trace, metrics, right)]
     rows += [(type(part).__name__, check) for part in parts(spec) for check in part.proof(spec, trace)]
     return [{"part": name, **asdict(check)} for name, check in rows]
+
+
+def known(spec: Spec) -> Check:
+    """How the parts are known to do what they say: no failure, but a reader has to see it."""
+    others = [f"{kind} {how}" for kind, how in opinions(spec).items() if how != SECOND]
+    told = f"but for {', '.join(others)}" if others else "all"
+    return Check("parts that are known by a second opinion", "all", told, True)
 
 
 def rehearse(spec: Spec, trace: Trace) -> None:

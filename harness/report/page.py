@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from harness import one_line
+from harness.report import tables
 from harness.report.figures import CAPTIONS
 
 LONGEST = 300  # letters of a cell
@@ -240,7 +241,7 @@ def proof(evidence: pd.DataFrame) -> str:
     about = (
         "<p>What each run measured of itself while it trained, held against its specification. In bold, first: what "
         "the rung has to show and what it is compared with has not. Seen: by the first run that failed, else by the "
-        "first.</p>"
+        f"first.</p><p>{text(' '.join(tables.SEEN), 1000)}</p>"
     )
     return about + "".join(checks(own) for _, own in evidence.groupby("place", sort=True))
 

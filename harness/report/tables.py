@@ -71,15 +71,16 @@ def shown_effects(effects: pd.DataFrame, design: str) -> pd.DataFrame:
 
 SEEN = (  # how far the evidence goes, below its table
     "Seen at every step: rates, labels, passes. Seen at the audited steps alone, which are drawn at random: images, "
-    "targets, loss, gradients, steps, running statistics. Seen in the first steps alone: initial weights, the rounding of "
-    "weights' gradients, what a line says of step 1 or of the first batches. Of photos 32 test images are decoded again; "
-    "all must be the same at each evaluation. Not seen: what deviates at fewer steps than the audits' line says.",
+    "targets, loss, gradients, steps, running statistics. Seen in the first steps alone: initial weights, how weights' "
+    "gradients are rounded, what a line says of step 1 or of the first batches. Of photos 32 test images are decoded "
+    "again; all must be the same at each evaluation. Not seen: what deviates at fewer steps than their line says.",
 )
 
 
 def shown_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
-    """One row a check as text: what a rung's own trick had to prove, and whatever failed."""
-    telling = evidence[evidence["own"].astype(bool) | (evidence["ok"] < evidence["n"])]
+    """One row a check as text: what a rung's own trick had to prove, how far audits go, and whatever failed."""
+    always = evidence["what"].str.startswith(("steps audited", "parts that are known"))
+    telling = evidence[evidence["own"].astype(bool) | (evidence["ok"] < evidence["n"]) | always]
     text = telling[["title", "what", "expected", "seen"]].rename(columns={"title": "rung", "what": "measured"})
     text["held in"] = [f"{row.ok} of {row.n}" for row in telling.itertuples()]
     return text
