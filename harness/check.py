@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness import Problem, one_line
 from harness.cli import main
 from harness.spec import SECOND, UNPROVEN, Data, Spec
+from harness.spec import upstream as inner
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,8 @@ def run(options: argparse.Namespace) -> int:
         names = ", ".join(rung.name for rung in asked.rungs)
         raise Problem(f"no rung {min(unknown)!r} in {options.study}; rungs: {names}")
     device = settle(places(options.device, 1)[0])
-    small = {rung.name: few(rung.spec) for rung in rungs}
+    largest = max(spec.batch_size for rung in asked.rungs for spec in (*inner(rung.spec), rung.spec))
+    small = {rung.name: few(rung.spec, min(1.0, BATCH / largest)) for rung in rungs}
     print(
         f"{options.study}: {len(rungs)} rungs on {device.type}, at most {BATCH * BATCHES} images an epoch, twice each"
     )
@@ -80,11 +82,14 @@ def run(options: argparse.Namespace) -> int:
     return 1 if amiss else 0
 
 
-def few(spec: Spec) -> Spec:
-    """`spec` on few images, for as few epochs as its warmup and two more, its teachers likewise."""
-    batch = min(spec.batch_size, BATCH)
+def few(spec: Spec, scale: float) -> Spec:
+    """`spec` on few images, for as few epochs as its warmup and two more, its teachers likewise.
+
+    Batches are scaled alike, so that what differs in its batch still does.
+    """
+    batch = max(2, round(spec.batch_size * scale))
     warmup = getattr(getattr(spec.schedule, "warmup", None), "epochs", 0.0)
-    teachers = tuple(part.but(spec=few(part.spec)) for part in spec.teacher)
+    teachers = tuple(part.but(spec=few(part.spec, scale)) for part in spec.teacher)
     return spec.but(
         data=slice_of(spec.data, batch),
         batch_size=batch,
@@ -161,7 +166,7 @@ def tried(spec: Spec, device: torch.device) -> tuple[list[str], str]:
             raise Stopped
 
     try:
-        whole = train(spec, 0, device, upstream(device)).result
+        whole = train(spec, 0, device, taught(device)).result
         told = [
             f"{row['part']}: {row['what']}: expected {row['expected']}, seen {row['seen']}"
             for row in whole["evidence"]
@@ -174,9 +179,9 @@ def tried(spec: Spec, device: torch.device) -> tuple[list[str], str]:
         ]
         keeper: Keeper = Half()
         try:
-            train(spec, 0, device, upstream(device), keeper)
+            train(spec, 0, device, taught(device), keeper)
         except Stopped:
-            again = train(spec, 0, device, upstream(device), keeper).result
+            again = train(spec, 0, device, taught(device), keeper).result
             if again["network"] != whole["network"] and device.type == "cpu":
                 told.append(
                     "stopped after the first epoch and gone on, it ends otherwise: a part keeps what no seed says"
@@ -188,20 +193,16 @@ def tried(spec: Spec, device: torch.device) -> tuple[list[str], str]:
     return told, whole["network"]
 
 
-def upstream(device: torch.device) -> Any:
+def taught(device: torch.device) -> Any:
     """How a teacher is found: it is trained here, for as short."""
-
-    def inner(spec: Spec) -> Upstream:
-        return _taught(spec, device)
-
-    return inner
+    return lambda spec: _taught(spec, device)
 
 
 @cache
 def _made(spec: Spec, device: torch.device) -> Any:
     from harness.train import train
 
-    return train(spec, 0, device, upstream(device))
+    return train(spec, 0, device, taught(device))
 
 
 def _taught(spec: Spec, device: torch.device) -> Upstream:
