@@ -263,7 +263,8 @@ def draw(
     if compared is not None and n <= MANY:
         from harness.report import tuned
 
-        yield "tuned", tuned.gains(study, compared)
+        if both := tuned.gains(study, compared):
+            yield "tuned", both
         pools = zip(plan["rungs"], plan["tuned"]["rungs"], strict=True)
         yield "trials", tuned.curves({rung["title"]: own["pool"] for rung, own in pools}, study)
     if effects is not None and len(effects):
