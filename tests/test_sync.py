@@ -12,6 +12,7 @@ import torch
 from harness import Problem, sync
 from harness.engine import Interrupted, execute, key
 from harness.report import remember
+from harness.spec import plain, resolved
 from harness.store import Store
 from harness.study import describe
 from harness.tracking import database, open_experiment
@@ -167,6 +168,15 @@ def test_a_damaged_record_keeps_no_other_back(trained, capsys):
     assert said.out.startswith("tiny: 1 of 9 runs had news")
     assert said.err.startswith("harness.sync: left out: ")
     assert set(seen(store)[1]) == {key(stopped)}
+
+
+def test_a_run_that_failed_before_it_did_anything_is_none(trained, capsys):
+    store, _, _ = trained
+    run = tiny_plan().runs(["warmup"])[0]
+    with store.claim(*key(run)) as claim:
+        claim.begin({"spec": plain(run[0]), "resolved": resolved(run[0])})
+    store.remark(*key(run), "failed", why="its process was killed by SIGKILL, 3 times")
+    assert send(capsys).startswith("tiny: 2 of 9 runs had news")
 
 
 def test_a_server_that_is_not_there_is_one_line(trained, monkeypatch):
