@@ -175,14 +175,23 @@ def run(options: argparse.Namespace) -> int:
         from harness.trials import opened
 
         opened(search)  # what is wrong with one is said before the first run
-    done = train_and_report(plan, where, options)
+    said = set[str]()
+    done = train_and_report(plan, where, options, said)
     if done or not options.tuned:
         return done
-    better = tune(loaded, plan, where, options)
-    return train_and_report(better, where, options) if better else 130
+    better = tune(loaded, plan, where, options, said)
+    return train_and_report(better, where, options, said) if better else 130
 
 
-def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace) -> Any:
+def lacking(trouble: str | None, said: set[str]) -> None:
+    """Say what MLflow lacks, once a command: each stage of --tuned may find it away, for a reason worded otherwise."""
+    brief = re.sub(r" \(.*\)", "", trouble or "")
+    if trouble and brief not in said:
+        said.add(brief)
+        print(f"harness.ablate: {trouble}", file=sys.stderr)
+
+
+def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace, said: set[str]) -> Any:
     """`plan` with values of its own in each rung; None where it was interrupted, which is said."""
     from harness import tuning
     from harness.search import Lines
@@ -197,9 +206,7 @@ def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace) 
             lambda search: Lines(search, tracker, titles),
         )
     finally:
-        trouble = tracker.close()
-        if trouble:
-            print(f"harness.ablate: {trouble}", file=sys.stderr)
+        lacking(tracker.close(), said)
     if better is None:
         print("harness.ablate: interrupted; the same command goes on from what is kept", file=sys.stderr)
     return better
@@ -272,7 +279,7 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     return 0
 
 
-def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -> int:
+def train_and_report(plan: Any, where: list[str], options: argparse.Namespace, said: set[str]) -> int:
     from harness import report, study
     from harness.engine import Engine, key
     from harness.paths import check_locks
@@ -301,9 +308,7 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
         if more == plan:
             break
         plan, asked = more, more.runs()
-    trouble = tracker.close()
-    if trouble:
-        print(f"harness.ablate: {trouble}", file=sys.stderr)
+    lacking(tracker.close(), said)
     if engine.stopping:
         left = len(study.missing(asked, store))
         again = "the same command without --fresh" if options.fresh else "the same command"
