@@ -85,7 +85,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--accept-stale",
         action="store_true",
-        help="take runs as they are whose own parts' source has changed since, instead of training them anew",
+        help="take runs, and trials of --tuned, as they are whose own parts' source has changed since, instead of "
+        "training them anew",
     )
     p.add_argument("--verify", action="store_true", help="read every data file anew, even where it looks unchanged")
     p.add_argument(
@@ -162,7 +163,7 @@ def run(options: argparse.Namespace) -> int:
     if options.tuned:
         from harness.tuning import searches
 
-        due = searches(loaded, plan, options.tuned, options.sampler or "random")
+        due = searches(loaded, plan, options.tuned, options.sampler or "random", options.accept_stale)
     if options.dry_run:
         shown = show_plan(plan, where, options)
         if options.tuned and not options.json:
@@ -172,9 +173,10 @@ def run(options: argparse.Namespace) -> int:
             )
         return shown
     for search in due:
-        from harness.trials import opened
+        from harness.trials import doubt, opened
 
-        opened(search)  # what is wrong with one is said before the first run
+        if line := doubt(search, opened(search)):  # what is wrong with one is said before the first run
+            print(f"{options.study}: {one_line(line, 1000)}", file=sys.stderr)
     said = set[str]()
     done = train_and_report(plan, where, options, said)
     if done or not options.tuned:
@@ -204,6 +206,7 @@ def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace, 
         better = tuning.tune(
             *(loaded, plan, options.tuned, options.sampler or "random", store, where),
             lambda search: Lines(search, tracker, titles),
+            options.accept_stale,
         )
     finally:
         lacking(tracker.close(), said)
