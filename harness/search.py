@@ -487,7 +487,7 @@ def tested(search: Search, best: Best, engine: Any, tracker: "Tracker") -> dict[
     plan = Plan(search.study, (Rung("chosen", "chosen values", best.spec),), search.final)
     check(plan)
     for each in (*upstream(best.spec), best.spec):
-        trials.named_by(search.label, each)
+        trials.named_by(search.label, each, "chosen" if each is best.spec else "upstream")
     for run in () if search.accept_stale else stale(plan.runs(), store):
         with suppress(Held):  # somebody else is about to
             store.set_aside(*run)

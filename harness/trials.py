@@ -381,13 +381,16 @@ class Failed(Problem):
     """A run of the trial failed, or cannot be made; the trial's user attribute "why" says it."""
 
 
-def named_by(label: str, spec: Spec) -> None:
-    """Note that a search asks for the runs of `spec`: what nothing names is garbage, and a database is far away."""
+def named_by(label: str, spec: Spec, what: str = "") -> None:
+    """Note that a search asks for the runs of `spec`, and `what` that is: "trial 3".
+
+    What nothing names is garbage, `harness.sync` sends what is named, and a database is far away.
+    """
     path = runs() / "searches" / f"{label}.specs"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        write_all(file, f"\n{spec.id}\n".encode())  # half of one, on a full disk, is not to be one with the next
+        write_all(file, f"\n{spec.id} {what}\n".encode())  # half of one, on a full disk, is not to be one with the next
     finally:
         os.close(file)
 
@@ -454,7 +457,8 @@ class Objective:
     def _score(self, trial: optuna.Trial, spec: Spec) -> float | tuple[float, float]:
         trial.set_user_attr("spec", spec.id)
         for each in (*upstream(spec), spec):
-            named_by(self.label or f"{self.study}@objective", each)
+            what = f"trial {trial.number}" if each is spec else "upstream"
+            named_by(self.label or f"{self.study}@objective", each, what)
         self.say({"kind": "begun", "number": trial.number, "run": (spec, self.seeds[0])})
         by_seed = isinstance(trial.study.pruner, optuna.pruners.WilcoxonPruner)
         steps = _Steps(trial, self.seeds[-1] if by_seed else spec.epochs * len(self.seeds) - 1)

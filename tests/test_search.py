@@ -16,7 +16,7 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from harness import Problem, search, sources, trials
+from harness import Problem, report, search, sources, trials
 from harness.engine import Interrupted, execute
 from harness.parts.data import Digits
 from harness.search import make, run_search
@@ -528,6 +528,11 @@ def test_the_test_set_is_met_by_the_chosen_values_alone_at_the_end(monkeypatch, 
     assert {record["images"]["test"] for record in new.values()} == {len(true.labels("test"))}
     assert chosen["test"] == {str(seed): new[chosen["spec_id"], seed]["metrics"]["top1"] for seed in (0, 1)}
     assert described["tested"] == [chosen["spec_id"]]
+    names = report.called("tiny@search-distillation")
+    assert {run[0] for run in Store()} == set(names)
+    assert set(names.values()) == {
+        f"search-distillation, {what}" for what in ("trial 0", "trial 1", "upstream", "chosen")
+    }
     assert "This search looked at the test set once, by the chosen configuration." in out
     assert f"optuna-dashboard {home}/searches/tiny@search-distillation.log" in out
     assert "[2/2] trial 1: top-1" in err
