@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from harness import Problem, sources
 from harness.cli import open_displays
 from harness.evidence import Upstream, apart
+from harness.parts import decoding
 from harness.spec import UPSTREAM_SEED, Spec, plain, resolved, upstream
 from harness.store import EVERY, TRACEBACK, Claim, Held, Store, is_seed
 from harness.study import Run
@@ -299,6 +300,11 @@ class _Kept(Keeper):
         self.stopping = self.stop()
         return self.stopping or self.claim.due(epoch_done)
 
+    def leave(self) -> None:
+        """Where there is no next batch to stop at: the run goes on from its last checkpoint."""
+        if self.stop():
+            raise Interrupted
+
     def keep(self, state: State) -> None:
         self.claim.keep(state, self.by)
         if self.stopping:
@@ -382,6 +388,7 @@ def execute(
                 [f"torch {torch.__version__} on {device.type}, layout {LAYOUT}", *map(" ".join, own.items())]
             )
             keeper = _Kept(claim, by, say, stop)
+            decoding.waiting = keeper.leave
             trained = train(spec, seed, device, inner, keeper)
         except Interrupted:
             claim.note("interrupted", safe=True)
@@ -392,6 +399,8 @@ def execute(
                 if not isinstance(error, Problem):
                     claim.leave_traceback(error)
             raise
+        finally:
+            decoding.waiting = decoding.go_on
         made = {**trained.result, "environment": around}
         if own:  # the package's own parts are of its commit
             made |= {"sources": own, "repository": ", ".join(dict.fromkeys(map(repository, sources.files(own))))}

@@ -337,7 +337,7 @@ class Market:
         if not records:
             return None
         seconds = fmean(record["seconds"] for record in records)
-        least = min(record.get("peak_memory", 0) for record in records)  # on a CPU a process's, after whatever it ran
+        least = min(record.get("peak_memory") or 0 for record in records)  # on a CPU a process's, after whatever it ran
         file = fmean(weights)
         return Price(seconds, "records", least, "records", file, 2 * file + _traced(spec))
 

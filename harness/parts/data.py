@@ -34,7 +34,7 @@ from harness.parts import files as disk
 from harness.parts.augment import Crop, OnPixels
 from harness.parts.decoding import in_order
 from harness.parts.files import brief, is_image, opened, read_all, rgb, shrunk, told
-from harness.paths import runs, write_atomic
+from harness.paths import expanded, runs, write_atomic
 from harness.rng import Stream, stream
 from harness.spec import Augment, Data, Spec
 
@@ -44,7 +44,7 @@ PAPER_MEAN, PAPER_STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 
 Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
 Triple = tuple[float, ...]
-Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+Folder = Annotated[Path, AfterValidator(expanded)]
 Limits = tuple[int | None, int | None]  # of training and of test images
 
 
