@@ -446,6 +446,9 @@ def _drafts(names: list[str], values: np.ndarray, order_se: np.ndarray | None = 
 # --- evidence --------------------------------------------------------------------------------------------------------
 
 
+COMMON = ("loop", "audit", "split", "test")  # what is checked of every run, whatever its parts
+
+
 def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     """One row a check of a rung: of its `n` runs `ok` passed; `seen` by the first that failed, else by the first.
 
@@ -471,7 +474,7 @@ def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
         rung = plan["rungs"][place]
         others = [found.get((other, part, what)) for other in under.get(place, ())]
         new = any(other is None or other["expected"] != row["expected"] for other in others)
-        own = part != "loop" and new
+        own = part not in COMMON and new
         named = {"place": place, "rung": one_line(rung["name"]), "title": one_line(rung["title"])}
         told = {name: one_line(row[name], 200) for name in ("expected", "seen")}
         rows.append(named | {"part": one_line(part), "what": one_line(what, 200)} | row | told | {"own": own})

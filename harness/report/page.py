@@ -241,8 +241,10 @@ def proof(evidence: pd.DataFrame) -> str:
     about = (
         "<p>What each run measured of itself while it trained, held against its specification. In bold, first: what "
         "the rung has to show and what it is compared with has not. Seen: by the first run that failed, else by the "
-        f"first.</p><p>{text(' '.join(tables.SEEN), 1000)}</p>"
+        "first.</p>"
     )
+    far = "".join(f"<li>{text(note, 1000)}</li>" for note in tables.how_far(evidence))
+    about += f"<ul>{far}</ul>" if far else ""
     return about + "".join(checks(own) for _, own in evidence.groupby("place", sort=True))
 
 

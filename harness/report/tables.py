@@ -78,12 +78,23 @@ SEEN = (  # how far the evidence goes, below its table
 
 
 def shown_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
-    """One row a check as text: what a rung's own trick had to prove, how far audits go, and whatever failed."""
-    always = evidence["what"].str.startswith(("steps audited", "parts that are known"))
-    telling = evidence[evidence["own"].astype(bool) | (evidence["ok"] < evidence["n"]) | always]
+    """One row a check as text: what a rung's own trick had to prove, and whatever failed."""
+    telling = evidence[evidence["own"].astype(bool) | (evidence["ok"] < evidence["n"])]
     text = telling[["title", "what", "expected", "seen"]].rename(columns={"title": "rung", "what": "measured"})
     text["held in"] = [f"{row.ok} of {row.n}" for row in telling.itertuples()]
     return text
+
+
+def how_far(evidence: pd.DataFrame) -> list[str]:
+    """Notes: of which rungs how many steps were audited, and how their parts are known; what is seen when."""
+    every, notes = evidence["title"].nunique(), []
+    for start in ("steps audited", "parts that are known"):
+        rows = evidence[evidence["what"].str.startswith(start)]
+        for (what, seen), own in rows.groupby(["what", "seen"], sort=False):
+            titles = own["title"].unique()
+            which = "every rung" if len(titles) == every else ", ".join(titles)
+            notes.append(f"{which}: {what}: {seen}.")
+    return [*notes, *SEEN] if notes else []
 
 
 def write(
@@ -115,7 +126,8 @@ def write(
     write_atomic(folder / "table.csv", comma_separated(unrounded).encode())
     write_atomic(folder / "table.tex", latex(table, study, notes).encode())
     write_atomic(
-        folder / "evidence.md", document(f"{study}: evidence", [markdown(proof, proof.columns)], [*SEEN]).encode()
+        folder / "evidence.md",
+        document(f"{study}: evidence", [markdown(proof, proof.columns)], [*how_far(evidence)]).encode(),
     )
     write_atomic(folder / "evidence.csv", comma_separated(evidence.drop(columns=["place", "title"])).encode())
     return text
