@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -36,15 +36,16 @@ WHAT = {  # of a gap, in words
 MOST = {"images": 1e-3, "targets": 1e-5, "slopes": 1e-3, "loss": 1e-4}
 
 
-def opinions(spec: Spec) -> dict[str, str]:
+def opinions(spec: Spec, rows: Sequence[Mapping[str, Any]] | None = None) -> dict[str, str]:
     """Of each part by its kind: how it is known that it did what it says.
 
     By a second opinion, its `reference`; by its own `proof`, or by its code alone, done anew: self-checked; or not at
-    all: a part of a slot that says neither is unproven.
+    all: a part that has neither is unproven, and so is one whose proof says nothing among the `rows` of evidence.
     """
+    spoke = None if rows is None else {row["part"] for row in rows}
     found: dict[str, str] = {}
     for part in parts(spec):
-        own = type(part).proof is not Part.proof
+        own = type(part).proof is not Part.proof and (spoke is None or type(part).__name__ in spoke)
         second = hasattr(part, "reference") or (isinstance(part, Precision) and part.half is not None)
         known = SECOND if second else SELF if own or isinstance(part, Data | Model) else UNPROVEN
         if part.__class__.__module__.startswith("harness.") and known == UNPROVEN:
@@ -227,9 +228,9 @@ def prove(
 
 def known(spec: Spec) -> Check:
     """How the parts are known to do what they say: no failure, but a reader has to see it."""
-    others = [f"{kind} {how}" for kind, how in opinions(spec).items() if how != SECOND]
-    told = f"but for {', '.join(others)}" if others else "all"
-    return Check("parts that are known by a second opinion", "all", told, True)
+    others = [f"{kind} ({how})" for kind, how in opinions(spec).items() if how != SECOND]
+    told = f"all but {', '.join(others)}" if others else "all"
+    return Check("parts are known by a second opinion", "all", told, True)
 
 
 def rehearse(spec: Spec, trace: Trace) -> None:
