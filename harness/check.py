@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -69,13 +68,13 @@ def run(options: argparse.Namespace) -> int:
     began, amiss, ends = time.monotonic(), 0, dict[str, str]()
     for rung in rungs:
         spec = small[rung.name]
-        told, network = tried(spec, device)
+        told, network, opinions = tried(spec, device)
         same = next((name for name, other in ends.items() if other == network), None) if network else None
         if same:
             told.append(f"ends bit for bit as {same} does: nothing was changed")
         ends[rung.name] = network
         amiss += bool(told)
-        print(f"{'ok' if not told else 'FAILED':7}{one_line(rung.name)}: {known(spec)}", flush=True)
+        print(f"{'ok' if not told else 'FAILED':7}{one_line(rung.name)}: {known(opinions)}", flush=True)
         for line in told:
             print(f"       {one_line(line, 400)}", flush=True)
     print(f"{len(rungs) - amiss} of {len(rungs)} rungs hold, in {time.monotonic() - began:.0f} s")
@@ -140,8 +139,8 @@ def _few() -> Any:
     return Few
 
 
-def tried(spec: Spec, device: torch.device) -> tuple[list[str], str]:
-    """What is amiss with a short run, in lines, and the digest of the network that it ends with."""
+def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, str]]:
+    """What is amiss with a short run, in lines; the digest of the network it ends with; how its parts are known."""
     from harness import sources
     from harness.train import Keeper, train
 
@@ -187,10 +186,10 @@ def tried(spec: Spec, device: torch.device) -> tuple[list[str], str]:
                     "stopped after the first epoch and gone on, it ends otherwise: a part keeps what no seed says"
                 )
     except Problem as problem:
-        return [str(problem)], ""
+        return [str(problem)], "", {}
     except Exception as error:
-        return [sources.told(error)], ""
-    return told, whole["network"]
+        return [sources.told(error)], "", {}
+    return told, whole["network"], whole["opinions"]
 
 
 def taught(device: torch.device) -> Any:
@@ -214,15 +213,12 @@ def _taught(spec: Spec, device: torch.device) -> Upstream:
     return Upstream(copy.deepcopy(made.model), spec.id, made.result)
 
 
-def known(spec: Spec) -> str:
+def known(opinions: dict[str, str]) -> str:
     """How the parts are known to do what they say, in a few words."""
-    from harness.evidence import opinions
-
-    found = opinions(spec)
-    count = Counter(found.values())
-    others = [f"{kind} {how}" for kind, how in found.items() if how != SECOND and kind != "Few"]
-    told = f"{count[SECOND]} of {len(found) - ('Few' in found)} parts by a second opinion"
-    return f"{told}; {', '.join(others)}" if others else told
+    found = {kind: how for kind, how in opinions.items() if kind != "Few"}
+    others = [f"{kind} {how}" for kind, how in found.items() if how != SECOND]
+    told = f"{len(found) - len(others)} of {len(found)} parts by a second opinion"
+    return "; ".join([told, *([", ".join(others)] if others else [])]) if found else "not tried"
 
 
 if __name__ == "__main__":
