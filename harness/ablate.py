@@ -85,7 +85,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--accept-stale",
         action="store_true",
-        help="take runs as they are whose own parts' source has changed since, instead of training them anew",
+        help="take runs, and trials of --tuned, as they are whose own parts' source has changed since, instead of "
+        "training them anew",
     )
     p.add_argument("--verify", action="store_true", help="read every data file anew, even where it looks unchanged")
     p.add_argument(
@@ -162,7 +163,7 @@ def run(options: argparse.Namespace) -> int:
     if options.tuned:
         from harness.tuning import searches
 
-        due = searches(loaded, plan, options.tuned, options.sampler or "random")
+        due = searches(loaded, plan, options.tuned, options.sampler or "random", options.accept_stale)
     if options.dry_run:
         shown = show_plan(plan, where, options)
         if options.tuned and not options.json:
@@ -172,17 +173,27 @@ def run(options: argparse.Namespace) -> int:
             )
         return shown
     for search in due:
-        from harness.trials import opened
+        from harness.trials import doubt, opened
 
-        opened(search)  # what is wrong with one is said before the first run
-    done = train_and_report(plan, where, options)
+        if line := doubt(search, opened(search)):  # what is wrong with one is said before the first run
+            print(f"{options.study}: {one_line(line, 1000)}", file=sys.stderr)
+    said = set[str]()
+    done = train_and_report(plan, where, options, said)
     if done or not options.tuned:
         return done
-    better = tune(loaded, plan, where, options)
-    return train_and_report(better, where, options) if better else 130
+    better = tune(loaded, plan, where, options, said)
+    return train_and_report(better, where, options, said) if better else 130
 
 
-def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace) -> Any:
+def lacking(trouble: str | None, said: set[str]) -> None:
+    """Say what MLflow lacks, once a command: each stage of --tuned may find it away, for a reason worded otherwise."""
+    brief = re.sub(r" \(.*\)", "", trouble or "")
+    if trouble and brief not in said:
+        said.add(brief)
+        print(f"harness.ablate: {trouble}", file=sys.stderr)
+
+
+def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace, said: set[str]) -> Any:
     """`plan` with values of its own in each rung; None where it was interrupted, which is said."""
     from harness import tuning
     from harness.search import Lines
@@ -195,11 +206,10 @@ def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace) 
         better = tuning.tune(
             *(loaded, plan, options.tuned, options.sampler or "random", store, where),
             lambda search: Lines(search, tracker, titles),
+            options.accept_stale,
         )
     finally:
-        trouble = tracker.close()
-        if trouble:
-            print(f"harness.ablate: {trouble}", file=sys.stderr)
+        lacking(tracker.close(), said)
     if better is None:
         print("harness.ablate: interrupted; the same command goes on from what is kept", file=sys.stderr)
     return better
@@ -272,7 +282,7 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     return 0
 
 
-def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -> int:
+def train_and_report(plan: Any, where: list[str], options: argparse.Namespace, said: set[str]) -> int:
     from harness import report, study
     from harness.engine import Engine, key
     from harness.paths import check_locks
@@ -301,9 +311,7 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace) -
         if more == plan:
             break
         plan, asked = more, more.runs()
-    trouble = tracker.close()
-    if trouble:
-        print(f"harness.ablate: {trouble}", file=sys.stderr)
+    lacking(tracker.close(), said)
     if engine.stopping:
         left = len(study.missing(asked, store))
         again = "the same command without --fresh" if options.fresh else "the same command"

@@ -5,6 +5,7 @@
     python -m harness.bench --loader /data/photos                  # loading photos at 224 px, beside timm's loader
     python -m harness.bench --imgaug /data/monkeys                 # the monkeys' augmentation, beside its source
     python -m harness.bench --records 10000                        # how long the store and a report of it take
+    python -m harness.bench --evidence 2000 --model small          # what evidence costs, in a run of so many steps
 
 The *bound* is forward, backward and update of one batch that is already in memory, over and over: no data, no
 evaluation, no records; in as many simultaneous processes as the harness uses, with the same threads. The *harness* is a
@@ -585,6 +586,60 @@ def show_records(count: int) -> None:
         print(f"{size:8,}{1000 * wrote:17.2f}{1000 * verified / size:18.3f}{reported:17.2f}", flush=True)
 
 
+# --- evidence ---------------------------------------------------------------------------------------------------------
+
+
+def witnessed(spec: Spec, place: str, rounds: int) -> Iterator[tuple[float, float, int]]:
+    """(Seconds of this process for a run with audits and exams, for one without, steps audited), in turn."""
+    import torch
+
+    from harness.engine import settle
+    from harness.evidence import Trace
+    from harness.train import train
+
+    device = settle(place)
+    watch, audits = Trace.watch, 0
+
+    def timed(watching: bool) -> float:
+        def counted(trace: Trace, spec: Spec) -> None:
+            nonlocal audits
+            watch(trace, spec)
+            assert trace.auditor
+            audits = len(trace.auditor.due)
+
+        Trace.watch = counted if watching else lambda trace, spec: None  # type: ignore[method-assign,assignment]
+        try:
+            began = time.process_time() if device.type == "cpu" else time.monotonic()
+            train(spec, 0, device, _no_teacher)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            return (time.process_time() if device.type == "cpu" else time.monotonic()) - began
+        finally:
+            Trace.watch = watch  # type: ignore[method-assign]
+
+    timed(True)  # caches are cold
+    for number in range(rounds):
+        first = number % 2 == 0
+        one, other = timed(first), timed(not first)
+        yield (one, other, audits) if first else (other, one, audits)
+
+
+def _no_teacher(spec: Spec) -> Any:
+    raise Problem("what evidence costs is measured of a specification without a teacher")
+
+
+def show_evidence(spec: Spec, place: str, steps: int, rounds: int) -> None:
+    a_epoch = spec.data.load().counts["train"] // spec.batch_size
+    spec = spec.but(epochs=-(-steps // a_epoch))
+    print(f"{spec.epochs * a_epoch:,} steps of {spec.batch_size} images, {spec.epochs} epochs")
+    print(f"{'with evidence':>14}{'without':>12}{'cost':>9}{'audits':>8}", flush=True)
+    costs = []
+    for with_it, without, audits in witnessed(spec, place, rounds):
+        costs.append(with_it / without - 1)
+        print(f"{with_it:12.1f} s{without:10.1f} s{costs[-1]:9.2%}{audits:8}", flush=True)
+    print(f"median cost of evidence: {median(costs):.2%} of training and evaluation")
+
+
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
@@ -601,7 +656,7 @@ def measure(spec: Spec, places: Sequence[str], seconds: float, rounds: int) -> I
 def run(options: argparse.Namespace) -> None:
     from harness.engine import places as places_for
 
-    for name in ("size", "batch_size", "jobs", "seconds", "rounds", "records"):
+    for name in ("size", "batch_size", "jobs", "seconds", "rounds", "records", "evidence"):
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise Problem(f"--{name.replace('_', '-')} {value:g}: must be above 0")
@@ -613,6 +668,8 @@ def run(options: argparse.Namespace) -> None:
         return show_prepared(options.imgaug, options.rounds)
     places = places_for(options.device, options.jobs)
     spec = specification(options.model, options.data, options.size, options.batch_size)
+    if options.evidence:
+        return show_evidence(spec, places[0], options.evidence, options.rounds)
     images = spec.data.load()
     shape = f"{images.channels} x {images.size} x {images.size}"
     print(f"{options.model} on {shape} images of {options.data}, batch {spec.batch_size}, FP32")
@@ -665,6 +722,7 @@ def parser() -> argparse.ArgumentParser:
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
     add("--loader", type=expanded, metavar="DIR", help="measure loading its train/CLASS/FILE, beside timm's loader")
     add("--imgaug", type=expanded, metavar="DIR", help="measure the monkeys' augmentation of images, beside its source")
+    add("--evidence", type=int, metavar="STEPS", help="measure what audits and exams cost in a run of so many steps")
     add("--rounds", type=int, default=1, metavar="N", help="studies, or passes of a loader (default: %(default)s)")
     return p
 

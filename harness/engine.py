@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from time import monotonic, sleep
@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from harness import Problem, sources
 from harness.cli import open_displays
-from harness.evidence import Upstream
+from harness.evidence import Upstream, apart
+from harness.parts import decoding
 from harness.spec import UPSTREAM_SEED, Spec, plain, resolved, upstream
-from harness.store import EVERY, TRACEBACK, Claim, Held, Store
+from harness.store import EVERY, TRACEBACK, Claim, Held, Store, is_seed
 from harness.study import Run
 from harness.train import LAYOUT, Keeper, State, train
 
@@ -299,6 +300,11 @@ class _Kept(Keeper):
         self.stopping = self.stop()
         return self.stopping or self.claim.due(epoch_done)
 
+    def leave(self) -> None:
+        """Where there is no next batch to stop at: the run goes on from its last checkpoint."""
+        if self.stop():
+            raise Interrupted
+
     def keep(self, state: State) -> None:
         self.claim.keep(state, self.by)
         if self.stopping:
@@ -382,6 +388,7 @@ def execute(
                 [f"torch {torch.__version__} on {device.type}, layout {LAYOUT}", *map(" ".join, own.items())]
             )
             keeper = _Kept(claim, by, say, stop)
+            decoding.waiting = keeper.leave
             trained = train(spec, seed, device, inner, keeper)
         except Interrupted:
             claim.note("interrupted", safe=True)
@@ -392,14 +399,31 @@ def execute(
                 if not isinstance(error, Problem):
                     claim.leave_traceback(error)
             raise
+        finally:
+            decoding.waiting = decoding.go_on
         made = {**trained.result, "environment": around}
         if own:  # the package's own parts are of its commit
             made |= {"sources": own, "repository": ", ".join(dict.fromkeys(map(repository, sources.files(own))))}
+        check = apart(made["seen"], siblings(store, spec.id, seed))
+        made["evidence"] = [*made["evidence"], {"part": "split", **asdict(check)}]
+        if not check.ok:
+            made["status"] = "refused"
         record = claim.finish(made, trained.model.state_dict())
     if record["status"] == "refused":
         bad = next(check for check in record["evidence"] if not check["ok"])
         seen = f"{bad['part']}, {bad['what']}: expected {bad['expected']}, seen {bad['seen']}"
         raise Problem(f"REFUSED by its evidence: {seen}; see {store.folder(spec.id, seed)}")
+
+
+def siblings(store: Store, spec_id: str, seed: int) -> dict[int, dict[str, str]]:
+    """What the finished runs of a specification showed, by their seeds, but for this one."""
+    found = {}
+    folder = store.root / spec_id
+    for name in filter(is_seed, os.listdir(folder) if folder.is_dir() else ()):
+        if int(name) != seed and (spec_id, int(name)) in store:
+            with suppress(Problem, OSError):  # damaged, which reports name
+                found[int(name)] = store.read(spec_id, int(name)).get("seen") or {}
+    return found
 
 
 def why(error: Exception, spec: Spec | None = None) -> str:

@@ -337,7 +337,7 @@ class Market:
         if not records:
             return None
         seconds = fmean(record["seconds"] for record in records)
-        least = min(record.get("peak_memory", 0) for record in records)  # on a CPU a process's, after whatever it ran
+        least = min(record.get("peak_memory") or 0 for record in records)  # on a CPU a process's, after whatever it ran
         file = fmean(weights)
         return Price(seconds, "records", least, "records", file, 2 * file + _traced(spec))
 
@@ -369,6 +369,7 @@ class Market:
         pixels = 4 * here.channels * here.size**2
         holding = max(own.kept * here.images, own.passing * evaluated) + own.static
         holding += sum(t.weights + t.passing * here.images for t in taught) + 3 * spec.batch_size * pixels
+        holding += (6 + 2 * spec.optimizer.buffers) * own.weights  # of an audited step: before, after, worked out anew
         arrays = getattr(images, "arrays", {}) if self.device.type == "cuda" else {}
         holding += sum(array.nbytes for pair in arrays.values() for array in pair)
         measured = self.device.type == "cuda" and own.images == here.images and not taught

@@ -14,7 +14,7 @@ UNSYNCED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # what file systems s
 UNLOCKED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # and those that lock no files
 
 
-def expanded(text: str) -> Path:
+def expanded(text: str | Path) -> Path:
     """The path that `text` says, `~` being the user's home: in `--to=~/x`, or in a variable, no shell makes it that."""
     try:
         return Path(text).expanduser()

@@ -97,6 +97,11 @@ def parser() -> argparse.ArgumentParser:
         help="change a value in every rung; repeatable",
     )
     p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    p.add_argument(
+        "--accept-stale",
+        action="store_true",
+        help="go on though the source of your own parts has changed, and take runs as they are",
+    )
     return p
 
 
@@ -133,6 +138,7 @@ class Search:
     minimize: str | None = None
     storage: str | None = None  # a URL; None for a journal
     settings: tuple[str, ...] = ()
+    accept_stale: bool = False  # go on, and take runs, though the user's code has changed since
 
     @cached_property
     def label(self) -> str:
@@ -201,6 +207,7 @@ def make(
     minimize: str | None = None,
     storage: str | None = None,
     seed: int = 0,
+    accept_stale: bool = False,
 ) -> Search:
     """A search of the study's SPACE, by default for its last rung. Raises Problem where it cannot be made."""
     from math import prod
@@ -238,6 +245,7 @@ def make(
     return Search(
         *(study.name, chosen, space, more, final, trials or 20, sampler, chosen_pruner, seed, share, minimize, storage),
         made.settings,
+        accept_stale,
     )
 
 
@@ -471,14 +479,18 @@ def tested(search: Search, best: Best, engine: Any, tracker: "Tracker") -> dict[
     from harness import Problem, trials
     from harness.progress import Progress
     from harness.spec import upstream
-    from harness.study import Plan, Rung, check, missing
+    from harness.store import Held
+    from harness.study import Plan, Rung, check, missing, stale
 
     assert best.spec
     store, study = engine.store, trials.opened(search)
     plan = Plan(search.study, (Rung("chosen", "chosen values", best.spec),), search.final)
     check(plan)
     for each in (*upstream(best.spec), best.spec):
-        trials.named_by(search.label, each)
+        trials.named_by(search.label, each, "chosen" if each is best.spec else "upstream")
+    for run in () if search.accept_stale else stale(plan.runs(), store):
+        with suppress(Held):  # somebody else is about to
+            store.set_aside(*run)
     looked = list(dict.fromkeys([*study.user_attrs.get("tested", []), best.spec.id]))
     study.set_user_attr("tested", looked)  # before: each epoch is measured, and shown
     todo = missing(plan.runs(), store)
@@ -596,6 +608,7 @@ def run(options: argparse.Namespace) -> int:
         **{name: getattr(options, name) for name in ("trials", "seeds", "sampler", "pruner", "share", "minimize")},
         storage=options.storage,
         seed=options.seed,
+        accept_stale=options.accept_stale,
     )
     where = places(options.device, options.jobs)
     for note in study.check(study.Plan(search.study, (search.rung,), search.seeds)):
@@ -605,14 +618,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def search_and_report(search: Search, where: list[str], options: argparse.Namespace) -> int:
-    from harness import report, trials
+    from harness import one_line, report, trials
     from harness.engine import Engine
     from harness.report import search as page
     from harness.store import Store
     from harness.tracking import Tracker, ui_command
 
     store, titles = Store(), dict[str, str]()
-    trials.opened(search)  # what is wrong with it is said before anything begins
+    opened = trials.opened(search)  # what is wrong with it is said before anything begins
+    if doubt := trials.doubt(search, opened):
+        print(f"{search.study}: {one_line(doubt, 1000)}", file=sys.stderr)
     command = " ".join(word.replace(options.storage, search.address) if options.storage else word for word in sys.argv)
     tracker = Tracker(search.study, titles, store, (), command)
     try:

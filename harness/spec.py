@@ -27,6 +27,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness import Problem, one_line
+from harness.paths import expanded
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from harness.rng import Stream
 
 UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teacher: trained once, shared by all
+
+# How it is known of a part that it did what it says: by another writing of it; by its own account; not at all.
+SECOND, SELF, UNPROVEN = "second opinion", "self-checked", "unproven"
 
 
 class Part(BaseModel):
@@ -84,13 +88,13 @@ class File(Part):
     def read(self) -> bytes:
         """Raises Problem where it cannot be read."""
         try:
-            return self.path.expanduser().read_bytes()
+            return expanded(self.path).read_bytes()
         except OSError as error:
             raise Problem(f"{self.path} cannot be read ({error.strerror}), and a part of this study reads it") from None
 
     def identity(self) -> dict[str, Any]:
         with suppress(OSError):
-            stat = os.stat(self.path.expanduser())
+            stat = os.stat(expanded(self.path))
             return {"sha256": self._sha256(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)}
         return {"sha256": hashlib.sha256(self.read()).hexdigest()}
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import Any
 
 from harness.cli import main
 
@@ -12,13 +13,15 @@ def parser() -> argparse.ArgumentParser:
         description="Send MLflow what it lacks of the runs in the store, each epoch of each run once.",
         epilog="MLflow's store is runs/mlflow.db, or MLFLOW_TRACKING_URI.",
     )
-    p.add_argument("study", nargs="*", help="studies that were run here, with their settings' hash (default: all)")
+    p.add_argument(
+        "study", nargs="*", help="studies and searches that were run here, with their settings' hash (default: all)"
+    )
     return p
 
 
 def run(options: argparse.Namespace) -> int:
     from harness import Problem
-    from harness.report import asked, known, recall, titles
+    from harness.report import known, searched
     from harness.store import Store
     from harness.tracking import Projection, ready, shown_uri, told
 
@@ -28,15 +31,16 @@ def run(options: argparse.Namespace) -> int:
         remade = ready(thorough=True)
         if remade:
             print(f"harness.sync: MLflow's {remade}; the runs of all studies are sent", file=sys.stderr)
-        for plan in [recall(label) for label in (not remade and options.study) or known()]:
-            projection = Projection(plan["study"], titles(plan), store, " ".join(sys.argv))
+        labels = (not remade and options.study) or [*known(), *searched()]
+        for label, study, titles, keys in [(label, *named(label, store)) for label in labels]:
+            projection = Projection(study, titles, store, " ".join(sys.argv))
             sent = 0
-            for key in asked(plan):
+            for key in keys:
                 try:
                     sent += projection.send(key)
                 except Problem as problem:
                     wrong[str(problem)] = None
-            print(f"{plan['label']}: {sent} of {len(asked(plan))} runs had news for {shown_uri()}")
+            print(f"{label}: {sent} of {len(keys)} runs had news for {shown_uri()}")
             if "parent" in vars(projection):
                 projection.client.set_terminated(projection.parent)
     except Problem:
@@ -46,6 +50,17 @@ def run(options: argparse.Namespace) -> int:
     for line in wrong:
         print(f"harness.sync: left out: {line}", file=sys.stderr)
     return 1 if wrong else 0
+
+
+def named(label: str, store: Any) -> tuple[str, dict[str, str], list[tuple[str, int]]]:
+    """The study, what each specification is called, and the runs, of a plan or a search that was run here."""
+    from harness.report import asked, called, recall, searched, titles
+
+    if label in searched():
+        names = called(label)
+        return label.partition("@")[0], names, [key for key in store if key[0] in names]
+    plan = recall(label)
+    return plan["study"], titles(plan), asked(plan)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import Any
 
 from harness import Problem, file_name, one_line, without_password
 from harness.paths import runs, sync_folder, wait_for
-from harness.spec import flat
+from harness.spec import UNPROVEN, flat
 from harness.store import Record, Store
 from harness.store.care import holder
 
@@ -265,10 +265,10 @@ class Projection:
         """Send what MLflow lacks of a run; whether there was anything. Raises Problem where its record is damaged."""
         events = self.store.events(*key)
         record = self.store.read(*key) if key in self.store else self.store.refused(*key)
-        told = [event for event in events if "record" in event]  # not of an attempt that has done nothing yet
+        told = [event for event in events if event.get("record")]  # not of an attempt that has done nothing yet
         if not told and not record:
             return False
-        born = record["record"] if record else told[-1]["record"]
+        born = (record.get("record") or record["digest"]) if record else told[-1]["record"]
         child = self.children.get(born) or self._child(key, born)
         own = [event for event in told if event["record"] == born]
         held = holder(self.store, key) is not None
@@ -334,6 +334,8 @@ class _Child:
         if not self.described:
             self._describe(forms)
         rows = [*(event for event in events if event["event"] == "epoch"), *(record["epochs"] if record else ())]
+        if record:  # an older one does not tell when its epochs were
+            rows = [{"time": record["finished"], **row} for row in rows]
         sent = self._epochs({row["epoch"]: row for row in reversed(rows)})  # of an epoch done twice, the first
         if record:
             self._finish(forms["spec"], record)
@@ -386,31 +388,34 @@ class _Child:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
 
         environment, images = record["environment"], record["images"]
-        totals = {name: record[name] for name in ("params", "macs", "seconds_per_epoch", "peak_memory")}
+        totals = {name: record.get(name) for name in ("params", "macs", "seconds_per_epoch", "peak_memory")}
         totals["total_seconds"] = record["seconds"]  # "seconds" is each epoch's
         stamp = int(record["finished"] * 1000)
         tags = {
             "status": record["status"],
             "precision": record["precision"]["name"] + (" (emulated)" if record["precision"]["emulated"] else ""),
             "mlflow.source.git.commit": environment["commit"],
+            "unproven": ", ".join(kind for kind, how in record.get("opinions", {}).items() if how == UNPROVEN)
+            or "none",
             **{name: value for name, value in environment.items() if name != "commit"},
             **{f"evidence.{i}": f"{c['part']}: {c['what']}: {c['seen']}" for i, c in enumerate(record["evidence"])},
         }
-        dataset = Dataset(
-            name=spec["data"]["kind"],
-            digest=images["digest"],
-            source_type="local",
-            source=str(spec["data"].get("root", "scikit-learn")),
-            profile=f'{{"train": {images["train"]}, "test": {images["test"]}}}',
-        )
-        contexts = [InputTag("mlflow.data.context", "training and test")]
-        self.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, contexts)])
+        if images.get("digest"):  # which MLflow knows data by
+            dataset = Dataset(
+                name=spec["data"]["kind"],
+                digest=images["digest"],
+                source_type="local",
+                source=str(spec["data"].get("root", "scikit-learn")),
+                profile=f'{{"train": {images["train"]}, "test": {images["test"]}}}',
+            )
+            contexts = [InputTag("mlflow.data.context", "training and test")]
+            self.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, contexts)])
         columns = list(record["epochs"][0])
-        lines = [",".join(columns), *(",".join(str(e[c]) for c in columns) for e in record["epochs"])]
+        lines = [",".join(columns), *(",".join(str(e.get(c, "")) for c in columns) for e in record["epochs"])]
         self.client.log_text(self.run_id, "\n".join(lines) + "\n", "curves.csv")
         self.client.log_dict(self.run_id, environment, "environment.json")
         self.client.log_dict(self.run_id, record["evidence"], "evidence.json")
-        metrics = [Metric(name, float(value), stamp, 0) for name, value in totals.items()]
+        metrics = [Metric(name, float(value), stamp, 0) for name, value in totals.items() if value is not None]
         self.client.log_batch(
             self.run_id, metrics=metrics, tags=[RunTag(k, _value(v, MAX_TAG)) for k, v in tags.items()]
         )

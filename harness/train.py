@@ -263,7 +263,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "epochs": history,
         "evidence": evidence,
         "rates": rates(run.trace),
-        "opinions": opinions(spec),
+        "opinions": opinions(spec, evidence),
         "seen": seen(run.trace),
         "network": digest(run.model.state_dict().items()),
         "answers": packed(run.trace.exams.answers) if run.trace.exams else "",

@@ -299,9 +299,21 @@ def opened(search: "Search") -> optuna.Study:
                     raise Problem(_trouble(search, error)) from None
                 time.sleep(RETRY * 2)
     for what, old in dict(before or {}).items():
-        if old != (now := definition.get(what)):
-            raise Problem(f"{search.label} was begun otherwise: {_differs(what, old, now)}; {_anew(search)}")
+        if old != (now := definition.get(what)) and not (what == "sources" and search.accept_stale):
+            other = ", or --accept-stale to go on" if what == "sources" else ""
+            raise Problem(f"{search.label} was begun otherwise: {_differs(what, old, now)}; {_anew(search)}{other}")
     return study
+
+
+def doubt(search: "Search", study: optuna.Study) -> str:
+    """Where a search goes on though the user's code may have changed since it was begun: that, in a line; else ""."""
+    before, now = study.user_attrs["definition"].get("sources"), search.definition.get("sources", {})
+    changed = ", ".join(kind for kind, made in now.items() if (before or {}).get(kind) != made)
+    if before is None and now:
+        begun = f"{search.label} was begun by a version that did not note the source of {changed}"
+        return f"{begun}, which may have changed since; {_anew(search)}"
+    what = f"the source of {changed} changed since {search.label} was begun"
+    return f"{what}: its trials are taken as they are (--accept-stale)" if changed else ""
 
 
 def _storage(search: "Search") -> optuna.storages.BaseStorage:
@@ -369,13 +381,16 @@ class Failed(Problem):
     """A run of the trial failed, or cannot be made; the trial's user attribute "why" says it."""
 
 
-def named_by(label: str, spec: Spec) -> None:
-    """Note that a search asks for the runs of `spec`: what nothing names is garbage, and a database is far away."""
+def named_by(label: str, spec: Spec, what: str = "") -> None:
+    """Note that a search asks for the runs of `spec`, and `what` that is: "trial 3".
+
+    What nothing names is garbage, `harness.sync` sends what is named, and a database is far away.
+    """
     path = runs() / "searches" / f"{label}.specs"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        write_all(file, f"\n{spec.id}\n".encode())  # half of one, on a full disk, is not to be one with the next
+        write_all(file, f"\n{spec.id} {what}\n".encode())  # half of one, on a full disk, is not to be one with the next
     finally:
         os.close(file)
 
@@ -421,6 +436,7 @@ class Objective:
     stop: Callable[[], bool] = lambda: False
     every: float = EVERY
     label: str = ""  # of the search; empty under an Optuna study of the user's own
+    accept_stale: bool = False
 
     def values(self, trial: optuna.Trial) -> dict[str, Any]:
         return {path: suggest(trial, path, distribution) for path, distribution in self.space.items()}
@@ -441,7 +457,8 @@ class Objective:
     def _score(self, trial: optuna.Trial, spec: Spec) -> float | tuple[float, float]:
         trial.set_user_attr("spec", spec.id)
         for each in (*upstream(spec), spec):
-            named_by(self.label or f"{self.study}@objective", each)
+            what = f"trial {trial.number}" if each is spec else "upstream"
+            named_by(self.label or f"{self.study}@objective", each, what)
         self.say({"kind": "begun", "number": trial.number, "run": (spec, self.seeds[0])})
         by_seed = isinstance(trial.study.pruner, optuna.pruners.WilcoxonPruner)
         steps = _Steps(trial, self.seeds[-1] if by_seed else spec.epochs * len(self.seeds) - 1)
@@ -476,7 +493,7 @@ class Objective:
             self.say({**event, "run": run})
             pruned = pruned or (event["kind"] == "epoch" and prunes(event["at"]))
 
-        if stale([run], self.store):
+        if not self.accept_stale and stale([run], self.store):
             with suppress(Held):  # somebody else is about to
                 self.store.set_aside(spec.id, seed)
         for row in self._epochs(spec.id, seed):
@@ -567,6 +584,7 @@ def serve(
         *(search.study, search.rung.spec, search.space, search.seeds, search.share),
         *(store, place, search.minimize, say, stop),
         label=search.label,
+        accept_stale=search.accept_stale,
     )
     seen: set[int] = set()
     with warnings.catch_warnings(), reached(search):

@@ -18,7 +18,7 @@ from harness.trials import opened
 SHARE = 0.2  # of the training images, held out to score trials by
 
 
-def searches(study: Study, plan: Plan, trials: int, sampler: str) -> list[Search]:
+def searches(study: Study, plan: Plan, trials: int, sampler: str, accept_stale: bool = False) -> list[Search]:
     """One for each rung of `plan`, all alike: the same sampler, as many trials, none ended early.
 
     A trial is scored by a seed that no rung is trained with; what `plan` sets is not searched. Raises Problem where the
@@ -32,7 +32,7 @@ def searches(study: Study, plan: Plan, trials: int, sampler: str) -> list[Search
         for path in undone(plan, rung, space):
             raise Problem(f"{study.name}: {rung.name} changes {path}, which tuning would undo: leave it out of SPACE")
         own = (study.name, rung, space, (spare_seed(plan),), (), trials, sampler, "none", 0, SHARE)
-        made.append(Search(*own, settings=settings))
+        made.append(Search(*own, settings=settings, accept_stale=accept_stale))
     return made
 
 
@@ -63,10 +63,11 @@ def tune(
     store: Store,
     places: Sequence[str],
     watched: Callable[[Search], Callable[[Event], None]],
+    accept_stale: bool = False,
 ) -> Plan | None:
     """`plan` with each rung at the values that its own search chose; None where one was asked to stop."""
     specs, told = [], []
-    for search in searches(study, plan, trials, sampler):
+    for search in searches(study, plan, trials, sampler, accept_stale):
         best = run_search(search, store, places, watched(search))
         if best.stopped:
             return None

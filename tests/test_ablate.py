@@ -19,9 +19,9 @@ from tests.tiny import SOURCE, tiny_plan
 ROOT = Path(__file__).parent.parent
 
 
-def harness(folder, *words, module="harness.ablate"):
+def harness(folder, *words, module="harness.ablate", more=()):
     environment = {k: v for k, v in os.environ.items() if k not in ("HARNESS_RUNS", "MLFLOW_TRACKING_URI")}
-    environment["PYTHONPATH"] = str(ROOT)
+    environment |= {"PYTHONPATH": str(ROOT), **dict(more)}
     command = [sys.executable, "-m", module, *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_lock_files_is_said_before_the_first_run(tmp_path, 
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(Problem, match="cannot be locked"):
-        ablate.train_and_report(tiny_plan(), ["cpu"], ablate.parser().parse_args([]))
+        ablate.train_and_report(tiny_plan(), ["cpu"], ablate.parser().parse_args([]), set())
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.lock"]
 
 
@@ -256,8 +256,9 @@ BASELINE, TRICKS = BASELINE.but(epochs=1), TRICKS[1:2]
 
 def test_a_tuned_ladder_spends_as_many_trials_on_each_rung_and_is_set_beside_the_untuned(home):
     (home / "experiments" / "own.py").write_text(SOURCE + SPACE)
-    made = harness(home, "own", "--tuned", "2", "--jobs", "1")
+    made = harness(home, "own", "--tuned", "2", "--jobs", "1", more={"MLFLOW_TRACKING_URI": "nosuch://here"})
     assert made.returncode == 0, made.stderr
+    assert made.stderr.count("MLflow at nosuch://here lacks runs (") == 1
     (folder,) = (home / "runs" / "reports").glob("own@*tuned-2-random")
     with (folder / "tuned.csv").open() as file:
         table = list(csv.DictReader(file))
@@ -275,6 +276,15 @@ def test_a_tuned_ladder_spends_as_many_trials_on_each_rung_and_is_set_beside_the
     again = harness(home, "own", "--tuned", "2", "--jobs", "1")
     assert "0 runs trained, 4 reused" in again.stdout
     assert again.stdout.count("runs trained") == 2
+
+
+def test_what_mlflow_lacks_is_said_once_however_why_is_worded(capsys):
+    said = set()
+    for trouble in (None, "M lacks runs (at 0x1 (a)); later", "M lacks runs (at 0x2 (b)); later", "M was not sent x"):
+        ablate.lacking(trouble, said)
+    assert capsys.readouterr().err == (
+        "harness.ablate: M lacks runs (at 0x1 (a)); later\nharness.ablate: M was not sent x\n"
+    )
 
 
 @pytest.mark.parametrize(

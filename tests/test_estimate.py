@@ -135,7 +135,11 @@ def test_checkpoint_weights_and_memory_of_runs_that_were_made(store, monkeypatch
 def test_records_of_any_seed_are_believed_before_a_measurement(store, monkeypatch):
     monkeypatch.setattr(estimate, "measure", lambda *args: KNOWN)
     elsewhere = RESULT | {"environment": {"device": "cuda"}, "seconds": 1e6}
-    for seed, result in ((7, RESULT | {"seconds": 90.0}), (8, RESULT | {"seconds": 110.0}), (9, elsewhere)):
+    for seed, result in (
+        (7, RESULT | {"seconds": 90.0, "peak_memory": None}),
+        (8, RESULT | {"seconds": 110.0}),
+        (9, elsewhere),
+    ):
         finish(store, BASELINE.id, seed, result)
     price = market(store).prices([BASELINE])[BASELINE.id]
     assert (price.seconds, price.seconds_by) == (100.0, "records")

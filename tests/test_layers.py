@@ -41,6 +41,7 @@ ROOMS = (  # from the top; a package is one room, whose modules may import each 
     "harness.trials",
     "harness.search",
     "harness.tuning",
+    "harness.check",
     "harness.ablate",
     "harness.sync",
     "harness.store.__main__",

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from harness import Problem, paths, tracking, trials
+from harness.parts.data import ImageFolder
+from harness.spec import File, assign
 from harness.store import Store
 from harness.store.care import holder
+from tests.tiny import BASELINE
 
 
 def test_the_folder_of_runs_may_begin_with_the_users_home(tmp_path, monkeypatch):
@@ -26,8 +29,16 @@ def test_a_home_that_is_not_there_is_said_where_it_is_asked_for(monkeypatch):
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # no entry for this user
     monkeypatch.setenv("HARNESS_RUNS", "~/runs")
-    with pytest.raises(Problem, match=r"^~/runs: .*is HOME set\?.*in full$"):
-        paths.runs()
+    file = File(path="~/x")
+    for given, ask in (
+        ("~/runs", paths.runs),
+        ("~/x", lambda: ImageFolder(root="~/x", size=32)),
+        ("--set data.root: ~/x", lambda: assign(BASELINE.but(data=ImageFolder(root="x", size=32)), "data.root", "~/x")),
+        ("~/x", file.read),
+        ("~/x", file.identity),
+    ):
+        with pytest.raises(Problem, match=rf"^{given}: .*is HOME set\?.*in full$"):
+            ask()
     monkeypatch.setenv("HARNESS_RUNS", "runs")
     assert paths.runs() == Path("runs").absolute()
 

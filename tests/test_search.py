@@ -16,7 +16,7 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from harness import Problem, search, trials
+from harness import Problem, report, search, sources, trials
 from harness.engine import Interrupted, execute
 from harness.parts.data import Digits
 from harness.search import make, run_search
@@ -24,7 +24,7 @@ from harness.spec import upstream
 from harness.store import Store, garbage
 from harness.study import Study
 from harness.tricks.cosine import cosine
-from tests.tiny import BASELINE, STUDY, whole
+from tests.tiny import BASELINE, RESULT, STUDY, finish, whole
 
 LR = FloatDistribution(0.01, 1, log=True)
 SPACE = {"optimizer.lr": LR, "mix.alpha": FloatDistribution(0.1, 1), "teacher.temperature": FloatDistribution(1, 20)}
@@ -62,7 +62,7 @@ def fake(monkeypatch):
                         raise Interrupted
             images = {"train": 10, "test": 10_000}
             told = {"epochs": rows, "metrics": {"top1": rows[-1]["top1"]}, "macs": 2 * 10**9, "images": images}
-            claim.finish(whole(told), {})
+            claim.finish(whole(told | {"sources": sources.of(spec)}), {})
 
     monkeypatch.setattr(trials, "execute", write)
     return done
@@ -352,6 +352,56 @@ def test_another_search_under_the_same_name_is_refused(changed, said, fake):
     trials.opened(replace(searched, trials=9))
 
 
+@pytest.fixture
+def own(monkeypatch):
+    """The digests of a user's parts, to be set."""
+    made = {}
+    monkeypatch.setattr(sources, "of", lambda spec: dict(made))
+    monkeypatch.setattr(sources, "digest", made.get)
+    return made
+
+
+def test_trials_that_another_source_made_are_taken_only_where_that_is_asked_for(fake, own):
+    own["mine.Part"] = "a"
+    once = replace(LONG, space={"optimizer.lr": CategoricalDistribution((PEAK,))})
+    serve(make(once, "baseline", trials=1))
+    own["mine.Part"] = "b"
+    searched = make(once, "baseline", trials=2)
+    with pytest.raises(Problem, match=r"mine.Part was a and is b; .* move .*\.log aside, or --accept-stale to go on$"):
+        trials.opened(searched)
+    accepted = make(once, "baseline", trials=2, accept_stale=True)
+    found, _ = serve(accepted)
+    assert [trial.value for trial in found] == [95, 95]
+    assert len(fake) == 9, "the second trial has the run of the first"
+    said = "the source of mine.Part changed since long@search-baseline was begun: its trials are taken as they are"
+    assert trials.doubt(accepted, trials.opened(accepted)).startswith(said)
+    searched.path.unlink()
+    assert trials.doubt(searched, trials.opened(searched)) == ""
+    serve(searched)
+    assert len(fake) == 18, "and else it is trained anew"
+
+
+def test_a_search_of_a_time_before_sources_were_noted_says_so(fake, own):
+    searched = make(LONG, "baseline")
+    assert trials.doubt(searched, trials.opened(searched)) == ""
+    own["mine.Part"] = "a"
+    searched = make(LONG, "baseline")
+    said = "by a version that did not note the source of mine.Part, which may have changed since; to begin anew, move "
+    assert said in trials.doubt(searched, trials.opened(searched))
+
+
+def test_chosen_values_are_tested_by_the_source_of_today(own):
+    own["mine.Part"] = "b"
+    searched = make(SEARCHED, "baseline")
+    spec, store = searched.rung.spec, Store()
+    for seed in searched.final:
+        finish(store, spec.id, seed, RESULT | {"sources": {"mine.Part": "a"}})
+    best = search.Best({"chosen": {}}, None, spec, 0, stopped=False)
+    for accepts, made in ((True, "a"), (False, "b")):
+        search.tested(replace(searched, accept_stale=accepts), best, OneProcess(store, ["cpu"]), NoTracker())
+        assert {store.read(spec.id, seed)["sources"]["mine.Part"] for seed in searched.final} == {made}
+
+
 @pytest.mark.parametrize(
     ("space", "said"),
     [
@@ -478,6 +528,11 @@ def test_the_test_set_is_met_by_the_chosen_values_alone_at_the_end(monkeypatch, 
     assert {record["images"]["test"] for record in new.values()} == {len(true.labels("test"))}
     assert chosen["test"] == {str(seed): new[chosen["spec_id"], seed]["metrics"]["top1"] for seed in (0, 1)}
     assert described["tested"] == [chosen["spec_id"]]
+    names = report.called("tiny@search-distillation")
+    assert {run[0] for run in Store()} == set(names)
+    assert set(names.values()) == {
+        f"search-distillation, {what}" for what in ("trial 0", "trial 1", "upstream", "chosen")
+    }
     assert "This search looked at the test set once, by the chosen configuration." in out
     assert f"optuna-dashboard {home}/searches/tiny@search-distillation.log" in out
     assert "[2/2] trial 1: top-1" in err

@@ -12,11 +12,13 @@ import torch
 from harness import Problem, sync
 from harness.engine import Interrupted, execute, key
 from harness.report import remember
+from harness.spec import plain, resolved
 from harness.store import Store
 from harness.study import describe
 from harness.tracking import database, open_experiment
 from harness.train import LAYOUT
-from tests.tiny import tiny_plan
+from harness.trials import named_by
+from tests.tiny import BASELINE, tiny_plan
 
 CPU = torch.device("cpu")
 
@@ -167,6 +169,30 @@ def test_a_damaged_record_keeps_no_other_back(trained, capsys):
     assert said.out.startswith("tiny: 1 of 9 runs had news")
     assert said.err.startswith("harness.sync: left out: ")
     assert set(seen(store)[1]) == {key(stopped)}
+
+
+def test_a_run_that_failed_before_it_did_anything_is_none(trained, capsys):
+    store, _, _ = trained
+    run = tiny_plan().runs(["warmup"])[0]
+    with store.claim(*key(run)) as claim:
+        claim.begin({"spec": plain(run[0]), "resolved": resolved(run[0])})
+    store.remark(*key(run), "failed", why="its process was killed by SIGKILL, 3 times")
+    assert send(capsys).startswith("tiny: 2 of 9 runs had news")
+
+
+def test_runs_of_searches_are_sent_and_those_of_an_objective_of_ones_own_are_not(trained, capsys):
+    store, _, _ = trained
+    trial, own = (BASELINE.but(epochs=1, batch_size=size) for size in (64, 32))
+    for label, spec in (("tiny@search-baseline", trial), ("tiny@objective", own)):
+        named_by(label, spec, "trial 3")
+        execute(spec, 5, store, CPU)
+    said = send(capsys).splitlines()
+    assert [line.partition(" runs")[0] for line in said] == ["tiny: 2 of 9", "tiny@search-baseline: 1 of 1"]
+    client, runs = seen(store)
+    assert runs[trial.id, 5].data.tags["rung"] == "search-baseline, trial 3"
+    assert [m.step for m in client.get_metric_history(runs[trial.id, 5].info.run_id, "loss")] == [0]
+    assert (own.id, 5) not in runs
+    assert send(capsys, "tiny@search-baseline").startswith("tiny@search-baseline: 0 of 1 runs")
 
 
 def test_a_server_that_is_not_there_is_one_line(trained, monkeypatch):

@@ -20,6 +20,7 @@ from harness.spec import flat, resolved
 from harness.store import Store
 from harness.tracking import Tracker, database, default_uri, open_experiment, ready, tracking_uri, ui_command
 from tests import postgres
+from tests.faults.shapes import forge
 from tests.tiny import Lying, tiny_plan
 
 
@@ -110,6 +111,31 @@ def test_a_refused_run_is_there_as_failed_with_its_evidence(tmp_path, monkeypatc
     assert child.info.status == "FAILED"
     assert child.data.tags["status"] == "refused"
     assert "Lying: what was promised: not done" in child.data.tags.values()
+
+
+def test_of_a_record_of_before_all_is_sent_that_it_tells(logged, tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(logged[2].root.parent / "mlflow.db", database())
+    plan, store = tiny_plan(), Store()
+    run = plan.runs(["warmup"])[0]
+    execute(*run, store, torch.device("cpu"))
+
+    def older(record):
+        lacks = [(record, "record"), (record, "peak_memory"), (record["images"], "digest")]
+        for held, name in (*lacks, *((epoch, "time") for epoch in record["epochs"])):
+            del held[name]
+
+    forge(store, key(run), older)
+    tracker = Tracker("tiny", plan.names(), store, [key(run)], "call")
+    assert tracker.close() is None
+    client, experiment = open_experiment("tiny")
+    (child,) = client.search_runs([experiment], f"tags.spec_id = '{run[0].id}'")
+    assert child.info.status == "FINISHED"
+    assert child.data.metrics["params"] == store.read(*key(run))["params"]
+    assert "peak_memory" not in child.data.metrics
+    assert [metric.step for metric in client.get_metric_history(child.info.run_id, "top1")] == [0, 1]
+    assert not child.inputs.dataset_inputs
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ def test_rungs_are_searched_alike_each_in_the_space_it_has():
     assert {(s.trials, s.sampler, s.pruner, s.seed, s.seeds, s.share) for s in made} == {
         (8, "random", "none", 0, (2,), tuning.SHARE)
     }
+    assert not any(search.accept_stale for search in made)
+    assert all(search.accept_stale for search in tuning.searches(own, plan(own), 8, "random", accept_stale=True))
     assert spare_seed(plan(own)) == 2
     assert len({search.label for search in made}) == 2
 

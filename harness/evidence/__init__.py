@@ -8,14 +8,14 @@ table. `seen` digests the same objects, so that two runs can be told apart by wh
 """
 
 from harness.evidence.audit import FIRST, audited, caught, cross_entropy, held_by_half
-from harness.evidence.digests import ASPECTS, MAY, digest, may, rates, seen
-from harness.evidence.proofs import SECOND, SELF, UNPROVEN, opinions, prove, rehearse
+from harness.evidence.checks import Check
+from harness.evidence.digests import ASPECTS, MAY, apart, digest, may, rates, seen
+from harness.evidence.proofs import opinions, prove, rehearse
 from harness.evidence.tested import packed, unpacked
 from harness.evidence.trace import (
     KEPT_BATCHES,
     KEPT_IMAGES,
     KEPT_PIXELS,
-    Check,
     Trace,
     Upstream,
     thinned,
@@ -28,12 +28,10 @@ __all__ = [
     "KEPT_IMAGES",
     "KEPT_PIXELS",
     "MAY",
-    "SECOND",
-    "SELF",
-    "UNPROVEN",
     "Check",
     "Trace",
     "Upstream",
+    "apart",
     "audited",
     "caught",
     "cross_entropy",

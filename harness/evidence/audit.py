@@ -513,4 +513,4 @@ def moved(auditor: Auditor, step: Step, slopes: Mapping[str, Tensor | None]) -> 
         steps = max(steps, float(off[np.isfinite(off)].max(initial=0)) / size)
         for key, place in rule.held.items():
             state = max(state, distance(number(step.left[name].get(place)), np.asarray(kept[key], dtype=np.float64)))
-    return {"steps": steps, "state": state}
+    return {"steps": steps, "state": state, "overflowed": float(bool(overflowed))}

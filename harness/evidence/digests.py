@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from harness.evidence.checks import Check
 
 if TYPE_CHECKING:
     from harness.evidence.trace import Trace
@@ -74,6 +76,18 @@ def seen(trace: Trace) -> dict[str, str]:
         "teacher": [len(trace.teachers), *(answers for bound in trace.teachers for answers in bound.first_answers)],
     }
     return {aspect: digest(shown[aspect]) for aspect in ASPECTS}
+
+
+def apart(seen: Mapping[str, str], others: Mapping[int, Mapping[str, str]]) -> Check:
+    """Whether a run began, and was served, otherwise than those of the same specification at other seeds.
+
+    `others` is what these showed, by seed.
+    """
+    alike = {seed: told for seed, told in others.items() if told.get("weights") == seen["weights"]}
+    alike |= {s: t for s, t in others.items() if all(t.get(what) == seen[what] for what in ("order", "images"))}
+    told = f"{len(alike)}: that of seed {min(alike)}" if alike else "0"
+    what = f"runs of {len(others)} other seeds with the same initial weights, or the same batches"
+    return Check(what, "0", told, not alike)
 
 
 def digest(items: Iterable[Any]) -> str:

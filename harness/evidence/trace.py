@@ -22,21 +22,11 @@ KEPT_IMAGES = 4  # of those batches, how many keep their images too: a checkpoin
 KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing commutes with
 GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
     *("first_gammas", "first_weights", "outputs", "gradients", "macs", "fed", "images"),
-    *("forwards", "awake", "aways", "amiss", "drawn"),
+    *("forwards", "awake", "aways", "amiss", "drawn", "losses", "total"),
 )
 
 
 Away = tuple[float, float, int, int]  # length, cosine to the gradient; tensors that did not come back; gradients amiss
-
-
-@dataclass(frozen=True)
-class Check:
-    """One measurement: `what` was `expected`, what was `seen`, and whether that will do."""
-
-    what: str
-    expected: str
-    seen: str
-    ok: bool
 
 
 @dataclass(frozen=True)
@@ -74,6 +64,7 @@ class Trace:
     forwards: int = 0  # in training mode
     awake: int = 0  # modules that were in training mode in a forward that was not, over all of those
     aways: list[Away] = field(default_factory=list)  # of gradients taken at other weights
+    losses: list[float] = field(default_factory=list)  # the mean of each epoch's
     amiss: int = 0  # labels of other images than the order's, over the epochs before
     diverged: bool = False  # the loss was no number, and the run ended with that epoch
     history: list[dict[str, Any]] = field(default_factory=list)  # the loop's report of each epoch
@@ -85,6 +76,7 @@ class Trace:
         self.initial = digest(self.model.named_parameters())
         self.before = {name: p.detach().clone() for name, p in self.model.named_parameters() if p.ndim == 2}
         self.is_away = False
+        self.total = torch.zeros(1)  # of this epoch's losses
         self._spec: Spec | None = None
         self._batch = 1  # images of this forward
         self._got: list[Tensor] = []  # images of this step's forwards
@@ -147,6 +139,7 @@ class Trace:
 
     def saw_pass(self, z: Tensor, loss: Tensor) -> None:
         """After a forward: its logits, and its share of the step's loss."""
+        self.total = self.total.to(loss.device) + loss.detach().float()
         if self.auditor:
             self.auditor.saw_pass(loss)
 
@@ -195,6 +188,9 @@ class Trace:
 
     def saw_test(self, split: str, scores: dict[str, float], right: str) -> None:
         """After an evaluation: of which images, and what the loop makes of it."""
+        if len(self.losses) * self.steps_per_epoch < len(self.lr):  # the first since these steps
+            self.losses.append(float(self.total) / self.steps_per_epoch)
+            self.total = torch.zeros(1)
         if self.exams:
             self.exams.saw(split, scores, right)
 

@@ -5,6 +5,7 @@ processes, a batch a task, as uint8. The rest of augmentation is of batches, on 
 (seed, epoch, its number). Every file is read and decoded once before the first epoch; see `harness.parts.files`.
 """
 
+import gzip
 import hashlib
 import io
 import json
@@ -12,7 +13,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -28,20 +29,22 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from harness import Problem
+from harness.evidence import Check, Trace
 from harness.parts import files as disk
 from harness.parts.augment import Crop, OnPixels
 from harness.parts.decoding import in_order
 from harness.parts.files import brief, is_image, opened, read_all, rgb, shrunk, told
-from harness.paths import runs, write_atomic
+from harness.paths import expanded, runs, write_atomic
 from harness.rng import Stream, stream
-from harness.spec import Augment, Data
+from harness.spec import Augment, Data, Spec
 
+LOOKED, SAMPLE = 32, 8  # classes, and files of each, that are looked at again
 SMALL = 64  # px: up to here a data set is held in memory
 PAPER_MEAN, PAPER_STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 
 Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
 Triple = tuple[float, ...]
-Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+Folder = Annotated[Path, AfterValidator(expanded)]
 Limits = tuple[int | None, int | None]  # of training and of test images
 
 
@@ -363,6 +366,19 @@ def cut_out(image: Image.Image, size: int, crop: Crop | None, rng: np.random.Gen
 class Digits(Data):
     """scikit-learn's 8 x 8 digits: 1,797 images split once, stratified, into 597 for training and 1,200 for test."""
 
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        """Its images and labels against scikit-learn's file, read once more, whatever their split and order."""
+        images, due = spec.data.load(), Counter[tuple[str, int]]()
+        for line in gzip.decompress(_digits_file().read_bytes()).decode().splitlines():
+            *pixels, label = map(float, line.split(","))
+            grey = bytes(round(pixel * 255 / 16) for pixel in pixels)
+            due[hashlib.sha256(grey).hexdigest(), int(label)] += 1
+        served = Counter[tuple[str, int]]()
+        for split in images.counts:
+            served.update(zip(images.content(split), images.labels(split).tolist(), strict=True))
+        others = sum((served - due).values())
+        yield Check("images that are not scikit-learn's, or have another label", "0", f"{others}", others == 0)
+
     @property
     def channels(self) -> int:
         return 1
@@ -371,12 +387,16 @@ class Digits(Data):
         return _digits()
 
 
-@lru_cache
-def _digits() -> Cached:
+def _digits_file() -> Path:
     package = find_spec("sklearn")  # found, not imported: that takes a second, in each process
     assert package is not None
     assert package.submodule_search_locations
-    rows = np.loadtxt(Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz", delimiter=",")
+    return Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
+
+
+@lru_cache
+def _digits() -> Cached:
+    rows = np.loadtxt(_digits_file(), delimiter=",")
     pixels = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = rows[:, -1].astype(np.int64)
     shuffled = stream(0, "split").permutation(len(rows))
@@ -515,6 +535,44 @@ class ImageFolder(Files):
 
     def listing(self) -> Listing:
         return _tree(self.root)
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        """Images drawn from the folders, read by Pillow alone: each is served as its folder's class."""
+        images, known = spec.data.load(), dict[str, set[int]]()
+        for split in images.counts:
+            for content, label in zip(images.content(split), images.labels(split).tolist(), strict=True):
+                known.setdefault(content, set()).add(label)
+        found, amiss = 0, 0
+        classes = sorted(images.classes)
+        for label in sorted(trace.rng("audit", "classes").permutation(len(classes))[:LOOKED].tolist()):
+            folders = [self.root / part / classes[label] for part in ("train", "val")]
+            every = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+            drawn = trace.rng("audit", "class", label).permutation(len(every))[:SAMPLE]
+            for path in (every[i] for i in drawn):
+                served = known.get(self._content(path))
+                found += served is not None
+                amiss += served is not None and label not in served
+        what = f"images drawn from {min(LOOKED, len(classes))} classes' folders, {SAMPLE} each, served as another class"
+        yield Check(what, "0", f"{amiss} of {found}", amiss == 0)
+
+    def _content(self, path: Path) -> str:
+        """What `Images.content` has of a file: its digest, or of a small image that of its pixels."""
+        if self.size > SMALL:
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            with Image.open(path) as image:
+                whole = rgb(image)
+        except Exception:  # no image, which is told elsewhere
+            return ""
+        size, (width, height) = self.size, whole.size
+        if self.fit == "squash":
+            pixels = np.asarray(whole.resize((size, size), Image.Resampling.BILINEAR))
+        else:
+            wide, high = (max(size, round(side * size / min(width, height))) for side in (width, height))
+            left, top = (wide - size) // 2, (high - size) // 2
+            grown = whole if (wide, high) == whole.size else whole.resize((wide, high), Image.Resampling.BILINEAR)
+            pixels = np.asarray(grown)[top : top + size, left : left + size]
+        return hashlib.sha256(np.ascontiguousarray(pixels.transpose(2, 0, 1)).tobytes()).hexdigest()
 
 
 class Places365(Files):

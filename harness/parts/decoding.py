@@ -2,8 +2,10 @@
 
 import multiprocessing.queues
 import os
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -13,8 +15,16 @@ from harness import Problem
 from harness.parts.files import brief
 
 PATIENCE = 600  # s that a batch may take
+BEAT = 10  # s without one after which `waiting` is called, again and again
 
 _alone = False  # whether decoding processes were given up
+
+
+def go_on() -> None:
+    """Nobody asks to stop."""
+
+
+waiting: Callable[[], None] = go_on  # raises where whoever trains is to stop, and there is no next batch
 
 
 def decoders() -> int:
@@ -66,8 +76,8 @@ def _made(batches: Dataset, workers: int, pinned: bool) -> Iterator[Any]:
                 num_workers=workers,
                 prefetch_factor=2 if workers else None,
                 pin_memory=pinned,
-                timeout=PATIENCE if workers else 0,
-                worker_init_fn=_answering,
+                timeout=min(BEAT, PATIENCE) if workers else 0,
+                worker_init_fn=_begin,
                 multiprocessing_context="fork" if workers else None,
                 generator=torch.Generator(),  # else each loader would draw from the model's own stream
             )
@@ -77,6 +87,7 @@ def _made(batches: Dataset, workers: int, pinned: bool) -> Iterator[Any]:
             raise
         yield _Unsent(brief(error))
         return
+    waited = 0
     while True:
         try:
             batch = next(made)
@@ -85,17 +96,40 @@ def _made(batches: Dataset, workers: int, pinned: bool) -> Iterator[Any]:
         except (RuntimeError, OSError) as error:
             if not workers or str(error).startswith("Caught "):  # in our code, or a user's: with its traceback
                 raise
+            late = str(error).startswith("DataLoader timed out")
+            waited += BEAT
+            if late and waited < PATIENCE:
+                waiting()
+                continue
+            why = "" if late else f" ({brief(error)})"
             raise Problem(
-                f"the processes that decode photos are gone, or gave no batch in {PATIENCE} s ({brief(error)}): free "
+                f"the processes that decode photos are gone, or gave no batch in {PATIENCE} s{why}: free "
                 "memory, see that the disk answers, or set HARNESS_DECODERS=0, with which the training process decodes"
             ) from None
+        waited = 0
         yield batch
 
 
-def _answering(worker: int) -> None:
-    """Have a queue that cannot send a batch send why: it would write a traceback, and the batch be waited for."""
+def _begin(worker: int) -> None:
+    """In a decoding process, before its first batch."""
+    multiprocessing.queues.Queue._on_queue_feeder_error = _answer  # type: ignore[attr-defined]
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # torch would end at one, whoever sent it
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
-    def unsent(queue: Any, error: Exception, item: Any) -> None:
-        queue.put((item[0], _Unsent(brief(error))))
 
-    multiprocessing.queues.Queue._on_queue_feeder_error = unsent  # type: ignore[attr-defined]
+def _answer(queue: Any, error: Exception, item: Any) -> None:
+    """Send why a batch cannot be sent: the queue would write a traceback, and the batch be waited for."""
+    queue.put((item[0], _Unsent(brief(error))))
+
+
+def _end_with(parent: int) -> None:
+    """End when the training process says so, or is gone, also in the middle of a batch that takes for ever.
+
+    What a launcher (timeout, systemd, a cluster's scheduler) sends to all is the study's to handle: its runs are kept,
+    and one whose decoding processes ended would have failed.
+    """
+    while os.getppid() == parent:
+        told = signal.sigtimedwait({signal.SIGTERM}, 1)
+        if told and told.si_pid == parent:
+            break
+    os._exit(0)

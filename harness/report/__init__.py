@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness import Problem, file_name, named, one_line
 from harness.paths import runs, write_atomic
 from harness.spec import UPSTREAM_SEED
-from harness.store import Store
+from harness.store import Store, is_id
 
 if TYPE_CHECKING:  # pandas and matplotlib take two seconds, which --help and a list of runs need not wait for
     import pandas as pd
@@ -79,6 +79,22 @@ def recall(label: str) -> Plan:
         again = "python -m harness.ablate makes it again"
         raise Problem(f"{path} is damaged, or of another version ({one_line(wrong, 200)}): {again}")
     return plan
+
+
+def searched() -> list[str]:
+    """The labels of all searches that were run here; an objective of a user's own is none."""
+    found = (path.stem for path in (runs() / "searches").glob("*@search-*.specs"))
+    return sorted(label for label in found if named(label))
+
+
+def called(label: str) -> dict[str, str]:
+    """What a search calls each specification that it asked for, by id, as `harness.trials.named_by` noted it."""
+    path, kind, found = runs() / "searches" / f"{label}.specs", label.partition("@")[2], dict[str, str]()
+    for line in path.read_text(errors="replace").splitlines():
+        spec_id, _, what = line.partition(" ")
+        if is_id(spec_id):
+            found.setdefault(spec_id, f"{kind}, {what}" if what else kind)
+    return found
 
 
 def looked(plan: Plan, store: Store) -> Plan:
@@ -263,7 +279,8 @@ def draw(
     if compared is not None and n <= MANY:
         from harness.report import tuned
 
-        yield "tuned", tuned.gains(study, compared)
+        if both := tuned.gains(study, compared):
+            yield "tuned", both
         pools = zip(plan["rungs"], plan["tuned"]["rungs"], strict=True)
         yield "trials", tuned.curves({rung["title"]: own["pool"] for rung, own in pools}, study)
     if effects is not None and len(effects):

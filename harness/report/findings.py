@@ -225,8 +225,8 @@ def _totals(
     told, verdicts = [], table["verdict"].to_dict()
     for (above, below), x, (gain, low, high, _), q, known in zip(ends, tests, drafts, adjusted, planned, strict=True):
         verdict = verdicts[above] if known else stats.adjusted_verdict(gain, q, math.nan)
-        if any(verdicts.get(place, "").startswith("not comparable") for place in _way(plan, above, below)):
-            told.append("not told, for rungs on the way are not comparable")
+        if any(verdicts.get(place, "").startswith(frames.BARRED) for place in _way(plan, above, below)):
+            told.append("not told, for rungs on the way cannot be compared")
         elif not x:
             told.append("not told, for no seed has both")
         else:
@@ -319,10 +319,10 @@ def _interactions(effects: pd.DataFrame | None) -> str:
 def _apart(plan: Plan, every: pd.DataFrame, table: pd.DataFrame, gains: Sequence[Gain]) -> str:
     """Rungs whose gain is not told, and runs that did not end as runs do."""
     lines = []
-    odd = [f"{gain.name} ({gain.verdict})" for gain in gains if gain.verdict.startswith("not comparable")]
+    odd = [f"{gain.name} ({gain.verdict})" for gain in gains if gain.verdict.startswith(frames.BARRED)]
     alone = [gain.name for gain in gains if math.isnan(gain.value) and not gain.verdict]
     if odd:
-        lines.append(f"No gain is told of what is not comparable: {_listed(odd)}.")
+        lines.append(f"No gain is told of what cannot be compared: {_listed(odd)}.")
     if alone:
         lines.append(f"No pair of runs tells a gain yet of {_listed(alone)}.")
     for what, text in (
@@ -381,7 +381,7 @@ def paper_gains(gains: Iterable[Gain]) -> list[tuple[Gain, float]]:
         return []
     made = []
     for gain in gains:
-        if math.isnan(gain.value) or gain.verdict.startswith("not comparable"):
+        if math.isnan(gain.value) or gain.verdict.startswith(frames.BARRED):
             continue
         values = [paper_gain(number, known, gain.added, gain.below) for number, known in top1.items() if gain.added]
         made += [(gain, value) for value in values if not math.isnan(value)]

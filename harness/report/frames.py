@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness import Problem, one_line, sources, stats
+from harness.spec import UNPROVEN
 from harness.store import Store, care
 
 Plan = dict[str, Any]
@@ -94,6 +95,8 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "classes": record.get("classes"),
         "evidence": record["evidence"],
         "seen": record.get("seen"),
+        "network": record.get("network", ""),
+        "unproven": ", ".join(sorted(kind for kind, how in record.get("opinions", {}).items() if how == UNPROVEN)),
         "sources": record.get("sources", {}),
         "stale": ", ".join(sources.changed(record)),
     }
@@ -138,19 +141,30 @@ def held_to(plan: Plan, place: int) -> Sequence[int] | None:
     return between
 
 
-def strays(plan: Plan, at: dict[int, dict[int, Row]]) -> dict[int, list[str]]:
-    """By place: what runs of two rungs showed that differs, though nothing that the rungs differ in explains it.
+def barred(plan: Plan, at: dict[int, dict[int, Row]]) -> dict[int, str]:
+    """By place, why nothing is told of a rung's gain: a verdict that begins with a word of `BARRED`.
 
-    Runs are held side by side where device, libraries and commit are the same: else bits differ anyway, or what is
-    looked at does; such comparisons are marked.
+    Runs of two rungs showed what differs, though nothing that the rungs differ in explains it; they are held side by
+    side where device, libraries and commit are the same, since else bits differ anyway, or what is looked at does, and
+    such comparisons are marked. Or every run is bit for bit that of the other rung, so that nothing was changed. Or a
+    part of one of the two says in no way that it did what it says.
     """
-    found: dict[int, list[str]] = {}
+    found: dict[int, str] = {}
     for place, rung in enumerate(plan["rungs"]):
-        for _, above, below in paired(at, held_to(plan, place)):
-            odd = astray(rung, above, below)
-            if odd:
-                found.setdefault(place, odd)
+        both = paired(at, held_to(plan, place))
+        odd = next((odd for _, above, below in both if (odd := astray(rung, above, below))), None)
+        unproven = {one[2]["unproven"] for one in both} | {row["unproven"] for row in at.get(place, {}).values()}
+        if odd:
+            found[place] = f"not comparable: differs in {', '.join(odd)}"
+        elif both and all(above["network"] and above["network"] == below["network"] for _, above, below in both):
+            other = next(i for i in held_to(plan, place) or () if i != place)
+            found[place] = f"refused: bit for bit the runs of {one_line(plan['rungs'][other]['name'])}"
+        elif unproven - {""}:
+            found[place] = f"unproven: {', '.join(sorted(unproven - {''}))}"
     return found
+
+
+BARRED = ("not comparable", "refused", "unproven")  # verdicts that begin so are of no gain
 
 
 def astray(rung: dict[str, Any], above: Any, below: Any) -> list[str]:
@@ -187,7 +201,7 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     """
     good = every[counted(every)]
     at = by_seed(every)
-    odd = strays(plan, at)
+    odd = barred(plan, at)
     paired, decided = looked_at(plan, {place: [] if place in odd else pairs(plan, at, place) for place in sorted(at)})
     judged = judge(paired, decided)
     upstream = {inner["of"] for inner in plan["upstream"]}
@@ -200,7 +214,7 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
         row["gain_pairs"] = len(ours)
         row["new_low"], row["new_high"] = new_data(ours)
         if place in odd:
-            row["verdict"] = f"not comparable: differs in {', '.join(odd[place])}"
+            row["verdict"] = odd[place]
         base = at.get(0, {}) if plan["design"] == "ladder" and place else {}
         total = [row["top1"] - base[seed]["top1"] for seed, row in at[place].items() if seed in base]
         row["total"], row["total_low"], row["total_high"], _ = stats.paired_t(total, step=100 / own["tested"].max())
@@ -339,7 +353,7 @@ def _bits(rows: Sequence[Row]) -> np.ndarray:
 
 def seeds_as_dots(plan: Plan, every: pd.DataFrame) -> dict[int, list[tuple[int, float]]]:
     """By place: (seed, gain) of each pair that the gain is of."""
-    at, odd = by_seed(every), strays(plan, by_seed(every))
+    at, odd = by_seed(every), barred(plan, by_seed(every))
     every_pair = {place: [] if place in odd else pairs(plan, at, place) for place in range(len(plan["rungs"]))}
     used, _ = looked_at(plan, every_pair)
     return {place: [(seed, a["top1"] - b["top1"]) for seed, a, b in ours] for place, ours in used.items()}
@@ -358,8 +372,7 @@ def effects(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
     if plan["design"] not in ("shapley", "factorial"):
         return None
     good = every[counted(every)]
-    stray = {what: None for found in strays(plan, by_seed(every)).values() for what in found}
-    odd = f"not comparable: rungs differ in {', '.join(stray)}" if stray else ""
+    odd = "; ".join(dict.fromkeys(barred(plan, by_seed(every)).values()))
     table = good.pivot_table(index="seed", columns="place", values="top1")
     table = table.reindex(columns=range(len(plan["rungs"]))).dropna()
     made = _shapley(plan, table) if plan["design"] == "shapley" else _factorial(plan, table)
@@ -433,6 +446,9 @@ def _drafts(names: list[str], values: np.ndarray, order_se: np.ndarray | None = 
 # --- evidence --------------------------------------------------------------------------------------------------------
 
 
+COMMON = ("loop", "audit", "split", "test")  # what is checked of every run, whatever its parts
+
+
 def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     """One row a check of a rung: of its `n` runs `ok` passed; `seen` by the first that failed, else by the first.
 
@@ -458,7 +474,7 @@ def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
         rung = plan["rungs"][place]
         others = [found.get((other, part, what)) for other in under.get(place, ())]
         new = any(other is None or other["expected"] != row["expected"] for other in others)
-        own = part != "loop" and new
+        own = part not in COMMON and new
         named = {"place": place, "rung": one_line(rung["name"]), "title": one_line(rung["title"])}
         told = {name: one_line(row[name], 200) for name in ("expected", "seen")}
         rows.append(named | {"part": one_line(part), "what": one_line(what, 200)} | row | told | {"own": own})

@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness import one_line
 from harness.report.figures import CAPTIONS
+from harness.report.tables import how_far
 
 LONGEST = 300  # letters of a cell
 LEAST = 0.7  # of its own size: a figure scrolls rather than shrink below, where its 9 point letters are 8 px high
@@ -242,6 +243,8 @@ def proof(evidence: pd.DataFrame) -> str:
         "the rung has to show and what it is compared with has not. Seen: by the first run that failed, else by the "
         "first.</p>"
     )
+    far = "".join(f"<li>{text(note, 1000)}</li>" for note in how_far(evidence))
+    about += f"<ul>{far}</ul>" if far else ""
     return about + "".join(checks(own) for _, own in evidence.groupby("place", sort=True))
 
 

@@ -166,7 +166,7 @@ def gains(plan: Plan, every: pd.DataFrame, metric: str, wanted: Iterable[tuple[i
     """
     at, table = frames.by_seed(every), frames.rungs(plan, every).set_index("place")
     planned = {tuple(rung["gain"]): i for i, rung in enumerate(plan["rungs"]) if rung["gain"] and i in table.index}
-    odd = frames.strays(plan, at)
+    odd = frames.barred(plan, at)
     arms = {}
     for above, below in dict.fromkeys((*(planned if metric == "top1" else ()), *wanted)):
         seeds = sorted(at.get(above, {}).keys() & at.get(below, {}).keys())

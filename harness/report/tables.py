@@ -69,12 +69,32 @@ def shown_effects(effects: pd.DataFrame, design: str) -> pd.DataFrame:
     return text
 
 
+SEEN = (  # how far the evidence goes, below its table
+    "Seen at every step: rates, labels, passes. Seen at the audited steps alone, which are drawn at random: images, "
+    "targets, loss, gradients, steps, running statistics. Seen in the first steps alone: initial weights, how weights' "
+    "gradients are rounded, what a line says of step 1 or of the first batches. Of photos 32 test images are decoded "
+    "again; all must be the same at each evaluation. Not seen: what deviates at fewer steps than their line says.",
+)
+
+
 def shown_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
     """One row a check as text: what a rung's own trick had to prove, and whatever failed."""
     telling = evidence[evidence["own"].astype(bool) | (evidence["ok"] < evidence["n"])]
     text = telling[["title", "what", "expected", "seen"]].rename(columns={"title": "rung", "what": "measured"})
     text["held in"] = [f"{row.ok} of {row.n}" for row in telling.itertuples()]
     return text
+
+
+def how_far(evidence: pd.DataFrame) -> list[str]:
+    """Notes: of which rungs how many steps were audited, and how their parts are known; what is seen when."""
+    every, notes = evidence["title"].nunique(), []
+    for start in ("steps audited", "parts are known"):
+        rows = evidence[evidence["what"].str.startswith(start)]
+        for (what, seen), own in rows.groupby(["what", "seen"], sort=False):
+            titles = own["title"].unique()
+            which = "every rung" if len(titles) == every else ", ".join(titles)
+            notes.append(f"{which}: {seen} {what}.")
+    return [*notes, *SEEN] if notes else []
 
 
 def write(
@@ -105,7 +125,10 @@ def write(
     write_atomic(folder / "table.md", text.encode())
     write_atomic(folder / "table.csv", comma_separated(unrounded).encode())
     write_atomic(folder / "table.tex", latex(table, study, notes).encode())
-    write_atomic(folder / "evidence.md", document(f"{study}: evidence", [markdown(proof, proof.columns)], []).encode())
+    write_atomic(
+        folder / "evidence.md",
+        document(f"{study}: evidence", [markdown(proof, proof.columns)], [*how_far(evidence)]).encode(),
+    )
     write_atomic(folder / "evidence.csv", comma_separated(evidence.drop(columns=["place", "title"])).encode())
     return text
 

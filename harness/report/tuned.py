@@ -115,9 +115,11 @@ def write(folder: Path, study: str, plan: Plan, table: pd.DataFrame) -> str:
 
 
 @figures.style()
-def gains(label: str, table: pd.DataFrame) -> Figure:
-    """Each rung's gain, untuned and tuned, with 95 % intervals."""
+def gains(label: str, table: pd.DataFrame) -> Figure | None:
+    """Each rung's gain, untuned and tuned, with 95 % intervals; None where no rung has both."""
     rows = table[table["tuned_gain"].notna() & table["untuned_gain"].notna()]
+    if not len(rows):  # of a study without tricks, or a design whose rungs have no gains
+        return None
     figure = Figure(figsize=(11, figures.height(2 * len(rows), 3)), layout="constrained")
     axis = figure.subplots()
     every = rows[[f"{kind}_gain" for kind in BOTH]].to_numpy()

@@ -17,7 +17,6 @@ Number = Annotated[float, Field(strict=True)]  # of a run that diverged they are
 Finite = Annotated[float, Field(strict=True, ge=0, le=1e12, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, ge=-1e12, le=1e12, allow_inf_nan=False)]  # below 0 where a clock was set
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
-Rate = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]  # however great, of a run that diverged
 Truth = Annotated[bool, Field(strict=True)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Stamp = Annotated[float, Field(strict=True, ge=0, le=1e11, allow_inf_nan=False)]  # seconds since 1970, to the year 5138
@@ -34,6 +33,7 @@ class Evidence(BaseModel):
 class Images(BaseModel):
     train: Count
     test: Annotated[Count, Field(ge=1)]
+    digest: str | None = None
 
 
 class Precision(BaseModel):
@@ -66,10 +66,13 @@ class Record(BaseModel):
     record: str | None = None
     classes: Annotated[Count, Field(ge=1)] | None = None
     kept: Count | None = None
-    rates: list[tuple[Count, Rate]] | None = None
+    rates: list[tuple[Count, Number]] | None = None  # nan where parameter groups had several, which is refused
     seen: dict[str, str] | None = None
     gaps: list[Number] | None = None
     peak_memory: Count | None = None
+    opinions: dict[str, str] = {}  # of each part: how it is known that it did what it says
+    network: str = ""  # a digest of its weights and buffers at the end
+    answers: str = ""  # the class answered to each test image; see `harness.evidence.unpacked`
     sources: dict[str, str] = {}  # of parts that are not the package's own
     repository: str = ""
 
@@ -99,7 +102,7 @@ class Forms(BaseModel):
     resolved: dict[str, Any]
 
 
-NEEDED = {"epoch": {"epoch"}, "checkpoint": {"file", "sha256", "by", "record", "epoch", "batch"}}  # by event
+NEEDED = {"epoch": {"epoch", "time"}, "checkpoint": {"file", "sha256", "by", "record", "epoch", "batch"}}  # by event
 NUMBERS = TypeAdapter(dict[str, Number])  # what an epoch is told by, beside the fields above
 
 
@@ -127,6 +130,8 @@ def _at_odds(record: Mapping[str, Any]) -> str:
         return "top-1 or top-5 is no percentage"
     if record.get("rates") == [] or (record.get("kept") or 0) >= len(told):
         return "rates or kept is of no step or epoch that there was"
+    if record["status"] != "refused" and not all(0 <= rate < math.inf for _, rate in record.get("rates") or ()):
+        return "a rate is no number from 0 up"
     spare = 4 * len(record["correct"]) - tests
     right = int(record["correct"] or "0", 16)
     if not 0 <= spare < 8 or right & (1 << spare) - 1:
@@ -143,7 +148,7 @@ def _percent(row: Mapping[str, float]) -> bool:
 
 def event(value: Any) -> bool:
     """Whether a line of the journal that was read is an event."""
-    if misfit(Event, value) or not NEEDED.get(value["event"], set()) <= value.keys():
+    if misfit(Event, value) or any(value.get(name) is None for name in NEEDED.get(value["event"], ())):
         return False
     try:
         if value["event"] == "epoch":

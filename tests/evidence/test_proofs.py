@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from harness import train as loop
-from harness.evidence import SECOND, SELF, UNPROVEN, Check, Trace, opinions, prove
+from harness.evidence import Check, Trace, opinions, prove
 from harness.evidence.proofs import split_checks
 from harness.parts.augment import Shift
 from harness.parts.data import Digits, in_memory
 from harness.parts.holdout import Holdout
 from harness.parts.optimizers import NAG
-from harness.spec import Augment
+from harness.spec import SECOND, SELF, UNPROVEN, Augment
 from harness.tricks.distillation import Distill
 from harness.tricks.fp16 import FP16, fp16
 from harness.tricks.mixup import mixup
@@ -40,7 +40,7 @@ def test_rows_of_every_part_and_of_no_inner_specification(tiny):
         {"part": "Claimed", "what": "steps", "expected": "1", "seen": "1", "ok": False},
     ]
     assert {row["part"] for row in rows} == {
-        *("loop", "ResNet", "Xavier", "DecayAll", "NAG", "Piecewise", "Step", "Claimed", "FP32", "Distill")
+        *("loop", "Digits", "ResNet", "Xavier", "DecayAll", "NAG", "Piecewise", "Step", "Claimed", "FP32", "Distill")
     }
 
 
@@ -74,7 +74,7 @@ def test_how_it_is_known_that_a_part_did_what_it_says(tiny):
     assert {name: known[name] for name in own} == own
     shipped = {name: how for name, how in known.items() if name not in own}
     assert UNPROVEN not in shipped.values()
-    assert {name for name, how in shipped.items() if how == SELF} == {"FP16", "Digits"}
+    assert {name for name, how in shipped.items() if how == SELF} == {"Digits"}
 
 
 # --- how many steps were looked at ----------------------------------------------------------------------------------

@@ -20,7 +20,10 @@ from harness import Problem, engine, trials
 from harness.parts import data, decoding
 from harness.parts.augment import PAPER, OnPixels
 from harness.parts.data import ImageFolder
+from harness.parts.files import opened
 from harness.rng import streams
+from harness.store import Store
+from tests.tiny import BASELINE
 
 CPU = torch.device("cpu")
 TREE = Path(__file__).parents[2]
@@ -142,7 +145,7 @@ def test_where_there_can_be_no_queue_the_training_process_decodes(photos, monkey
 
 
 ENDS = {
-    "hangs": (lambda: time.sleep(60), "timed out after 1 sec"),
+    "hangs": (lambda: time.sleep(60), "in 1 s: free memory"),
     "dies": (lambda: os.kill(os.getpid(), signal.SIGKILL), "DataLoader worker .pid"),
 }
 
@@ -161,6 +164,83 @@ def test_a_process_that_gives_no_batch_is_not_waited_for(photos, how, monkeypatc
     assert "HARNESS_DECODERS=0" in said
     assert "\n" not in said
     del caught
+    gc.collect()
+    assert not multiprocessing.active_children(), "it ends when the training process says so"
+
+
+def test_what_is_sent_to_all_ends_no_decoding_process(photos, monkeypatch):
+    """As `timeout` and systemd do: the study is stopped, and its run is kept; without its decoders it would fail."""
+    monkeypatch.setenv("HARNESS_DECODERS", "0")
+    expected, ours = epoch(photos), os.getpid()
+    monkeypatch.setenv("HARNESS_DECODERS", "2")
+
+    def told(path):
+        assert os.getpid() != ours
+        subprocess.run(["kill", "-TERM", str(os.getpid())], check=True)
+        return opened(path)
+
+    monkeypatch.setattr(data, "opened", told)
+    assert same(epoch(photos), expected)
+
+
+class Slow(OnPixels):
+    """Its first batch takes for ever."""
+
+    def on_pixels(self, images, rng):
+        time.sleep(60)
+        return images
+
+    def proof(self, spec, trace):
+        return ()
+
+
+def test_a_run_is_left_while_a_batch_takes_for_ever(photos, tmp_path, monkeypatch):
+    """On Ctrl-C or SIGTERM: there is no next batch to stop at."""
+    monkeypatch.setattr(decoding, "BEAT", 0.5)
+    data = ImageFolder(root=tmp_path / "pets", size=72)
+    spec, store = BASELINE.but(data=data, batch_size=4, augment=(Slow(),)), Store(tmp_path / "store")
+    asked, begun = iter((False, False, True)), time.monotonic()
+    with pytest.raises(engine.Interrupted):
+        engine.execute(spec, 0, store, CPU, stop=lambda: next(asked))
+    assert time.monotonic() - begun < 30
+    assert next(asked, None) is None, "it was waited for until then"
+    assert [event["event"] for event in store.events(spec.id, 0)] == ["started", "interrupted"]
+    decoding.waiting()  # it is nobody's any more
+
+
+def test_a_batch_that_takes_long_is_waited_for(photos, monkeypatch):
+    monkeypatch.setenv("HARNESS_DECODERS", "0")
+    expected = epoch(photos)
+    monkeypatch.setenv("HARNESS_DECODERS", "1")
+    monkeypatch.setattr(decoding, "BEAT", 0.2)
+    beats = []
+    monkeypatch.setattr(decoding, "waiting", lambda: beats.append(1))
+    monkeypatch.setattr(data, "opened", lambda path: (time.sleep(0.3), opened(path))[1])
+    assert same(epoch(photos), expected)
+    assert len(beats) > 3
+
+
+def test_a_decoding_process_ends_with_the_training_process(photos):
+    environment = {**os.environ, "PYTHONPATH": str(TREE)}
+    held, ours = os.pipe()
+    with subprocess.Popen([sys.executable, "-c", HELD, photos.root], cwd=TREE, env=environment, pass_fds=[ours]):
+        os.close(ours)
+        begun = time.monotonic()
+        assert os.read(held, 1) == b"", "until the last that has it is gone"
+    os.close(held)
+    assert time.monotonic() - begun < 60
+
+
+HELD = """
+import os, sys, threading, time
+import torch
+from harness.parts import data
+from harness.rng import streams
+images = data.ImageFolder(root=sys.argv[1], size=72).load()
+data.opened = lambda path: time.sleep(300)
+threading.Timer(2, os.kill, (os.getpid(), 9)).start()
+next(images.train(0, 4, (), streams(0), torch.device("cpu")))
+"""
 
 
 class Wrong(OnPixels):

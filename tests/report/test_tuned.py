@@ -117,6 +117,15 @@ def test_figure_has_a_pair_of_each_gain(both):
     assert [text.get_text() for text in axis.texts] == ["untuned", "tuned"]
 
 
+def test_a_baseline_alone_has_no_figure_of_gains(both):
+    plan, store = both
+    plan["rungs"], plan["tuned"]["untuned"]["rungs"] = plan["rungs"][:1], plan["tuned"]["untuned"]["rungs"][:1]
+    plan["tuned"]["rungs"] = plan["tuned"]["rungs"][:1]
+    files = {path.name for path in report.render(plan, store).folder.iterdir()}
+    assert {"tuned.md", "trials.png", "index.html"} <= files
+    assert "tuned.png" not in files
+
+
 def test_curves_of_many_rungs_are_named_at_their_ends():
     rng = np.random.default_rng(0)
     pools = {f"+ trick {i}": rng.normal(90 + i, 1, 5 + i).tolist() for i in range(12)}

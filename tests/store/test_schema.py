@@ -12,8 +12,8 @@ from harness.report import frames
 from harness.store import Store, journal, spec_hash
 from harness.store.archive import bring
 from harness.store.care import damaged, troubles
-from tests.faults.shapes import NAMES, SEEDS, archived, filled, forge, plan
-from tests.tiny import known
+from tests.faults.shapes import FULL, NAMES, SEEDS, archived, filled, forge, plan
+from tests.tiny import finish, known
 
 KEY = known("a"), 0
 
@@ -66,6 +66,9 @@ WRONG = {
     "images are a text": at("images", value="ten"),
     "rates are broken": at("rates", value=[[0]]),
     "rates are not numbers": at("rates", value=[[0, math.inf]]),
+    "a rate is nan": at("rates", value=[[0, 0.1], [1, math.nan]]),
+    "a rate is below 0": at("rates", value=[[0, -0.1]]),
+    "the digest of its images is a list": at("images", "digest", value=[]),
     "rates are empty": at("rates", value=[]),
     "params are huge": at("params", value=10**30),
     "macs are a fraction": at("macs", value=1.5),
@@ -128,6 +131,16 @@ def test_records_of_before_and_after_and_of_runs_that_diverged_are_read(change, 
     report.render(plan(), store)
 
 
+def test_a_run_refused_for_rates_that_are_none_is_read(store, undrawn):
+    """As where parameter groups have several: what is noted of such a step is nan."""
+    finish(store, "a", 2, FULL | {"status": "refused", "rates": [[0, 0.1], [1, math.nan]]})
+    assert math.isnan(store.refused(known("a"), 2)["rates"][1][1])
+    assert troubles(store, (known("a"), 2)) == []
+    own = plan()
+    own["rungs"][0]["seeds"] = [0, 1, 2]
+    assert frames.apart(report.finished(own, store))["refused"] == [(0, 2)]
+
+
 @pytest.mark.parametrize("name", ["result.json", "spec.json", "journal.jsonl"])
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"format": ' * 100_000, "[]", "null", '"x"', "{}", '{"format": []}', "7" * 5000]
@@ -153,6 +166,10 @@ def test_files_that_are_nested_deep_or_something_else_are_one_line(name, text, s
         {"event": "epoch", "epoch": [0]},
         {"event": "epoch", "epoch": 0, "loss": "low"},
         {"event": "checkpoint", "file": "checkpoint-1.pt"},
+        {"event": "epoch", "epoch": None},
+        {"event": "epoch", "epoch": 0, "time": None},
+        {"event": "epoch", "epoch": 0, "seconds": None},
+        {"event": "checkpoint", "file": None, "sha256": "0" * 64, "by": "x", "record": "x", "epoch": 0, "batch": 0},
     ],
 )
 def test_a_line_of_the_journal_that_is_no_event_is_damaged(fields, tmp_path):

@@ -1,0 +1,225 @@
+"""`python -m harness.check STUDY`: try a study's parts on a few batches, before hours are spent on it.
+
+Each rung is trained as it stands, but on few images and for few epochs, twice: in one go, and stopped in the middle and
+gone on. All checks of a real run are made, and more steps are audited than in one. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from harness import Problem, one_line
+from harness.cli import main
+from harness.spec import SECOND, UNPROVEN, Data, Spec
+from harness.spec import upstream as inner
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.evidence import Upstream
+    from harness.train import Keeper
+
+BATCH, BATCHES = 32, 2  # images at most, and batches an epoch
+TESTED = 64  # images
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="harness.check",
+        description="Try a study's parts in a minute: every rung on a few batches, with all checks of a real run. It "
+        "says how each part is known to do what it says, and exits with 1 where a check fails, where a part is "
+        "unproven, or where a run that was stopped and gone on ends otherwise.",
+        epilog="The next step is python -m harness.ablate STUDY --dry-run: what the study will cost.",
+    )
+    p.add_argument("study", help="a file of experiments/, by name")
+    p.add_argument("--only", nargs="+", default=[], metavar="RUNG", help="try these rungs alone")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SLOT.FIELD=VALUE",
+        help="change a value in every rung; repeatable",
+    )
+    p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    return p
+
+
+def run(options: argparse.Namespace) -> int:
+    from harness import study
+    from harness.engine import places, settle
+
+    asked = study.plan(study.load(options.study), [study.setting(text) for text in options.set])
+    study.check(asked)
+    rungs = [rung for rung in asked.rungs if not options.only or rung.name in options.only]
+    unknown = set(options.only) - {rung.name for rung in rungs}
+    if unknown:
+        names = ", ".join(rung.name for rung in asked.rungs)
+        raise Problem(f"no rung {min(unknown)!r} in {options.study}; rungs: {names}")
+    device = settle(places(options.device, 1)[0])
+    largest = max(spec.batch_size for rung in asked.rungs for spec in (*inner(rung.spec), rung.spec))
+    small = {rung.name: few(rung.spec, min(1.0, BATCH / largest)) for rung in rungs}
+    print(
+        f"{options.study}: {len(rungs)} rungs on {device.type}, at most {BATCH * BATCHES} images an epoch, twice each"
+    )
+    began, amiss, ends = time.monotonic(), 0, dict[str, str]()
+    for rung in rungs:
+        spec = small[rung.name]
+        told, network, opinions = tried(spec, device)
+        same = next((name for name, other in ends.items() if other == network), None) if network else None
+        if same:
+            told.append(f"ends bit for bit as {same} does: nothing was changed")
+        ends[rung.name] = network
+        amiss += bool(told)
+        print(f"{'ok' if not told else 'FAILED':7}{one_line(rung.name)}: {known(opinions)}", flush=True)
+        for line in told:
+            print(f"       {one_line(line, 400)}", flush=True)
+    print(f"{len(rungs) - amiss} of {len(rungs)} rungs hold, in {time.monotonic() - began:.0f} s")
+    return 1 if amiss else 0
+
+
+def few(spec: Spec, scale: float) -> Spec:
+    """`spec` on few images, for as few epochs as its warmup and two more, its teachers likewise.
+
+    Batches are scaled alike, so that what differs in its batch still does.
+    """
+    batch = max(2, round(spec.batch_size * scale))
+    warmup = getattr(getattr(spec.schedule, "warmup", None), "epochs", 0.0)
+    teachers = tuple(part.but(spec=few(part.spec, scale)) for part in spec.teacher)
+    return spec.but(
+        data=slice_of(spec.data, batch),
+        batch_size=batch,
+        epochs=min(spec.epochs, math.ceil(warmup) + 2),
+        microbatch=spec.microbatch and max(1, batch * spec.microbatch // spec.batch_size),
+        teacher=teachers,
+    )
+
+
+def slice_of(data: Data, batch: int) -> Data:
+    """A few of its images: `Few` is made here, so that asking for help loads no torch."""
+    made: Data = _few()(of=data, batch=batch)
+    return made
+
+
+@cache
+def _few() -> Any:
+    import numpy as np
+
+    from harness.parts.data import limited
+
+    class Few(Data):
+        """The first images of `of`, even over the classes: two batches to train on, and 64 of each other split."""
+
+        of: Data
+        batch: int
+
+        @property
+        def channels(self) -> int:
+            return self.of.channels
+
+        def identity(self) -> dict[str, Any]:
+            return self.settings()
+
+        def load(self) -> Any:
+            return _of(self)
+
+    @cache
+    def _of(part: Few) -> Any:
+        images = part.of.load()
+        chosen = {}
+        for split in images.counts:
+            most = BATCHES * part.batch if split == "train" else max(TESTED, len(images.classes))
+            chosen[split] = (split, np.asarray(limited(np.asarray(images.labels(split)), most)))
+        return images.regrouped(chosen)
+
+    Few.model_rebuild()
+    return Few
+
+
+def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, str]]:
+    """What is amiss with a short run, in lines; the digest of the network it ends with; how its parts are known."""
+    from harness import sources
+    from harness.train import Keeper, train
+
+    class Stopped(Exception):
+        pass
+
+    class Half(Keeper):
+        """Keeps the state of the middle, and stops there; then gives it."""
+
+        state: Any = None
+
+        def saved(self) -> Any:
+            return self.state
+
+        def due(self, epoch_done: bool) -> bool:
+            return epoch_done and self.state is None
+
+        def keep(self, state: Any) -> None:
+            import copy
+
+            self.state = copy.deepcopy(state)
+            raise Stopped
+
+    try:
+        whole = train(spec, 0, device, taught(device)).result
+        told = [
+            f"{row['part']}: {row['what']}: expected {row['expected']}, seen {row['seen']}"
+            for row in whole["evidence"]
+            if not row["ok"]
+        ]
+        told += [
+            f"{kind} is unproven: give it a `proof`, or a `reference`"
+            for kind, how in whole["opinions"].items()
+            if how == UNPROVEN
+        ]
+        keeper: Keeper = Half()
+        try:
+            train(spec, 0, device, taught(device), keeper)
+        except Stopped:
+            again = train(spec, 0, device, taught(device), keeper).result
+            if again["network"] != whole["network"] and device.type == "cpu":
+                told.append(
+                    "stopped after the first epoch and gone on, it ends otherwise: a part keeps what no seed says"
+                )
+    except Problem as problem:
+        return [str(problem)], "", {}
+    except Exception as error:
+        return [sources.told(error)], "", {}
+    return told, whole["network"], whole["opinions"]
+
+
+def taught(device: torch.device) -> Any:
+    """How a teacher is found: it is trained here, for as short."""
+    return lambda spec: _taught(spec, device)
+
+
+@cache
+def _made(spec: Spec, device: torch.device) -> Any:
+    from harness.train import train
+
+    return train(spec, 0, device, taught(device))
+
+
+def _taught(spec: Spec, device: torch.device) -> Upstream:
+    import copy
+
+    from harness.evidence import Upstream
+
+    made = _made(spec, device)
+    return Upstream(copy.deepcopy(made.model), spec.id, made.result)
+
+
+def known(opinions: dict[str, str]) -> str:
+    """How the parts are known to do what they say, in a few words."""
+    found = {kind: how for kind, how in opinions.items() if kind != "Few"}
+    others = [f"{kind} {how}" for kind, how in found.items() if how != SECOND]
+    told = f"{len(found) - len(others)} of {len(found)} parts by a second opinion"
+    return "; ".join([told, *([", ".join(others)] if others else [])]) if found else "not tried"
+
+
+if __name__ == "__main__":
+    main(parser(), run)
