@@ -44,13 +44,46 @@ def live(tiny):
     def run(spec, seed=0):
         traces = []
 
-        def prove(spec, trace):
+        def prove(spec, trace, *reported):
             traces.append(trace)
-            return evidence.prove(spec, trace)
+            return evidence.prove(spec, trace, *reported)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(loop, "prove", prove)
             trained = loop.train(spec, seed, cpu, stand_in)
-        return trained, traces[0]
+        return trained, traces[-1]  # the first may be a teacher's
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def audits(tiny):
+    """Trains a specification, once, and gives (the trace, the audited steps as they were judged)."""
+    import torch
+
+    from harness import evidence
+    from harness import train as loop
+    from harness.evidence import audit
+    from tests.mutants import stand_in
+
+    @cache
+    def run(spec, seed=0):
+        traces, steps = [], []
+        judged = audit.judged
+
+        def keep(auditor, step):
+            steps.append((auditor, step))
+            return judged(auditor, step)
+
+        def prove(spec, trace, *reported):
+            traces.append(trace)
+            return evidence.prove(spec, trace, *reported)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(audit, "judged", keep)
+            patch.setattr(loop, "prove", prove)
+            loop.train(spec, seed, torch.device("cpu"), stand_in)
+        trace = traces[-1]  # the first may be a teacher's
+        return trace, [step for auditor, step in steps if auditor is trace.auditor]
 
     return run

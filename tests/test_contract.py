@@ -3,21 +3,45 @@
 python -m pytest tests/test_contract.py -k mixup
 """
 
+import ast
 import importlib
 import inspect
 import json
 import math
 import pkgutil
+import textwrap
 from contextlib import suppress
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
+import harness.parts
 import harness.tricks
 from harness import Problem
 from harness.evidence import prove
+from harness.parts.data import Images, Photos
 from harness.parts.optimizers import Adam
-from harness.spec import changes, declared, moved, parse, plain
+from harness.parts.schedules import Shape, Warmup
+from harness.spec import (
+    Ascent,
+    Augment,
+    Decay,
+    Init,
+    Mix,
+    Model,
+    Optimizer,
+    Part,
+    Schedule,
+    Targets,
+    Teacher,
+    changes,
+    declared,
+    moved,
+    parse,
+    plain,
+)
+from harness.tricks.label_smoothing import smooth
 from tests import shipped
 from tests.coloured import Coloured
 
@@ -160,3 +184,134 @@ def test_doing_nothing_is_caught(trick, tiny, live):
     idle = tiny.but(epochs=tricked.epochs)  # as long as with the trick, so that the length gives nothing away
     _, trace = live(idle if idle != tricked else tiny)
     assert not all(row["ok"] for row in prove(tricked, trace))
+
+
+# --- second opinions ------------------------------------------------------------------------------------------------
+
+TREE = Path(__file__).parent.parent
+SLOTS = (Init, Decay, Optimizer, Schedule, Warmup, Shape, Augment, Targets, Mix, Teacher, Ascent)
+WITHOUT = {"ImgAug": "imgaug does it, by draws of its own: its proof counts the operations"}
+SHARED = {  # what a reference has in common with the code that it checks, and why
+    ("ZeroGamma", "residual_blocks"): "which modules of a network are its blocks; their norms it finds by names",
+    ("Piecewise", "factor"): "of a user's warmup or shape that has no reference",
+    ("Photos", "box"): "of a user's crop that has no window",
+    ("Photos", "on_pixels"): "ImgAug's",
+    ("Photos", "rgb"): "which mode Pillow converts from",
+    ("Photos", "_undecoded"): "what rgb says of a file that it cannot read",
+    ("Photos", "brief"): "how rgb says it",
+}
+
+
+def described():
+    """The parts that are shipped, of slots whose parts have a reference; networks that have one; and images."""
+    for module in pkgutil.walk_packages(harness.parts.__path__, "harness.parts."):
+        importlib.import_module(module.name)
+    ours = ("harness.parts.", *(f"harness.tricks.{name}" for name in shipped.TRICKS))
+    found, pending = [], [*SLOTS, Model, Images]
+    while pending:
+        kind = pending.pop()
+        pending += kind.__subclasses__()
+        if kind.__module__.startswith(ours) and not inspect.isabstract(kind):
+            found.append(kind)
+    return sorted({kind for kind in found if hasattr(kind, "reference") or issubclass(kind, SLOTS)}, key=str)
+
+
+every_described = pytest.mark.parametrize("kind", described(), ids=lambda kind: kind.__name__)
+
+
+def owner(kind, name):
+    """The place, among the classes that `kind` is one of, of the one that says `name`."""
+    return next((place for place, base in enumerate(kind.__mro__) if name in vars(base)), len(kind.__mro__))
+
+
+def asked(kind):
+    """The methods of a part that the loop calls: those that are abstract above it."""
+    return {name for base in kind.__mro__ for name in getattr(base, "__abstractmethods__", ())} - {"reference"}
+
+
+def is_ours(thing):
+    """Whether it is a function that is written in this program: no library's, and none that a decorator made."""
+    return inspect.isfunction(thing) and Path(thing.__code__.co_filename).is_relative_to(TREE)
+
+
+def named(function, kind):
+    """The functions of the harness that one names, as its own methods or globals; and attributes by their names."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    own = {*function.__code__.co_varnames, *function.__code__.co_cellvars}
+    made = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    functions, attributes = set(), set()
+    for node in ast.walk(tree):
+        thing = None
+        if isinstance(node, ast.Name) and node.id not in own:
+            thing = function.__globals__.get(node.id)
+        elif isinstance(node, ast.Attribute):
+            if ast.unparse(node.value) == "self":
+                thing = getattr(kind, node.attr, None)
+            else:
+                attributes.add(node.attr)
+        if inspect.isclass(thing) and id(node) in made and not issubclass(thing, Part):
+            functions |= {(method, thing) for method in vars(thing).values() if is_ours(method)}
+        thing = inspect.unwrap(thing) if callable(thing) else None
+        if is_ours(thing):
+            functions.add((thing, kind))
+    return functions, attributes
+
+
+def reached(kind, names):
+    """The functions of the harness that these methods of `kind` come to; and the attributes named on the way."""
+    met, attributes = set(), set()
+    pending = [(inspect.unwrap(getattr(kind, name)), kind) for name in names if callable(getattr(kind, name))]
+    begun = {function for function, _ in pending}
+    while pending:
+        function, of = pending.pop()
+        if function in met:
+            continue
+        met.add(function)
+        more, said = named(function, of)
+        pending += more
+        attributes |= said
+    return met - begun if names == {"reference"} else met, attributes
+
+
+@every_described
+def test_has_a_second_opinion(kind):
+    """And where it does a thing otherwise than its parent, it has another opinion too."""
+    if kind.__name__ in WITHOUT:
+        assert not hasattr(kind, "reference")
+        return
+    assert "reference" not in kind.__abstractmethods__
+    checked = asked(kind) if not issubclass(kind, (Optimizer, Photos)) else set()
+    assert all(owner(kind, "reference") <= owner(kind, name) for name in checked - {"identity"})
+
+
+@every_described
+def test_a_reference_shares_no_code_with_what_it_checks(kind):
+    if kind.__name__ in WITHOUT:
+        return
+    ours, attributes = reached(kind, {"reference"})
+    theirs, _ = reached(kind, asked(kind))
+    shared = {function.__name__ for function in ours & theirs} | (attributes & (asked(kind) | {"box", "on_pixels"}))
+    assert {(kind.__name__, name) for name in shared} <= SHARED.keys()
+
+
+def test_code_that_is_shared_is_found():
+    class Lazy(Targets):
+        def __call__(self, y):
+            return smooth(y, 0.1)
+
+        def reference(self, y):
+            return self.again(y)
+
+        def again(self, y):
+            return smooth(y, 0.1)
+
+    ours, _ = reached(Lazy, {"reference"})
+    theirs, _ = reached(Lazy, asked(Lazy))
+    assert {function.__name__ for function in ours & theirs} == {"smooth"}
+
+
+def test_what_is_described_is_there():
+    names = {kind.__name__ for kind in described()}
+    assert names >= {"Xavier", "NAG", "AdamP", "Piecewise", "Step", "Cosine", "LinearWarmup", "Shift", "Smoothing"}
+    assert names >= {"Mixup", "Distill", "SharpnessAware", "DecayWeights", "ZeroGamma", "ResNet", "Dense", "Photos"}
+    assert {name for name, _ in SHARED} | set(WITHOUT) <= names

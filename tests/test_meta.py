@@ -76,7 +76,7 @@ def step(tiny, monkeypatch):
     """
     monkeypatch.setattr(Tensor, "item", lambda self: 0.0)
     unseen = SimpleNamespace(
-        **dict.fromkeys(("saw_pass", "saw_step", "saw_gradient"), lambda *seen: None), away=nullcontext
+        **dict.fromkeys(("watch", "saw_pass", "saw_step", "saw_gradient"), lambda *seen: None), away=nullcontext
     )
     monkeypatch.setattr(loop, "Trace", lambda *args: unseen)
     inner = ResNet(blocks=(1,), width=4, small=True).build(1, 10)

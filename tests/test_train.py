@@ -172,7 +172,7 @@ class Fixed(Piecewise):
 def test_a_failed_proof_is_refused(change, tiny):
     result = trained(tiny.but(epochs=1, **change)).result
     assert result["status"] == "refused"
-    assert next(row["part"] for row in result["evidence"] if not row["ok"]) in ("Idle", "Fixed")
+    assert {row["part"] for row in result["evidence"] if not row["ok"]} & {"Idle", "Fixed"}
 
 
 def test_reports_every_epoch_and_long_ones_within(tiny, monkeypatch):

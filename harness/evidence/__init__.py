@@ -7,7 +7,7 @@ what they check. Each evaluation is a witness too: which images came, what was a
 table. `seen` digests the same objects, so that two runs can be told apart by what differed, not by what was asked for.
 """
 
-from harness.evidence.audit import FIRST, audited, caught, cross_entropy
+from harness.evidence.audit import FIRST, audited, caught, cross_entropy, held_by_half
 from harness.evidence.digests import ASPECTS, MAY, apart, digest, may, rates, seen
 from harness.evidence.proofs import opinions, prove, rehearse
 from harness.evidence.tested import packed, unpacked
@@ -18,7 +18,6 @@ from harness.evidence.trace import (
     Check,
     Trace,
     Upstream,
-    held_by_half,
     thinned,
 )
 

@@ -72,6 +72,7 @@ class Step:
     loss: float = 0.0
     labels: Tensor | None = None
     fed: Tensor | None = None  # the targets, mixed
+    aways: list[Named] = field(default_factory=list)  # where the weights were for each further gradient
     unrounded: int = 0  # outputs of conv and linear layers that float16 cannot hold
     outputs: int = 0
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class Auditor:
         self.errors: list[str] = []
         self.step: Step | None = None  # the one that is watched
         self.waiting: list[Step] = []  # for their end, or to be judged
+        self.arriving = False  # at other weights, of which no forward was seen yet
         self.device = next(trace.model.parameters(), torch.zeros(0)).device
         trace.model.register_forward_pre_hook(self._before)
         trace.model.register_forward_hook(self._answered)
@@ -99,6 +101,9 @@ class Auditor:
 
     def _before(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         self.ended()
+        if self.trace.is_away and self.step and self.arriving:
+            self.step.aways.append(copies(model))
+            self.arriving = False
         number = len(self.trace.lr)
         if not model.training or self.trace.is_away or number not in self.due:
             return
@@ -110,8 +115,6 @@ class Auditor:
         self.step.inputs.append(args[0].detach().clone())
 
     def _rounds(self, layer: nn.Module, args: Any, out: Tensor) -> None:
-        from harness.evidence.trace import held_by_half
-
         if self.step and not self.trace.is_away:
             self.step.outputs += 1
             self.step.unrounded += not held_by_half(out)
@@ -131,6 +134,10 @@ class Auditor:
     def saw_step(self, labels: Tensor, fed: Tensor) -> None:
         if self.step:
             self.step.labels, self.step.fed = labels, fed
+
+    def saw_leaving(self) -> None:
+        """Before weights go elsewhere."""
+        self.arriving = True
 
     def saw_gradient(self) -> None:
         """Before the optimizer's step."""
@@ -182,6 +189,12 @@ class Auditor:
 
 def is_layer(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d | nn.Linear)
+
+
+def held_by_half(x: Tensor) -> bool:
+    """Whether every number of `x` is one that float16 can hold; inf and nan are."""
+    x = x.detach()
+    return bool(((x == x.half().to(x.dtype)) | x.isnan()).all())
 
 
 def copies(model: nn.Module) -> Named:
@@ -320,11 +333,11 @@ def judged(auditor: Auditor, step: Step) -> Gaps:
     if gaps["passes"] or len(step.logits) != len(sizes) or len(step.slopes) != len(sizes):
         return gaps | {"passes": 1.0}
     gaps |= losses(auditor, step, due)
-    gradients, buffers = replayed(auditor, step, due, gaps)
+    gradients, buffers = replayed(auditor, step, gaps)
     scale = gaps["scale"]
     slopes = {n: None if g is None else g.float() / scale for n, g in step.gradients.items()}
     gaps["missing"] = float(sum(g is None for g in slopes.values()))
-    gaps["gradients"] = worst(gradients, {n: g for n, g in step.gradients.items() if g is not None})
+    gaps["gradients"] = worst(gradients, {n: g for n, g in slopes.items() if g is not None})
     gaps["statistics"] = max((distance(array(step.after[n]), array(b)) for n, b in buffers.items()), default=0.0)
     gaps |= moved(auditor, step, slopes)
     return gaps
@@ -396,46 +409,64 @@ def precisely(auditor: Auditor) -> AbstractContextManager[Any]:
     return torch.autocast("cuda", torch.float16) if half and auditor.device.type == "cuda" else nullcontext()
 
 
-def replayed(auditor: Auditor, step: Step, due: Served, gaps: Gaps) -> tuple[Named, Named]:
+def replayed(auditor: Auditor, step: Step, gaps: Gaps) -> tuple[Named, Named]:
     """The gradient of every parameter and the running statistics after it, by a forward and a backward of our own."""
     spec = auditor.spec
-    gradients, buffers, answers = backward(auditor, step, due, step.weights, gaps["scale"])
-    finite = [distance(array(z), array(a)) for z, a in zip(step.logits, answers, strict=True)]
-    gaps["logits"] = max(finite)
-    for part in spec.ascent:
+    gradients, buffers, answers = backward(auditor, step, step.weights, step.slopes)
+    gaps["logits"] = max(distance(array(z), array(a)) for z, a in zip(step.logits, answers, strict=True))
+    scale = gaps["scale"] if math.isfinite(gaps["scale"]) else 1.0
+    gradients = {n: g / scale for n, g in gradients.items()}
+    if len(step.aways) != len(spec.ascent):
+        gaps["climb"] = math.inf
+        return gradients, buffers
+    for part, away in zip(spec.ascent, step.aways, strict=True):
         if hasattr(part, "reference"):
-            slopes = {n: array(g) for n, g in gradients.items()}
-            offsets = part.reference({n: g / gaps["scale"] for n, g in slopes.items()})
-            away = dict(step.weights)
-            for n, offset in offsets.items():
-                away[n] = away[n] + torch.from_numpy(offset).to(away[n])
-            gradients, _, _ = backward(auditor, step, due, away, gaps["scale"])
-        else:
-            gradients = {}
+            gaps["climb"] = max(gaps.get("climb", 0.0), strayed(step.weights, away, part.reference, gradients))
+        gradients, _, _ = backward(auditor, step, away, [], scale)
+        gradients = {n: g / scale for n, g in gradients.items()}
     return gradients, buffers
 
 
+def strayed(weights: Named, away: Named, rule: Callable[..., dict[str, np.ndarray]], gradients: Named) -> float:
+    """How far from where they were due weights went elsewhere, in units of the way; 0 where a gradient overflowed."""
+    due = rule({n: array(g) for n, g in gradients.items()})
+    if not all(np.isfinite(offset).all() for offset in due.values()):
+        return 0.0
+    gone = {n: array(away[n]) - array(weights[n]) for n in gradients}
+    off = sum(float(((gone[n] - due.get(n, 0.0)) ** 2).sum()) for n in gone)
+    return math.sqrt(off / max(sum(float((offset**2).sum()) for offset in due.values()), 1e-60))
+
+
 def backward(
-    auditor: Auditor, step: Step, due: Served, weights: Named, scale: float
+    auditor: Auditor, step: Step, weights: Named, slopes: list[Tensor], scale: float = 1.0
 ) -> tuple[Named, Named, list[Tensor]]:
-    """(Gradients, times the loss scale, without which half would lose the small ones; buffers; logits of each pass)."""
-    spec, trace, device = auditor.spec, auditor.trace, auditor.device
+    """(Gradients, statistics after it, logits of each pass) of the images that came, at `weights`.
+
+    By the `slopes` that were seen, which are judged by themselves: float16 makes much of the least gap between two.
+    Elsewhere there are none: by the targets that the loss got, judged too, at the `scale` that the run's loss had.
+    """
+    spec, trace = auditor.spec, auditor.trace
     learned = {n for n, _ in trace.model.named_parameters()}
     live = {n: t.clone().requires_grad_(n in learned) for n, t in weights.items()}
     epoch, batch = divmod(step.number, trace.steps_per_epoch)
+    network = auditor.network  # built here, if it is the first time: that draws numbers too
     torch.manual_seed(int(trace.rng("torch", epoch, batch).integers(2**63)))
+    assert step.fed is not None
     start, answers = 0, []
-    for x in step.inputs:
-        y = torch.from_numpy(due.mixed_y[start : start + len(x)]).to(device, torch.float32)
+    for place, x in enumerate(step.inputs):
+        y = step.fed[start : start + len(x)]
         start += len(x)
         with precisely(auditor):
-            z = auditor.network(live, x, True, halved(auditor)).float()
-            loss = -(y * z.log_softmax(1)).sum(1).mean()
-        for part, bound, network in zip(spec.teacher, trace.teachers, auditor.teachers, strict=True):
-            slope = torch.from_numpy(part.reference(array(z), answered(auditor, bound, network, x))[1]).to(z)
-            loss = loss + (z * slope).sum()  # its value is another, its gradient is the teacher's
-        (scale * loss * (len(x) / len(due.mixed_y))).backward()
+            z = network(live, x, True, halved(auditor)).float()
         answers.append(z.detach())
+        if slopes:
+            z.backward(slopes[place])
+            continue
+        loss = -(y * z.log_softmax(1)).sum(1).mean()
+        for part, bound, own in zip(spec.teacher, trace.teachers, auditor.teachers, strict=True):
+            slope = torch.from_numpy(part.reference(array(z), answered(auditor, bound, own, x))[1]).to(z)
+            loss = loss + (z * slope).sum()  # its value is another, its gradient is the teacher's
+        (loss * (len(x) / len(step.fed)) * scale).backward()
     found = {n: t.grad for n, t in live.items() if t.grad is not None}
     return found, {n: t for n, t in live.items() if n not in learned and t.is_floating_point()}, answers
 
@@ -467,6 +498,8 @@ def moved(auditor: Auditor, step: Step, slopes: Mapping[str, Tensor | None]) -> 
     live = dict(trace.model.named_parameters())
     overflowed = step.gradients and spec.precision.scaled
     overflowed = overflowed and not all(g is None or bool(g.isfinite().all()) for g in step.gradients.values())
+    # Nothing is held before the first step that is taken: of half precision the first few may be left out.
+    first = spec.precision.scaled and all(gaps.get("overflowed", 0.0) for gaps in auditor.found)
     steps, state = 0.0, 0.0
     for name in live:
         slope = slopes[name]
@@ -475,7 +508,8 @@ def moved(auditor: Auditor, step: Step, slopes: Mapping[str, Tensor | None]) -> 
             steps = max(steps, float((before != after).any()))
             continue
         decay = spec.decay.reference(name, layers[name.rpartition(".")[0]]) if hasattr(spec.decay, "reference") else 0.0
-        kept = {key: number(step.kept[name].get(place)) for key, place in rule.held.items()} if step.number else {}
+        held = {} if first and not step.kept[name] else rule.held
+        kept = {key: number(step.kept[name].get(place)) for key, place in held.items()} if step.number else {}
         due = rule.reference(before, array(slope), rate, decay, kept)
         size = max(float(np.abs(due - before)[np.isfinite(due)].max(initial=0)), 1e-30)
         off = np.abs(due - after) - 1e-6 * np.abs(before).max(initial=0)  # float32 cannot say it any closer

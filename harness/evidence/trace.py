@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence.audit import Auditor, distance
+from harness.evidence.audit import Auditor, distance, held_by_half
 from harness.evidence.digests import digest
 from harness.evidence.tested import Exams
 from harness.rng import Stream, streams
@@ -211,6 +211,8 @@ class Trace:
         On entering, the gradients are those by which the weights will move.
         """
         self.is_away = True
+        if self.auditor:
+            self.auditor.saw_leaving()
         if len(self.aways) >= KEPT_BATCHES:
             yield
             self.is_away = False
@@ -280,12 +282,6 @@ def initial_gap(spec: Spec, model: nn.Module, rng: Stream) -> tuple[float, float
         due |= part.reference({name: p.shape for name, p in live.items()}, model, rng)
     gaps = [distance(live[name], values) for name, values in due.items()]
     return float(len(live)), float(len(due)), max(gaps, default=0.0)
-
-
-def held_by_half(x: Tensor) -> bool:
-    """Whether every number of `x` is one that float16 can hold; inf and nan are."""
-    x = x.detach()
-    return bool(((x == x.half().to(x.dtype)) | x.isnan()).all())
 
 
 def thinned(images: Tensor) -> Tensor:

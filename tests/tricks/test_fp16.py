@@ -1,15 +1,15 @@
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from harness.evidence import held_by_half
+from harness.evidence import Trace, held_by_half
 from harness.parts.optimizers import NAG
 from harness.parts.precision import Runner
 from harness.tricks.fp16 import FP16, HalfRunner, fp16, round_half
-from tests.parts.test_precision import first_step
 
 CPU = torch.device("cpu")
 
@@ -172,19 +172,19 @@ def test_a_whole_training_has_float32_masters_and_half_outputs(tiny, live):
 
 
 FAULTS = ["half masters", "rounded masters", "an output", "a gradient", "unscaled", "never stepped", "scale of 1"]
+FAULTS += ["unscaled later", "an output later"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_half_a_half_is_caught(fault, tiny):
     net, runner = small(), HalfRunner(CPU)
     halves = {"0": "float16", "5": "float16"}
-    trace = first_step(
-        1 if fault == "unscaled" else 65536, model=net, runner=runner, outputs=halves, gradients={**halves}
-    )
+    trace = Trace(1, 4, model=net, runner=runner, outputs=halves, gradients={**halves}, lr=[0.1])
+    trace.auditor = SimpleNamespace(found=[{"scale": 65536.0, "unrounded": 0.0}])
     weight, optimizer = one_weight()
     runner.backward(weight.sum())
     runner.step(optimizer)
-    assert all(check.ok for check in FP16().proof(tiny, trace)) == (fault != "unscaled")
+    assert all(check.ok for check in FP16().proof(tiny, trace))
     if fault == "half masters":
         net[5].half()
     elif fault == "rounded masters":
@@ -192,6 +192,12 @@ def test_half_a_half_is_caught(fault, tiny):
             p.data = p.data.half().float()
     elif fault == "an output":
         trace.outputs["5"] = "float32"
+    elif fault == "unscaled":
+        trace.auditor.found[0]["scale"] = 1.0
+    elif fault == "unscaled later":
+        trace.auditor.found.append({"scale": 1.0, "unrounded": 0.0})
+    elif fault == "an output later":
+        trace.auditor.found.append({"scale": 65536.0, "unrounded": 0.1})
     elif fault == "a gradient":
         trace.gradients["5"] = "float32"
     elif fault == "never stepped":
@@ -203,9 +209,7 @@ def test_half_a_half_is_caught(fault, tiny):
 
 def test_a_scale_that_came_back_to_its_start_was_updated(tiny):
     """After 2,000 steps it doubles, and where the next one overflows it is 65,536 again, with none counted since."""
-    trace = first_step(
-        65536, model=small(), runner=HalfRunner(CPU), outputs={"0": "float16"}, gradients={"0": "float16"}
-    )
+    trace = Trace(1, 4, model=small(), runner=HalfRunner(CPU), outputs={"0": "float16"}, gradients={"0": "float16"})
     weight, optimizer = one_weight()
     trace.runner.scaler.set_growth_interval(5)
     for _ in range(5):

@@ -1,0 +1,488 @@
+"""Audits: which steps, that a right one has no gap, and that each single fault is the gap that it should be.
+
+The references of the parts are tested with their parts' own, in `test_references.py`.
+"""
+
+import copy
+import multiprocessing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.special import log_softmax
+from torch import nn
+
+from harness import evidence
+from harness import train as loop
+from harness.evidence import audited, caught, cross_entropy
+from harness.evidence.audit import judged, opinion, worst
+from harness.evidence.proofs import FULL, HALF, MOST
+from harness.parts.augment import PAPER, Shift
+from harness.parts.data import ImageFolder
+from harness.parts.models import Dense, ResNet
+from harness.parts.optimizers import SGD, Adam, AdamP, AdamW, Expectigrad
+from harness.rng import streams
+from harness.tricks.distillation import Distill
+from harness.tricks.fp16 import fp16
+from harness.tricks.label_smoothing import Smoothing, label_smoothing
+from harness.tricks.mixup import mixup
+from harness.tricks.sam import sam
+from tests import mutants
+from tests.test_train import Plain, Stops
+
+CPU = torch.device("cpu")
+
+# --- which steps ----------------------------------------------------------------------------------------------------
+
+LENGTHS = [(1, 1), (5, 5), (7, 1), (12, 2), (101, 101), (640, 10), (1300, 20), (6500, 100), (12500, 50)]
+
+
+@pytest.mark.parametrize(("steps", "per_epoch"), LENGTHS)
+def test_the_first_two_at_least_eight_and_one_in_a_hundred(steps, per_epoch):
+    found, epochs = audited(streams(0), steps, per_epoch), steps // per_epoch
+    assert {0, min(1, steps - 1)} <= found <= set(range(steps))
+    assert len(found) >= max(min(steps, 8), steps / 100)
+    if epochs <= 64:
+        assert {step // per_epoch for step in found} == set(range(epochs))
+    assert len(found) <= 2 + max(2 * epochs, 8 + epochs, 2 + steps / 100)
+
+
+def test_they_are_the_seeds_and_no_others():
+    one, again, other = (audited(streams(seed), 6500, 100) for seed in (0, 0, 1))
+    assert one == again
+    assert len(one & other) < len(one) / 2
+
+
+def gathered(steps):
+    """Deviations at 5 % of the steps: at every twentieth, at the first after a tenth, at some drawn, at the last."""
+    n = steps // 20
+    drawn = np.random.default_rng(0).permutation(steps)[:n]
+    return [range(7, steps, 20), range(steps // 10, steps // 10 + n), drawn, range(steps - n, steps)]
+
+
+@pytest.mark.parametrize(("steps", "per_epoch", "k"), [(800, 100, 8), (1600, 100, 16), (13000, 100, 130)])
+def test_chance_to_meet_a_deviation(steps, per_epoch, k):
+    """1 - (1 - q)ᵏ at least, in 400 seeds and within three standard errors; where it is gathered, more."""
+    draws = [audited(streams(seed), steps, per_epoch) for seed in range(400)]
+    due = 1 - (1 - 0.05) ** k
+    for where in gathered(steps):
+        met = np.mean([not found.isdisjoint(map(int, where)) for found in draws])
+        assert met >= due - 3 * (due * (1 - due) / len(draws)) ** 0.5
+
+
+@pytest.mark.parametrize("k", [1, 2, 8, 130])
+def test_share_that_is_met_with_a_chance_of_95_percent(k):
+    assert 1 - (1 - caught(k)) ** k == pytest.approx(0.95, rel=1e-12)
+    assert caught(0) == 1.0
+
+
+# --- the loss -------------------------------------------------------------------------------------------------------
+
+
+def test_cross_entropy_against_scipy():
+    rng = np.random.default_rng(0)
+    y, z = rng.dirichlet(np.ones(7), size=5), 30 * rng.normal(size=(5, 7))
+    loss, slope = cross_entropy(y, z)
+    assert loss == pytest.approx(-(y * log_softmax(z, axis=1)).sum(1).mean(), rel=1e-12)
+    z = torch.from_numpy(z).requires_grad_()
+    nn.functional.cross_entropy(z, torch.from_numpy(2 * y)).backward()
+    np.testing.assert_allclose(cross_entropy(2 * y, z.detach().numpy())[1], z.grad.numpy(), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(2 * slope, z.grad.numpy(), rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("eps", [0.05, 0.1, 0.4])
+def test_smoothed_targets_are_torchs_at_another_epsilon(eps):
+    """torch spreads ε over all K classes, Eq. 4 over the other K - 1: the same at ε·K/(K - 1)."""
+    rng = np.random.default_rng(0)
+    z, labels = rng.normal(size=(6, 7)), rng.integers(0, 7, size=6)
+    ours = cross_entropy(Smoothing(smoothing=eps).reference(np.eye(7)[labels]), z)[0]
+    theirs = nn.functional.cross_entropy(*map(torch.from_numpy, (z, labels)), label_smoothing=eps * 7 / 6)
+    assert ours == pytest.approx(theirs.item(), rel=1e-12)
+
+
+# --- a right step ---------------------------------------------------------------------------------------------------
+
+COUNTS = ("labels", "frozen", "missing", "asleep", "passes")
+
+
+def over(gaps, half=False, by=1.0):
+    """The gaps that are above their limits, or above `by` of them; and the counts that are not 0."""
+    limits = MOST | (HALF if half else FULL)
+    told = {name for name, limit in limits.items() if name in gaps and not gaps[name] < by * limit}
+    return told | {name for name in COUNTS if gaps.get(name)}
+
+
+def everything(tiny):
+    taught = label_smoothing(mixup(tiny, epochs=1)).but(microbatch=100, teacher=(Distill(spec=tiny),))
+    return sam(fp16(taught))
+
+
+def undecayed(tiny):
+    return tiny.but(optimizer=Expectigrad(), decay=tiny.decay.but(weight=0.0))
+
+
+RIGHT = {
+    "plain": lambda tiny: tiny,
+    "fp16": fp16,
+    "sam": sam,
+    "microbatch": lambda tiny: tiny.but(microbatch=100),
+    "teacher": lambda tiny: tiny.but(teacher=(Distill(spec=tiny),)),
+    "mixup": lambda tiny: label_smoothing(mixup(tiny, epochs=1)),
+    "adam": lambda tiny: tiny.but(optimizer=Adam()),
+    "adamw": lambda tiny: tiny.but(optimizer=AdamW(), decay=tiny.decay.but(weight=0.1)),
+    "adamp": lambda tiny: tiny.but(optimizer=AdamP(), decay=tiny.decay.but(weight=0.1)),
+    "expectigrad": undecayed,
+    "no momentum": lambda tiny: tiny.but(optimizer=SGD(momentum=0.0)),
+    "dense": lambda tiny: tiny.but(model=Dense(hidden=(16,), size=8)),
+    "without a reference": lambda tiny: tiny.but(model=Plain()),
+    "everything": everything,
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_step_has_no_gap(name, tiny, audits):
+    spec = RIGHT[name](tiny.but(epochs=4))
+    trace, steps = audits(spec)
+    assert [step.number for step in steps] == [gaps["step"] for gaps in trace.auditor.found] == list(range(8))
+    assert trace.auditor.errors == []
+    half = spec.precision.half
+    for gaps in trace.auditor.found:
+        assert over(gaps, half, by=0.3 if half else 0.1) == set(), gaps
+        assert {"images", "targets", "slopes", "loss", "logits", "gradients", "statistics", "steps", "state"} <= set(
+            gaps
+        )
+        assert (gaps["unrounded"] == 0) == half
+        assert gaps["scale"] == (65536.0 if half else 1.0)
+
+
+def test_a_right_step_is_judged_alike_again(tiny, audits):
+    """Also within a forward without gradients, and in another state of torch's generator."""
+    trace, steps = audits(everything(tiny.but(epochs=4)))
+    torch.manual_seed(7)
+    state = torch.random.get_rng_state()
+    trace = copy.copy(trace)
+    trace.auditor = copy.copy(trace.auditor)
+    trace.auditor.found, trace.auditor.waiting = [], [steps[3]]
+    with torch.no_grad():
+        trace.auditor.judged()
+    assert torch.equal(torch.random.get_rng_state(), state), "the random numbers of others stay as they were"
+    assert trace.auditor.errors == []
+    assert {k: v for k, v in trace.auditor.found[0].items() if k != "step"} == pytest.approx(
+        judged(trace.auditor, steps[3]), rel=1e-6, nan_ok=True
+    )
+
+
+# --- a step with one fault ------------------------------------------------------------------------------------------
+
+
+def with_one(named, name, change):
+    """`named`, but for one of its tensors."""
+    return {**named, name: change(named[name].clone())}
+
+
+def shifted(tensor):
+    return tensor + 0.3 * tensor.abs().max()
+
+
+LAYER = "stage2.0.body.3.weight"
+MEAN = "stage2.0.body.1.running_mean"
+
+
+def of_state(held, key):
+    return {**held, LAYER: {**held[LAYER], key: shifted(held[LAYER][key])}}
+
+
+FAULTS = {  # how a step is falsified; the gaps that are above their limits
+    "weights after it": (lambda s: {"after": with_one(s.after, LAYER, shifted)}, {"steps"}),
+    "weights that did not move": (lambda s: {"after": s.weights}, {"steps", "statistics"}),
+    "weights before it": (
+        lambda s: {"weights": with_one(s.weights, LAYER, shifted)},
+        {"logits", "gradients", "steps", "statistics"},
+    ),
+    "a gradient": (
+        lambda s: {"gradients": with_one(s.gradients, LAYER, lambda g: 1.5 * g)},
+        {"gradients", "steps", "state"},
+    ),
+    "a gradient that is not there": (
+        lambda s: {"gradients": {**s.gradients, LAYER: None}},
+        {"gradients", "missing", "steps"},
+    ),
+    "state before it": (lambda s: {"kept": of_state(s.kept, "momentum_buffer")}, {"steps", "state"}),
+    "state after it": (lambda s: {"left": of_state(s.left, "momentum_buffer")}, {"state"}),
+    "a label": (lambda s: {"labels": s.labels.index_fill(0, torch.tensor([5]), 11)}, {"labels"}),
+    "targets": (lambda s: {"fed": s.fed.flip(1)}, {"targets"}),
+    "targets of two images changed over": (lambda s: {"fed": s.fed[torch.tensor([*range(1, 298), 0])]}, {"targets"}),
+    "one image": (
+        lambda s: {"inputs": [torch.cat([x.flip(3)[:1], x[1:]]) for x in s.inputs]},
+        {"images", "logits", "gradients"},
+    ),
+    "logits": (lambda s: {"logits": [1.1 * z for z in s.logits]}, {"logits", "loss", "slopes"}),
+    "the gradient by the logits": (lambda s: {"slopes": [1.05 * z for z in s.slopes]}, {"slopes", "gradients"}),
+    "the loss": (lambda s: {"loss": 1.001 * s.loss}, {"loss"}),
+    "a running mean": (lambda s: {"after": with_one(s.after, MEAN, shifted)}, {"statistics"}),
+    "a frozen parameter": (lambda s: {"frozen": 1}, {"frozen"}),
+    "a module asleep": (lambda s: {"asleep": 1}, {"asleep"}),
+    "a pass too many": (lambda s: {"inputs": [*s.inputs[0].split(200)]}, {"passes"}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("at", [1, 5])
+def test_one_fault_is_told_by_its_own_gaps(fault, at, tiny, audits):
+    trace, steps = audits(tiny.but(epochs=4))
+    change, due = FAULTS[fault]
+    gaps = judged(trace.auditor, replace(steps[at], **change(steps[at])))
+    assert over(gaps) == due, gaps
+
+
+CLIMBS = {
+    "elsewhere": (lambda s: {"aways": [with_one(s.aways[0], LAYER, shifted)]}, {"climb", "gradients"}),
+    "down": (
+        lambda s: {"aways": [{n: 2 * s.weights[n] - w for n, w in s.aways[0].items()}]},
+        {"climb", "gradients"},
+    ),
+    "nowhere": (lambda s: {"aways": [s.weights]}, {"climb", "gradients"}),
+    "no forward there": (lambda s: {"aways": []}, {"climb", "gradients"}),
+    "a gradient of where it was": (lambda s: {"gradients": there(s)}, {"gradients", "steps", "state"}),
+}
+
+
+def there(step):
+    """What SAM of no radius goes by, near enough: another gradient than that of elsewhere."""
+    return {n: g + 0.02 * g.norm() * torch.ones_like(g) for n, g in step.gradients.items()}
+
+
+@pytest.mark.parametrize("fault", CLIMBS)
+def test_a_climb_that_went_wrong_is_told(fault, tiny, audits):
+    trace, steps = audits(sam(tiny.but(epochs=4)))
+    change, due = CLIMBS[fault]
+    assert over(judged(trace.auditor, replace(steps[3], **change(steps[3])))) == due
+
+
+def test_a_step_of_another_number_is_none_of_its(tiny, audits):
+    """Other images, other labels, and, where the schedule cuts, another rate."""
+    trace, steps = audits(tiny.but(epochs=4))
+    assert {"labels", "targets", "images"} <= over(judged(trace.auditor, replace(steps[1], number=2)))
+
+
+def with_spec(trace, spec):
+    auditor = copy.copy(trace.auditor)
+    auditor.spec = spec
+    return auditor
+
+
+OTHERS = {  # a run held against another specification; the gaps that tell
+    "decay": (lambda s: s, lambda s: s.but(decay=s.decay.but(weight=0.05)), {"steps", "state"}),
+    "rate": (lambda s: s, lambda s: s.but(optimizer=s.optimizer.but(lr=0.11)), {"steps"}),
+    "momentum": (lambda s: s, lambda s: s.but(optimizer=s.optimizer.but(momentum=0.8)), {"steps", "state"}),
+    "smoothing": (lambda s: s, label_smoothing, {"targets", "loss", "slopes"}),
+    "mixup": (lambda s: mixup(s, epochs=1), lambda s: s.but(mix=(s.mix[0].but(alpha=0.3),)), {"images", "targets"}),
+    "rho": (sam, lambda s: sam(s, rho=0.5), {"climb"}),
+    "no sam": (lambda s: s, sam, {"climb"}),
+    "sam": (sam, lambda s: s.but(ascent=()), {"climb"}),
+    "temperature": (
+        lambda s: s.but(teacher=(Distill(spec=s),)),
+        lambda s: s.but(teacher=(s.teacher[0].but(temperature=10.0),)),
+        {"loss", "slopes"},
+    ),
+    "no half": (lambda s: s, fp16, {"slopes"}),
+    "half": (fp16, lambda s: s.but(precision=mutants.TINY.precision), {"slopes"}),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_steps_of_another_specification_are_told(name, tiny, audits):
+    ran, said, due = OTHERS[name]
+    spec = ran(tiny.but(epochs=4))
+    trace, steps = audits(spec)
+    found = over(judged(with_spec(trace, said(spec)), steps[3]))
+    if name in ("no half",):
+        assert judged(with_spec(trace, said(spec)), steps[3])["scale"] == 1, "FP16's own evidence wants 65,536"
+    else:
+        assert due <= found
+
+
+# --- float16, emulated ----------------------------------------------------------------------------------------------
+
+
+def test_half_by_hand():
+    """Weights and outputs are numpy's float16, and so are their gradients."""
+    rng = np.random.default_rng(0)
+    x, w, b, slope = (rng.normal(size=s).astype(np.float32) for s in [(3, 64), (10, 64), (10,), (3, 10)])
+    weights = {n: torch.from_numpy(a).requires_grad_() for n, a in (("1.weight", w), ("1.bias", b))}
+    z = opinion(Dense(hidden=(), size=8), 1, 10, CPU)(weights, torch.from_numpy(x).view(3, 1, 8, 8), True, True)
+
+    def half(a):
+        return a.astype(np.float16).astype(np.float32)
+
+    np.testing.assert_allclose(z.detach().numpy(), half(x @ half(w).T + b), rtol=1e-3, atol=1e-3)
+    assert evidence.held_by_half(z)
+    z.backward(torch.from_numpy(slope))
+    np.testing.assert_allclose(weights["1.weight"].grad.numpy(), half(half(slope).T @ x), rtol=2e-3, atol=2e-3)
+    assert evidence.held_by_half(weights["1.weight"].grad)
+    assert not evidence.held_by_half(
+        opinion(Dense(hidden=(), size=8), 1, 10, CPU)(weights, torch.ones(3, 1, 8, 8) / 3, True, False)
+    )
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(
+    "model", [Dense(hidden=(8,), size=8), ResNet(blocks=(1, 1), width=4, small=True)], ids=["dense", "resnet"]
+)
+def test_a_network_without_a_reference_is_called_on_the_weights_given(model, half):
+    """As one with a reference is, to the rounding: two ways to the same logits and statistics."""
+
+    class Unsaid:
+        fresh = staticmethod(model.build)
+
+    net, x = model.build(1, 10), torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    live = dict((*net.named_parameters(), *net.named_buffers()))
+    answers, weights = [], [{n: t.detach().clone() for n, t in live.items()} for _ in range(2)]
+    for kind, own in zip((model, Unsaid()), weights, strict=True):
+        answers.append(opinion(kind, 1, 10, CPU)(own, x, True, half))
+    torch.testing.assert_close(*answers, rtol=1e-2 if half else 1e-4, atol=1e-2 if half else 1e-5)
+    for name in live:
+        if weights[0][name].is_floating_point():
+            torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-2, atol=1e-3)
+
+
+def test_worst_gap_of_a_gradient():
+    due = {"a": torch.tensor([3.0, 4.0]), "b": torch.tensor([1e-9])}
+    assert worst(due, {"a": torch.tensor([3.0, 4.5]), "b": torch.tensor([1e-9])}) == pytest.approx(0.1)
+    assert worst(due, {"a": due["a"], "b": torch.tensor([2e-9])}) < 1e-6, "but noise beside the others"
+    assert worst(due, {"a": due["a"]}) == float("inf")
+    assert worst({"a": torch.tensor([float("inf"), 4.0])}, {"a": torch.tensor([float("inf"), 5.0])}) == 0.25
+
+
+# --- whole runs -----------------------------------------------------------------------------------------------------
+
+
+def run(spec, keeper=None):
+    traces = []
+
+    def prove(spec, trace, *reported):
+        traces.append(trace)
+        return evidence.prove(spec, trace, *reported)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "prove", prove)
+        loop.train(spec, 0, CPU, mutants.stand_in, keeper)
+    return traces[-1]
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+@pytest.mark.parametrize("name", ["plain", "everything"])
+def test_a_resumed_runs_audits_are_those_of_one_that_never_stopped(at, name, tiny):
+    """Stopped right after an audited step, at an epoch's end, and later."""
+    spec = RIGHT[name](tiny.but(epochs=3))
+    whole, keeper = run(spec), Stops([at])
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, keeper)
+    keeper.at = set()
+    done = run(spec, keeper)
+    assert done.auditor.found == whole.auditor.found
+    assert done.auditor.errors == whole.auditor.errors == []
+    assert done.exams.found == whole.exams.found
+    assert done.amiss == whole.amiss == 0
+
+
+def test_steps_are_watched_alone_where_they_are_due(tiny, monkeypatch):
+    """Of a hundred steps eight and the first two: the others leave nothing."""
+    spec = tiny.but(batch_size=23, epochs=4, model=Dense(hidden=(), size=8))
+    trace = run(spec)
+    numbers = [gaps["step"] for gaps in trace.auditor.found]
+    assert numbers == sorted(audited(streams(0), 100, 25))
+    assert 8 <= len(numbers) <= 10
+    assert trace.auditor.waiting == []
+    assert not any(module._forward_hooks for module in trace.model.modules() if module is not trace.model)
+
+
+def test_an_audit_that_fails_is_said(tiny, monkeypatch):
+    monkeypatch.setattr(Shift, "reference", lambda self, x, rng: 1 / 0)
+    trace = run(tiny.but(epochs=1))
+    assert trace.auditor.errors == [f"step {n}: ZeroDivisionError: division by zero" for n in (1, 2)]
+    rows = [row for row in evidence.prove(tiny.but(epochs=1), trace) if not row["ok"]]
+    assert "audits that could not be done" in {row["what"] for row in rows}
+
+
+# --- images and order -----------------------------------------------------------------------------------------------
+
+
+class Idle(Shift):
+    def __call__(self, x, rng):
+        return x
+
+    reference = __call__
+
+
+class Brightened(Shift):
+    """Not by a draw: so that it must show."""
+
+    def __call__(self, x, rng):
+        return x + self.pixels
+
+    reference = __call__
+
+
+@pytest.mark.parametrize(
+    ("trained", "claimed", "gap", "changed"),
+    [
+        ((Shift(),), (Shift(),), True, True),
+        ((), (Shift(),), False, True),
+        ((Shift(),), (Shift(pixels=2),), False, True),
+        ((Shift(),), (), False, None),
+        ((), (), True, None),
+        ((Idle(),), (Idle(),), True, False),
+        ((Brightened(),), (Brightened(),), True, True),
+        ((Brightened(),), (Brightened(pixels=2),), False, True),
+    ],
+    ids=str,
+)
+def test_images_are_those_of_the_augmentation_said(trained, claimed, gap, changed, tiny, audits):
+    trace, steps = audits(tiny.but(augment=trained, epochs=1))
+    gaps = judged(with_spec(trace, tiny.but(augment=claimed, epochs=1)), steps[0])
+    assert (gaps["images"] < MOST["images"]) == gap
+    if changed is None:
+        assert "augmented" not in gaps
+    else:
+        assert bool(gaps["augmented"]) == changed
+
+
+def test_augmentation_that_changes_nothing_is_refused_but_of_few_images(tiny, live):
+    for size, ok in ((298, False), (15, True)):
+        spec = tiny.but(augment=(Idle(),), epochs=1, batch_size=size)
+        _, trace = live(spec)
+        trace.auditor.found[2:] = []
+        trace.auditor.due = frozenset(range(2)) if ok else trace.auditor.due
+        trace.auditor.found = trace.auditor.found[:1]
+        (row,) = [row for row in evidence.prove(spec, trace) if row["what"].startswith("images of audited steps that")]
+        assert row["ok"] == ok
+
+
+def test_order_is_that_of_the_seed(tiny, audits):
+    trace, steps = audits(tiny.but(epochs=4))
+    auditor = copy.copy(trace.auditor)
+    auditor.trace = copy.copy(trace)
+    auditor.trace.rng = streams(1)
+    assert {"labels", "images", "targets"} <= over(judged(auditor, steps[2]))
+
+
+def test_photos_are_drawn_anew_and_their_decoders_sent_home(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in "ab":
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(10):
+                pixels = rng.integers(0, 256, size=(90, 90, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / split / name / f"{i}.png")
+    model = ResNet(blocks=(1,), width=4, variant="C")
+    spec = mutants.TINY.but(
+        data=ImageFolder(root=tmp_path, size=80), model=model, batch_size=16, epochs=1, augment=PAPER
+    )
+    before = set(multiprocessing.active_children())
+    result = loop.train(spec, 0, torch.device("cpu"), mutants.stand_in).result
+    assert [row for row in result["evidence"] if not row["ok"]] == []
+    assert result["status"] == "finished"
+    assert set(multiprocessing.active_children()) <= before
