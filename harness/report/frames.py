@@ -168,7 +168,7 @@ def same_run(above: Any, below: Any) -> bool:
     """Whether two runs are bit for bit one: networks, and all that was told on the way, rates with it."""
     if not above["network"] or above["network"] != below["network"]:
         return False
-    losses = [[epoch["loss"] for epoch in row["epochs"]] for row in (above, below)]
+    losses = [[epoch.get("loss") for epoch in row["epochs"]] for row in (above, below)]
     return losses[0] == losses[1] and above["seen"] == below["seen"]
 
 
