@@ -140,7 +140,7 @@ def _few() -> Any:
 
 
 def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, str]]:
-    """What is amiss with a short run, in lines; the digest of the network it ends with; how its parts are known."""
+    """What is amiss with a short run, in lines; digests of it and what it showed; how its parts are known."""
     from harness import sources
     from harness.train import Keeper, train
 
@@ -189,7 +189,7 @@ def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, s
         return [str(problem)], "", {}
     except Exception as error:
         return [sources.told(error)], "", {}
-    return told, whole["network"], whole["opinions"]
+    return told, "".join([whole["network"], *whole["seen"].values()]), whole["opinions"]
 
 
 def taught(device: torch.device) -> Any:

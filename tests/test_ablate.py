@@ -10,20 +10,25 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from harness import Problem, ablate
+from tests.faults.commands import Command, until
 from tests.tiny import SOURCE, tiny_plan
 
 ROOT = Path(__file__).parent.parent
 
 
-def harness(folder, *words, module="harness.ablate", more=()):
-    environment = {k: v for k, v in os.environ.items() if k not in ("HARNESS_RUNS", "MLFLOW_TRACKING_URI")}
-    environment |= {"PYTHONPATH": str(ROOT), **dict(more)}
-    command = [sys.executable, "-m", module, *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+def harness(folder, *words, module="harness.ablate", more=(), fresh=False):
+    """What a command in `folder` says; in a process that has imported already, unless it is to be `fresh`."""
+    with (
+        TemporaryDirectory() as said,
+        Command(folder, *words, module=module, fresh=fresh, forks=True, said=Path(said), **dict(more)) as command,
+    ):
+        until(lambda: command.code is not None, 300, "the end of " + " ".join(words))
+        return subprocess.CompletedProcess(words, command.code, command.out, command.err)
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def home(tmp_path):
 
 
 def test_a_study_ends_in_a_table_and_a_figure_and_is_not_trained_twice(home):
-    first = harness(home, "own", "--jobs", "1")
+    first = harness(home, "own", "--jobs", "1", fresh=True)
     assert first.returncode == 0, first.stderr
     assert "9 runs trained, 0 reused" in first.stdout
     assert "mlflow ui" in first.stdout

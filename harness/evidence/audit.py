@@ -498,6 +498,8 @@ def moved(auditor: Auditor, step: Step, slopes: Mapping[str, Tensor | None]) -> 
     live = dict(trace.model.named_parameters())
     overflowed = step.gradients and spec.precision.scaled
     overflowed = overflowed and not all(g is None or bool(g.isfinite().all()) for g in step.gradients.values())
+    # Nothing is held before the first step that is taken: of half precision the first few may be left out.
+    first = spec.precision.scaled and all(gaps.get("overflowed", 0.0) for gaps in auditor.found)
     steps, state = 0.0, 0.0
     for name in live:
         slope = slopes[name]
@@ -506,7 +508,8 @@ def moved(auditor: Auditor, step: Step, slopes: Mapping[str, Tensor | None]) -> 
             steps = max(steps, float((before != after).any()))
             continue
         decay = spec.decay.reference(name, layers[name.rpartition(".")[0]]) if hasattr(spec.decay, "reference") else 0.0
-        kept = {key: number(step.kept[name].get(place)) for key, place in rule.held.items()} if step.number else {}
+        held = {} if first and not step.kept[name] else rule.held
+        kept = {key: number(step.kept[name].get(place)) for key, place in held.items()} if step.number else {}
         due = rule.reference(before, array(slope), rate, decay, kept)
         size = max(float(np.abs(due - before)[np.isfinite(due)].max(initial=0)), 1e-30)
         off = np.abs(due - after) - 1e-6 * np.abs(before).max(initial=0)  # float32 cannot say it any closer

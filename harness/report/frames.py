@@ -156,12 +156,20 @@ def barred(plan: Plan, at: dict[int, dict[int, Row]]) -> dict[int, str]:
         unproven = {one[2]["unproven"] for one in both} | {row["unproven"] for row in at.get(place, {}).values()}
         if odd:
             found[place] = f"not comparable: differs in {', '.join(odd)}"
-        elif both and all(above["network"] and above["network"] == below["network"] for _, above, below in both):
+        elif both and all(same_run(above, below) for _, above, below in both):
             other = next(i for i in held_to(plan, place) or () if i != place)
             found[place] = f"refused: bit for bit the runs of {one_line(plan['rungs'][other]['name'])}"
         elif unproven - {""}:
             found[place] = f"unproven: {', '.join(sorted(unproven - {''}))}"
     return found
+
+
+def same_run(above: Any, below: Any) -> bool:
+    """Whether two runs are bit for bit one: networks, and all that was told on the way, rates with it."""
+    if not above["network"] or above["network"] != below["network"]:
+        return False
+    losses = [[epoch.get("loss") for epoch in row["epochs"]] for row in (above, below)]
+    return losses[0] == losses[1] and above["seen"] == below["seen"]
 
 
 BARRED = ("not comparable", "refused", "unproven")  # verdicts that begin so are of no gain

@@ -69,13 +69,15 @@ class Command:
         module: str = "harness.ablate",
         fresh: bool = False,
         forks: bool = False,
+        said: Path | None = None,
         **environment: str,
     ) -> None:
         kept = {k: v for k, v in os.environ.items() if k not in ("HARNESS_RUNS", "MLFLOW_TRACKING_URI")}
         environment = {**kept, "PYTHONPATH": str(ROOT), **environment}
         home.mkdir(parents=True, exist_ok=True)
-        number = len(list(home.glob("*.err")))
-        self.files = home / f"{number}.out", home / f"{number}.err"
+        said = said or home  # where what it prints goes
+        number = len(list(said.glob("*.err")))
+        self.files = said / f"{number}.out", said / f"{number}.err"
         self.process: Any
         if fresh:
             line = [sys.executable, "-m", module, *words]

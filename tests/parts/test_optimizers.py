@@ -200,7 +200,7 @@ def test_proves_itself(part, more, tiny, live):
 
 def gap(part, spec, trace, steps):
     """How far the audited steps are from those of `part`, whatever the live optimizer is called."""
-    auditor = SimpleNamespace(spec=spec.but(optimizer=part), trace=trace)
+    auditor = SimpleNamespace(spec=spec.but(optimizer=part), trace=trace, found=[])
     return max(moved(auditor, step, step.gradients)["steps"] for step in steps if step.number or not part.held)
 
 
