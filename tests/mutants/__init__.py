@@ -5,7 +5,7 @@
 trains every mutant on a study that takes a moment, prints which check caught it, and exits with 1 where none did.
 """
 
-from tests.mutants import alike, first, later, splits, tensors, tested
+from tests.mutants import alike, later, splits, tensors, tested
 from tests.mutants.breaking import TINY, Mutant, Patch, edited, refusal, said, stand_in, text
 from tests.mutants.first import BROKEN
 

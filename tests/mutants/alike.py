@@ -692,7 +692,7 @@ BROKEN: Broken = {
         (
             "a step late, by bisect_left",
             TINY,
-            edited(Step, "factor", "bisect_right", "__import__('bisect').bisect_left"),
+            edited(Step, "factor", "bisect_right(self.at, step / total)", "sum(step / total > at for at in self.at)"),
         ),
         ("by 0.2", TINY, edited(Step, "factor", "self.by **", "(2 * self.by) **")),
     ],
@@ -742,8 +742,8 @@ BROKEN: Broken = {
             edited(
                 Timm,
                 "build",
-                "for module in net.modules():",
-                "for module in net.modules():\n        if isinstance(module, nn.ReLU):\n            module.forward = nn.functional.leaky_relu",
+                "return net",
+                "net.act1.forward = nn.functional.leaky_relu; return net",
             ),
         ),
         (

@@ -93,8 +93,8 @@ def method(owner: Any, name: str, new: Any) -> Inject:
     return lambda patch: patch.setattr(owner, name, new)
 
 
-def text(*pairs: str) -> Inject:
-    """The loop, with pieces of its source replaced: each old one is followed by the new."""
+def text(*pairs: str, **names: Any) -> Inject:
+    """The loop, with pieces of its source replaced: each old one is followed by the new, which may use `names`."""
 
     def inject(patch: Patch) -> None:
         source = SOURCE
@@ -102,7 +102,7 @@ def text(*pairs: str) -> Inject:
             assert source.count(old) == 1, f"the loop has changed, change this mutant with it: {old}"
             source = source.replace(old, new)
         broken = types.ModuleType("broken")
-        broken.__dict__["__name__"] = loop.__name__
+        broken.__dict__.update(names, __name__=loop.__name__)
         exec(compile(source, "broken train.py", "exec"), broken.__dict__)
         patch.setattr(loop, "train", broken.train)
 

@@ -76,15 +76,6 @@ def first_half(part: type[Augment]) -> Inject:
     return method(part, "__call__", half)
 
 
-def every_second_call(owner: Any, name: str, other: Any) -> Inject:
-    right, calls = getattr(owner, name), iter(range(10**9))
-
-    def sometimes(*args: Any) -> Any:
-        return (other if next(calls) % 2 else right)(*args)
-
-    return method(owner, name, sometimes)
-
-
 def from_call(start: int, owner: Any, name: str, other: Any) -> Inject:
     """Another from that call on, counted from 0: what is counted is this process's, as a programmer's counter is."""
 
@@ -137,7 +128,11 @@ def spread_of_part(part: Any, spec: Any) -> list[tuple[str, Any, Inject]]:
     return [
         ("off in the last epoch", spec, augmenting_when("run.epoch < spec.epochs - 1")),
         ("on in the first epoch alone", spec, augmenting_when("run.epoch == 0")),
-        ("off at every second batch", spec, augmenting_when("run.batch % 2 == 0")),
+        (
+            "off at every second batch",
+            spec,
+            edited(data_room.Cached, "train", "drawing(augment,", "drawing(augment[number % 2 :],"),
+        ),
         ("half of each batch", spec, first_half(part)),
         ("the first epoch's draws in each", spec, edited(data_room, "drawing", "(kind, epoch,", "(kind, 0,")),
         ("the first batch's draws in each", spec, edited(data_room, "drawing", "epoch, batch, *(", "epoch, 0, *(")),
@@ -324,7 +319,7 @@ BROKEN: Broken = {
             ADAMP.but(batch_size=99, epochs=4),
             text(
                 STEP,
-                f"[group.update(delta=0.0) for group in run.optimizer.param_groups if run.epoch]; {STEP}; [group.update(delta=0.1) for group in run.optimizer.param_groups]",
+                f"group.update(delta=0.1 * (run.epoch == 0)); {STEP}; group.update(delta=0.1)",
             ),
         ),
     ],

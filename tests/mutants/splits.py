@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.parts import data as data_room
 from harness.parts.data import Cached, Digits, Images, in_memory
 from harness.parts.holdout import Holdout, blinded
 from harness.parts.init import Xavier
+from harness.rng import streams
 from harness.spec import Data
 from harness.tricks.mixup import mixup
 from harness.tricks.sam import sam
@@ -97,6 +98,15 @@ def of_test(self: Cached, images: Tensor, labels: Tensor) -> tuple[Tensor, Tenso
     return torch.cat([tested, images[len(own) :]]), torch.cat([own.long(), labels[len(own) :]])
 
 
+def last_of_seed_0(patch: Patch) -> None:
+    right = Xavier.__call__
+
+    def initialise(self: Xavier, model: nn.Module, rng: Any) -> None:
+        right(self, model, lambda *names: (streams(0) if names[-1] == "fc.weight" else rng)(*names))
+
+    patch.setattr(Xavier, "__call__", initialise)
+
+
 def shuffled(new: str) -> Inject:
     return edited(Images, "order", 'rng("order", epoch).permutation(self.counts["train"])', new)
 
@@ -105,7 +115,6 @@ def split(*pairs: str) -> Inject:
     return edited(room(Holdout), "_split", *pairs)
 
 
-REST, OUT = '{"train": ("train", rest), "val": ("train", out), "test": ("test", every)}', "{}"
 ALL = 'np.arange(images.counts["train"])'
 UNSTOPPED, BLIND = HELD.but(stop=()), blinded(TINY)
 DOUBLE = HELD.but(stop=(), data=Holdout(of=Twice()), batch_size=239, epochs=3)
@@ -123,7 +132,7 @@ BROKEN: Broken = {
         (
             "backwards in every second epoch",
             LONG,
-            shuffled('rng("order", epoch).permutation(self.counts["train"])[:: 1 - 2 * (epoch % 2)]'),
+            shuffled('rng("order", epoch).permutation(self.counts["train"])[:: 1 - 2 * (epoch % 2)].copy()'),
         ),
         (
             "the last batch the first once more",
@@ -142,7 +151,7 @@ BROKEN: Broken = {
                 data_room.Cached,
                 "train",
                 "index = torch.from_numpy(chosen)",
-                "index = torch.from_numpy(np.concatenate([chosen[: len(chosen) - len(chosen) // 2], chosen[: len(chosen) // 2]]))",
+                "chosen = np.resize(chosen[: len(chosen) // 2], len(chosen)); index = torch.from_numpy(chosen)",
             ),
         ),
         (
@@ -214,12 +223,7 @@ BROKEN: Broken = {
         (
             "the last layer starts from seed 0's weights",
             TINY,
-            edited(
-                Xavier,
-                "__call__",
-                'rng("init", f"{name}.weight")',
-                '(rng if name != "fc" else __import__("functools").partial(__import__("harness.rng").rng.stream, 0))("init", f"{name}.weight")',
-            ),
+            last_of_seed_0,
             1,
         ),
         (
@@ -276,7 +280,7 @@ BROKEN: Broken = {
             SMALL,
             text(
                 "x.split(size), y.split(size), labels.split(size)",
-                "[x[: len(p)] for p in x.split(size)], [y[: len(p)] for p in x.split(size)], [labels[: len(p)] for p in x.split(size)]",
+                ", ".join(f"[{name}[: len(p)] for p in x.split(size)]" for name in ("x", "y", "labels")),
             ),
         )
     ],
@@ -331,9 +335,7 @@ BROKEN: Broken = {
         (
             "another share",
             UNSTOPPED,
-            split("part.share)", "part.share / 2)\n    print(end='')")
-            if False
-            else edited(room(Holdout), "held_out", "share * int(", "0.5 * share * int("),
+            edited(room(Holdout), "held_out", "share * int(", "0.5 * share * int("),
         ),
         (
             "all of one class",

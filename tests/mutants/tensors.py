@@ -2,11 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from harness.parts.optimizers import SGD
 from harness.tricks.cosine import cosine
-from harness.tricks.distillation import BoundTeacher
 from harness.tricks.fp16 import HalfRunner, fp16
 from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.linear_scaling import linear_scaling
@@ -26,6 +26,7 @@ from tests.mutants.breaking import (
     HELD,
     LONG,
     NUMBER,
+    PASS,
     STEP,
     TAUGHT_LONG,
     Broken,
@@ -67,14 +68,55 @@ def of(words: str, change: str) -> str:
 
 def grouped(name: str, **changes: Any) -> Inject:
     """A parameter in a group of its own, with other settings."""
-    own = f"[g | dict(params=[p for p in g['params'] if p is not w]) for g in groups] + [groups[0] | dict(params=[w]) | {changes!r}]"
+
+    def apart(groups: list[dict[str, Any]], model: nn.Module) -> list[dict[str, Any]]:
+        own = model.get_parameter(name)
+        rest = [group | {"params": [p for p in group["params"] if p is not own]} for group in groups]
+        return [*rest, groups[0] | {"params": [own], **changes}]
+
     return text(
-        GROUPS,
-        GROUPS.replace(
-            "spec.decay.groups(model)",
-            f"(lambda groups, w: {own})(spec.decay.groups(model), model.get_parameter('{name}'))",
-        ),
+        GROUPS, GROUPS.replace("spec.decay.groups(model)", "apart(spec.decay.groups(model), model)"), apart=apart
     )
+
+
+def averaged(run: Any, step: int) -> None:
+    """Lookahead: every fifth step goes half of the way back."""
+    weights = list(run.model.parameters())
+    run.slow = getattr(run, "slow", None) or [p.detach().clone() for p in weights]
+    for slow, p in zip(run.slow, weights, strict=True):
+        if step % 5 == 0:
+            p.data.copy_(slow.lerp_(p.data, 0.5))
+
+
+def shortened(run: Any) -> None:
+    for m in run.model.modules():
+        if isinstance(m, nn.Conv2d):
+            m.weight.data.div_(m.weight.data.flatten(1).norm(dim=1)[:, None, None, None])
+
+
+def two_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [g | {"params": some} for g in groups for some in (g["params"][:-2], g["params"][-2:])]
+
+
+def of_plain(run: Any, x: torch.Tensor, y: torch.Tensor) -> None:
+    stem = run.model.stem[0].weight
+    (stem.grad,) = torch.autograd.grad(nn.functional.cross_entropy(run.model(x), y), stem)
+
+
+def remembering(model: nn.Module, on: bool) -> None:
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.momentum = 0.1 if on else 0.0
+
+
+def stepped_anyway(self: HalfRunner, optimizer: torch.optim.Optimizer) -> None:
+    self.scaler.unscale_(optimizer)
+    for p in [p for group in optimizer.param_groups for p in group["params"]]:
+        p.grad.nan_to_num_(0, 0, 0)
+    optimizer.step()
+    self.scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    self.steps += 1
 
 
 ADAM_LONG, ADAMP_LONG, EXPECTI_LONG = (spec.but(batch_size=99, epochs=4) for spec in (ADAM, ADAMP, EXPECTI))
@@ -115,7 +157,7 @@ BROKEN: Broken = {
             text(STEP, f"w = run.model.get_parameter('fc.bias'); kept = w.grad; {STEP}; w.grad = kept"),
         ),
         ("γ decayed by hand", LONG, each_step(after=of("1.weight 4.weight 7.weight", "p.data.mul_(0.999)"))),
-        ("γ kept above 0.9", LONG, each_step(after=of("1.weight 4.weight 7.weight", "p.data.clamp_(min=0.9)"))),
+        ("γ kept above 1", LONG, each_step(after=of("1.weight 4.weight 7.weight", "p.data.clamp_(min=1)"))),
         (
             "the last bias never stepped",
             LONG,
@@ -142,17 +184,12 @@ BROKEN: Broken = {
         (
             "weights averaged with those of 5 steps before",
             LONG,
-            each_step(
-                "",
-                "run.slow = getattr(run, 'slow', None) or [p.detach().clone() for p in run.model.parameters()]; step % 5 or [(s.lerp_(p.data, 0.5), p.data.copy_(s)) for s, p in zip(run.slow, run.model.parameters())]",
-            ),
+            text(STEP, f"{STEP}; averaged(run, step)", averaged=averaged),
         ),
         (
             "filters of length 1 after each step",
             LONG,
-            each_step(
-                after="[m.weight.data.div_(m.weight.data.flatten(1).norm(dim=1)[:, None, None, None]) for m in run.model.modules() if isinstance(m, nn.Conv2d)]"
-            ),
+            text(STEP, f"{STEP}; shortened(run)", shortened=shortened),
         ),
         (
             "noise of 1e-4 in every weight",
@@ -277,14 +314,12 @@ BROKEN: Broken = {
         (
             "the last layer's group at another rate",
             warmup(LONG, epochs=2),
-            both_groups := text(
-                'group["lr"] = peak * spec.schedule.factor(step, steps, spec.epochs)',
-                'group["lr"] = peak * spec.schedule.factor(step, steps, spec.epochs) * (1 if group is run.optimizer.param_groups[0] else 0.5)',
+            text(
                 GROUPS,
-                GROUPS.replace(
-                    "spec.decay.groups(model)",
-                    "[g | dict(params=ps) for g in spec.decay.groups(model) for ps in (g['params'][:-2], g['params'][-2:])]",
-                ),
+                GROUPS.replace("spec.decay.groups(model)", "two_groups(spec.decay.groups(model))"),
+                "        y = nn.functional.one_hot(",
+                '        group["lr"] *= 0.5\n        y = nn.functional.one_hot(',
+                two_groups=two_groups,
             ),
         ),
     ],
@@ -313,10 +348,7 @@ BROKEN: Broken = {
         (
             "the first layer learns from the plain images",
             mixup(LONG),
-            text(
-                BEFORE,
-                f"w = run.model.stem[0].weight; w.grad = torch.autograd.grad(nn.functional.cross_entropy(run.model(plain_x), y), w)[0]; {BEFORE}",
-            ),
+            text(BEFORE, f"of_plain(run, plain_x, y); {BEFORE}", of_plain=of_plain),
         )
     ],
     "resnet_d": [
@@ -339,11 +371,7 @@ BROKEN: Broken = {
         (
             "the pull does not reach the last bias",
             TAUGHT_LONG,
-            method(BoundTeacher, "__call__", BoundTeacher.__call__)
-            if False
-            else text(
-                CALL, CALL.replace("(some_x, z)", "(some_x, z - run.model.fc.bias + run.model.fc.bias.detach())")
-            ),
+            text(CALL, CALL.replace("(some_x, z)", "(some_x, z - run.model.fc.bias + run.model.fc.bias.detach())")),
         ),
     ],
     "sam": [
@@ -373,13 +401,6 @@ BROKEN: Broken = {
             edited(
                 SharpnessAware,
                 "away",
-                "        yield\n",
-                "        own = model.fc.weight.grad\n        yield\n    assert own is None\n",
-            )
-            if False
-            else edited(
-                SharpnessAware,
-                "away",
                 "model.zero_grad(set_to_none=True)",
                 "[p.grad.zero_() for n, p in model.named_parameters() if n != 'fc.weight']",
             ),
@@ -395,12 +416,7 @@ BROKEN: Broken = {
         (
             "steps that overflow are taken",
             HALF,
-            edited(
-                HalfRunner,
-                "step",
-                "self.scaler.step(optimizer)",
-                "self.scaler.unscale_(optimizer); [p.grad.nan_to_num_(0, 0, 0) for g in optimizer.param_groups for p in g['params']]; optimizer.step()",
-            ),
+            method(HalfRunner, "step", stepped_anyway),
         ),
     ],
     "microbatch": [
@@ -413,8 +429,9 @@ BROKEN: Broken = {
             "running statistics of the first pass alone",
             SMALL,
             text(
-                "z = run.model(some_x)",
-                "[setattr(m, 'momentum', 0.1 if some_x.data_ptr() == x.data_ptr() else 0.0) for m in run.model.modules() if isinstance(m, nn.BatchNorm2d)]; z = run.model(some_x)",
+                PASS,
+                f"remembering(run.model, some_x.data_ptr() == x.data_ptr()); {PASS}",
+                remembering=remembering,
             ),
         ),
         (
@@ -460,9 +477,7 @@ BROKEN: Broken = {
         (
             "the stem frozen",
             TIMM,
-            at_start("model.conv1[0].weight.requires_grad_(False)")
-            if False
-            else at_start("next(model.parameters()).requires_grad_(False)"),
+            at_start("next(model.parameters()).requires_grad_(False)"),
         ),
         (
             "running statistics frozen",
