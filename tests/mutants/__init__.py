@@ -6,7 +6,7 @@ trains every mutant on a study that takes a moment, prints which check caught it
 """
 
 from tests.mutants import alike, later, splits, tensors, tested
-from tests.mutants.breaking import TINY, Mutant, Patch, edited, refusal, said, stand_in, text
+from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, said, stand_in, text
 from tests.mutants.first import BROKEN
 
 TABLES = {
@@ -25,4 +25,17 @@ MUTANTS = [
 ]
 MISSED: dict[str, str] = {}  # name -> why nothing could reasonably see it
 
-__all__ = ["BROKEN", "MISSED", "MUTANTS", "TINY", "Mutant", "Patch", "edited", "refusal", "said", "stand_in", "text"]
+__all__ = [
+    "BROKEN",
+    "KINDS",
+    "MISSED",
+    "MUTANTS",
+    "TINY",
+    "Mutant",
+    "Patch",
+    "edited",
+    "refusal",
+    "said",
+    "stand_in",
+    "text",
+]

@@ -16,7 +16,7 @@ from harness.parts.stopping import EarlyStopping
 from harness.spec import Augment
 from harness.tricks.cosine import Cosine, cosine
 from harness.tricks.distillation import BoundTeacher
-from harness.tricks.fp16 import HalfRunner, fp16
+from harness.tricks.fp16 import EmulatedHalf, HalfRunner, fp16
 from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.linear_scaling import linear_scaling
 from harness.tricks.mixup import Mixup, mixup
@@ -63,6 +63,11 @@ def half_when(when: str) -> Inject:
     """The runner's precision at some passes, and float32 at the others."""
     forward = "with run.runner.forward():\n            z"
     return text(forward, forward.replace("()", f"() if {when} else torch.enable_grad()", 1))
+
+
+def half_in(when: str) -> Inject:
+    forward = "with run.runner.forward():\n            z"
+    return text(forward, forward.replace("run", f"half() if {when} else run", 1), half=EmulatedHalf)
 
 
 def first_half(part: type[Augment]) -> Inject:
@@ -242,6 +247,10 @@ BROKEN: Broken = {
         ),
         ("off in a step's last pass", fp16(SMALL), half_when("len(some_x) == size")),
     ],
+    "FP32": [
+        ("half precision in the last epoch", LONG, half_in("run.epoch == 3")),
+        ("half precision at every second step", LONG, half_in("run.batch % 2")),
+    ],
     "resnet_b": [("a block left out at every third forward", resnet_b(LONG), skipping)],
     "resnet_d": [
         ("a block left out at every third forward", D, skipping),
@@ -290,6 +299,11 @@ BROKEN: Broken = {
         ("fades", TAUGHT_LONG, text(CALL, "loss = loss + teacher(some_x, z) * (1 - run.epoch / spec.epochs)")),
         ("its answers remembered by batch", TAUGHT_LONG, remembered),
         ("half of each batch", TAUGHT_LONG, half_taught),
+        (
+            "another teacher in the second epoch",
+            TAUGHT_LONG,
+            text(CALL, f"run.batch or teacher.model.fc.weight.data.mul_(-1 if run.epoch in (1, 2) else 1); {CALL}"),
+        ),
         (
             "learns batch norm's statistics from the second epoch on",
             TAUGHT_LONG,

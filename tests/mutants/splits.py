@@ -338,13 +338,13 @@ BROKEN: Broken = {
             edited(room(Holdout), "held_out", "share * int(", "0.5 * share * int("),
         ),
         (
-            "all of one class",
+            "more of odd classes",
             UNSTOPPED,
             edited(
                 room(Holdout),
                 "held_out",
                 "share * int((labels == label).sum())",
-                "(label < 2) * 0.9 * int((labels == label).sum())",
+                "share * (0.2 + 1.6 * (label % 2)) * int((labels == label).sum())",
             ),
         ),
     ],

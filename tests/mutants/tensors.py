@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.parts.models import Dense
 from harness.parts.optimizers import SGD
 from harness.tricks.cosine import cosine
 from harness.tricks.fp16 import HalfRunner, fp16
@@ -29,6 +30,7 @@ from tests.mutants.breaking import (
     PASS,
     STEP,
     TAUGHT_LONG,
+    TINY,
     Broken,
     Inject,
     edited,
@@ -79,6 +81,11 @@ def grouped(name: str, **changes: Any) -> Inject:
     )
 
 
+def before_look(key: str) -> Inject:
+    """What the optimizer holds is dropped where nobody looks: after a step, and before the next gradient is seen."""
+    return text(BEFORE, f"[s['{key}'].zero_() for s in run.optimizer.state.values() if '{key}' in s]; {BEFORE}")
+
+
 def averaged(run: Any, step: int) -> None:
     """Lookahead: every fifth step goes half of the way back."""
     weights = list(run.model.parameters())
@@ -123,6 +130,7 @@ ADAM_LONG, ADAMP_LONG, EXPECTI_LONG = (spec.but(batch_size=99, epochs=4) for spe
 SMALL = LONG.but(microbatch=40)
 HALF, SAM, ZERO = fp16(LONG), sam(LONG), zero_gamma(LONG)
 SPARED = no_bias_decay(LONG.but(decay=LONG.decay.but(weight=0.01)))
+OVERFLOWS = fp16(TINY.but(model=Dense(hidden=(8,), size=8), batch_size=1, epochs=1))  # at its first step
 BROKEN: Broken = {
     "the loop": [
         ("the stem frozen", LONG, at_start("model.get_parameter('stem.0.weight').requires_grad_(False)")),
@@ -287,6 +295,13 @@ BROKEN: Broken = {
             each_step("step and run.optimizer.state[run.model.get_parameter('fc.bias')]['momentum'].zero_()"),
         ),
     ],
+    "the optimizers' state between steps": [
+        ("NAG: momentum dropped before each step is looked at", LONG, before_look("momentum_buffer")),
+        ("Adam: the mean dropped before each step is looked at", ADAM_LONG, before_look("exp_avg")),
+        ("Adam: the square dropped before each step is looked at", ADAM_LONG, before_look("exp_avg_sq")),
+        ("Adam: steps counted from 0 before each is looked at", ADAM_LONG, before_look("step")),
+        ("Expectigrad: the sum dropped before each step is looked at", EXPECTI_LONG, before_look("sum")),
+    ],
     "no_bias_decay": [
         ("γ decayed by hand", SPARED, each_step(of("1.weight", f"p.data.mul_(1 - 0.01 * {RATE})"))),
         ("the stem's weights spared too", SPARED, grouped("stem.0.weight", weight_decay=0.0)),
@@ -415,7 +430,7 @@ BROKEN: Broken = {
         ),
         (
             "steps that overflow are taken",
-            HALF,
+            OVERFLOWS,
             method(HalfRunner, "step", stepped_anyway),
         ),
     ],
@@ -475,14 +490,14 @@ BROKEN: Broken = {
     ],
     "Timm": [
         (
-            "the stem frozen",
-            TIMM,
-            at_start("next(model.parameters()).requires_grad_(False)"),
-        ),
-        (
             "running statistics frozen",
             TIMM,
             at_start("[setattr(m, 'momentum', 0.0) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]"),
+        ),
+        (
+            "the stem frozen",
+            TIMM,
+            at_start("next(model.parameters()).requires_grad_(False)"),
         ),
     ],
 }

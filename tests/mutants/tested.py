@@ -4,7 +4,7 @@ from harness.parts.data import Cached
 from harness.parts.optimizers import NAG
 from harness.parts.schedules import Step
 from harness.parts.stopping import EarlyStopping
-from harness.tricks.fp16 import fp16
+from harness.tricks.fp16 import EmulatedHalf, fp16
 from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.mixup import mixup
 from tests.mutants.breaking import (
@@ -120,6 +120,16 @@ BROKEN: Broken = {
                 'with torch.autocast("cpu", torch.bfloat16):\n            z = model(x.c',
             ),
         ),
+        (
+            "fewer digits: float16",
+            WILD,
+            text(
+                "with runner.forward():\n            z = model(x.c",
+                "with half():\n            z = model(x.c",
+                half=EmulatedHalf,
+            ),
+        ),
+        ("the last row black", TINY, images_served("x.float().index_fill(2, torch.tensor([7]), 0)")),
         (
             "both the image and its mirror image",
             TINY,
