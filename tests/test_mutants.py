@@ -19,6 +19,10 @@ FAMILY = {
 }  # whose evidence is that of a part
 EACH = {(mutant.part, mutant.kind): mutant for mutant in reversed(MUTANTS) if mutant.name not in MISSED}  # the first
 
+UNBROKEN = dict.fromkeys(
+    (mutant.spec, mutant.seed) for mutant in EACH.values() if mutant.inject is not breaking.nothing
+)
+
 
 def named(mutant):
     return f"{mutant.part}: {mutant.kind}: {mutant.name}"
@@ -31,18 +35,11 @@ def test_is_refused_by_its_evidence(mutant):
     assert rows
 
 
-def specs(part):
-    """Those of a part's mutants in the selection, and of its older ones, as they are without any."""
-    chosen = [(m.spec, m.seed) for (name, _), m in EACH.items() if name == part and m.inject is not breaking.nothing]
-    return dict.fromkeys(chosen)
-
-
-@pytest.mark.parametrize("part", dict.fromkeys(part for part, _ in EACH))
-def test_is_not_refused_unbroken(part):
-    for spec, seed in specs(part):
-        status, rows = refusal(spec, seed=seed)
-        assert rows == []
-        assert status in ("finished", "diverged")
+@pytest.mark.parametrize(("spec", "seed"), UNBROKEN, ids=lambda value: getattr(value, "id", value))
+def test_is_not_refused_unbroken(spec, seed):
+    status, rows = refusal(spec, seed=seed)
+    assert rows == []
+    assert status in ("finished", "diverged")
 
 
 def test_every_trick_that_is_shipped_has_mutants():

@@ -510,6 +510,11 @@ BROKEN: Broken = {
         ("Nesterov, part and proof alike", ADAMP, told_alike(AdamP, nesterov=True)),
     ],
     "imgaug_policy": [
+        (
+            "inverted instead of upside down",
+            POLICY,
+            edited(room(ImgAug), "build", "iaa.Flipud(0.2)", "iaa.Invert(0.2)"),
+        ),
         ("channels in another order", POLICY, reversed_channels),
         ("crops twice as much", POLICY, edited(room(ImgAug), "build", "percent=(0, 0.1)", "percent=(0, 0.2)")),
         ("mirrored never", POLICY, edited(room(ImgAug), "build", "iaa.Fliplr(0.5)", "iaa.Fliplr(0.0)")),

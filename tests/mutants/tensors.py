@@ -133,7 +133,6 @@ SPARED = no_bias_decay(LONG.but(decay=LONG.decay.but(weight=0.01)))
 OVERFLOWS = fp16(TINY.but(model=Dense(hidden=(8,), size=8), batch_size=1, epochs=1))  # at its first step
 BROKEN: Broken = {
     "the loop": [
-        ("the stem frozen", LONG, at_start("model.get_parameter('stem.0.weight').requires_grad_(False)")),
         (
             "the stem left out of the optimizer",
             LONG,
@@ -144,6 +143,7 @@ BROKEN: Broken = {
                 ),
             ),
         ),
+        ("the stem frozen", LONG, at_start("model.get_parameter('stem.0.weight').requires_grad_(False)")),
         ("the stem's gradient cut off", LONG, hooked("stem.0.weight", "0 * g")),
         ("one layer's gradient doubled before it is looked at", LONG, hooked("stage1.0.body.3.weight", "2 * g")),
         ("one layer's gradient clipped before it is looked at", LONG, hooked("fc.weight", "g.clamp(-1e-2, 1e-2)")),
@@ -239,14 +239,14 @@ BROKEN: Broken = {
     ],
     "the optimizers": [
         (
-            "NAG: momentum dropped at each epoch",
-            LONG,
-            each_epoch("[s['momentum_buffer'].zero_() for s in run.optimizer.state.values()]"),
-        ),
-        (
             "NAG: momentum dropped at every second step",
             LONG,
             each_step("[s['momentum_buffer'].zero_() for s in run.optimizer.state.values() if step % 2]"),
+        ),
+        (
+            "NAG: momentum dropped at each epoch",
+            LONG,
+            each_epoch("[s['momentum_buffer'].zero_() for s in run.optimizer.state.values()]"),
         ),
         (
             "NAG: momentum of one tensor dropped at each epoch",
@@ -294,8 +294,6 @@ BROKEN: Broken = {
             EXPECTI_LONG,
             each_step("step and run.optimizer.state[run.model.get_parameter('fc.bias')]['momentum'].zero_()"),
         ),
-    ],
-    "the optimizers' state between steps": [
         ("NAG: momentum dropped before each step is looked at", LONG, before_look("momentum_buffer")),
         ("Adam: the mean dropped before each step is looked at", ADAM_LONG, before_look("exp_avg")),
         ("Adam: the square dropped before each step is looked at", ADAM_LONG, before_look("exp_avg_sq")),
@@ -367,7 +365,8 @@ BROKEN: Broken = {
         )
     ],
     "resnet_d": [
-        ("the pooled shortcut frozen", resnet_d(LONG), at_start("model.stage2[0].shortcut.requires_grad_(False)"))
+        ("the shortcut's gradient halved", resnet_d(LONG), hooked("stage2.0.shortcut.0.weight", "0.5 * g")),
+        ("the pooled shortcut frozen", resnet_d(LONG), at_start("model.stage2[0].shortcut.requires_grad_(False)")),
     ],
     "distillation": [
         (

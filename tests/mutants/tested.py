@@ -26,6 +26,7 @@ REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if
 DONE = "    return Trained(result(spec, run, images, device, metrics), run.model)"
 WEIGHTS = "{n: v.clone() for n, v in run.model.state_dict().items()}"
 ANSWERED = "z = model(x.contiguous(memory_format=torch.channels_last)).float()"
+RUNS = "with runner.forward():\n            z = model(x.c"
 KEPT = "run.best = {name: value.clone() for name, value in run.model.state_dict().items()}"
 RESULT = '    return {\n        "status": status,'
 
@@ -265,10 +266,15 @@ BROKEN: Broken = {
     ],
     "fp16": [
         (
+            "tested in bfloat16",
+            HALF,
+            text(RUNS, RUNS.replace("runner.forward()", 'torch.autocast("cpu", torch.bfloat16)')),
+        ),
+        (
             "tested in float32",
             HALF,
             text("with runner.forward():\n            z = model(x.c", "if True:\n            z = model(x.c"),
-        )
+        ),
     ],
     "mixup": [("test images mixed", mixup(TINY), images_served("(0.9 * x.float() + 0.1 * x.float().roll(1, 0))"))],
     "label_smoothing": [
