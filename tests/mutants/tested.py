@@ -65,6 +65,9 @@ CONSTANT = TINY.schedule.but(shape=Step(at=()))
 WILD = TINY.but(
     optimizer=NAG(lr=1, per=None), schedule=CONSTANT, batch_size=40, epochs=5
 )  # whose last epoch is not its best
+NOISY = HELD.but(  # whose least loss is of another epoch than its best accuracy
+    optimizer=NAG(lr=0.3, per=None), batch_size=80, schedule=CONSTANT
+)
 UNSTOPPED = HELD.but(stop=())
 HALF = fp16(TINY)
 BROKEN: Broken = {
@@ -326,12 +329,7 @@ BROKEN: Broken = {
     "EarlyStopping": [
         ("the last weights for the best", HELD, text(KEPT, "run.best = None")),
         ("the best weights not copied", HELD, text(KEPT, KEPT.replace(".clone()", ""))),
-        ("kept by the loss, not by what it says", HELD, edited(EarlyStopping, "best", "self.keep", "'val_loss'")),
-        (
-            "of equals the last",
-            HELD,
-            edited(room(EarlyStopping), "best", "max(range(len(values)), key", "max(reversed(range(len(values))), key"),
-        ),
+        ("kept by the loss, not by what it says", NOISY, edited(EarlyStopping, "best", "self.keep", "'val_loss'")),
         (
             "chosen by the test set",
             HELD,
@@ -347,9 +345,9 @@ BROKEN: Broken = {
                 "metrics = metrics | early",
             ),
         ),
-        ("another epoch said to be kept", HELD, text("kept = spec.stop[0].best(history)", "kept = len(history) - 1")),
+        ("another epoch said to be kept", NOISY, text("kept = spec.stop[0].best(history)", "kept = len(history) - 1")),
         ("no stop at all", HELD, method(EarlyStopping, "over", lambda self, history: False)),
-        ("stops by accuracy", HELD, edited(EarlyStopping, "over", '"val_loss"', '"val_top1"')),
+        ("stops by accuracy", NOISY, edited(EarlyStopping, "over", '"val_loss"', '"val_top1"')),
         ("one epoch early", HELD, edited(EarlyStopping, "over", ">= self.patience", ">= self.patience - 1")),
     ],
 }
