@@ -16,7 +16,6 @@ from tests.mutants.breaking import (
     Inject,
     edited,
     method,
-    room,
     text,
 )
 
