@@ -18,6 +18,7 @@ from experiments.digits import BASELINE
 from harness import train as loop
 from harness.evidence import Upstream
 from harness.parts.holdout import Holdout, _split
+from harness.parts.imgaug_policy import policy
 from harness.parts.models import cost
 from harness.parts.optimizers import NAG, Adam, AdamW, Expectigrad
 from harness.parts.stopping import EarlyStopping
@@ -72,12 +73,12 @@ def refusal(spec: Spec, inject: Inject = lambda patch: None, seed: int = 0) -> t
     """The status of a run, and the checks that failed."""
     for part in spec.teacher:
         _teacher(part.spec.model)  # before anything is broken
-    for kept in (cost, _split):
+    for kept in (cost, _split, policy):
         kept.cache_clear()
     with Patch.context() as patch:
         inject(patch)
         result = loop.train(spec, seed, CPU, stand_in).result
-    for kept in (cost, _split):  # of what a mutant made
+    for kept in (cost, _split, policy):  # of what a mutant made
         kept.cache_clear()
     return result["status"], [row for row in result["evidence"] if not row["ok"]]
 
