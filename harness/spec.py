@@ -80,6 +80,16 @@ class Part(BaseModel):
         return ()
 
 
+def referenced(part: Any) -> bool:
+    """Whether a part has a `reference` of what it does: in a user's class one that is inherited beside it is none."""
+    kinds = type(part).__mro__
+    by = {name: i for i, kind in reversed(list(enumerate(kinds))) for name in vars(kind)}  # the first that has it
+    if "reference" not in by:
+        return False
+    does = ("__call__", "build", "groups", "factor", "bind", "away", "on_pixels", "box", "form")
+    return kinds[0].__module__.startswith("harness.") or all(by.get(name, len(kinds)) >= by["reference"] for name in does)
+
+
 class File(Part):
     """A file that a part reads, weights say, as a field of it: its content is in the id, where it lies is not."""
 

@@ -1,39 +1,72 @@
-"""Every mutant of `tests/mutants.py` is refused, by a check, and what is not broken is not."""
+"""Of each part and kind one mutant of `tests/mutants` is refused, by a check, and what is not broken is not.
 
+`python -m tests.mutants` tries all of them, which takes minutes.
+"""
+
+import numpy as np
 import pytest
 
+from harness.evidence import audited
+from harness.rng import streams
 from tests import shipped
-from tests.mutants import BROKEN, MUTANTS, Patch, refusal, text
+from tests.mutants import BROKEN, KINDS, MISSED, MUTANTS, Patch, breaking, edited, refusal, text
+from tests.mutants.rates import meets, refused
 
 FAMILY = {
     "resnet_b": "resnet_d",
     "resnet_c": "resnet_d",
     "linear_scaling": "the rest",
 }  # whose evidence is that of a part
+EACH = {(mutant.part, mutant.kind): mutant for mutant in reversed(MUTANTS) if mutant.name not in MISSED}  # the first
+
+UNBROKEN = dict.fromkeys(
+    (mutant.spec, mutant.seed) for mutant in EACH.values() if mutant.inject is not breaking.nothing
+)
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{mutant.trick}: {mutant.name}" for mutant in MUTANTS])
+def named(mutant):
+    return f"{mutant.part}: {mutant.kind}: {mutant.name}"
+
+
+@pytest.mark.parametrize("mutant", EACH.values(), ids=named)
 def test_is_refused_by_its_evidence(mutant):
-    status, rows = refusal(mutant.spec, mutant.inject)
+    status, rows = refusal(mutant.spec, mutant.inject, mutant.seed)
     assert status == "refused"
     assert rows
 
 
-@pytest.mark.parametrize("trick", BROKEN)
-def test_is_not_refused_unbroken(trick):
-    for spec in dict.fromkeys(spec for _, spec, _ in BROKEN[trick]):
-        status, rows = refusal(spec)
-        assert rows == []
-        assert status in ("finished", "diverged")
+@pytest.mark.parametrize(("spec", "seed"), UNBROKEN, ids=lambda value: getattr(value, "id", value))
+def test_is_not_refused_unbroken(spec, seed):
+    status, rows = refusal(spec, seed=seed)
+    assert rows == []
+    assert status in ("finished", "diverged")
 
 
 def test_every_trick_that_is_shipped_has_mutants():
     assert {FAMILY.get(trick, trick) for trick in shipped.TRICKS} | {"the rest"} == set(BROKEN)
     assert all(len(mutants) >= 4 for mutants in BROKEN.values())
-    assert len(MUTANTS) == len({(mutant.trick, mutant.name) for mutant in MUTANTS})
+    assert len(MUTANTS) == len({named(mutant) for mutant in MUTANTS})
     assert all("does nothing" in mutants[0][0] for trick, mutants in BROKEN.items() if trick != "the rest")
+    assert set(shipped.TRICKS) <= {mutant.part for mutant in MUTANTS}
+    assert {mutant.kind for mutant in MUTANTS} == set(KINDS)
+    assert set(MISSED) <= {mutant.name for mutant in MUTANTS}
 
 
-def test_a_mutant_of_a_loop_that_has_changed_is_an_error():
+def test_a_mutant_of_code_that_has_changed_is_an_error():
     with Patch.context() as patch, pytest.raises(AssertionError, match="the loop has changed"):
         text("what the loop never says", "")(patch)
+    with Patch.context() as patch, pytest.raises(AssertionError, match="refusal has changed"):
+        edited(breaking, "refusal", "what it never says", "")(patch)
+
+
+@pytest.mark.parametrize("one_in", [7, 50])
+def test_a_deviation_is_met_as_often_as_the_formula_says(one_in):
+    audits = np.mean([len(audited(streams(seed), 100, 10)) for seed in range(200)])
+    met = np.mean([meets(seed, 10, 10, one_in) for seed in range(200)])
+    assert met == pytest.approx(1 - (1 - 1 / one_in) ** audits, abs=0.1)
+
+
+def test_a_run_is_refused_where_a_deviation_is_met():
+    seen = [(meets(seed, 10, 10, 16), refused(seed, 16)) for seed in range(6)]
+    assert all(met == was_refused for met, was_refused in seen)
+    assert {met for met, _ in seen} == {True, False}, "there is one of each"

@@ -15,14 +15,14 @@ from harness.evidence.audit import Auditor, distance, held_by_half
 from harness.evidence.digests import digest
 from harness.evidence.tested import Exams
 from harness.rng import Stream, streams
-from harness.spec import Spec
+from harness.spec import Spec, referenced
 
 KEPT_BATCHES = 16  # target batches kept: enough to see λ vary, small next to one batch of images
 KEPT_IMAGES = 4  # of those batches, how many keep their images too: a checkpoint carries them
 KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing commutes with
 GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
     *("first_gammas", "first_weights", "outputs", "gradients", "macs", "fed", "images"),
-    *("forwards", "awake", "aways", "amiss", "drawn", "losses", "total"),
+    *("forwards", "awake", "aways", "amiss", "drawn", "losses", "total", "accuracies", "hits"),
 )
 
 
@@ -65,6 +65,7 @@ class Trace:
     awake: int = 0  # modules that were in training mode in a forward that was not, over all of those
     aways: list[Away] = field(default_factory=list)  # of gradients taken at other weights
     losses: list[float] = field(default_factory=list)  # the mean of each epoch's
+    accuracies: list[float] = field(default_factory=list)  # of its training images, in percent
     amiss: int = 0  # labels of other images than the order's, over the epochs before
     diverged: bool = False  # the loss was no number, and the run ended with that epoch
     history: list[dict[str, Any]] = field(default_factory=list)  # the loop's report of each epoch
@@ -76,7 +77,8 @@ class Trace:
         self.initial = digest(self.model.named_parameters())
         self.before = {name: p.detach().clone() for name, p in self.model.named_parameters() if p.ndim == 2}
         self.is_away = False
-        self.total = torch.zeros(1)  # of this epoch's losses
+        self.total, self.hits = torch.zeros(1), torch.zeros(1)  # of this epoch: losses, and images answered right
+        self._guesses: list[Tensor] = []  # of this step's passes
         self._spec: Spec | None = None
         self._batch = 1  # images of this forward
         self._got: list[Tensor] = []  # images of this step's forwards
@@ -88,7 +90,8 @@ class Trace:
         for name, module in self.model.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 self._note_output_of(name, module)
-                self._note_gradient_of(name, module.weight)
+                if module.weight.requires_grad:  # else it has no gradient, which audits tell
+                    self._note_gradient_of(name, module.weight)
 
     def watch(self, spec: Spec) -> None:
         """Audit the run of `spec`, from here on."""
@@ -120,6 +123,7 @@ class Trace:
 
         def note(gradient: Tensor) -> None:
             exact = self.gradients.get(name, "float16") == "float16" and held_by_half(gradient)
+            exact = exact and (not gradient.any() or not torch.equal(gradient, gradient.bfloat16().to(gradient.dtype)))
             self.gradients[name] = "float16" if exact else str(gradient.dtype).removeprefix("torch.")
 
         self._of_step_1.append(weight.register_hook(note))
@@ -140,11 +144,15 @@ class Trace:
     def saw_pass(self, z: Tensor, loss: Tensor) -> None:
         """After a forward: its logits, and its share of the step's loss."""
         self.total = self.total.to(loss.device) + loss.detach().float()
+        self._guesses.append(z.detach().argmax(1))
         if self.auditor:
             self.auditor.saw_pass(loss)
 
     def saw_step(self, labels: Tensor, targets: Tensor, fed: Tensor, images: Tensor) -> None:
         """After the passes of a step: labels N, targets N x K before and after mixing, images before it."""
+        guesses, self._guesses = torch.cat([labels[:0], *self._guesses]), []
+        if guesses.shape == labels.shape:
+            self.hits = self.hits.to(labels.device) + (guesses == labels).sum()
         if self.auditor:
             self.auditor.saw_step(labels, fed)
             self._compare(labels)
@@ -190,7 +198,9 @@ class Trace:
         """After an evaluation: of which images, and what the loop makes of it."""
         if len(self.losses) * self.steps_per_epoch < len(self.lr):  # the first since these steps
             self.losses.append(float(self.total) / self.steps_per_epoch)
-            self.total = torch.zeros(1)
+            images = self.steps_per_epoch * (self._spec.batch_size if self._spec else 1)
+            self.accuracies.append(100 * float(self.hits) / images)
+            self.total, self.hits = torch.zeros(1), torch.zeros(1)
         if self.exams:
             self.exams.saw(split, scores, right)
 
@@ -267,7 +277,7 @@ def initial_gap(spec: Spec, model: nn.Module, rng: Stream) -> tuple[float, float
     live = {name: p.detach().cpu().double().numpy() for name, p in model.named_parameters()}
     due: dict[str, np.ndarray] = {}
     for part in spec.init:
-        if not hasattr(part, "reference"):
+        if not referenced(part):
             return float(len(live)), 0.0, 0.0  # whatever it did to the others' weights is not known
         due |= part.reference({name: p.shape for name, p in live.items()}, model, rng)
     gaps = [distance(live[name], values) for name, values in due.items()]

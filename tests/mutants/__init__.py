@@ -1,0 +1,41 @@
+"""Tricks, parts and a loop that do not do what they say: each must be refused by the evidence of its run.
+
+    python -m tests.mutants
+
+trains every mutant on a study that takes a moment, prints which check caught it, and exits with 1 where none did.
+"""
+
+from tests.mutants import alike, later, splits, tensors, tested
+from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, said, stand_in, text
+from tests.mutants.first import BROKEN
+
+TABLES = {
+    "0": BROKEN,
+    "A": later.BROKEN,
+    "B": alike.BROKEN,
+    "C": tested.BROKEN,
+    "D": tensors.BROKEN,
+    "E": splits.BROKEN,
+}
+MUTANTS = [
+    Mutant(part, kind, *mutant)
+    for kind, table in TABLES.items()
+    for part, mutants in table.items()
+    for mutant in mutants
+]
+MISSED: dict[str, str] = {}  # name -> why nothing could reasonably see it
+
+__all__ = [
+    "BROKEN",
+    "KINDS",
+    "MISSED",
+    "MUTANTS",
+    "TINY",
+    "Mutant",
+    "Patch",
+    "edited",
+    "refusal",
+    "said",
+    "stand_in",
+    "text",
+]

@@ -1,0 +1,352 @@
+"""C: what is tested, by which weights, and what is reported of it."""
+
+from harness.parts.data import Cached
+from harness.parts.optimizers import NAG
+from harness.parts.schedules import Step
+from harness.parts.stopping import EarlyStopping
+from harness.tricks.fp16 import EmulatedHalf, fp16
+from harness.tricks.label_smoothing import label_smoothing
+from harness.tricks.mixup import mixup
+from tests.mutants.breaking import (
+    HELD,
+    SMALL,
+    TAUGHT,
+    TINY,
+    Broken,
+    Inject,
+    edited,
+    method,
+    text,
+)
+
+SERVED = "images.test(EVAL_BATCH.get(device.type, 512), device, split)"
+TESTED = "scores = test(run, images, device, watched)"
+REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if name in SCORES}"
+DONE = "    return Trained(result(spec, run, images, device, metrics), run.model)"
+WEIGHTS = "{n: v.clone() for n, v in run.model.state_dict().items()}"
+ANSWERED = "z = model(x.contiguous(memory_format=torch.channels_last)).float()"
+RUNS = "with runner.forward():\n            z = model(x.c"
+KEPT = "run.best = {name: value.clone() for name, value in run.model.state_dict().items()}"
+RESULT = '    return {\n        "status": status,'
+
+
+def served(other: str) -> Inject:
+    return text(SERVED, other.replace("THEM", f"list({SERVED})"))
+
+
+def with_weights(choose: str, back: bool = True) -> Inject:
+    """Evaluated by others than those trained: `run.first` are the first epoch's, `run.mean` a running average."""
+    before = (
+        f"own = {WEIGHTS}; run.first = getattr(run, 'first', own); run.mean = getattr(run, 'mean', own)"
+        "; run.mean = {n: (0.5 * run.mean[n] + 0.5 * v).to(v.dtype) for n, v in own.items()}"
+        f"; run.model.load_state_dict({choose})"
+    )
+    return text(TESTED, f"{before}; {TESTED}" + ("; run.model.load_state_dict(own)" if back else ""))
+
+
+def reported(change: str) -> Inject:
+    return text(DONE, f"    {change}\n{DONE}")
+
+
+def recorded(change: str) -> Inject:
+    """The result is changed once its evidence is worked out."""
+    return text(
+        DONE,
+        f"    made = result(spec, run, images, device, metrics)\n    {change}\n    return Trained(made, run.model)",
+    )
+
+
+def images_served(pixels: str, labels: str = "y") -> Inject:
+    return edited(Cached, "test", "yield self.normalised(x.float()), y", f"yield self.normalised({pixels}), {labels}")
+
+
+CONSTANT = TINY.schedule.but(shape=Step(at=()))
+WILD = TINY.but(
+    optimizer=NAG(lr=1, per=None), schedule=CONSTANT, batch_size=40, epochs=5
+)  # whose last epoch is not its best
+NOISY = HELD.but(  # whose least loss is of another epoch than its best accuracy
+    optimizer=NAG(lr=0.3, per=None), batch_size=80, schedule=CONSTANT
+)
+UNSTOPPED = HELD.but(stop=())
+HALF = fp16(TINY)
+BROKEN: Broken = {
+    "the test": [
+        ("training images", TINY, served(SERVED.replace("split)", '"train")'))),
+        (
+            "training images for a half",
+            TINY,
+            served(f"THEM[:9] + list({SERVED.replace('split)', repr('train') + ')')}) + THEM[-1:]"),
+        ),
+        ("the last batch left out", TINY, served("THEM[:-1]")),
+        ("the first batch once more, for the last but one", TINY, served("THEM[:-2] + THEM[:1] + THEM[-1:]")),
+        ("batches in another order", TINY, served("THEM[::-1]")),
+        ("images of a batch in another order", TINY, images_served("x.float().flip(0)", "y.flip(0)")),
+        ("images moved", TINY, images_served("x.float().roll(1, 3)")),
+        (
+            "one image of a batch mirrored",
+            TINY,
+            images_served("torch.cat([x[:1].float().flip(3), x[1:].float()])"),
+        ),
+        ("images normalised otherwise", TINY, images_served("x.float() * 1.05")),
+        ("labels of one class moved", TINY, images_served("x.float()", "y + (y == 3) * 5")),
+        ("labels of a batch shifted", TINY, images_served("x.float()", "y.roll(1)")),
+        (
+            "wrong answers left out of the count",
+            TINY,
+            text(
+                "100 * float(correct[:, 0].mean())", "100 * float(correct[:, 0].sum() / max(1, correct.any(1).sum()))"
+            ),
+        ),
+        ("the first epoch's weights", TINY, with_weights("run.first")),
+        ("averaged weights, put back", TINY, with_weights("run.mean")),
+        ("averaged weights, trained on", TINY, with_weights("run.mean", back=False)),
+        (
+            "averaged weights in the last epoch alone",
+            TINY,
+            with_weights("run.mean if run.epoch == spec.epochs - 1 else own"),
+        ),
+        (
+            "before the epoch",
+            TINY,
+            text(
+                "        train_epoch(spec, run, images, rng, keeper)",
+                "        before = test(run, images, device, watched); train_epoch(spec, run, images, rng, keeper)",
+                TESTED,
+                "scores = before",
+            ),
+        ),
+        (
+            "fewer digits: bfloat16",
+            TINY,
+            text(
+                "with runner.forward():\n            z = model(x.c",
+                'with torch.autocast("cpu", torch.bfloat16):\n            z = model(x.c',
+            ),
+        ),
+        (
+            "fewer digits: float16",
+            WILD,
+            text(
+                "with runner.forward():\n            z = model(x.c",
+                "with half():\n            z = model(x.c",
+                half=EmulatedHalf,
+            ),
+        ),
+        ("the last row black", TINY, images_served("x.float().index_fill(2, torch.tensor([7]), 0)")),
+        (
+            "both the image and its mirror image",
+            TINY,
+            text(ANSWERED, ANSWERED.replace(".float()", ".float() + model(x.flip(3)).float()")),
+        ),
+        ("logits doubled", TINY, text(ANSWERED, f"{ANSWERED} * 2")),
+        (
+            "batch norm by the batch",
+            TINY,
+            text(
+                "    model.eval()\n",
+                "    model.eval()\n    [m.train() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]\n",
+            ),
+        ),
+        (
+            "batch norm's statistics of the test images",
+            TINY,
+            text("    model.eval()\n", f"    model.train()\n    [model(x) for x, _ in {SERVED}]\n    model.eval()\n"),
+        ),
+    ],
+    "the report": [
+        (
+            "every accuracy 1 point too high",
+            TINY,
+            text(
+                "float(torch.stack(losses).sum()) / len(correct), 100 *",
+                "float(torch.stack(losses).sum()) / len(correct), 1 + 100 *",
+            ),
+        ),
+        (
+            "the history 1 point too high",
+            TINY,
+            text(TESTED, f"{TESTED}; scores = {{n: v + 1 for n, v in scores.items()}}"),
+        ),
+        (
+            "the history before its end 1 point too high",
+            TINY,
+            text(TESTED, f"{TESTED}; scores = {{n: v + (run.epoch < spec.epochs - 1) for n, v in scores.items()}}"),
+        ),
+        (
+            "the best so far in each epoch",
+            WILD,
+            text(TESTED, f"{TESTED}; scores['top1'] = max([scores['top1'], *(e['top1'] for e in run.history)])"),
+        ),
+        (
+            "the best epoch's numbers",
+            WILD,
+            text(REPORTED, REPORTED.replace("run.history[-1]", "max(run.history, key=lambda e: e['top1'])")),
+        ),
+        (
+            "the mean of the last two epochs",
+            TINY,
+            reported("metrics['top1'] = (run.history[-1]['top1'] + run.history[-2]['top1']) / 2"),
+        ),
+        ("top-5 for top-1", TINY, text("100 * float(correct[:, 0].mean())", "100 * float(correct.any(1).mean())")),
+        ("top-5 for top-1, in the report alone", TINY, reported("metrics['top1'] = metrics['top5']")),
+        ("top-3 for top-5", TINY, text("min(5, len(images.classes))", "min(3, len(images.classes))")),
+        ("another top-5, in the report alone", TINY, reported("metrics['top5'] += 0.5")),
+        ("another loss, in the report alone", TINY, reported("metrics['test_loss'] *= 0.9")),
+        ("the loss a sum, not a mean", TINY, text("/ len(correct), 100", "/ 1.0, 100")),
+        (
+            "a median loss",
+            TINY,
+            text(
+                "float(torch.stack(losses).sum()) / len(correct), 100", "float(torch.stack(losses).median()) / 64, 100"
+            ),
+        ),
+        (
+            "right answers of the first epoch",
+            TINY,
+            text(
+                "run.trace.saw_test(split, scores, run.correct)",
+                "run.correct = run.old = getattr(run, 'old', run.correct); run.trace.saw_test(split, scores, run.old)",
+            ),
+        ),
+        ("right answers in another order", TINY, text("np.packbits(correct[:, 0])", "np.packbits(correct[::-1, 0])")),
+        (
+            "right answers of bits from the other end",
+            TINY,
+            text("np.packbits(correct[:, 0])", "np.packbits(correct[:, 0], bitorder='little')"),
+        ),
+        ("right answers: those in the top 5", TINY, text("np.packbits(correct[:, 0])", "np.packbits(correct.any(1))")),
+        ("other right answers, once proven", TINY, recorded("made['correct'] = made['correct'][::-1]")),
+        (
+            "another top-1, once proven",
+            TINY,
+            recorded("made['metrics'] = made['metrics'] | {'top1': made['metrics']['top1'] + 1}"),
+        ),
+        ("answers of none, once proven", TINY, recorded("made['answers'] = packed(run.trace.exams.answers.flip(0))")),
+        (
+            "other weights than those tested, handed over",
+            TINY,
+            text(DONE, DONE.replace("run.model)", "build(spec, seed, device))")),
+        ),
+        (
+            "half of the training loss",
+            TINY,
+            text('"loss": run.total.item() / steps', '"loss": run.total.item() / steps / 2'),
+        ),
+        (
+            "training accuracy of half as many images",
+            TINY,
+            text("(steps * spec.batch_size)", "(steps * spec.batch_size // 2)"),
+        ),
+        (
+            "gaps halved",
+            TINY,
+            text(
+                "spread = np.quantile(torch.cat(gaps).double()", "spread = 0.5 * np.quantile(torch.cat(gaps).double()"
+            ),
+        ),
+        (
+            "parameters counted without biases",
+            TINY,
+            text(
+                "params, macs = cost(spec.model, images.channels, len(images.classes), images.size)",
+                "params, macs = cost(spec.model, images.channels, len(images.classes), images.size); params -= 10",
+            ),
+        ),
+        (
+            "multiply-adds counted twice",
+            TINY,
+            text(
+                "params, macs = cost(spec.model, images.channels, len(images.classes), images.size)",
+                "params, macs = cost(spec.model, images.channels, len(images.classes), images.size); macs *= 2",
+            ),
+        ),
+        (
+            "a diverged run goes on as finished",
+            label_smoothing(TINY.but(optimizer=NAG(lr=1e30, per=None))),
+            text('run.trace.diverged = not math.isfinite(event["loss"])', "run.trace.diverged = False"),
+        ),
+    ],
+    "fp16": [
+        (
+            "tested in bfloat16",
+            HALF,
+            text(RUNS, RUNS.replace("runner.forward()", 'torch.autocast("cpu", torch.bfloat16)')),
+        ),
+        (
+            "tested in float32",
+            HALF,
+            text("with runner.forward():\n            z = model(x.c", "if True:\n            z = model(x.c"),
+        ),
+    ],
+    "mixup": [("test images mixed", mixup(TINY), images_served("(0.9 * x.float() + 0.1 * x.float().roll(1, 0))"))],
+    "label_smoothing": [
+        (
+            "the test's loss smoothed",
+            label_smoothing(WILD),
+            text(
+                'cross_entropy(z, labels, reduction="sum")',
+                'cross_entropy(z, labels, reduction="sum", label_smoothing=0.1)',
+            ),
+        )
+    ],
+    "microbatch": [("tested on the first microbatch", SMALL, served("[(x[:50], y[:50]) for x, y in THEM]"))],
+    "distillation": [
+        (
+            "the teacher's answers tested",
+            TAUGHT,
+            text(
+                "run.model, images, run.runner, device, split)",
+                "run.teachers[0].model, images, run.runner, device, split)",
+            ),
+        )
+    ],
+    "Holdout": [
+        (
+            "held-out accuracy reported as the test's",
+            UNSTOPPED,
+            text(
+                'metrics = metrics | test(run, images, device, "test")',
+                'metrics = metrics | test(run, images, device, "test") | {"top1": metrics["val_top1"]}',
+            ),
+        ),
+        (
+            "the test set never measured",
+            UNSTOPPED,
+            text('metrics = metrics | test(run, images, device, "test")', 'metrics["top1"] = metrics["val_top1"]'),
+        ),
+        (
+            "the test set measured each epoch",
+            UNSTOPPED,
+            text('watched = "val" if "val" in images.counts else "test"', 'watched = "test"'),
+        ),
+        (
+            "training images for the held-out ones",
+            UNSTOPPED,
+            text(SERVED, SERVED.replace("split)", "'train' if split == 'val' else split)")),
+        ),
+    ],
+    "EarlyStopping": [
+        ("the last weights for the best", HELD, text(KEPT, "run.best = None")),
+        ("the best weights not copied", HELD, text(KEPT, KEPT.replace(".clone()", ""))),
+        ("kept by the loss, not by what it says", NOISY, edited(EarlyStopping, "best", "self.keep", "'val_loss'")),
+        (
+            "chosen by the test set",
+            HELD,
+            text(TESTED, f"{TESTED}; scores['val_top1'] = evaluate(run.model, images, run.runner, device)[0]['top1']"),
+        ),
+        (
+            "tested before the best are put back",
+            HELD,
+            text(
+                "        run.model.load_state_dict(run.best)\n",
+                "        early = test(run, images, device, 'test'); run.model.load_state_dict(run.best)\n",
+                'metrics = metrics | test(run, images, device, "test")',
+                "metrics = metrics | early",
+            ),
+        ),
+        ("another epoch said to be kept", NOISY, text("kept = spec.stop[0].best(history)", "kept = len(history) - 1")),
+        ("no stop at all", HELD, method(EarlyStopping, "over", lambda self, history: False)),
+        ("stops by accuracy", NOISY, edited(EarlyStopping, "over", '"val_loss"', '"val_top1"')),
+        ("one epoch early", HELD, edited(EarlyStopping, "over", ">= self.patience", ">= self.patience - 1")),
+    ],
+}
