@@ -21,7 +21,7 @@ from functools import cached_property, lru_cache
 from inspect import isabstract
 from pathlib import Path, PurePath
 from types import NoneType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeGuard, TypeVar, get_args, get_origin
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -80,14 +80,16 @@ class Part(BaseModel):
         return ()
 
 
-def referenced(part: Any) -> bool:
+def referenced(part: Any) -> TypeGuard[Any]:
     """Whether a part has a `reference` of what it does: in a user's class one that is inherited beside it is none."""
     kinds = type(part).__mro__
     by = {name: i for i, kind in reversed(list(enumerate(kinds))) for name in vars(kind)}  # the first that has it
     if "reference" not in by:
         return False
     does = ("__call__", "build", "groups", "factor", "bind", "away", "on_pixels", "box", "form")
-    return kinds[0].__module__.startswith("harness.") or all(by.get(name, len(kinds)) >= by["reference"] for name in does)
+    return kinds[0].__module__.startswith("harness.") or all(
+        by.get(name, len(kinds)) >= by["reference"] for name in does
+    )
 
 
 class File(Part):

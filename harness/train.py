@@ -4,14 +4,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence import Trace, Upstream, digest, opinions, packed, prove, rates, rehearse, seen
+from harness.evidence import Trace, Upstream, confirm, digest, opinions, packed, prove, rates, rehearse, seen
 from harness.parts.data import Images
 from harness.parts.models import cost
 from harness.parts.precision import Runner
@@ -183,7 +183,7 @@ def train(
         metrics = run.trace.kept = test(run, images, device, watched)
     if watched == "val":
         metrics = metrics | test(run, images, device, "test")
-    return Trained(result(spec, run, images, device, metrics), run.model)
+    return confirmed(spec, run.trace, Trained(result(spec, run, images, device, metrics), run.model))
 
 
 def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keeper) -> None:
@@ -285,6 +285,15 @@ def test(run: Live, images: Images, device: torch.device, split: str) -> dict[st
     scores, run.correct, run.gaps = evaluate(run.model, images, run.runner, device, split)
     run.trace.saw_test(split, scores, run.correct)
     return scores
+
+
+def confirmed(spec: Spec, trace: Trace, trained: Trained) -> Trained:
+    """What a run leaves, with the evidence of that: whatever was done to it after it was measured would show."""
+    checks = list(confirm(spec, trace, trained.result, trained.model))
+    trained.result["evidence"] += [{"part": "test", **asdict(check)} for check in checks]
+    if not all(check.ok for check in checks):
+        trained.result["status"] = "refused"
+    return trained
 
 
 @torch.no_grad()

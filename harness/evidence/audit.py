@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.rng import Stream
-from harness.spec import Spec
+from harness.spec import Spec, referenced
 
 if TYPE_CHECKING:
     from harness.evidence.trace import Trace
@@ -76,6 +76,9 @@ class Step:
     unrounded: int = 0  # outputs of conv and linear layers that float16 cannot hold
     outputs: int = 0
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    handed: bool = True  # weights and the optimizer's state came as the step before left them
+    decays: dict[str, float] = field(default_factory=dict)  # of each parameter, as the optimizer has them
+    taught: list[float] = field(default_factory=list)  # `weighed` of each teacher
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # the optimizer's state of each, before
     after: Named | None = None
     left: dict[str, dict[str, Any]] = field(default_factory=dict)  # its state after
@@ -92,10 +95,14 @@ class Auditor:
         self.errors: list[str] = []
         self.step: Step | None = None  # the one that is watched
         self.waiting: list[Step] = []  # for their end, or to be judged
+        self.left: tuple[float, float] | None = None  # weights and the optimizer's state, after the step before
+        self.taught = [weighed(bound.model) for bound in trace.teachers]
         self.arriving = False  # at other weights, of which no forward was seen yet
         self.device = next(trace.model.parameters(), torch.zeros(0)).device
         trace.model.register_forward_pre_hook(self._before)
         trace.model.register_forward_hook(self._answered)
+        if trace.optimizer is not None:
+            trace.optimizer.register_step_post_hook(self._stepped)
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 
@@ -111,6 +118,7 @@ class Auditor:
             asleep = sum(not module.training for module in model.modules())
             frozen = sum(not p.requires_grad for p in model.parameters())
             self.step = Step(number, copies(model), asleep, frozen)
+            self.step.handed = self.left is None or same(self.left[0], weighed(model))
             self._handles = [m.register_forward_hook(self._rounds) for m in model.modules() if is_layer(m)]
         self.step.inputs.append(args[0].detach().clone())
 
@@ -147,8 +155,20 @@ class Auditor:
             named = dict(self.trace.model.named_parameters())
             self.step.gradients = {n: None if p.grad is None else p.grad.detach().clone() for n, p in named.items()}
             self.step.kept = states(self.trace, named)
+            self.step.handed &= self.left is None or same(self.left[1], held(self.trace.optimizer))
+            names = {id(p): n for n, p in named.items()}
+            for group in self.trace.optimizer.param_groups:
+                self.step.decays |= {names.get(id(p), "?"): group.get("weight_decay", 0.0) for p in group["params"]}
+            self.step.taught = [weighed(bound.model) for bound in self.trace.teachers]
             self.waiting.append(self.step)
             self.step = None
+        self.left = None  # a step that is left out tells nothing
+
+    def _stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """After a step: where the next one is audited, what it should find."""
+        self.left = None
+        if len(self.trace.lr) in self.due:
+            self.left = weighed(self.trace.model), held(optimizer)
 
     def ended(self) -> None:
         """The step is over: at the next forward, whatever it is of, or where the run is kept or ends."""
@@ -187,6 +207,34 @@ class Auditor:
         self.found, self.errors = state["found"], state["errors"]
 
 
+def weighed(model: nn.Module) -> float:
+    """One number of all weights and buffers: another where any of them is another."""
+    return told([t.detach() for t in (*model.parameters(), *model.buffers())])
+
+
+def held(optimizer: Any) -> float:
+    """One number of what an optimizer holds of all its parameters."""
+    every = [p for group in optimizer.param_groups for p in group["params"]]
+    return told([torch.as_tensor(value).detach() for p in every for value in optimizer.state.get(p, {}).values()])
+
+
+def told(tensors: list[Tensor]) -> float:
+    """Norms and sums of tensors, each by its place."""
+    floats = [t for t in tensors if t.is_floating_point() or not t.is_complex()]
+    if not floats:
+        return 0.0
+    floats = [t.float() for t in floats]
+    device = max((t.device for t in floats), key=lambda device: device.type == "cuda")
+    norms = torch.stack([n.to(device) for n in torch._foreach_norm(floats)]).double()
+    sums = torch.stack([t.sum().to(device) for t in floats]).double()
+    places = torch.linspace(1, 2, len(floats), dtype=torch.float64, device=device)
+    return float(norms @ places + 1e-3 * (sums @ places.flip(0)))
+
+
+def same(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b)) or abs(a - b) <= 1e-12 * abs(b)
+
+
 def is_layer(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d | nn.Linear)
 
@@ -221,7 +269,7 @@ def own_numbers(device: torch.device) -> Iterator[None]:
 
 def opinion(model: Any, channels: int, classes: int, device: torch.device) -> Opinion:
     """The network as a function: by its part's `reference`, else built anew and called on the weights given."""
-    if hasattr(model, "reference"):
+    if referenced(model):
 
         def written(weights: Named, x: Tensor, training: bool, half: bool) -> Tensor:
             conv, linear = (rounding(f) if half else f for f in (nn.functional.conv2d, nn.functional.linear))
@@ -283,11 +331,11 @@ def served(spec: Spec, images: Any, classes: int, rng: Stream, epoch: int, batch
     y = np.zeros((len(labels), classes))
     y[np.arange(len(labels)), labels] = 1
     for part in spec.targets:
-        y = part.reference(y) if hasattr(part, "reference") else part(torch.from_numpy(y).float()).double().numpy()
+        y = part.reference(y) if referenced(part) else part(torch.from_numpy(y).float()).double().numpy()
     mixed_x, mixed_y = x, y
     for mix in spec.mix:
         draw = rng("mix", type(mix).__name__, epoch, batch)
-        if hasattr(mix, "reference"):
+        if referenced(mix):
             mixed_x, mixed_y = mix.reference(mixed_x, mixed_y, draw)
         else:
             pair = mix(torch.from_numpy(mixed_x).float(), torch.from_numpy(mixed_y).float(), draw)
@@ -320,7 +368,12 @@ def judged(auditor: Auditor, step: Step) -> Gaps:
     assert step.labels is not None
     assert step.fed is not None
     assert step.after is not None
-    gaps: Gaps = {"asleep": step.asleep, "frozen": step.frozen}
+    gaps: Gaps = {"asleep": step.asleep, "frozen": step.frozen, "handed": float(not step.handed)}
+    gaps["taught"] = float(sum(not same(a, b) for a, b in zip(step.taught, auditor.taught, strict=True)))
+    if referenced(spec.decay):
+        layers = dict(trace.model.named_modules())
+        due_decay = {n: spec.decay.reference(n, layers[n.rpartition(".")[0]]) for n in step.gradients}
+        gaps["decayed"] = float(sum(step.decays.get(n) != decay for n, decay in due_decay.items()))
     gaps["labels"] = float((step.labels.cpu().numpy() != due.labels).sum())
     if spec.augment:
         gaps["augmented"] = due.changed
@@ -420,7 +473,7 @@ def replayed(auditor: Auditor, step: Step, gaps: Gaps) -> tuple[Named, Named]:
         gaps["climb"] = math.inf
         return gradients, buffers
     for part, away in zip(spec.ascent, step.aways, strict=True):
-        if hasattr(part, "reference"):
+        if referenced(part):
             gaps["climb"] = max(gaps.get("climb", 0.0), strayed(step.weights, away, part.reference, gradients))
         gradients, _, _ = backward(auditor, step, away, [], scale)
         gradients = {n: g / scale for n, g in gradients.items()}
@@ -491,7 +544,7 @@ def moved(auditor: Auditor, step: Step, slopes: Mapping[str, Tensor | None]) -> 
     spec, trace = auditor.spec, auditor.trace
     assert step.after is not None
     rule: Any = spec.optimizer
-    if not hasattr(rule, "reference") or not hasattr(spec.schedule, "reference"):
+    if not referenced(rule) or not referenced(spec.schedule):
         return {}
     rate = rule.peak(spec.batch_size) * spec.schedule.reference(step.number, trace.steps_per_epoch, spec.epochs)
     layers = dict(trace.model.named_modules())
@@ -507,7 +560,7 @@ def moved(auditor: Auditor, step: Step, slopes: Mapping[str, Tensor | None]) -> 
         if slope is None or overflowed:
             steps = max(steps, float((before != after).any()))
             continue
-        decay = spec.decay.reference(name, layers[name.rpartition(".")[0]]) if hasattr(spec.decay, "reference") else 0.0
+        decay = spec.decay.reference(name, layers[name.rpartition(".")[0]]) if referenced(spec.decay) else 0.0
         held = {} if first and not step.kept[name] else rule.held
         kept = {key: number(step.kept[name].get(place)) for key, place in held.items()} if step.number else {}
         due = rule.reference(before, array(slope), rate, decay, kept)

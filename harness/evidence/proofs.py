@@ -9,12 +9,14 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from harness.evidence.audit import FIRST, SURE, caught
+from harness.evidence.audit import FIRST, SURE, caught, same, weighed
 from harness.evidence.checks import Check
-from harness.evidence.tested import apart, same, weighed
+from harness.evidence.digests import digest, rates, seen
+from harness.evidence.tested import apart, packed
 from harness.evidence.trace import Trace
-from harness.spec import SECOND, SELF, UNPROVEN, Data, Model, Part, Precision, Spec, parts
+from harness.spec import SECOND, SELF, UNPROVEN, Data, Model, Part, Precision, Spec, parts, referenced
 
 LEAST = 1e-6  # a rate below it may move no weight that float32 can tell
 TELLING = 16  # images: of fewer, a shift or a flip may by chance change none
@@ -48,7 +50,7 @@ def opinions(spec: Spec, rows: Sequence[Mapping[str, Any]] | None = None) -> dic
     found: dict[str, str] = {}
     for part in parts(spec):
         own = type(part).proof is not Part.proof and (spoke is None or type(part).__name__ in spoke)
-        second = hasattr(part, "reference") or (isinstance(part, Precision) and part.half is not None)
+        second = referenced(part) or (isinstance(part, Precision) and part.half is not None)
         known = SECOND if second else SELF if own or isinstance(part, Data | Model) else UNPROVEN
         if part.__class__.__module__.startswith("harness.") and known == UNPROVEN:
             known = SELF
@@ -159,6 +161,10 @@ def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], right: s
     limit = passing(spec, trace)["answered"]
     fine = again < limit or trace.diverged
     yield Check("answers of a batch drawn at random, given again: gap", f"below {limit:g}", f"{again:.1g}", fine)
+    half = spec.precision.half
+    if half is not None and not trace.diverged:
+        other = sum(row["rounded"] < 1 if half else row["rounded"] == 1 for row in found)
+        yield Check("evaluations of another precision than the specification's", "0", f"{other}", other == 0)
     others = sum(not same(row["weight"], row["kept"]) for row in found) + exams.resumed
     others += sum(not same(row["weight"], row["trained"]) for row in found[:epochs] if math.isfinite(row["trained"]))
     yield Check("evaluations by other weights than those trained", "0", f"{others:.0f}", others == 0)
@@ -166,7 +172,7 @@ def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], right: s
     now = weighed(trace.model)
     own = same(last["weight"], now)
     yield Check("the weights that are kept are those tested last", "yes", _yes(own), own)
-    best = spec.stop[0].best(trace.history) if spec.stop and not trace.diverged else epochs - 1
+    best = best_of(spec, trace)
     if 0 <= best < len(found):
         own = same(found[best]["weight"], now)
         yield Check(f"they are those of epoch {best + 1}, which the specification says", "yes", _yes(own), own)
@@ -229,6 +235,68 @@ def prove(
             rows += [("test", check) for check in test_checks(spec, trace, metrics, right)]
     rows += [(type(part).__name__, check) for part in parts(spec) for check in part.proof(spec, trace)]
     return [{"part": name, **asdict(check)} for name, check in rows]
+
+
+def confirm(spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Module) -> Iterator[Check]:
+    """What a run leaves, against what was seen of it: the last thing that is done."""
+    exams = trace.exams
+    if exams is None or not exams.scores:
+        return
+    tested = [scores for scores in exams.scores if "top1" in scores]
+    due = {**exams.scores[best_of(spec, trace)], **(tested[-1] if tested else {})}
+    if "val" in exams.images.counts:
+        due = {**exams.scores[len(trace.history)], **due} if trace.kept else due
+    off = max((apart(result["metrics"].get(name, math.nan), value) for name, value in due.items()), default=math.inf)
+    yield Check("scores that are reported, from the answers: gap", "0", f"{off:.1g}", off < 1e-4)
+    told = [{**scores, "loss": loss, "train_top1": hits} for scores, loss, hits in _epochs(trace)]
+    gaps = [
+        apart(row.get(k, math.nan), v) for row, own in zip(result["epochs"], told, strict=False) for k, v in own.items()
+    ]
+    off = max(gaps, default=math.inf) if len(told) == len(result["epochs"]) else math.inf
+    yield Check("scores of each epoch that are reported: gap", "0", f"{off:.1g}", off < 1e-4)
+    off = max((apart(a, b) for a, b in zip(result["gaps"], exams.gaps, strict=False)), default=math.inf)
+    yield Check("gaps of logits that are reported: gap", "0", f"{off:.1g}", off < 1e-3)
+    weights = sum(p.numel() for p in trace.model.parameters())
+    wanted = {
+        "kept": best_of(spec, trace),
+        "params": weights,
+        "macs": sum(trace.macs.values()),
+        "classes": len(exams.images.classes),
+        "correct": np.packbits(exams.answers.numpy() == np.asarray(exams.images.labels("test"))).tobytes().hex()
+        if len(exams.answers) == exams.images.counts["test"]
+        else "",
+        "answers": packed(exams.answers),
+        "network": digest(model.state_dict().items()),
+        "seen": seen(trace),
+        "rates": rates(trace),
+    }
+    others = [name for name, value in wanted.items() if not _alike(result[name], value)]
+    others += [name for name, count in exams.images.counts.items() if result["images"].get(name) != count]
+    if result["precision"]["name"] != type(spec.precision).__name__:
+        others.append("precision")
+    yield Check("fields of the result that are not what was seen", "none", ", ".join(others) or "none", not others)
+    own = same(weighed(model), exams.found[-1]["weight"])
+    yield Check("the network that is handed over is the one tested last", "yes", _yes(own), own)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(_alike(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b) or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
+
+
+def _epochs(trace: Trace) -> Iterator[tuple[dict[str, float], float, float]]:
+    assert trace.exams
+    return zip(trace.exams.scores, trace.losses, trace.accuracies, strict=False)
+
+
+def best_of(spec: Spec, trace: Trace) -> int:
+    """The epoch whose weights the specification keeps: the last, or what its stop says, by its reference."""
+    if not spec.stop or trace.diverged:
+        return len(trace.history) - 1
+    part: Any = spec.stop[0]
+    best: int = (part.reference if referenced(part) else part.best)(trace.history)
+    return best
 
 
 def known(spec: Spec) -> Check:

@@ -17,7 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence.audit import Opinion, array, distance, own_numbers, precisely
+from harness.evidence.audit import (
+    Opinion,
+    array,
+    distance,
+    held_by_half,
+    is_layer,
+    own_numbers,
+    precisely,
+    same,
+    weighed,
+)
 from harness.rng import stream
 from harness.spec import Spec
 
@@ -36,6 +46,8 @@ class Exams:
         self.spec, self.trace = spec, trace
         self.images = spec.data.load()
         self.found: list[dict[str, float]] = []  # one an evaluation
+        self.scores: list[dict[str, float]] = []  # of each, worked out here
+        self.gaps: list[float] = []  # quantiles of the last evaluation's gaps of logits
         self.answers = torch.zeros(0, dtype=torch.int32)  # to the test images, the last time
         self.resumed = 0.0  # trainings that went on with other weights than were tested
         self.device = next(trace.model.parameters(), torch.zeros(0)).device
@@ -54,6 +66,9 @@ class Exams:
         self._prints: list[Tensor] = []
         self._ranks: list[Tensor] = []  # the five greatest, or as many as there are classes
         self._losses: list[Tensor] = []  # -log softmax of every class
+        self._gaps: list[Tensor] = []  # greatest logit less the mean of the others, of each image
+        self._rounded: list[bool] = []  # outputs of the first batch's layers: whether float16 holds them
+        self._handles: list[Any] = []
         self._weight = math.nan
         self._batches: list[tuple[Tensor, Tensor]] = []  # (images, logits) of the batch to answer again
         self._place = -1
@@ -70,12 +85,20 @@ class Exams:
         elif not self._prints:
             self._testing = True
             self._weight = weighed(model)
+            self._handles = [m.register_forward_hook(self._note_rounding) for m in model.modules() if is_layer(m)]
             self._place = int(self.trace.rng("audit", "batch", len(self.found)).integers(2**31))
+
+    def _note_rounding(self, layer: nn.Module, args: Any, out: Tensor) -> None:
+        self._rounded.append(held_by_half(out))
 
     def _answered(self, model: nn.Module, args: tuple[Tensor, ...], z: Tensor) -> None:
         if model.training:
             return
+        for handle in self._handles:
+            handle.remove()
         x, z = args[0].detach(), z.detach().float()
+        top = z.amax(1)
+        self._gaps.append(top - (z.sum(1) - top) / (z.shape[1] - 1))
         self._prints.append(x.flatten(1) @ shadow(x))
         self._ranks.append(z.topk(min(5, z.shape[1]), dim=1).indices.int())
         self._losses.append(-z.double().log_softmax(1))
@@ -88,6 +111,7 @@ class Exams:
         labels = np.asarray(self.images.labels(split))
         prints = torch.cat([torch.zeros(0, device=self.device), *self._prints]).double().cpu().numpy()
         row = {"n": float(len(prints)), "due": float(len(labels)), "split": float(split == "test")}
+        row["rounded"] = float(sum(self._rounded) / max(1, len(self._rounded)))
         row |= {"weight": self._weight, "trained": self._trained, "kept": weighed(self.trace.model)}
         if len(prints) == len(labels):
             row["strangers"] = float((~close(prints, self._due(split), self._first.get(split))).sum())
@@ -111,6 +135,10 @@ class Exams:
         due = {f"{name or 'test_'}loss": loss, f"{name}top1": 100 * float(hits[:, 0].mean())}
         if len(self.images.classes) > 5:
             due[f"{name}top5"] = 100 * float(hits.any(1).mean())
+        self.scores.append(due)
+        with np.errstate(all="ignore"):  # of a run that diverges
+            spread = np.quantile(torch.cat(self._gaps).double().cpu().numpy(), np.linspace(0, 1, 201))
+        self.gaps = [float(gap) for gap in spread]
         off = [apart(scores.get(key, math.nan), value) for key, value in due.items()]
         return {"marks": max(off), "right": float(right != np.packbits(hits[:, 0]).tobytes().hex())}
 
@@ -147,25 +175,15 @@ class Exams:
         return self._known[split]
 
     def state(self) -> dict[str, Any]:
-        state = {"found": self.found, "answers": self.answers, "resumed": self.resumed}
+        state = {name: getattr(self, name) for name in ("found", "answers", "resumed", "scores", "gaps")}
+        state["first"] = {split: torch.from_numpy(prints) for split, prints in self._first.items()}
         return state | {"trained": self._trained, "testing": self._testing}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.found, self.answers, self.resumed = state["found"], state["answers"], state["resumed"]
+        for name in ("found", "answers", "resumed", "scores", "gaps"):
+            setattr(self, name, state[name])
+        self._first = {split: prints.numpy() for split, prints in state["first"].items()}
         self._trained, self._testing = state["trained"], state["testing"]
-
-
-def weighed(model: nn.Module) -> float:
-    """One number of all weights and buffers: another where any of them is another."""
-    live = [t.detach() for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
-    if not live:
-        return 0.0
-    norms = torch.stack(torch._foreach_norm(live)).double()
-    return float(norms @ torch.linspace(1, 2, len(norms), dtype=torch.float64, device=norms.device))
-
-
-def same(a: float, b: float) -> bool:
-    return a == b or (math.isnan(a) and math.isnan(b)) or abs(a - b) <= 1e-12 * abs(b)
 
 
 def apart(seen: float, due: float) -> float:

@@ -36,7 +36,7 @@ from harness.parts.decoding import in_order
 from harness.parts.files import brief, is_image, opened, read_all, rgb, shrunk, told
 from harness.paths import expanded, runs, write_atomic
 from harness.rng import Stream, stream
-from harness.spec import Augment, Data, Spec
+from harness.spec import Augment, Data, Spec, referenced
 
 LOOKED, SAMPLE = 32, 8  # classes, and files of each, that are looked at again
 SMALL = 64  # px: up to here a data set is held in memory
@@ -120,10 +120,7 @@ class Images(ABC):
 def redone(x: np.ndarray, parts: Drawing) -> np.ndarray:
     """Augmented by each part's reference; by itself where it has none."""
     for part, draw in parts:
-        if hasattr(part, "reference"):
-            x = part.reference(x, draw)
-        else:
-            x = part(torch.from_numpy(x).float(), draw).double().numpy()
+        x = part.reference(x, draw) if referenced(part) else part(torch.from_numpy(x).float(), draw).double().numpy()
     return x
 
 
@@ -231,7 +228,7 @@ class Photos(Images):
         x = np.stack(made).transpose(0, 3, 1, 2)
         for part, own in parts:
             if isinstance(part, OnPixels):
-                x = part.on_pixels(x.transpose(0, 2, 3, 1).astype(np.uint8), own).transpose(0, 3, 1, 2)
+                x = redone(x.astype(np.float64), [(part, own)])
         rest = [(part, own) for part, own in parts if own is not draw and not isinstance(part, OnPixels)]
         return redone(x.astype(np.float64), rest)
 

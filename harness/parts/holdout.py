@@ -5,6 +5,8 @@ The test set stays what it was, and nothing is chosen by it.
 
 import hashlib
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from harness import Problem
+from harness.evidence import Check, Trace
 from harness.parts.data import Images
 from harness.rng import stream
 from harness.spec import Data, Spec
@@ -45,6 +48,30 @@ class Holdout(Data):
 
     def load(self) -> Images:
         return _split(self)
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        """Against the images that it is made of: none is lost, none is on both sides, and the share is that of each class."""
+        whole, images = self.of.load(), spec.data.load()
+        out = "test" if self.blind else "val"
+        served = Counter(zip(images.content("train"), images.labels("train").tolist(), strict=True))
+        held = Counter(zip(images.content(out), images.labels(out).tolist(), strict=True))
+        due = Counter(zip(whole.content("train"), whole.labels("train").tolist(), strict=True))
+        amiss = sum(((served + held) - due).values()) + sum((due - (served + held)).values())
+        yield Check("training images lost, or there twice, by holding out", "0", f"{amiss}", amiss == 0)
+        tested = set(whole.content("test"))
+        true = sum(image in tested for image, _ in held.elements())
+        yield Check("held-out images that are of the true test set", "0", f"{true}", true == 0)
+        there = 0 if self.blind else len(tested - set(images.content("test")))
+        yield Check("test images that holding out took away", "0", f"{there}", there == 0)
+        off, spare = 0.0, 1
+        for label in sorted({label for _, label in due}):
+            own = {image: n for (image, kind), n in due.items() if kind == label}
+            count = sum(n for (_, kind), n in held.items() if kind == label)
+            free = sum(n for image, n in own.items() if image not in tested)
+            off = max(off, abs(count - min(self.share * sum(own.values()), free)))
+            spare = max(spare, *own.values())
+        what = f"images of a class held out, from {self.share:g} of it: largest gap"
+        yield Check(what, f"at most {spare}", f"{off:.3g}", off <= spare)
 
 
 @lru_cache

@@ -1,5 +1,7 @@
 """The augmentation policy of the monkey report, made of imgaug 0.4.0. The only room that imports imgaug, and lazily."""
 
+import hashlib
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -80,10 +82,48 @@ class ImgAug(OnPixels):
         with undisturbed():  # an image at a time: a batch at once would share the order of the operations
             return np.stack([augmenter.augment_image(image) for image in images])
 
+    def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """imgaug's own pass over each image, of a policy that is made for it; what is in that is held by `PRINTS`."""
+        pixels, seed = np.rint(x).clip(0, 255).astype(np.uint8), int(rng.integers(2**63))
+        augmenter, made = _another(self.groups), np.empty_like(x)
+        augmenter.seed_(seed)
+        with undisturbed():
+            for place, image in enumerate(pixels):
+                made[place] = np.moveaxis(augmenter.augment_image(np.ascontiguousarray(np.moveaxis(image, 0, 2))), 2, 0)
+        return made
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        for group in self.groups:
+            seen = printed((group,))
+            what = f"print of the numbers and operations of {group}"
+            yield Check(what, PRINTS[group], seen, seen == PRINTS[group])
         wanted = sorted(name for group in self.groups for name in OPERATIONS[group])
         seen = sorted(type(leaf).__name__ for leaf in leaves(policy(self.groups)))
         yield Check("imgaug's operations that are on", ", ".join(wanted), ", ".join(seen), seen == wanted)
+
+
+PRINTS: dict[Group, str] = {  # of each group as it was published; another here is another policy
+    "geometry": "7d0f82de0ebd",
+    "blur": "6df0cc04cbf1",
+    "edges": "d5e905cee7e0",
+    "noise": "ed4b34e943cf",
+    "dropout": "01711111725d",
+    "contrast": "44bebe648030",
+    "distortion": "9c76a0685fbc",
+}
+
+
+def printed(groups: tuple[Group, ...]) -> str:
+    """A digest of a policy as imgaug tells it: every operation with its parameters, in order, but for names."""
+    with undisturbed() as iaa:
+        told = re.sub(r"name=\w+|0x[0-9a-f]+", "", str(build(iaa, groups)))
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+@lru_cache
+def _another(groups: tuple[Group, ...]) -> Any:
+    with undisturbed() as iaa:
+        return build(iaa, groups)
 
 
 @lru_cache

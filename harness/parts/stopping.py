@@ -39,13 +39,26 @@ class EarlyStopping(Stop):
     def over(self, history: History) -> bool:
         return bool(history) and len(history) - 1 - best(history, "val_loss") >= self.patience
 
+    def reference(self, history: History) -> int:
+        """The first epoch of the greatest accuracy, or the least loss; what is no number is worse than all."""
+        at, most = 0, -math.inf
+        for place, epoch in enumerate(history):
+            worth = epoch["val_top1"] if self.keep == "val_top1" else -epoch["val_loss"]
+            if worth > most:  # never of nan
+                at, most = place, worth
+        return at
+
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         losses = [math.inf if math.isnan(epoch["val_loss"]) else epoch["val_loss"] for epoch in trace.history]
-        least = losses.index(min(losses))
-        due = min(spec.epochs, least + 1 + self.patience)
+        due, least, at = spec.epochs, math.inf, 0
+        for place, loss in enumerate(losses):  # as each epoch ended
+            least, at = (loss, place) if loss < least else (least, at)
+            if place - at >= self.patience:
+                due = place + 1
+                break
         what = f"epochs: {self.patience} after that of the least held-out loss, or all"
         yield Check(what, f"{due}", f"{len(losses)}", len(losses) == due or trace.diverged)
-        wanted = trace.history[self.best(trace.history)][self.keep]
+        wanted = trace.history[self.reference(trace.history)][self.keep]
         seen = trace.kept.get(self.keep, float("nan"))
         same = abs(seen - wanted) <= 1e-5 * max(1.0, abs(wanted))
         what = f"{self.keep} with the weights kept, measured again"

@@ -102,7 +102,7 @@ class FP16(Precision):
         if trace.auditor and trace.auditor.found:
             first = trace.auditor.found[0].get("scale", math.nan)
             what = "loss scale that the gradients of step 1 carried"
-            yield Check(what, f"{INITIAL_SCALE:g}", f"{first:.5g}", first == INITIAL_SCALE)
+            yield Check(what, "65536", f"{first:.5g}", first == 2**16)
             plain = sum(gaps["unrounded"] > 0 or gaps.get("scale", 2) <= 1 for gaps in trace.auditor.found)
             what = "audited steps with an output that float16 cannot hold, or a loss that was not scaled"
             yield Check(what, "0", f"{plain}", plain == 0 or trace.diverged)
