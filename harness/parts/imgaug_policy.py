@@ -94,9 +94,9 @@ class ImgAug(OnPixels):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         for group in self.groups:
-            seen = printed((group,))
+            found = printed((group,))
             what = f"print of the numbers and operations of {group}"
-            yield Check(what, PRINTS[group], seen, seen == PRINTS[group])
+            yield Check(what, PRINTS[group], found, found == PRINTS[group])
         wanted = sorted(name for group in self.groups for name in OPERATIONS[group])
         seen = sorted(type(leaf).__name__ for leaf in leaves(policy(self.groups)))
         yield Check("imgaug's operations that are on", ", ".join(wanted), ", ".join(seen), seen == wanted)
