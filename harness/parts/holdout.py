@@ -50,7 +50,7 @@ class Holdout(Data):
         return _split(self)
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        """Against the images that it is made of: none is lost, none is on both sides, and each class gives its share."""
+        """Against the images it is made of: none is lost or on both sides, and each class gives its share."""
         whole, images = self.of.load(), spec.data.load()
         out = "test" if self.blind else "val"
         served = Counter(zip(images.content("train"), images.labels("train").tolist(), strict=True))
