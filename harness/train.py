@@ -183,7 +183,8 @@ def train(
         metrics = run.trace.kept = test(run, images, device, watched)
     if watched == "val":
         metrics = metrics | test(run, images, device, "test")
-    return confirmed(spec, run.trace, Trained(result(spec, run, images, device, metrics), run.model))
+    made = result(spec, run, images, device, metrics)
+    return confirmed(spec, run.trace, Trained(made, run.model))
 
 
 def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keeper) -> None:

@@ -183,9 +183,16 @@ def test_trains_and_proves_itself_active(trick, tiny, live):
 
 
 @every_trick
-def test_doing_nothing_is_caught(trick, tiny, live):
+def test_doing_nothing_is_caught(trick, tiny, live, monkeypatch):
     tiny = fitting(trick, tiny)
     tricked = quick(trick(tiny))
+    if slots(trick) == {"augment"}:  # which is told by the images alone
+        for part in set(map(type, tricked.augment)) - set(map(type, tiny.augment)):
+            for name in ("__call__", "on_pixels"):
+                monkeypatch.setattr(part, name, lambda self, x, rng: x, raising=False)
+        result = loop.train(tricked, 0, torch.device("cpu"), stand_in).result
+        assert result["status"] == "refused"
+        return
     idle = tiny.but(epochs=tricked.epochs)  # as long as with the trick, so that the length gives nothing away
     _, trace = live(idle if idle != tricked else tiny)
     assert not all(row["ok"] for row in prove(tricked, trace))

@@ -10,7 +10,7 @@ table. `seen` digests the same objects, so that two runs can be told apart by wh
 from harness.evidence.audit import FIRST, audited, caught, cross_entropy, held_by_half
 from harness.evidence.checks import Check
 from harness.evidence.digests import ASPECTS, MAY, apart, digest, may, rates, seen
-from harness.evidence.proofs import confirm, opinions, prove, rehearse
+from harness.evidence.proofs import TWICE, confirm, opinions, prove, rehearse
 from harness.evidence.tested import packed, unpacked
 from harness.evidence.trace import (
     KEPT_BATCHES,
@@ -28,6 +28,7 @@ __all__ = [
     "KEPT_IMAGES",
     "KEPT_PIXELS",
     "MAY",
+    "TWICE",
     "Check",
     "Trace",
     "Upstream",

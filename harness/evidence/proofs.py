@@ -240,12 +240,14 @@ def prove(
 def confirm(spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Module) -> Iterator[Check]:
     """What a run leaves, against what was seen of it: the last thing that is done."""
     exams = trace.exams
-    if exams is None or not exams.scores:
+    if exams is None:
+        return
+    best, due_of = best_of(spec, trace), exams.scores
+    if len(due_of) <= max(best, len(trace.history) - 1) or not all(due_of):
+        yield Check("evaluations of which a result can tell", f"{len(trace.history)}", f"{len(due_of)}", False)
         return
     tested = [scores for scores in exams.scores if "top1" in scores]
-    due = {**exams.scores[best_of(spec, trace)], **(tested[-1] if tested else {})}
-    if "val" in exams.images.counts:
-        due = {**exams.scores[len(trace.history)], **due} if trace.kept else due
+    due = {**exams.scores[best], **(tested[-1] if tested else {})}
     off = max((apart(result["metrics"].get(name, math.nan), value) for name, value in due.items()), default=math.inf)
     yield Check("scores that are reported, from the answers: gap", "0", f"{off:.1g}", off < 1e-4)
     told = [{**scores, "loss": loss, "train_top1": hits} for scores, loss, hits in _epochs(trace)]
@@ -258,7 +260,7 @@ def confirm(spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Modul
     yield Check("gaps of logits that are reported: gap", "0", f"{off:.1g}", off < 1e-3)
     weights = sum(p.numel() for p in trace.model.parameters())
     wanted = {
-        "kept": best_of(spec, trace),
+        "kept": best,
         "params": weights,
         "macs": sum(trace.macs.values()),
         "classes": len(exams.images.classes),

@@ -113,6 +113,7 @@ class Exams:
         row = {"n": float(len(prints)), "due": float(len(labels)), "split": float(split == "test")}
         row["rounded"] = float(sum(self._rounded) / max(1, len(self._rounded)))
         row |= {"weight": self._weight, "trained": self._trained, "kept": weighed(self.trace.model)}
+        self.scores.append({})
         if len(prints) == len(labels):
             row["strangers"] = float((~close(prints, self._due(split), self._first.get(split))).sum())
             self._first.setdefault(split, prints)
@@ -135,10 +136,10 @@ class Exams:
         due = {f"{name or 'test_'}loss": loss, f"{name}top1": 100 * float(hits[:, 0].mean())}
         if len(self.images.classes) > 5:
             due[f"{name}top5"] = 100 * float(hits.any(1).mean())
-        self.scores.append(due)
         with np.errstate(all="ignore"):  # of a run that diverges
             spread = np.quantile(torch.cat(self._gaps).double().cpu().numpy(), np.linspace(0, 1, 201))
         self.gaps = [float(gap) for gap in spread]
+        self.scores[-1] = due
         off = [apart(scores.get(key, math.nan), value) for key, value in due.items()]
         return {"marks": max(off), "right": float(right != np.packbits(hits[:, 0]).tobytes().hex())}
 

@@ -19,6 +19,7 @@ from harness.spec import Spec, referenced
 
 KEPT_BATCHES = 16  # target batches kept: enough to see λ vary, small next to one batch of images
 KEPT_IMAGES = 4  # of those batches, how many keep their images too: a checkpoint carries them
+TELLING = 64  # numbers: so many are not all short by chance
 KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing commutes with
 GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
     *("first_gammas", "first_weights", "outputs", "gradients", "macs", "fed", "images"),
@@ -123,7 +124,8 @@ class Trace:
 
         def note(gradient: Tensor) -> None:
             exact = self.gradients.get(name, "float16") == "float16" and held_by_half(gradient)
-            exact = exact and (not gradient.any() or not torch.equal(gradient, gradient.bfloat16().to(gradient.dtype)))
+            if gradient.numel() >= TELLING and gradient.any():  # fewer bits than float16's, and it is another's
+                exact = exact and not torch.equal(gradient, gradient.bfloat16().to(gradient.dtype))
             self.gradients[name] = "float16" if exact else str(gradient.dtype).removeprefix("torch.")
 
         self._of_step_1.append(weight.register_hook(note))

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from harness import Problem
-from harness.evidence import Check, Trace
+from harness.evidence import TWICE, Check, Trace
 from harness.parts import files as disk
 from harness.parts.augment import Crop, OnPixels
 from harness.parts.decoding import in_order
@@ -135,6 +135,11 @@ def repeated(images: Images) -> list[str]:
     notes = []
     if again:
         share = f"{again:,} of {tested:,}" if again < tested else f"all {tested:,}"
+        if again > TWICE * tested:
+            raise Problem(
+                f"{share} test images are training images to the byte, and more than {100 * TWICE:g} % are too many: "
+                "take them out of one of the two"
+            )
         notes.append(f"{share} test images are training images to the byte: accuracy is flattered")
     if torn:
         notes.append(f"images that are there, to the byte, in more than one class: {torn:,}; no network can learn both")

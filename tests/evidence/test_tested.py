@@ -129,7 +129,7 @@ def failed(spec, run, scores=None, right=None):
     run.trace.history = [{"loss": run.total.item() / 2}]
     reported = scores if scores is not None else run.reported
     rows = list(checks_of(spec, run.trace, reported, run.correct if right is None else right))
-    assert len(rows) == 12
+    assert len(rows) == 13
     return {row.what.partition(":")[0].partition(",")[0] for row in rows if not row.ok}
 
 

@@ -22,7 +22,8 @@ from tests.mutants.breaking import (
 SERVED = "images.test(EVAL_BATCH.get(device.type, 512), device, split)"
 TESTED = "scores = test(run, images, device, watched)"
 REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if name in SCORES}"
-DONE = "    return Trained(result(spec, run, images, device, metrics), run.model)"
+MADE = "    made = result(spec, run, images, device, metrics)\n"
+DONE = "Trained(made, run.model))"
 WEIGHTS = "{n: v.clone() for n, v in run.model.state_dict().items()}"
 ANSWERED = "z = model(x.contiguous(memory_format=torch.channels_last)).float()"
 RUNS = "with runner.forward():\n            z = model(x.c"
@@ -45,15 +46,12 @@ def with_weights(choose: str, back: bool = True) -> Inject:
 
 
 def reported(change: str) -> Inject:
-    return text(DONE, f"    {change}\n{DONE}")
+    return text(MADE, f"    {change}\n{MADE}")
 
 
 def recorded(change: str) -> Inject:
     """The result is changed once its evidence is worked out."""
-    return text(
-        DONE,
-        f"    made = result(spec, run, images, device, metrics)\n    {change}\n    return Trained(made, run.model)",
-    )
+    return text(MADE, f"{MADE}    {change}\n")
 
 
 def images_served(pixels: str, labels: str = "y") -> Inject:

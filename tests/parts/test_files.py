@@ -362,15 +362,18 @@ def test_images_that_are_there_twice_are_told_before_the_first_run(tree, size, m
         rungs = BASELINE.but(data=ImageFolder(root=tree, size=size), batch_size=2)
         return study.check(study.plan(study.Study("s", "", rungs, (cosine,), (0,)), [("epochs", 2)]))
 
+    for i in range(36):
+        Image.new("RGB", (80, 80), (5 * i, 255 - i, 7)).save(tree / f"val/cat/more{i}.bmp")
     assert notes() == []
     shutil.copy(tree / "train/cat/0.bmp", tree / "val/cat/other.bmp")
-    assert notes() == [f"1 of 5 {TESTED}"]
+    assert notes() == [f"1 of 41 {TESTED}"]
     shutil.copy(tree / "train/cat/0.bmp", tree / "val/dog/other.bmp")
     shutil.copy(tree / "train/dog/1.bmp", tree / "train/cat/other.bmp")
-    assert notes() == [f"2 of 6 {TESTED}", f"{TORN}: 2; no network can learn both"]
+    assert notes() == [f"2 of 42 {TESTED}", f"{TORN}: 2; no network can learn both"]
     shutil.rmtree(tree / "val")
     shutil.copytree(tree / "train", tree / "val")
-    assert notes() == [f"all 7 {TESTED}", f"{TORN}: 1; no network can learn both"]
+    with pytest.raises(Problem, match=r"all 7 .* more than 5 % are too many: take them out of one of the two"):
+        notes()
     assert len(counted) == len(set(counted)) == 4
 
 
@@ -378,6 +381,7 @@ def test_images_in_memory_that_are_there_twice_are_told():
     x = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2), np.uint8)
     images = data.in_memory({"train": (x, np.arange(10) % 2), "test": (x[2:5] + 20, np.zeros(3, int))}, ("a", "b"))
     assert data.repeated(images) == []
-    images.arrays["test"] = x[2:5], np.array([0, 0, 0])  # 2 and 4 as they were, 3 in another class
-    assert data.repeated(images) == [f"all 3 {TESTED}", f"{TORN}: 1; no network can learn both"]
+    others = np.arange(50, 89, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2), np.uint8)
+    images.arrays["test"] = np.concatenate([x[3:4], others]), np.zeros(40, int)  # 3 is of the other class in training
+    assert data.repeated(images) == [f"1 of 40 {TESTED}", f"{TORN}: 1; no network can learn both"]
     assert data.repeated(Digits().load()) == []

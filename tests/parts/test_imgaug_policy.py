@@ -457,7 +457,7 @@ def folder(tmp_path_factory):
         for name in ("howler", "uakari"):
             (root / part / name).mkdir(parents=True)
             for i in range(count):
-                Image.fromarray(photo(80, i)).save(root / part / name / f"{i}.png")
+                Image.fromarray(photo(80, i + 50 * (part == "val"))).save(root / part / name / f"{i}.png")
     return root
 
 
