@@ -19,6 +19,7 @@ import pytest
 import harness.parts
 import harness.tricks
 from harness import Problem
+from harness import train as loop
 from harness.evidence import prove
 from harness.parts.data import Images, Photos
 from harness.parts.optimizers import Adam
@@ -44,6 +45,7 @@ from harness.spec import (
 from harness.tricks.label_smoothing import smooth
 from tests import shipped
 from tests.coloured import Coloured
+from tests.mutants.breaking import CPU, stand_in
 
 
 def files():
@@ -190,7 +192,7 @@ def test_doing_nothing_is_caught(trick, tiny, live, monkeypatch):
         for part in set(map(type, tricked.augment)) - set(map(type, tiny.augment)):
             for name in ("__call__", "on_pixels"):
                 monkeypatch.setattr(part, name, lambda self, x, rng: x, raising=False)
-        result = loop.train(tricked, 0, torch.device("cpu"), stand_in).result
+        result = loop.train(tricked, 0, CPU, stand_in).result
         assert result["status"] == "refused"
         return
     idle = tiny.but(epochs=tricked.epochs)  # as long as with the trick, so that the length gives nothing away

@@ -119,6 +119,9 @@ def audit_checks(spec: Spec, trace: Trace) -> Iterator[Check]:
         ("labels", "labels of audited steps that are not those of the data"),
         ("frozen", "parameters that asked for no gradient at an audited step"),
         ("missing", "parameters without a gradient at an audited step"),
+        ("handed", "audited steps whose weights, or optimizer, are not as the step before left them"),
+        ("decayed", "parameters that the optimizer decays otherwise at an audited step"),
+        ("taught", "teachers whose weights are others at an audited step"),
         ("asleep", "modules that were not in training mode at an audited step"),
     ):
         wrong = sum(gaps.get(name, 0.0) for gaps in found)
