@@ -26,6 +26,7 @@ from harness.evidence.audit import (
     own_numbers,
     precisely,
     same,
+    some,
     weighed,
 )
 from harness.rng import stream
@@ -89,7 +90,7 @@ class Exams:
             self._place = int(self.trace.rng("audit", "batch", len(self.found)).integers(2**31))
 
     def _note_rounding(self, layer: nn.Module, args: Any, out: Tensor) -> None:
-        self._rounded.append(held_by_half(out))
+        self._rounded.append(held_by_half(some(out)))
 
     def _answered(self, model: nn.Module, args: tuple[Tensor, ...], z: Tensor) -> None:
         if model.training:
