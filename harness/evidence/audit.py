@@ -369,7 +369,8 @@ def cross_entropy(targets: np.ndarray, logits: np.ndarray) -> tuple[float, np.nd
 def judged(auditor: Auditor, step: Step) -> Gaps:
     """How far a step was from its reference, each gap relative; counts of what must not be."""
     spec, trace = auditor.spec, auditor.trace
-    due = served(spec, auditor.images, trace.classes, trace.rng, *divmod(step.number, trace.steps_per_epoch))
+    with torch.no_grad():
+        due = served(spec, auditor.images, trace.classes, trace.rng, *divmod(step.number, trace.steps_per_epoch))
     assert step.labels is not None
     assert step.fed is not None
     assert step.after is not None

@@ -237,9 +237,9 @@ def test_what_is_not_comparable_has_no_gain_here_nor_a_total(store):
     fill(store, LADDER[1:], seen={"order": "y"})
     told = found(stack(), store)
     assert told["Not as the others"] == (
-        "No gain is told of what is not comparable: LR warmup (not comparable: differs in order)."
+        "No gain is told of what cannot be compared: LR warmup (not comparable: differs in order)."
     )
-    assert told[""].count("the total is not told, for rungs on the way are not comparable.") == 1
+    assert told[""].count("the total is not told, for rungs on the way cannot be compared.") == 1
     assert "LR warmup" not in told["Where it disagrees with the paper"]
     assert "Helps" not in told
 
@@ -322,7 +322,7 @@ def test_effects_of_rungs_that_are_not_comparable_are_not_told(store):
         fill(store, [(f"r{len(on)}", (90.0, 91.1 + len(on), 92.0))], seen={"order": f"{on}"})
     told = found(made("shapley", rungs, ("warmup",)), store)
     assert "the total is not told" in told[""]
-    assert "not comparable: LR warmup (not comparable: rungs differ in order)." in told["Not as the others"]
+    assert "cannot be compared: LR warmup (not comparable: differs in order)." in told["Not as the others"]
     assert not told.keys() & {"Helps", "Not resolved", "Not tested", "Where it disagrees with the paper"}
 
 

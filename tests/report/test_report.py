@@ -35,8 +35,9 @@ def record(
     evidence=(),
     seen=None,
     tested=8,
+    **more,
 ):
-    return {
+    return more | {
         "status": status,
         "metrics": {"test_loss": 1.0, "top1": top1, **({"top5": top5} if top5 else {})},
         "epochs": [{"epoch": i, "loss": 1.0, "top1": top1, "lr": 0.1} for i in range(epochs)],
@@ -473,7 +474,7 @@ def test_shapley_values_of_the_glove_game(store):
     with pytest.raises(Problem, match="differ in order at seed 0"):
         report.compare(odd, store, (rungs[-1]["id"], 0))
     verdicts = frames.effects(odd, frames.runs(odd, store))["verdict"]
-    assert set(verdicts) == {"not comparable: rungs differ in order"}
+    assert set(verdicts) == {"not comparable: differs in order"}
     (store.folder(rungs[-1]["id"], 1) / "result.json").unlink()
     assert set(frames.effects(p, frames.runs(p, store))["n"]) == {2}, "a seed that lacks a rung is left out"
 
@@ -508,6 +509,52 @@ def test_evidence_counts_what_held_and_shows_what_failed_and_tells_the_tricks_ow
     assert list(made.loc[("b", "steps"), ["seen", "ok", "n", "own"]]) == ["5", 3, 3, False]
     assert not made.loc[("a", "steps"), "own"]
     assert list(tables.shown_evidence(made.reset_index())["held in"]) == ["2 of 3"]
+
+
+def test_rungs_whose_every_run_is_bit_for_bit_anothers_are_refused(store):
+    """Of one seed alone it may be: a run that was kept at an early epoch, say."""
+    p = designed("ladder", [rung("baseline"), rung("one", [1, 0], may=["rates"])])
+    for seed in range(3):
+        for name in ("baseline", "one"):
+            store.add(name, seed, 90.0, network=f"n{seed}", seen={"order": f"{seed}"})
+    assert rows(store, p).loc["one", "verdict"] == "refused: bit for bit the runs of baseline"
+    assert math.isnan(rows(store, p).loc["one", "gain"])
+    store.add("one", 1, 90.0, network="n1", seen={"order": "1", "rates": "r"})
+    assert not rows(store, p).loc["one", "verdict"].startswith("refused")
+    store.add("one", 1, 90.0, network="another", seen={"order": "1"})
+    assert not rows(store, p).loc["one", "verdict"].startswith("refused")
+
+
+def test_a_rung_with_an_unproven_part_has_no_verdict(store):
+    known = {"NAG": "second opinion", "own.Blur": "unproven"}
+    p = designed("ladder", [rung("baseline"), rung("blur", [1, 0]), rung("more", [2, 1])])
+    for seed in range(3):
+        store.add("baseline", seed, 80.0 + seed)
+        store.add("blur", seed, 90.0 + seed, opinions=known)
+        store.add("more", seed, 95.0 + seed)
+    table = rows(store, p)
+    assert list(table["verdict"])[1:] == ["unproven: own.Blur"] * 2, "either side"
+    assert table["gain"].isna().all()
+
+
+def test_how_far_evidence_goes_is_told_once(store):
+    def check(what, seen):
+        return {"part": "audit", "what": what, "expected": "all", "seen": seen, "ok": True}
+
+    for name, steps in (("a", "100"), ("b", "200")):
+        told = [
+            check(f"steps audited at random, of {steps}", "10"),
+            check("parts are known by a second opinion", "all"),
+        ]
+        store.add(name, 0, 90.0, evidence=told)
+    every = frames.runs(p := designed("ladder", [rung("a", seeds=(0,)), rung("b", [1, 0], seeds=(0,))]), store)
+    table = frames.evidence(p, every)
+    assert not table["own"].any(), "what is checked of every run is of no trick"
+    assert tables.how_far(table)[:3] == [
+        *(f"{name}: 10 steps audited at random, of {steps}." for name, steps in (("a", "100"), ("b", "200"))),
+        "every rung: all parts are known by a second opinion.",
+    ]
+    assert tables.how_far(table[table["what"] == "none"]) == []
 
 
 def test_rungs_that_differ_in_what_nothing_explains_are_not_compared(full, store):

@@ -1,0 +1,98 @@
+"""`harness.check` on studies of a user's own."""
+
+import pytest
+
+from harness import Problem, check
+
+OWN = """
+from harness.evidence import Check
+from harness.spec import Augment, Branches, declares
+from tests.tiny import BASELINE
+
+class Dimmed(Augment):
+    def __call__(self, x, rng):
+        return x * 0.9
+
+class Proven(Dimmed):
+    def proof(self, spec, trace):
+        yield Check("images dimmed", "yes", "yes", True)
+
+CALLS = []
+
+class Counting(Proven):
+    def __call__(self, x, rng):
+        CALLS.append(1)
+        return x * len(CALLS)
+
+class Torn(Dimmed):
+    def proof(self, spec, trace):
+        yield trace.no_such_thing
+
+class Idle(Proven):
+    def __call__(self, x, rng):
+        return x
+
+def having(kind):
+    @declares("augment")
+    def trick(spec):
+        return spec.having("augment", kind())
+    trick.__name__ = kind.__name__.lower()
+    trick.__doc__ = kind.__name__ + ": one."
+    return trick
+
+TRICKS = (Branches(*((having(kind),) for kind in (Dimmed, Proven, Counting, Torn, Idle))),)
+SEEDS = (0,)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    import sys
+
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "own.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("experiments.own", None)
+
+
+def told(capsys, *words):
+    code = check.run(check.parser().parse_args([*words, "--device", "cpu"]))
+    lines = capsys.readouterr().out.splitlines()
+    name, found = "", {}
+    for line in lines[1:-1]:
+        if line.startswith(" "):
+            found[name][1].append(line.strip())
+        else:
+            word, name = line.split()[0], line.split()[1].rstrip(":")
+            found[name] = (word, [])
+    return code, found
+
+
+def test_each_part_is_tried_and_what_is_amiss_is_told(own, capsys):
+    code, found = told(capsys, "own")
+    assert code == 1
+    assert found["baseline"] == ("ok", [])
+    assert found["proven"] == ("ok", [])
+    assert found["dimmed"] == (
+        "FAILED",
+        ["experiments.own.Dimmed is unproven: give it a `proof`, or a `reference`"],
+    ) or (found["dimmed"] == ("FAILED", ["Dimmed is unproven: give it a `proof`, or a `reference`"]))
+    assert any("goes on" in line or "gone on" in line for line in found["counting"][1])
+    assert any("no_such_thing" in line and "own.py" in line for line in found["torn"][1])
+    assert any("bit for bit" in line for line in found["idle"][1])
+    assert not (own / "runs").exists(), "nothing is kept"
+
+
+def test_only_some_and_settings(own, capsys):
+    code, found = told(capsys, "own", "--only", "proven", "--set", "epochs=3")
+    assert (code, set(found)) == (0, {"proven"})
+    with pytest.raises(Problem, match="no rung 'x' in own; rungs: baseline, dimmed"):
+        told(capsys, "own", "--only", "x")
+
+
+def test_batches_are_scaled_alike(tiny):
+    small, large = (check.few(tiny.but(batch_size=size), 32 / 512) for size in (128, 512))
+    assert (small.batch_size, large.batch_size) == (8, 32)
+    assert small.data.load().counts["train"] == 16
+    assert check.few(tiny.but(batch_size=512, microbatch=128), 32 / 512).microbatch == 8
