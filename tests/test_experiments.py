@@ -112,7 +112,9 @@ def monkeys(tmp_path_factory):
         for label in range(10):
             (root / part / f"n{label}").mkdir(parents=True)
             for i in range(count):
-                Image.new("RGB", (8, 8), (20 * label, 40 * i, 0)).save(root / part / f"n{label}" / f"{i}.jpg")
+                Image.new("RGB", (8, 8), (20 * label, 40 * i, 200 * (part == "val"))).save(
+                    root / part / f"n{label}" / f"{i}.jpg"
+                )
     Image.new("RGB", (8, 8), "white").save(root / "train" / "n9" / "n9151jpg", "JPEG")
     return lru_cache(lambda name, design="ladder": study.plan(study.load(name), [("data.of.root", root)], None, design))
 
