@@ -13,8 +13,10 @@ import torch
 from harness import Problem
 from harness.engine import ECHO, Engine, asked_to_stop, execute, places, why
 from harness.store import Store
+from tests.faults import commands  # noqa: F401  # what the processes below are forked from has imported already
 from tests.tiny import BASELINE, Lying, finish, tiny_plan
 
+FORKS = "forkserver"
 TIMES = (
     "seconds",
     "time",
@@ -67,7 +69,7 @@ def killing(engine, run, times):
 def test_a_killed_run_is_taken_up_again_from_its_checkpoint(tmp_path):
     run = BASELINE.but(epochs=8)
     store = Store(tmp_path)
-    said = list(killing(Engine(store, ["cpu"], every=0), run, 2))
+    said = list(killing(Engine(store, ["cpu"], every=0, method=FORKS), run, 2))
     assert [e["kind"] for e in said if e["kind"] in ("failed", "finished")] == ["finished"] * 2
     notes = [e["text"] for e in said if e["kind"] == "note"]
     assert sum("killed by SIGKILL" in note for note in notes) == 2
@@ -80,7 +82,7 @@ def test_a_killed_run_is_taken_up_again_from_its_checkpoint(tmp_path):
 
 def test_a_run_whose_process_dies_three_times_fails_alone(tmp_path):
     run = BASELINE.but(epochs=100_000)
-    engine = Engine(Store(tmp_path), ["cpu"], every=0)
+    engine = Engine(Store(tmp_path), ["cpu"], every=0, method=FORKS)
     said = list(killing(engine, run, 3))
     (failed,) = [e for e in said if e["kind"] == "failed"]
     assert failed["run"][0] == run
@@ -96,7 +98,7 @@ def test_what_builds_on_a_failed_run_fails_with_it_and_the_rest_goes_on(tmp_path
     store.folder(teacher.id, 0).parent.mkdir(parents=True)
     store.folder(teacher.id, 0).write_text("in the way: the run cannot be written")
     wanted = [(teacher, 0), (p.rungs[-1].spec, 0), (BASELINE, 0)]
-    events = list(Engine(store, ["cpu"]).events(wanted))
+    events = list(Engine(store, ["cpu"], method=FORKS).events(wanted))
     why = {e["run"][0].id: e["why"] for e in events if e["kind"] == "failed"}
     assert set(why) == {teacher.id, p.rungs[-1].spec.id}
     assert why[p.rungs[-1].spec.id] == "the run it builds on failed"

@@ -86,7 +86,7 @@ def apart(seen: Mapping[str, str], others: Mapping[int, Mapping[str, str]]) -> C
     alike = {seed: told for seed, told in others.items() if told.get("weights") == seen["weights"]}
     alike |= {s: t for s, t in others.items() if all(t.get(what) == seen[what] for what in ("order", "images"))}
     told = f"{len(alike)}: that of seed {min(alike)}" if alike else "0"
-    what = f"runs of {len(others)} other seeds with the same initial weights, or the same batches"
+    what = "runs of other seeds with the same initial weights, or the same batches"
     return Check(what, "0", told, not alike)
 
 
