@@ -40,7 +40,7 @@ def audited(rng: Stream, steps: int, per_epoch: int) -> frozenset[int]:
     """The steps to audit: the first two, and one drawn in each of k even shares of all, at least 8 and 1 %.
 
     In a run of up to 64 epochs no epoch is without one. A deviation at a share q of the steps, wherever they lie, is
-    met with chance 1 - (1 - q)ᵏ at least.
+    met with chance 1 - (1 - q)ᵏ or more; up to .01 less where k does not divide the steps, and shares are uneven.
     """
     epochs = steps // per_epoch
     k = max(LEAST, math.ceil(SHARE * steps))

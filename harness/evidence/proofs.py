@@ -277,7 +277,7 @@ def confirm(spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Modul
     }
     others = [name for name, value in wanted.items() if not _alike(result[name], value)]
     others += [name for name, count in exams.images.counts.items() if result["images"].get(name) != count]
-    if result["precision"]["name"] != type(spec.precision).__name__:
+    if spec.precision.half is not None and result["precision"]["name"] != type(spec.precision).__name__:
         others.append("precision")
     yield Check("fields of the result that are not what was seen", "none", ", ".join(others) or "none", not others)
     own = same(weighed(model), exams.found[-1]["weight"])

@@ -112,7 +112,7 @@ class Exams:
         labels = np.asarray(self.images.labels(split))
         prints = torch.cat([torch.zeros(0, device=self.device), *self._prints]).double().cpu().numpy()
         row = {"n": float(len(prints)), "due": float(len(labels)), "split": float(split == "test")}
-        row["rounded"] = float(sum(self._rounded) / max(1, len(self._rounded)))
+        row["rounded"] = sum(self._rounded) / len(self._rounded) if self._rounded else math.nan
         row |= {"weight": self._weight, "trained": self._trained, "kept": weighed(self.trace.model)}
         self.scores.append({})
         if len(prints) == len(labels):
