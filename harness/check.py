@@ -30,7 +30,7 @@ TESTED = 64  # images
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="harness.check",
-        description="Try a study's parts in a minute: every rung on a few batches, with all checks of a real run. It "
+        description="Try a study's parts in minutes: every rung on a few batches, with all checks of a real run. It "
         "says how each part is known to do what it says, and exits with 1 where a check fails, where a part is "
         "unproven, or where a run that was stopped and gone on ends otherwise.",
         epilog="The next step is python -m harness.ablate STUDY --dry-run: what the study will cost.",

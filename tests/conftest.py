@@ -32,58 +32,28 @@ def tiny():
 @pytest.fixture(scope="session")
 def live(tiny):
     """Trains a specification, once, and gives (what was trained, the trace that its evidence was read from)."""
-    import torch
+    from tests.mutants.breaking import traced
 
-    from harness import evidence
-    from harness import train as loop
-    from tests.mutants import stand_in
-
-    cpu = torch.device("cpu")
-
-    @cache
-    def run(spec, seed=0):
-        traces = []
-
-        def prove(spec, trace, *reported):
-            traces.append(trace)
-            return evidence.prove(spec, trace, *reported)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, "prove", prove)
-            trained = loop.train(spec, seed, cpu, stand_in)
-        return trained, traces[-1]  # the first may be a teacher's
-
-    return run
+    return cache(traced)
 
 
 @pytest.fixture(scope="session")
 def audits(tiny):
     """Trains a specification, once, and gives (the trace, the audited steps as they were judged)."""
-    import torch
-
-    from harness import evidence
-    from harness import train as loop
     from harness.evidence import audit
-    from tests.mutants import stand_in
+    from tests.mutants.breaking import traced
 
     @cache
     def run(spec, seed=0):
-        traces, steps = [], []
-        judged = audit.judged
+        steps, judged = [], audit.judged
 
         def keep(auditor, step):
             steps.append((auditor, step))
             return judged(auditor, step)
 
-        def prove(spec, trace, *reported):
-            traces.append(trace)
-            return evidence.prove(spec, trace, *reported)
-
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(audit, "judged", keep)
-            patch.setattr(loop, "prove", prove)
-            loop.train(spec, seed, torch.device("cpu"), stand_in)
-        trace = traces[-1]  # the first may be a teacher's
+            _, trace = traced(spec, seed)
         return trace, [step for auditor, step in steps if auditor is trace.auditor]
 
     return run

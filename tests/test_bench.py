@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness import Problem, bench, tracking
+from harness.evidence import Trace
 from harness.parts.data import Digits
 from harness.spec import parse, plain
 from tests import photos
@@ -239,3 +240,15 @@ def test_the_store_and_its_report_are_measured():
     measured = list(bench.records(20))
     assert [row[0] for row in measured] == [20]
     assert all(seconds > 0 for seconds in measured[0][1:])
+
+
+def test_what_evidence_costs_is_measured_with_and_without_it(capsys, monkeypatch):
+    watched = []
+    watch = Trace.watch
+    monkeypatch.setattr(Trace, "watch", lambda trace, spec: (watched.append(spec), watch(trace, spec)))
+    bench.show_evidence(bench.specification("small", "digits", 32, 128), "cpu", 8, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "8 steps of 128 images, 2 epochs"
+    assert [line.split()[-1] for line in lines[2:4]] == ["8", "8"], "all steps of so few are audited"
+    assert len(watched) == 3, "one to warm up, and one of each pair"
+    assert re.fullmatch(r"median cost of evidence: -?[0-9.]+% of training and evaluation", lines[-1])

@@ -212,6 +212,7 @@ SHARED = {  # what a reference has in common with the code that it checks, and w
     ("ImgAug", "undisturbed"): "imgaug's shared random numbers, put away",
     **{("ImgAug", name): "imgaug itself, as it runs here" for name in ("_imgaug", "_blas")},
     **{("ImgAug", name): "an operation of imgaug's, mended" for name in ("_superpixels", "_piecewise_affine")},
+    ("Photos", "opened"): "what it says of a file that is no image",
     ("Photos", "rgb"): "which mode Pillow converts from",
     ("Photos", "_undecoded"): "what rgb says of a file that it cannot read",
     ("Photos", "brief"): "how rgb says it",

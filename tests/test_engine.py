@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from harness import Problem
+from harness import train as loop
 from harness.engine import ECHO, Engine, asked_to_stop, execute, places, why
+from harness.rng import streams
 from harness.store import Store
 from tests.faults import commands  # noqa: F401  # what the processes below are forked from has imported already
 from tests.tiny import BASELINE, Lying, finish, tiny_plan
@@ -41,7 +43,7 @@ def test_one_process_and_two_give_the_same_bits_and_upstream_comes_first(tmp_pat
     records, weights, orders = [], [], []
     for jobs in (1, 2):
         store = Store(tmp_path / str(jobs))
-        events = list(Engine(store, ["cpu"] * jobs).events(p.runs()))
+        events = list(Engine(store, ["cpu"] * jobs, method=FORKS if jobs == 1 else "spawn").events(p.runs()))
         assert [e for e in events if e["kind"] == "failed"] == []
         orders.append([(e["kind"], e["run"][0].id) for e in events if e["kind"] in ("started", "finished")])
         records.append({(s.id, n): timeless(store.read(s.id, n)) for s, n in p.runs()})
@@ -208,3 +210,20 @@ def test_a_terminal_that_hangs_up_stops_runs_unless_that_is_ignored(ignored):
         assert signal.getsignal(signal.SIGHUP) == handler
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_that_begins_as_another_seed_did_is_refused(tmp_path):
+    """Every seed from the first one's weights: no run sees it of itself alone."""
+    store = Store(tmp_path)
+    spec = BASELINE.but(epochs=1)
+    execute(spec, 0, store, torch.device("cpu"))
+    first = store.read(spec.id, 0)
+    build = loop.build
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "streams", lambda seed: streams(0))
+        with pytest.raises(Problem, match="REFUSED by its evidence: split, runs of other seeds with the same initial"):
+            execute(spec, 1, store, torch.device("cpu"))
+    assert loop.build is build
+    execute(spec, 2, store, torch.device("cpu"))
+    assert [row for row in store.read(spec.id, 2)["evidence"] if not row["ok"]] == []
+    assert first["seen"]["weights"] != store.read(spec.id, 2)["seen"]["weights"]

@@ -7,7 +7,7 @@ what they check. Each evaluation is a witness too: which images came, what was a
 table. `seen` digests the same objects, so that two runs can be told apart by what differed, not by what was asked for.
 """
 
-from harness.evidence.audit import FIRST, audited, caught, cross_entropy, held_by_half
+from harness.evidence.audit import audited, held_by_half
 from harness.evidence.checks import Check
 from harness.evidence.digests import ASPECTS, MAY, apart, digest, may, rates, seen
 from harness.evidence.proofs import TWICE, confirm, opinions, prove, rehearse
@@ -23,7 +23,6 @@ from harness.evidence.trace import (
 
 __all__ = [
     "ASPECTS",
-    "FIRST",
     "KEPT_BATCHES",
     "KEPT_IMAGES",
     "KEPT_PIXELS",
@@ -34,9 +33,7 @@ __all__ = [
     "Upstream",
     "apart",
     "audited",
-    "caught",
     "confirm",
-    "cross_entropy",
     "digest",
     "held_by_half",
     "may",

@@ -50,7 +50,8 @@ def audited(rng: Stream, steps: int, per_epoch: int) -> frozenset[int]:
         return frozenset(range(steps))
     edges = [steps * i // k for i in range(k + 1)]
     draw = rng("audit")
-    return frozenset({*range(FIRST), *(int(draw.integers(a, b)) for a, b in pairwise(edges))})
+    drawn = {int(draw.integers(max(a, FIRST), b)) for a, b in pairwise(edges) if b > FIRST}
+    return frozenset(range(FIRST)) | drawn
 
 
 def caught(audits: int) -> float:
@@ -220,10 +221,9 @@ def held(optimizer: Any) -> float:
 
 def told(tensors: list[Tensor]) -> float:
     """Norms and sums of tensors, each by its place."""
-    floats = [t for t in tensors if t.is_floating_point() or not t.is_complex()]
-    if not floats:
+    if not tensors:
         return 0.0
-    floats = [t.float() for t in floats]
+    floats = [t.float() for t in tensors]
     device = max((t.device for t in floats), key=lambda device: device.type == "cuda")
     norms = torch.stack([n.to(device) for n in torch._foreach_norm(floats)]).double()
     sums = torch.stack([t.sum().to(device) for t in floats]).double()

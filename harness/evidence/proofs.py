@@ -308,7 +308,7 @@ def known(spec: Spec) -> Check:
     """How the parts are known to do what they say: no failure, but a reader has to see it."""
     others = [f"{kind} ({how})" for kind, how in opinions(spec).items() if how != SECOND]
     told = f"all but {', '.join(others)}" if others else "all"
-    return Check("parts are known by a second opinion", "all", told, True)
+    return Check("parts known by a second opinion", "all", told, True)
 
 
 def rehearse(spec: Spec, trace: Trace) -> None:

@@ -228,8 +228,8 @@ class Photos(Images):
         draw = next((draw for part, draw in parts if part is crop), None)
         made = []
         for place in places:
-            with Image.open(self.root / self.files[split][place][0]) as image:
-                made.append(self._plainly(image, split, crop, draw))
+            image = opened(self.root / self.files[split][place][0])
+            made.append(self._plainly(image, split, crop, draw))
         x = np.stack(made).transpose(0, 3, 1, 2)
         for part, own in parts:
             if isinstance(part, OnPixels):
@@ -559,12 +559,11 @@ class ImageFolder(Files):
 
     def _content(self, path: Path) -> str:
         """What `Images.content` has of a file: its digest, or of a small image that of its pixels."""
-        if self.size > SMALL:
-            return hashlib.sha256(path.read_bytes()).hexdigest()
         try:
-            with Image.open(path) as image:
-                whole = rgb(image)
-        except Exception:  # no image, which is told elsewhere
+            if self.size > SMALL:
+                return hashlib.sha256(path.read_bytes()).hexdigest()
+            whole = rgb(opened(path))
+        except (OSError, Problem):  # no image, or none that can be read, which is told elsewhere
             return ""
         size, (width, height) = self.size, whole.size
         if self.fit == "squash":

@@ -85,9 +85,10 @@ class ImgAug(OnPixels):
     def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """imgaug's own pass over each image, of a policy that is made for it; what is in that is held by `PRINTS`."""
         pixels, seed = np.rint(x).clip(0, 255).astype(np.uint8), int(rng.integers(2**63))
-        augmenter, made = _another(self.groups), np.empty_like(x)
-        augmenter.seed_(seed)
-        with undisturbed():
+        made = np.empty_like(x)
+        with undisturbed() as iaa:
+            augmenter = build(iaa, self.groups)
+            augmenter.seed_(seed)
             for place, image in enumerate(pixels):
                 made[place] = np.moveaxis(augmenter.augment_image(np.ascontiguousarray(np.moveaxis(image, 0, 2))), 2, 0)
         return made
@@ -118,12 +119,6 @@ def printed(groups: tuple[Group, ...]) -> str:
     with undisturbed() as iaa:
         told = re.sub(r"name=\w+|0x[0-9a-f]+", "", str(build(iaa, groups)))
     return hashlib.sha256(told.encode()).hexdigest()[:12]
-
-
-@lru_cache
-def _another(groups: tuple[Group, ...]) -> Any:
-    with undisturbed() as iaa:
-        return build(iaa, groups)
 
 
 @lru_cache

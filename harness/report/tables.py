@@ -88,12 +88,12 @@ def shown_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
 def how_far(evidence: pd.DataFrame) -> list[str]:
     """Notes: of which rungs how many steps were audited, and how their parts are known; what is seen when."""
     every, notes = evidence["title"].nunique(), []
-    for start in ("steps audited", "parts are known"):
+    for start in ("steps audited", "parts known"):
         rows = evidence[evidence["what"].str.startswith(start)]
         for (what, seen), own in rows.groupby(["what", "seen"], sort=False):
             titles = own["title"].unique()
             which = "every rung" if len(titles) == every else ", ".join(titles)
-            notes.append(f"{which}: {seen} {what}.")
+            notes.append(f"{which}: {seen} {what}." if start == "steps audited" else f"{which}: {what}: {seen}.")
     return [*notes, *SEEN] if notes else []
 
 

@@ -16,8 +16,8 @@ from torch import nn
 
 from harness import evidence
 from harness import train as loop
-from harness.evidence import audited, caught, cross_entropy
-from harness.evidence.audit import judged, opinion, worst
+from harness.evidence import audited
+from harness.evidence.audit import caught, cross_entropy, judged, opinion, worst
 from harness.evidence.proofs import FULL, HALF, MOST
 from harness.parts.augment import PAPER, Shift
 from harness.parts.data import ImageFolder
@@ -30,6 +30,7 @@ from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.mixup import mixup
 from harness.tricks.sam import sam
 from tests import mutants
+from tests.mutants.breaking import traced
 from tests.test_train import Plain, Stops
 
 CPU = torch.device("cpu")
@@ -360,16 +361,7 @@ def test_worst_gap_of_a_gradient():
 
 
 def run(spec, keeper=None):
-    traces = []
-
-    def prove(spec, trace, *reported):
-        traces.append(trace)
-        return evidence.prove(spec, trace, *reported)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "prove", prove)
-        loop.train(spec, 0, CPU, mutants.stand_in, keeper)
-    return traces[-1]
+    return traced(spec, keeper=keeper)[1]
 
 
 @pytest.mark.parametrize("at", [1, 2, 5])

@@ -144,3 +144,25 @@ def test_a_teacher_of_what_is_tested_is_told(tiny):
     for data, ok in ((tiny.data, True), (Turned(), False)):
         spec = tiny.but(teacher=(Distill(spec=tiny.but(data=data)),))
         assert all(row.ok for row in split_checks(spec, Trace(1, 10))) == ok
+
+
+class Late(Augment):
+    """Its proof has a mistake."""
+
+    def __call__(self, x, rng):
+        return x + 1
+
+    def proof(self, spec, trace):
+        yield trace.no_such_thing
+
+
+def test_a_mistake_in_a_proof_costs_one_epoch(tiny):
+    told = []
+
+    class Telling(loop.Keeper):
+        def report(self, event):
+            told.append(event["epoch"])
+
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        loop.train(tiny.but(augment=(Late(),)), 0, torch.device("cpu"), None, Telling())
+    assert set(told) == {0}

@@ -155,7 +155,7 @@ def test_what_a_checkpoint_holds_brings_back_the_trace(tiny, live):
     file = io.BytesIO()
     torch.save(trace.state(), file)
     file.seek(0)
-    again.restore(torch.load(file, weights_only=False), torch.device("cpu"))
+    again.restore(torch.load(file, weights_only=True), torch.device("cpu"))
     assert again.lr == trace.lr
     for name in (
         "first_gammas",

@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from experiments.digits import BASELINE
+from harness import evidence
 from harness import train as loop
-from harness.evidence import Upstream
+from harness.evidence import Trace, Upstream
 from harness.parts.holdout import Holdout, _split
 from harness.parts.imgaug_policy import policy
 from harness.parts.models import cost
@@ -81,6 +82,20 @@ def refusal(spec: Spec, inject: Inject = lambda patch: None, seed: int = 0) -> t
     for kept in (cost, _split, policy):  # of what a mutant made
         kept.cache_clear()
     return result["status"], [row for row in result["evidence"] if not row["ok"]]
+
+
+def traced(spec: Spec, seed: int = 0, keeper: Any = None) -> tuple[loop.Trained, Trace]:
+    """What was trained, and the trace that its evidence was read from."""
+    traces = []
+
+    def prove(spec: Spec, trace: Trace, *reported: Any) -> list[dict[str, Any]]:
+        traces.append(trace)
+        return evidence.prove(spec, trace, *reported)
+
+    with Patch.context() as patch:
+        patch.setattr(loop, "prove", prove)
+        trained = loop.train(spec, seed, CPU, stand_in, keeper)
+    return trained, traces[-1]  # the first may be a teacher's
 
 
 def said(row: dict[str, Any]) -> str:

@@ -10,7 +10,9 @@ import torch
 import torchvision
 from PIL import Image
 
+from experiments.digits import BASELINE
 from harness import Problem
+from harness.evidence import Trace
 from harness.parts import data, files
 from harness.parts.augment import PAPER, Flip, OnPixels, RandomAreaCrop
 from harness.parts.data import Digits, ImageFolder, Places365, Torchvision, centred, cut_out, in_memory
@@ -852,3 +854,29 @@ def test_real_photos_as_found_in_the_wild():
     assert x.isfinite().all()
     assert x.std() > 0.3
     assert len(set(y.tolist())) > 1
+
+
+@pytest.mark.parametrize("size", [8, 72])
+def test_labels_are_held_against_the_folders_once_more(tmp_path, size):
+    """Of the images that are served each is looked up by its content, whatever became of order and names."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 3)):
+        for name in "abc":
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, size=(80, 90, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / split / name / f"{i}.png")
+    (tmp_path / "train" / "a" / "read me").write_text("no image")
+    part = ImageFolder(root=tmp_path, size=size)
+    spec = BASELINE.but(data=part)
+    trace = Trace(1, 3, rng=streams(0))
+    (check,) = part.proof(spec, trace)
+    assert (check.seen, check.ok) == ("0 of 23", True), "eight of each class; one of those drawn is no image"
+    images = part.load()
+    if size == 8:
+        images.arrays["train"][1][:] = (images.arrays["train"][1] + 1) % 3
+    else:
+        images.files["train"] = [(name, (label + 1) % 3) for name, label in images.files["train"]]
+    (check,) = part.proof(spec, trace)
+    assert not check.ok
+    data._loaded.cache_clear()

@@ -544,7 +544,7 @@ def test_how_far_evidence_goes_is_told_once(store):
     for name, steps in (("a", "100"), ("b", "200")):
         told = [
             check(f"steps audited at random, of {steps}", "10"),
-            check("parts are known by a second opinion", "all"),
+            check("parts known by a second opinion", "all"),
         ]
         store.add(name, 0, 90.0, evidence=told)
     every = frames.runs(p := designed("ladder", [rung("a", seeds=(0,)), rung("b", [1, 0], seeds=(0,))]), store)
@@ -552,7 +552,7 @@ def test_how_far_evidence_goes_is_told_once(store):
     assert not table["own"].any(), "what is checked of every run is of no trick"
     assert tables.how_far(table)[:3] == [
         *(f"{name}: 10 steps audited at random, of {steps}." for name, steps in (("a", "100"), ("b", "200"))),
-        "every rung: all parts are known by a second opinion.",
+        "every rung: parts known by a second opinion: all.",
     ]
     assert tables.how_far(table[table["what"] == "none"]) == []
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness import Problem, evidence
+from harness import Problem
 from harness import train as loop
 from harness.parts.optimizers import NAG, SGD
 from harness.parts.schedules import Piecewise
@@ -17,24 +17,11 @@ from harness.tricks.distillation import distillation
 from harness.tricks.fp16 import HalfRunner, fp16
 from harness.tricks.mixup import mixup
 from harness.tricks.sam import SharpnessAware, sam, sam_offsets
-from tests.mutants import stand_in
+from tests.mutants.breaking import traced
 from tests.test_meta import step  # noqa: F401
 from tests.test_train import Plain, Stops, trained, untimed
 
 CPU = torch.device("cpu")
-
-
-def run(spec):
-    """(what was trained, its trace)"""
-    traces = []
-
-    def prove(spec, trace, *reported):
-        traces.append(trace)
-        return evidence.prove(spec, trace, *reported)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "prove", prove)
-        return loop.train(spec, 0, CPU, stand_in), traces[-1]  # the first may be a teacher's
 
 
 def linear(tiny, **changes):
@@ -83,7 +70,7 @@ def test_steps_are_those_of_the_algorithm(optimizer, rho, tiny):
     """Weight decay is not climbed, and acts where the weights are."""
     schedule = Piecewise(shape=Piecewise().shape.but(at=()))  # a constant rate
     spec = linear(tiny, optimizer=optimizer, schedule=schedule, decay=tiny.decay.but(weight=0.05))
-    done, trace = run(sam(spec, rho=rho))
+    done, trace = traced(sam(spec, rho=rho))
     ours = [p.detach().double().numpy() for p in done.model.parameters()]
     wanted, plain = walked(spec, rho), walked(spec, 0.0)
     for own, right, other in zip(ours, wanted, plain, strict=True):
@@ -94,7 +81,7 @@ def test_steps_are_those_of_the_algorithm(optimizer, rho, tiny):
 
 
 def test_passes_add_up_to_the_batch(tiny):
-    whole, parts = run(sam(linear(tiny))), run(sam(linear(tiny, microbatch=80)))
+    whole, parts = traced(sam(linear(tiny))), traced(sam(linear(tiny, microbatch=80)))
     for a, b in zip(whole[0].model.parameters(), parts[0].model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     assert (whole[1].forwards, parts[1].forwards) == (2 * 3, 2 * 3 * 3)
@@ -102,7 +89,7 @@ def test_passes_add_up_to_the_batch(tiny):
 
 
 def test_twice_the_forwards_are_counted(tiny):
-    plain, twice = run(tiny.but(epochs=1)), run(sam(tiny.but(epochs=1)))
+    plain, twice = traced(tiny.but(epochs=1)), traced(sam(tiny.but(epochs=1)))
     assert (plain[1].forwards, twice[1].forwards) == (2, 4)
     assert [len(trace.aways) for _, trace in (plain, twice)] == [0, 2]
     (row,) = [row for row in twice[0].result["evidence"] if row["what"] == "forward passes in training"]
@@ -115,9 +102,9 @@ def test_twice_the_forwards_are_counted(tiny):
 def test_batch_norm_remembers_the_first_pass_alone(tiny, monkeypatch):
     """After a step on all images: what a run without SAM remembers, bit for bit; and not what two passes would."""
     spec = tiny.but(batch_size=597, epochs=1)
-    plain, ours = run(spec)[0].model, run(sam(spec))[0].model
+    plain, ours = traced(spec)[0].model, traced(sam(spec))[0].model
     monkeypatch.setitem(sam.__globals__, "paused_statistics", lambda model: nullcontext())
-    naive = run(sam(spec))[0].model
+    naive = traced(sam(spec))[0].model
     seen = dict(plain.named_buffers())
     assert len(seen) >= 9
     for name, value in ours.named_buffers():
@@ -188,7 +175,7 @@ def test_in_half_precision_the_scaler_updates_once_a_step(tiny, monkeypatch):
     monkeypatch.setitem(fp16.__globals__, "INITIAL_SCALE", 2.0**30)
     spec = sam(fp16(tiny.but(epochs=1)))
     begun = loop.build(spec, 0, CPU)
-    done, trace = run(spec)
+    done, trace = traced(spec)
     assert len(updates) == trace.runner.steps == 2
     assert trace.runner.scaler.get_scale() == 2.0**28
     for a, b in zip(done.model.parameters(), begun.parameters(), strict=True):
@@ -197,7 +184,7 @@ def test_in_half_precision_the_scaler_updates_once_a_step(tiny, monkeypatch):
 
 
 def test_in_half_precision_it_trains(tiny):
-    done, trace = run(sam(fp16(tiny.but(epochs=2))))
+    done, trace = traced(sam(fp16(tiny.but(epochs=2))))
     assert done.result["status"] == "finished"
     assert all(length == pytest.approx(0.05, rel=1e-3) for length, *_ in trace.aways if length == length)
 
@@ -239,7 +226,7 @@ def test_both_passes_drop_the_same(tiny, microbatch, monkeypatch):
         return model
 
     monkeypatch.setattr(loop, "build", watched)
-    run(sam(linear(tiny, microbatch=microbatch).but(model=Dropping())))
+    traced(sam(linear(tiny, microbatch=microbatch).but(model=Dropping())))
     passes = 1 if microbatch is None else 2
     assert len(left) == 2 * passes * 3
     steps = [left[i : i + 2 * passes] for i in range(0, len(left), 2 * passes)]
@@ -274,7 +261,7 @@ def test_weights_stay_channels_last(tiny):
 
 def test_a_teacher_is_asked_at_both_passes(tiny):
     spec = sam(distillation(tiny.but(epochs=1), model=tiny.model))
-    done, trace = run(spec)
+    done, trace = traced(spec)
     assert trace.teachers[0].calls == trace.forwards == 4
     assert [row for row in done.result["evidence"] if not row["ok"]] == []
     assert done.result["status"] == "finished"
