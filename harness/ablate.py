@@ -113,10 +113,10 @@ def _images(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     from harness import Problem, one_line, report, study
-    from harness.designs import Options
     from harness.engine import places
     from harness.parts.data import distrust
-    from harness.parts.holdout import Holdout
+    from harness.parts.data.holdout import Holdout
+    from harness.stats.designs import Options
     from harness.store import Store
 
     if options.json and not options.dry_run:
@@ -265,9 +265,11 @@ def looks(plan: Any, store: Any) -> Any:
 def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     import json
 
-    from harness import estimate, study
+    from harness import study
     from harness.engine import decoders
     from harness.store import Store
+    from harness.study.costs import estimate
+    from harness.study.shown import as_text
 
     def say(text: str) -> None:
         print(f"{options.study}: {text}", file=sys.stderr, flush=True)
@@ -277,8 +279,8 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     store = Store(hidden=() if options.accept_stale else outdated(plan, store, options))
     plan = staged(plan, store)
     described = study.describe(plan, store, options.only) | {"decide": planned}
-    described |= estimate.estimate(plan.runs(options.only), store, where, decoders(len(where)), say)
-    print(json.dumps(described, indent=1) if options.json else estimate.as_text(described))
+    described |= estimate(plan.runs(options.only), store, where, decoders(len(where)), say)
+    print(json.dumps(described, indent=1) if options.json else as_text(described))
     return 0
 
 

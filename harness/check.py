@@ -141,7 +141,7 @@ def _few() -> Any:
 
 def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, str]]:
     """What is amiss with a short run, in lines; digests of it and what it showed; how its parts are known."""
-    from harness import sources
+    from harness.spec import blame
     from harness.train import Keeper, train
 
     class Stopped(Exception):
@@ -188,7 +188,7 @@ def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, s
     except Problem as problem:
         return [str(problem)], "", {}
     except Exception as error:
-        return [sources.told(error)], "", {}
+        return [blame.told(error)], "", {}
     return told, "".join([whole["network"], *whole["seen"].values()]), whole["opinions"]
 
 

@@ -87,10 +87,11 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], in
 
 def _crashed(error: Exception) -> str:
     """An error that nobody foresaw, in a line; all of it is left beside the runs."""
-    from harness import Problem, sources
+    from harness import Problem
     from harness.paths import runs, write_atomic
+    from harness.spec import blame
 
-    told = sources.told(error)
+    told = blame.told(error)
     with suppress(OSError, Problem):
         path = runs() / "traceback.txt"
         write_atomic(path, "".join(traceback.format_exception(error)).encode(errors="replace"))

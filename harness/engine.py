@@ -13,11 +13,11 @@ from multiprocessing.connection import Connection, wait
 from time import monotonic, sleep
 from typing import Any, Protocol
 
-from harness import Problem, sources
+from harness import Problem
 from harness.cli import open_displays
 from harness.evidence import Upstream, apart
-from harness.parts import decoding
-from harness.spec import UPSTREAM_SEED, Spec, plain, resolved, upstream
+from harness.parts.data import decoding
+from harness.spec import UPSTREAM_SEED, Spec, blame, plain, resolved, sources, upstream
 from harness.store import EVERY, TRACEBACK, Claim, Held, Store, is_seed
 from harness.study import Run
 from harness.train import LAYOUT, Keeper, State, train
@@ -440,6 +440,6 @@ def why(error: Exception, spec: Spec | None = None) -> str:
         return f"out of memory at {batch}, {spec.model!r}, {type(spec.precision).__name__}: {advice}"
     if isinstance(error, Problem):
         return str(error)
-    if isinstance(error, OSError) and not sources.blamed(error):
+    if isinstance(error, OSError) and not blame.blamed(error):
         return f"{error}: mend that, and the same command goes on from the last checkpoint"
-    return sources.told(error)
+    return blame.told(error)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import Problem, one_line, sources
+from harness import Problem, one_line
 from harness.cli import main
 from harness.paths import expanded
+from harness.spec import sources
 
 if TYPE_CHECKING:  # torch and matplotlib take seconds, which --help need not wait for
     from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ class Answers:
 
 def source(data: Data) -> Data:
     """What `data` is made of, where it is other data with some held out."""
-    from harness.parts.holdout import Holdout
+    from harness.parts.data.holdout import Holdout
 
     return source(data.of) if isinstance(data, Holdout) else data
 
@@ -82,7 +83,7 @@ def label_counts(images: Images) -> dict[str, np.ndarray]:
 def file_sizes(data: Files) -> dict[str, np.ndarray]:
     """Width and height of the files of each split, N x 2 px, from their headers."""
     from harness.parts.data import SMALL, Photos
-    from harness.parts.files import opened
+    from harness.parts.data.reading import opened
 
     photos = data.but(size=max(data.size, SMALL + 1)).load()  # small ones keep no list of their files
     assert isinstance(photos, Photos)

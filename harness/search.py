@@ -181,8 +181,8 @@ class Search:
     @cached_property
     def definition(self) -> dict[str, Any]:
         """All that makes it this search, JSON-ready."""
-        from harness import sources
-        from harness.parts.holdout import blinded
+        from harness.parts.data.holdout import blinded
+        from harness.spec import sources
         from harness.trials import assigned, samples
 
         spec = assigned(self.rung.spec, {path: samples(d)[0] for path, d in self.space.items()})  # what is searched

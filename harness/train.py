@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence import Trace, Upstream, confirm, digest, opinions, packed, prove, rates, rehearse, seen
+from harness.evidence import Trace, Upstream, confirm, digest, opinions, packed, prove, rates, rehearse, seen, watch
 from harness.parts.data import Images
 from harness.parts.models import cost
 from harness.parts.precision import Runner
@@ -132,7 +132,7 @@ def begin(
     found = [(part, inner(part.spec)) for part in spec.teacher]
     teachers = tuple(part.bind(replace(run, model=placed(run.model, device)), spec.passes) for part, run in found)
     trace = Trace(steps, classes, model, optimizer, runner, streams(seed), teachers)
-    trace.watch(spec)
+    watch(spec, trace)
     return Live(model, optimizer, runner, teachers, trace, *torch.zeros(2, device=device))
 
 

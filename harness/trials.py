@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness import Problem, one_line, without_password
 from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, begin_as_worker, execute, settle, why
-from harness.parts.holdout import blinded
+from harness.parts.data.holdout import blinded
 from harness.paths import flock, runs, wait_for, write_all
 from harness.rng import stream
 from harness.spec import UPSTREAM_SEED, Spec, assign, upstream

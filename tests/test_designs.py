@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from harness import Problem, ablate
-from harness.designs import DESIGNS, Layout, Node, Options, add_one, factorial, ladder, leave_one_out, shapley
+from harness.stats.designs import DESIGNS, Layout, Node, Options, add_one, factorial, ladder, leave_one_out, shapley
 
 NONE = Options()
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from harness import study
-from harness.designs import Options
+from harness.stats.designs import Options
 from harness.parts.data import ImageFolder
 from harness.parts.imgaug_policy import GROUPS
 from harness.parts.models import ResNet, Timm

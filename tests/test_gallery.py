@@ -14,7 +14,7 @@ from harness import Problem, gallery, study
 from harness.engine import execute
 from harness.parts.augment import Shift
 from harness.parts.data import Digits, ImageFolder
-from harness.parts.holdout import Holdout
+from harness.parts.data.holdout import Holdout
 from harness.rng import stream
 from harness.stats import wilson
 from harness.store import Store

@@ -16,7 +16,8 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from harness import Problem, report, search, sources, trials
+from harness import Problem, report, search, trials
+from harness.spec import sources
 from harness.engine import Interrupted, execute
 from harness.parts.data import Digits
 from harness.search import make, run_search

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness import Problem, file_name, study
-from harness.designs import DESIGNS, Options
+from harness.stats.designs import DESIGNS, Options
 from harness.parts.models import Dense
 from harness.spec import Branches, Spec, assign, declares, upstream
 from harness.store import Store

@@ -7,42 +7,10 @@ what they check. Each evaluation is a witness too: which images came, what was a
 table. `seen` digests the same objects, so that two runs can be told apart by what differed, not by what was asked for.
 """
 
-from harness.evidence.audit import audited, held_by_half
-from harness.evidence.checks import Check
-from harness.evidence.digests import ASPECTS, MAY, apart, digest, may, rates, seen
+from harness.evidence.audit import audited, watch
+from harness.evidence.digests import ASPECTS, MAY, apart, may, rates, seen
+from harness.evidence.numbers import digest, held_by_half
 from harness.evidence.proofs import TWICE, confirm, opinions, prove, rehearse
 from harness.evidence.tested import packed, unpacked
-from harness.evidence.trace import (
-    KEPT_BATCHES,
-    KEPT_IMAGES,
-    KEPT_PIXELS,
-    Trace,
-    Upstream,
-    thinned,
-)
-
-__all__ = [
-    "ASPECTS",
-    "KEPT_BATCHES",
-    "KEPT_IMAGES",
-    "KEPT_PIXELS",
-    "MAY",
-    "TWICE",
-    "Check",
-    "Trace",
-    "Upstream",
-    "apart",
-    "audited",
-    "confirm",
-    "digest",
-    "held_by_half",
-    "may",
-    "opinions",
-    "packed",
-    "prove",
-    "rates",
-    "rehearse",
-    "seen",
-    "thinned",
-    "unpacked",
-]
+from harness.evidence.trace import KEPT_BATCHES, KEPT_IMAGES, KEPT_PIXELS, Trace, Upstream, thinned
+from harness.spec import Check

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from harness.evidence.checks import Check
-
-if TYPE_CHECKING:
-    from harness.evidence.trace import Trace
+from harness.evidence.numbers import digest
+from harness.evidence.trace import Trace
+from harness.spec import Check
 
 RATES = 200  # at most, of a result
 
@@ -88,16 +84,3 @@ def apart(seen: Mapping[str, str], others: Mapping[int, Mapping[str, str]]) -> C
     told = f"{len(alike)}: that of seed {min(alike)}" if alike else "0"
     what = "runs of other seeds with the same initial weights, or the same batches"
     return Check(what, "0", told, not alike)
-
-
-def digest(items: Iterable[Any]) -> str:
-    """16 hexadecimal digits of tensors' bytes, in order of their indices, and of other values' texts."""
-    made = hashlib.sha256()
-    for item in items:
-        for value in item if isinstance(item, tuple) else (item,):
-            if isinstance(value, Tensor):
-                made.update(f"{value.dtype}{tuple(value.shape)}".encode())
-                made.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-            else:
-                made.update(f"{value!r},".encode())
-    return made.hexdigest()[:16]

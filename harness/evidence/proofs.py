@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from harness.evidence.audit import FIRST, SURE, caught, same, weighed
-from harness.evidence.checks import Check
-from harness.evidence.digests import digest, rates, seen
+from harness.evidence.audit import FIRST, SURE, caught
+from harness.evidence.digests import rates, seen
+from harness.evidence.numbers import digest, same, weighed
 from harness.evidence.tested import apart, packed
 from harness.evidence.trace import Trace
-from harness.spec import SECOND, SELF, UNPROVEN, Data, Model, Part, Precision, Spec, parts, referenced
+from harness.spec import SECOND, SELF, UNPROVEN, Check, Data, Model, Part, Precision, Spec, parts, referenced
 
 LEAST = 1e-6  # a rate below it may move no weight that float32 can tell
 TELLING = 16  # images: of fewer, a shift or a flip may by chance change none
@@ -94,7 +94,7 @@ def loop_checks(spec: Spec, trace: Trace) -> Iterable[Check]:
 def passing(spec: Spec, trace: Trace) -> dict[str, float]:
     """The greatest gap that will do, by what it is of."""
     assert trace.auditor
-    by = 1 if trace.auditor.device.type == "cpu" else ELSEWHERE
+    by = 1 if trace.auditor.replay.device.type == "cpu" else ELSEWHERE
     return {name: by * gap for name, gap in (FULL if spec.precision.half is False else HALF).items()}
 
 

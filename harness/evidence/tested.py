@@ -11,29 +11,17 @@ import base64
 import math
 import zlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence.audit import (
-    Opinion,
-    array,
-    distance,
-    held_by_half,
-    is_layer,
-    own_numbers,
-    precisely,
-    same,
-    some,
-    weighed,
-)
+from harness.evidence.numbers import array, distance, held_by_half, is_layer, own_numbers, same, some, weighed
+from harness.evidence.replay import Replay, precisely
+from harness.evidence.trace import Trace
 from harness.rng import stream
 from harness.spec import Spec
-
-if TYPE_CHECKING:
-    from harness.evidence.trace import Trace
 
 SMALL = 64  # px: up to here all images are at hand, and all prints known
 SAMPLE = 32  # images: of photos so many are decoded again, the others are to be the same at each evaluation
@@ -43,9 +31,9 @@ LOOKED = 4  # evaluations, drawn, of which one batch is answered again; and the 
 class Exams:
     """Watches every evaluation."""
 
-    def __init__(self, spec: Spec, trace: Trace) -> None:
-        self.spec, self.trace = spec, trace
-        self.images = spec.data.load()
+    def __init__(self, spec: Spec, trace: Trace, replay: Replay) -> None:
+        self.spec, self.trace, self.replay = spec, trace, replay
+        self.images = replay.images
         self.found: list[dict[str, float]] = []  # one an evaluation
         self.scores: list[dict[str, float]] = []  # of each, worked out here
         self.gaps: list[float] = []  # quantiles of the last evaluation's gaps of logits
@@ -147,14 +135,11 @@ class Exams:
     def _again(self) -> float:
         """How far one batch's answers are from a reference's, of the weights that the network has."""
         trace, ((x, z),) = self.trace, self._batches
-        if trace.auditor is None:
-            return 0.0
-        network: Opinion = trace.auditor.network
         weights = dict((*trace.model.named_parameters(), *trace.model.named_buffers()))
-        with own_numbers(self.device), torch.no_grad(), precisely(trace.auditor):
+        with own_numbers(self.device), torch.no_grad(), precisely(self.replay):
             half = self.spec.precision.half is True and self.device.type != "cuda"
             try:
-                due = network(weights, x, False, half).float()
+                due = self.replay.network(weights, x, False, half).float()
             except Exception:  # a network of another make
                 return math.inf
         return distance(array(z), array(due))

@@ -11,9 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence.audit import Auditor, distance, held_by_half
-from harness.evidence.digests import digest
-from harness.evidence.tested import Exams
+from harness.evidence.numbers import digest, distance, held_by_half
 from harness.rng import Stream, streams
 from harness.spec import Spec, referenced
 
@@ -43,7 +41,7 @@ class Upstream:
 class Trace:
     """What the loop saw. Lists grow as it trains; `model` and `optimizer` are the live objects.
 
-    `watch` sets its auditor to work; without it, as in tests of a part, only the first steps are seen.
+    `harness.evidence.watch` sets an auditor to work; without one, as in tests of a part, only the first steps are seen.
     """
 
     steps_per_epoch: int
@@ -71,8 +69,9 @@ class Trace:
     diverged: bool = False  # the loss was no number, and the run ended with that epoch
     history: list[dict[str, Any]] = field(default_factory=list)  # the loop's report of each epoch
     kept: dict[str, float] = field(default_factory=dict)  # what was measured with the weights kept, at the end
-    auditor: Auditor | None = None
-    exams: Exams | None = None
+    spec: Spec | None = None  # of a run that is watched
+    auditor: Any = None  # a `harness.evidence.audit.Auditor`
+    exams: Any = None  # a `harness.evidence.tested.Exams`
 
     def __post_init__(self) -> None:
         self.initial = digest(self.model.named_parameters())
@@ -80,7 +79,6 @@ class Trace:
         self.is_away = False
         self.total, self.hits = torch.zeros(1), torch.zeros(1)  # of this epoch: losses, and images answered right
         self._guesses: list[Tensor] = []  # of this step's passes
-        self._spec: Spec | None = None
         self._batch = 1  # images of this forward
         self._got: list[Tensor] = []  # images of this step's forwards
         self._due: Tensor | None = None  # labels of this epoch, in its order
@@ -94,11 +92,6 @@ class Trace:
                 if module.weight.requires_grad:  # else it has no gradient, which audits tell
                     self._note_gradient_of(name, module.weight)
 
-    def watch(self, spec: Spec) -> None:
-        """Audit the run of `spec`, from here on."""
-        self._spec = spec
-        self.auditor, self.exams = Auditor(spec, self), Exams(spec, self)
-
     def _note_input(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         """At the first forward the layers' weights and every batch norm's γ; in training the images that came."""
         self._batch = len(args[0])
@@ -110,8 +103,8 @@ class Trace:
                 elif isinstance(module, nn.Conv2d | nn.Linear):
                     bias = 0.0 if module.bias is None else module.bias.detach().abs().max().item()
                     self.first_weights[name] = (module.weight.detach().abs().max().item(), bias)
-            if self._spec and not self.drawn:
-                self.drawn = list(initial_gap(self._spec, model, self.rng))
+            if self.spec and not self.drawn:
+                self.drawn = list(initial_gap(self.spec, model, self.rng))
         if not model.training:
             self.awake += sum(module.training for module in model.modules())
             return
@@ -169,14 +162,14 @@ class Trace:
 
     def _compare(self, labels: Tensor) -> None:
         """Count the labels that are not those of the order drawn; on the device, which is not waited for."""
-        assert self._spec
+        assert self.spec
         epoch, batch = divmod(len(self.lr), self.steps_per_epoch)
         if self._due is None or batch == 0:
             self.tally()
-            known = np.asarray(self._spec.data.load().labels("train"))
+            known = np.asarray(self.spec.data.load().labels("train"))
             order = self.rng("order", epoch).permutation(len(known))
             self._due = torch.from_numpy(known[order]).to(labels.device)
-        due = self._due[batch * self._spec.batch_size :][: self._spec.batch_size]
+        due = self._due[batch * self.spec.batch_size :][: self.spec.batch_size]
         off = (labels != due).sum() if labels.shape == due.shape else torch.tensor(len(due), device=labels.device)
         self._off = off if self._off is None else self._off + off
 
@@ -200,7 +193,7 @@ class Trace:
         """After an evaluation: of which images, and what the loop makes of it."""
         if len(self.losses) * self.steps_per_epoch < len(self.lr):  # the first since these steps
             self.losses.append(float(self.total) / self.steps_per_epoch)
-            images = self.steps_per_epoch * (self._spec.batch_size if self._spec else 1)
+            images = self.steps_per_epoch * (self.spec.batch_size if self.spec else 1)
             self.accuracies.append(100 * float(self.hits) / images)
             self.total, self.hits = torch.zeros(1), torch.zeros(1)
         if self.exams:

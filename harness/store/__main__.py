@@ -180,8 +180,8 @@ def _named_by_studies() -> tuple[list[str], set[str]]:
     No data is loaded. What a study that does not load was last seen to name is in the plans that were run.
     """
     from harness import Problem, study
-    from harness.designs import DESIGNS
     from harness.spec import shape, upstream
+    from harness.stats.designs import DESIGNS
 
     names, shapes = list(study.available()), set[str]()
     for name in names:

@@ -6,7 +6,7 @@ from harness.evidence import Check, Trace, opinions, prove
 from harness.evidence.proofs import split_checks
 from harness.parts.augment import Shift
 from harness.parts.data import Digits, in_memory
-from harness.parts.holdout import Holdout
+from harness.parts.data.holdout import Holdout
 from harness.parts.optimizers import NAG
 from harness.spec import SECOND, SELF, UNPROVEN, Augment
 from harness.tricks.distillation import Distill

@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.engine import key
-from harness.parts.holdout import blinded
+from harness.parts.data.holdout import blinded
 from harness.store import Store
 from harness.store.care import holder
 from harness.study import Run

@@ -18,7 +18,7 @@ from experiments.digits import BASELINE
 from harness import evidence
 from harness import train as loop
 from harness.evidence import Trace, Upstream
-from harness.parts.holdout import Holdout, _split
+from harness.parts.data.holdout import Holdout, _split
 from harness.parts.imgaug_policy import policy
 from harness.parts.models import cost
 from harness.parts.optimizers import NAG, Adam, AdamW, Expectigrad

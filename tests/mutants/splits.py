@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from harness.parts import data as data_room
 from harness.parts.data import Cached, Digits, Images, in_memory
-from harness.parts.holdout import Holdout, blinded
+from harness.parts.data.holdout import Holdout, blinded
 from harness.parts.init import Xavier
 from harness.rng import streams
 from harness.spec import Data

@@ -16,7 +16,7 @@ from harness.evidence import Trace
 from harness.parts import data, files
 from harness.parts.augment import PAPER, Flip, OnPixels, RandomAreaCrop
 from harness.parts.data import Digits, ImageFolder, Places365, Torchvision, centred, cut_out, in_memory
-from harness.parts.files import opened, rgb
+from harness.parts.data.reading import opened, rgb
 from harness.rng import streams
 from harness.spec import plain
 from tests import photos

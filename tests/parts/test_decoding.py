@@ -20,7 +20,7 @@ from harness import Problem, engine, trials
 from harness.parts import data, decoding
 from harness.parts.augment import PAPER, OnPixels
 from harness.parts.data import ImageFolder
-from harness.parts.files import opened
+from harness.parts.data.reading import opened
 from harness.rng import streams
 from harness.store import Store
 from tests.tiny import BASELINE

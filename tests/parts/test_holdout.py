@@ -5,7 +5,7 @@ import torch
 from experiments import digits
 from harness import Problem
 from harness.parts.data import ImageFolder, in_memory
-from harness.parts.holdout import Holdout, blinded, held_out
+from harness.parts.data.holdout import Holdout, blinded, held_out
 from harness.spec import Data, parse, plain
 from harness.tricks.distillation import distillation
 from tests.photos import make

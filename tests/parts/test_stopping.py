@@ -5,7 +5,7 @@ import torch
 
 from harness import Problem
 from harness.evidence import Trace
-from harness.parts.holdout import Holdout
+from harness.parts.data.holdout import Holdout
 from harness.parts.schedules import Shape
 from harness.parts.stopping import EarlyStopping
 from harness.store import Store

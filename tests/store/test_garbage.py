@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from harness.designs import Options
+from harness.stats.designs import Options
 from harness.paths import runs
 from harness.report import plan_path, remember
 from harness.spec import plain, resolved, shape, stack, upstream

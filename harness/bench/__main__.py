@@ -1,0 +1,106 @@
+"""Throughput: the harness itself against the bound of this machine, measured in one run.
+
+    python -m harness.bench                                        # the digits, a check that all works
+    python -m harness.bench --model resnet18 --data /data/cifar10 --size 32
+    python -m harness.bench --loader /data/photos                  # loading photos at 224 px, beside timm's loader
+    python -m harness.bench --imgaug /data/monkeys                 # the monkeys' augmentation, beside its source
+    python -m harness.bench --records 10000                        # how long the store and a report of it take
+    python -m harness.bench --evidence 2000 --model small          # what evidence costs, in a run of so many steps
+
+The *bound* is forward, backward and update of one batch that is already in memory, over and over: no data, no
+evaluation, no records; in as many simultaneous processes as the harness uses, with the same threads. The *harness* is a
+whole small study: processes start, load and augment, train, evaluate every epoch, keep journals, write records and log
+to MLflow. Images trained on count, images tested on do not, though their time does. Reading every image file and making
+MLflow's database, each done once a machine, come before the clock starts. The machine may be shared, so the bound is
+measured before and after every study, and the ratio is one of medians.
+"""
+
+import argparse
+from statistics import median
+
+from harness import Problem
+from harness.bench.evidence import show_evidence
+from harness.bench.loop import MODELS, STEADY, Measured, measure, specification
+from harness.bench.photos import show_loaded
+from harness.bench.policy import show_prepared
+from harness.bench.records import show_records
+from harness.cli import main
+from harness.paths import expanded
+
+
+def run(options: argparse.Namespace) -> None:
+    from harness.engine import places as places_for
+
+    for name in ("size", "batch_size", "jobs", "seconds", "rounds", "records", "evidence"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise Problem(f"--{name.replace('_', '-')} {value:g}: must be above 0")
+    if options.records:
+        return show_records(options.records)
+    if options.loader:
+        return show_loaded(options.loader, options.rounds)
+    if options.imgaug:
+        return show_prepared(options.imgaug, options.rounds)
+    places = places_for(options.device, options.jobs)
+    spec = specification(options.model, options.data, options.size, options.batch_size)
+    if options.evidence:
+        return show_evidence(spec, places[0], options.evidence, options.rounds)
+    images = spec.data.load()
+    shape = f"{images.channels} x {images.size} x {images.size}"
+    print(f"{options.model} on {shape} images of {options.data}, batch {spec.batch_size}, FP32")
+    print(f"{len(places)} processes on {', '.join(dict.fromkeys(places))}; images per second:", flush=True)
+    bounds: list[float] = []
+    studies: list[Measured] = []
+    for kind, seen in measure(spec, places, options.seconds, options.rounds):
+        (bounds if kind == "bound" else studies).append(seen)
+        print(f"  {kind:<8}{seen if kind == 'bound' else seen.rate:10.1f}", flush=True)
+    rates = [seen.rate for seen in studies]
+    print(f"{'':10}{'min':>10}{'median':>10}{'n':>4}")
+    for kind, values in (("bound", bounds), ("harness", rates)):
+        print(f"  {kind:<8}{min(values):10.1f}{median(values):10.1f}{len(values):4}")
+    print(f"harness / bound = {median(rates) / median(bounds):.3f}")
+    if max(bounds) > STEADY * min(bounds):
+        print(
+            f"the bound itself moved by x {max(bounds) / min(bounds):.2f}: the machine is busy, the ratio means little"
+        )
+    last = studies[-1]
+    print(
+        f"of {last.wall:.0f} s a process: {last.loop / last.wall:.1%} in the training loop, at"
+        f" {last.in_loop / median(bounds):.3f} of the bound; {last.evaluation / last.wall:.1%} in evaluation;"
+        f" {1 - (last.loop + last.evaluation) / last.wall:.1%} in starting, loading and saving"
+    )
+    print(f"journal and checkpoints took {last.keeping:.2%} of the runs' time")
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="harness.bench", description="Measure the harness against the bound of this machine, and their ratio."
+    )
+    add = p.add_argument
+    add(
+        "--model",
+        default="resnet18",
+        help=f"{', '.join(MODELS)}; up to 64 px with the small stem (default: %(default)s)",
+    )
+    add("--data", default="digits", help="digits, cifar10, or a folder with train/ and val/ (default: %(default)s)")
+    add("--size", type=int, default=32, metavar="PX", help="of a folder's images (default: %(default)s)")
+    add("--batch-size", type=int, default=128, metavar="N", help="default: %(default)s")
+    add("--jobs", type=int, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")
+    add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add(
+        "--seconds",
+        type=float,
+        default=90,
+        metavar="S",
+        help="about what a study's training takes (default: %(default)s)",
+    )
+    add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
+    add("--loader", type=expanded, metavar="DIR", help="measure loading its train/CLASS/FILE, beside timm's loader")
+    add("--imgaug", type=expanded, metavar="DIR", help="measure the monkeys' augmentation of images, beside its source")
+    add("--evidence", type=int, metavar="STEPS", help="measure what audits and exams cost in a run of so many steps")
+    add("--rounds", type=int, default=1, metavar="N", help="studies, or passes of a loader (default: %(default)s)")
+    return p
+
+
+if __name__ == "__main__":
+    main(parser(), run)

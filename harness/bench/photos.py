@@ -1,0 +1,91 @@
+"""Loading photos, beside timm's loader."""
+
+import os
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from harness import Problem
+
+LOADED, WORKERS, BATCH = 2048, 2, 64  # images of a pass, unless there are fewer
+
+
+def loaded(root: Path, rounds: int) -> Iterator[tuple[str, float, float]]:
+    """("harness" or "timm", images a second, CPU milliseconds an image), in turn, after a pass of each that warms up.
+
+    Of one epoch from the start of its workers, of the same files, at 224 px: crop, flip, and jitter of hue, saturation
+    and brightness. PCA noise is left out, which timm lacks. The harness jitters in the training process, timm in the
+    workers; either has one thread a process, and CPU time is that of all.
+    """
+    import torch
+    from timm.data.dataset_factory import create_dataset
+    from timm.data.loader import create_loader
+
+    from harness.parts.augment import ColorJitter, Flip, RandomAreaCrop
+    from harness.parts.data import ImageFolder, Photos
+    from harness.rng import streams
+
+    images = ImageFolder(root=root, limit=LOADED).load()
+    assert isinstance(images, Photos)
+    batches = images.counts["train"] // BATCH
+    if not batches:
+        raise Problem(f"--loader {root}: {images.counts['train']} training images, and a batch has {BATCH}")
+    torch.set_num_threads(1)
+    os.environ["HARNESS_DECODERS"] = str(WORKERS)
+    augment = RandomAreaCrop(), Flip(), ColorJitter()
+
+    def ours(epoch: int) -> Iterator[Any]:
+        return images.train(epoch, BATCH, augment, streams(0), torch.device("cpu"))
+
+    files = create_dataset("", root=str(root / "train"))
+    files.reader.samples = [(str(root / name), label) for name, label in images.files["train"]]
+    jitter: Any = (0.4, 0.0, 0.4, 0.4)  # of brightness, contrast, saturation, hue; declared as one number
+    theirs = create_loader(
+        files,
+        input_size=(3, 224, 224),
+        batch_size=BATCH,
+        is_training=True,
+        scale=(0.08, 1.0),
+        ratio=(3 / 4, 4 / 3),
+        color_jitter=jitter,
+        interpolation="bilinear",
+        num_workers=WORKERS,
+        use_prefetcher=False,
+        persistent_workers=False,
+    )
+    for number in range(-1, rounds):
+        for name, source in (("harness", ours(number + 1)), ("timm", theirs)):
+            used, began = cpu_seconds(), time.monotonic()
+            if sum(1 for _ in source) != batches:
+                raise Problem(f"--loader {root}: {name} did not load {batches} batches")
+            seconds = time.monotonic() - began
+            if number >= 0:
+                yield name, batches * BATCH / seconds, 1000 * (cpu_seconds() - used) / (batches * BATCH)
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those that it started and that have ended."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
+
+
+def show_loaded(root: Path, rounds: int) -> None:
+    print(f"training images of {root} at 224 px, batch {BATCH}, {WORKERS} workers, on CPU", flush=True)
+    show_beside("timm", ("harness", "timm"), loaded(root, rounds))
+
+
+def show_beside(base: str, names: Sequence[str], passes: Iterator[tuple[str, float, float]]) -> None:
+    """Each pass as it comes, (name, images a second, CPU milliseconds an image), and then the ratios to `base`."""
+    print(f"  {'':9}{'images/s':>10}{'CPU ms an image':>17}", flush=True)
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for name, rate, spent in passes:
+        seen[name].append((rate, spent))
+        print(f"  {name:<9}{rate:10.1f}{spent:17.2f}", flush=True)
+    for name in (name for name in names if name != base):
+        for i, what in enumerate(("images/s", "CPU time")):
+            ratios = [own[i] / other[i] for own, other in zip(seen[name], seen[base], strict=True)]
+            spread = f"{min(ratios):.2f} to {max(ratios):.2f}, n = {len(ratios)}"
+            print(f"{what}, {name} / {base} = {median(ratios):.2f} ({spread})")

@@ -1,0 +1,93 @@
+"""What MLflow costs a study."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from harness import Problem
+from harness.bench.loop import own_runs, specification
+
+RUNGS, EPOCHS = 10, 15  # of the small study that the store is measured with
+
+
+def records(count: int) -> Iterator[tuple[int, float, float, float]]:
+    """(records, seconds to write the last of them, to verify all, to report all) for stores of up to `count` records.
+
+    They are small, of a study of ten rungs, and the report is that of the command, imports included.
+    """
+    from harness import report
+    from harness.spec import plain, resolved
+    from harness.stats.designs import Node, Options, ladder
+    from harness.store import Store
+    from harness.store.care import troubles
+    from harness.study import Plan, Rung, describe
+
+    spec = specification("small", "digits", 8, 32)
+    specs = [spec.but(epochs=EPOCHS + i) for i in range(RUNGS)]
+    layout = ladder(RUNGS - 1, [Node(i, (i,)) for i in range(RUNGS - 1)], Options())
+    rows = zip(specs, layout.rows, strict=True)
+    rungs = tuple(Rung(f"rung{i}", f"rung {i}", own, row.on, row.gain) for i, (own, row) in enumerate(rows))
+    tricks = tuple((rung.name, rung.title, ("epochs",)) for rung in rungs[1:])
+    forms = [{"spec": plain(own), "resolved": resolved(own)} for own in specs]
+    with own_runs():
+        store, made = Store(), 0
+        for size in sorted({RUNGS * max(2, count * share // (8 * RUNGS)) for share in (1, 2, 4, 8)}):
+            began = time.monotonic()
+            for number in range(made, size):
+                of, seed = number % RUNGS, number // RUNGS
+                with store.claim(specs[of].id, seed) as claim:
+                    claim.begin(forms[of])
+                    result = example(seed, of)
+                    for epoch in result["epochs"]:
+                        claim.note("epoch", **epoch)
+                    claim.finish(result, {})
+            wrote, began = (time.monotonic() - began) / (size - made), time.monotonic()
+            made = size
+            wrong = [line for key in store for line in troubles(store, key)]
+            if wrong:
+                raise Problem(wrong[0])
+            verified, began = time.monotonic() - began, time.monotonic()
+            report.remember(describe(Plan("bench", rungs, tuple(range(size // RUNGS)), tricks=tricks), store))
+            began = time.monotonic()
+            done = subprocess.run([sys.executable, "-m", "harness.report", "bench"], capture_output=True, text=True)
+            if done.returncode:
+                raise Problem(done.stderr)
+            yield size, wrote, verified, time.monotonic() - began
+
+
+def example(seed: int, rung: int) -> dict[str, Any]:
+    """A result as a run of the digits study leaves it."""
+    rng = np.random.default_rng((seed, rung))
+    right = rng.random(1200) < (90 + rung / 10 + rng.normal() / 2) / 100
+    top1 = 100 * float(right.mean())
+    made = [
+        {"epoch": i, "loss": 1 / (i + 1), "lr": 0.1, "seconds": 1.0, "test_loss": 1.0, "top1": top1 - 10 / (i + 1)}
+        for i in range(EPOCHS)
+    ]
+    check = {"part": "loop", "what": "loss of step 1", "expected": "2.3", "seen": "2.3", "ok": True}
+    return {
+        "status": "finished",
+        "metrics": {"test_loss": 1.0, "top1": top1, "top5": 99.0},
+        "epochs": made,
+        "evidence": [check | {"what": f"check {i}"} for i in range(20)],
+        "rates": [[i, 0.1] for i in range(200)],
+        "seen": {},
+        "params": 1000,
+        "macs": 1_000_000,
+        "images": {"train": 597, "test": 1200, "digest": ""},
+        "precision": {"name": "FP32", "emulated": False},
+        "environment": {"device_name": "none", "commit": ""},
+        "seconds": 15.0,
+        "seconds_per_epoch": 1.0,
+        "correct": np.packbits(right).tobytes().hex(),
+    }
+
+
+def show_records(count: int) -> None:
+    print(f"{'records':>8}{'ms to write one':>17}{'ms to verify one':>18}{'s to report all':>17}", flush=True)
+    for size, wrote, verified, reported in records(count):
+        print(f"{size:8,}{1000 * wrote:17.2f}{1000 * verified / size:18.3f}{reported:17.2f}", flush=True)

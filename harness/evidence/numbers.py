@@ -1,0 +1,115 @@
+"""Numbers of tensors: whether two are the same, how far apart they are, what half precision can hold."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Named = dict[str, Tensor]
+
+
+def weighed(model: nn.Module) -> float:
+    """One number of all weights and buffers: another where any of them is another."""
+    return told([t.detach() for t in (*model.parameters(), *model.buffers())])
+
+
+def held(optimizer: Any) -> float:
+    """One number of what an optimizer holds of all its parameters."""
+    every = [p for group in optimizer.param_groups for p in group["params"]]
+    return told([torch.as_tensor(value).detach() for p in every for value in optimizer.state.get(p, {}).values()])
+
+
+def told(tensors: list[Tensor]) -> float:
+    """Norms and sums of tensors, each by its place."""
+    if not tensors:
+        return 0.0
+    floats = [t.float() for t in tensors]
+    device = max((t.device for t in floats), key=lambda device: device.type == "cuda")
+    norms = torch.stack([n.to(device) for n in torch._foreach_norm(floats)]).double()
+    sums = torch.stack([t.sum().to(device) for t in floats]).double()
+    places = torch.linspace(1, 2, len(floats), dtype=torch.float64, device=device)
+    return float(norms @ places + 1e-3 * (sums @ places.flip(0)))
+
+
+def same(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b)) or abs(a - b) <= 1e-12 * abs(b)
+
+
+def is_layer(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d | nn.Linear)
+
+
+def held_by_half(x: Tensor) -> bool:
+    """Whether every number of `x` is one that float16 can hold; inf and nan are."""
+    x = x.detach()
+    return bool(((x == x.half().to(x.dtype)) | x.isnan()).all())
+
+
+def some(x: Tensor) -> Tensor:
+    """Eight of a batch, from all over it."""
+    return x[:: max(1, len(x) // 8)]
+
+
+def copies(model: nn.Module) -> Named:
+    live = (*model.named_parameters(), *model.named_buffers())
+    return {name: tensor.detach().clone() for name, tensor in live}
+
+
+@contextmanager
+def own_numbers(device: torch.device) -> Iterator[None]:
+    """Within it gradients are recorded, in float32, and the random numbers of others stay as they were."""
+    with torch.random.fork_rng(), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        yield
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().double().numpy()
+
+
+def number(value: Any) -> np.ndarray:
+    """What an optimizer holds, as numpy's; nan of what it has not."""
+    held = value.detach().cpu() if isinstance(value, Tensor) else math.nan if value is None else value
+    return np.asarray(held, dtype=np.float64)
+
+
+def distance(seen: np.ndarray, due: np.ndarray) -> float:
+    """The greatest gap, in units of the greatest number due; inf where shapes differ or one side alone is no number."""
+    if seen.shape != due.shape or (np.isfinite(seen) != np.isfinite(due)).any():
+        return math.inf
+    finite = np.isfinite(due)
+    return float(np.abs(seen - due)[finite].max(initial=0) / max(np.abs(due[finite]).max(initial=0), 1e-12))
+
+
+def worst(due: Named, seen: Named) -> float:
+    """The greatest relative gap of a parameter's gradient; of one that is but noise, relative to all the others."""
+    if due.keys() - seen.keys():
+        return math.inf
+    square = sum(float(g.double().square().nan_to_num(0, 0, 0).sum()) for g in due.values())
+    each = math.sqrt(square / max(1, sum(g.numel() for g in due.values())))
+    gaps = [0.0]
+    for name, gradient in due.items():
+        a, b = seen[name].double(), gradient.double()
+        finite = a.isfinite() & b.isfinite()
+        a, b = a[finite], b[finite]
+        gaps.append(float((a - b).norm()) / max(float(b.norm()), 1e-3 * each * math.sqrt(max(1, b.numel())), 1e-30))
+    return max(gaps)
+
+
+def digest(items: Iterable[Any]) -> str:
+    """16 hexadecimal digits of tensors' bytes, in order of their indices, and of other values' texts."""
+    made = hashlib.sha256()
+    for item in items:
+        for value in item if isinstance(item, tuple) else (item,):
+            if isinstance(value, Tensor):
+                made.update(f"{value.dtype}{tuple(value.shape)}".encode())
+                made.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            else:
+                made.update(f"{value!r},".encode())
+    return made.hexdigest()[:16]

@@ -1,0 +1,358 @@
+"""A step done once more, by references that share no code with what they check.
+
+The images and targets are made anew from the data and the draws, the network is run on a copy of its weights, forward
+and backward, and every parameter is moved by the optimizer's rule in numpy. A part says its `reference`, and one that
+has none is done anew by its own code: it is *self-checked*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.evidence.numbers import Named, array, distance, is_layer, number, same, weighed, worst
+from harness.evidence.trace import Trace
+from harness.rng import Stream
+from harness.spec import Spec, referenced
+
+Gaps = dict[str, float]
+Opinion = Callable[[Named, Tensor, bool, bool], Tensor]  # (weights and buffers, images, training, half) -> logits
+
+
+@dataclass
+class Step:
+    """What the live objects showed at one step."""
+
+    number: int
+    weights: Named  # before it, with the buffers
+    asleep: int  # modules that were not in training mode
+    frozen: int  # parameters that ask for no gradient
+    inputs: list[Tensor] = field(default_factory=list)  # of each pass
+    logits: list[Tensor] = field(default_factory=list)
+    slopes: list[Tensor] = field(default_factory=list)  # by the logits
+    loss: float = 0.0
+    labels: Tensor | None = None
+    fed: Tensor | None = None  # the targets, mixed
+    aways: list[Named] = field(default_factory=list)  # where the weights were for each further gradient
+    unrounded: int = 0  # outputs of conv and linear layers that float16 cannot hold
+    outputs: int = 0
+    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    handed: bool = True  # weights and the optimizer's state came as the step before left them
+    decays: dict[str, float] = field(default_factory=dict)  # of each parameter, as the optimizer has them
+    taught: list[float] = field(default_factory=list)  # `weighed` of each teacher
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # the optimizer's state of each, before
+    after: Named | None = None
+    left: dict[str, dict[str, Any]] = field(default_factory=dict)  # its state after
+
+
+class Replay:
+    """What it takes to do a step of a run once more."""
+
+    def __init__(self, spec: Spec, trace: Trace) -> None:
+        self.spec, self.trace = spec, trace
+        self.images = spec.data.load()
+        self.device = next(trace.model.parameters(), torch.zeros(0)).device
+        self.taught = [weighed(bound.model) for bound in trace.teachers]
+
+    @cached_property
+    def network(self) -> Opinion:
+        return opinion(self.spec.model, self.images.channels, self.trace.classes, self.device)
+
+    @cached_property
+    def teachers(self) -> list[Opinion]:
+        size = self.images.channels, self.trace.classes, self.device
+        return [opinion(part.spec.model, *size) for part in self.spec.teacher]
+
+
+def states(trace: Trace, named: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Any]]:
+    """What the optimizer holds of each parameter."""
+    kept = trace.optimizer.state
+    copied = {n: kept.get(p, {}) for n, p in named.items()}
+    return {
+        n: {key: value.detach().clone() if isinstance(value, Tensor) else value for key, value in held.items()}
+        for n, held in copied.items()
+    }
+
+
+def opinion(model: Any, channels: int, classes: int, device: torch.device) -> Opinion:
+    """The network as a function: by its part's `reference`, else built anew and called on the weights given."""
+    if referenced(model):
+
+        def written(weights: Named, x: Tensor, training: bool, half: bool) -> Tensor:
+            conv, linear = (rounding(f) if half else f for f in (nn.functional.conv2d, nn.functional.linear))
+            z: Tensor = model.reference(weights, x, training, conv, linear)
+            return z
+
+        return written
+    net: nn.Module = model.fresh(channels, classes).to(device)
+    layers = {f"{name}.weight".removeprefix(".") for name, m in net.named_modules() if is_layer(m)}
+
+    def called(weights: Named, x: Tensor, training: bool, half: bool) -> Tensor:
+        handles = []
+        if half:
+            weights = {n: w.half().float() if n in layers else w for n, w in weights.items()}
+            rounded = lambda layer, args, out: out.half().float()  # noqa: E731
+            handles = [m.register_forward_hook(rounded) for m in net.modules() if is_layer(m)]
+        try:
+            z: Tensor = torch.func.functional_call(net.train(training), weights, (x,))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return z
+
+    return called
+
+
+def rounding(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A layer whose weights and outputs are rounded through float16; autograd's casts round their gradients too."""
+
+    def rounded(x: Tensor, weight: Tensor, *rest: Any, **named: Any) -> Tensor:
+        return function(x, weight.half().float(), *rest, **named).half().float()
+
+    return rounded
+
+
+@dataclass(frozen=True)
+class Served:
+    """A batch, made anew: float64 images N x C x H x W, labels N, targets N x K."""
+
+    x: np.ndarray
+    labels: np.ndarray
+    y: np.ndarray
+    mixed_x: np.ndarray
+    mixed_y: np.ndarray
+    changed: float  # images that augmentation changed
+
+
+def served(spec: Spec, images: Any, classes: int, rng: Stream, epoch: int, batch: int) -> Served:
+    """What the network should get, from the data as it is stored and the streams of the seed."""
+    size = spec.batch_size
+    places = rng("order", epoch).permutation(images.counts["train"])[batch * size : (batch + 1) * size]
+    draws = [(part, rng("augment", *names)) for part, names in named(spec.augment, epoch, batch)]
+    x = images.reference("train", places, draws)
+    plain = images.reference("train", places, []) if draws else x
+    changed = float((np.abs(x - plain).reshape(len(x), -1).max(1) > 1e-2).sum())
+    mean, std = (np.asarray(values, dtype=np.float64).reshape(1, -1, 1, 1) for values in (images.mean, images.std))
+    x = (x - mean) / std
+    labels = np.asarray(images.labels("train"))[places]
+    y = np.zeros((len(labels), classes))
+    y[np.arange(len(labels)), labels] = 1
+    for part in spec.targets:
+        y = part.reference(y) if referenced(part) else part(torch.from_numpy(y).float()).double().numpy()
+    mixed_x, mixed_y = x, y
+    for mix in spec.mix:
+        draw = rng("mix", type(mix).__name__, epoch, batch)
+        if referenced(mix):
+            mixed_x, mixed_y = mix.reference(mixed_x, mixed_y, draw)
+        else:
+            pair = mix(torch.from_numpy(mixed_x).float(), torch.from_numpy(mixed_y).float(), draw)
+            mixed_x, mixed_y = (tensor.double().numpy() for tensor in pair)
+    return Served(x, labels, y, mixed_x, mixed_y, changed)
+
+
+def named(parts: tuple[Any, ...], epoch: int, batch: int) -> Iterator[tuple[Any, tuple[str | int, ...]]]:
+    """Each part of an augmentation, and the name of its stream: by its kind, and from the second of a kind numbered."""
+    met: dict[str, int] = {}
+    for part in parts:
+        kind = type(part).__name__
+        again = met.get(kind, 0)
+        met[kind] = again + 1
+        yield part, (kind, epoch, batch, *((again,) if again else ()))
+
+
+def cross_entropy(targets: np.ndarray, logits: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean over N of -Σ targets · log softmax(logits), N x K, and its gradient by the logits, in float64."""
+    y, z = (np.asarray(t, dtype=np.float64) for t in (targets, logits))
+    z = z - z.max(1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
+    return float(-(y * log_p).sum(1).mean()), (np.exp(log_p) * y.sum(1, keepdims=True) - y) / len(y)
+
+
+def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
+    """How far a step was from its reference, each gap relative; counts of what must not be.
+
+    `first`: no step before it is known to have been taken.
+    """
+    spec, trace = replay.spec, replay.trace
+    with torch.no_grad():
+        due = served(spec, replay.images, trace.classes, trace.rng, *divmod(step.number, trace.steps_per_epoch))
+    assert step.labels is not None
+    assert step.fed is not None
+    assert step.after is not None
+    gaps: Gaps = {"asleep": step.asleep, "frozen": step.frozen, "handed": float(not step.handed)}
+    gaps["taught"] = float(sum(not same(a, b) for a, b in zip(step.taught, replay.taught, strict=True)))
+    if referenced(spec.decay):
+        layers = dict(trace.model.named_modules())
+        due_decay = {n: spec.decay.reference(n, layers[n.rpartition(".")[0]]) for n in step.gradients}
+        gaps["decayed"] = float(sum(step.decays.get(n) != decay for n, decay in due_decay.items()))
+    gaps["labels"] = float((step.labels.cpu().numpy() != due.labels).sum())
+    if spec.augment:
+        gaps["augmented"] = due.changed
+    gaps["targets"] = distance(array(step.fed), due.mixed_y)
+    gaps["images"] = distance(array(torch.cat(step.inputs)), due.mixed_x)
+    gaps["unrounded"] = step.unrounded / max(1, step.outputs)
+    size = spec.microbatch or spec.batch_size
+    sizes = [len(x) for x in step.inputs]
+    gaps["passes"] = float(sizes != [len(y) for y in np.split(due.mixed_y, range(size, len(due.mixed_y), size))])
+    if gaps["passes"] or len(step.logits) != len(sizes) or len(step.slopes) != len(sizes):
+        return gaps | {"passes": 1.0}
+    gaps |= losses(replay, step, due)
+    gradients, buffers = replayed(replay, step, gaps)
+    scale = gaps["scale"]
+    slopes = {n: None if g is None else g.float() / scale for n, g in step.gradients.items()}
+    gaps["missing"] = float(sum(g is None for g in slopes.values()))
+    gaps["gradients"] = worst(gradients, {n: g for n, g in slopes.items() if g is not None})
+    gaps["statistics"] = max((distance(array(step.after[n]), array(b)) for n, b in buffers.items()), default=0.0)
+    gaps |= moved(replay, step, slopes, first)
+    return gaps
+
+
+def losses(replay: Replay, step: Step, due: Served) -> Gaps:
+    """The loss, and its gradient by the logits, from the logits that were seen and the targets that were due."""
+    spec, trace = replay.spec, replay.trace
+    total, start = 0.0, 0
+    wanted = []
+    for x, z in zip(step.inputs, step.logits, strict=True):
+        y, share = due.mixed_y[start : start + len(z)], len(z) / len(due.mixed_y)
+        start += len(z)
+        loss, slope = cross_entropy(y, array(z))
+        for part, bound, network in zip(spec.teacher, trace.teachers, replay.teachers, strict=True):
+            pull, pull_slope = part.reference(array(z), answered(replay, bound, network, x))
+            loss, slope = loss + pull, slope + pull_slope
+        total += loss * share
+        wanted.append(slope * share)
+    seen, expected = array(torch.cat(step.slopes)), np.concatenate(wanted)
+    finite = np.isfinite(seen) & np.isfinite(expected)  # a scaled gradient may overflow, and the step is left out
+    a, b = seen[finite], expected[finite]
+    scale = float(a @ b / (b @ b)) if (b @ b) > 0 else math.nan
+    near = 2 ** round(math.log2(scale)) if scale > 0 and math.isfinite(scale) else math.nan  # a loss scale is a power
+    norm = float(np.linalg.norm(b))
+    return {
+        "loss": abs(step.loss - total) / max(1.0, abs(total)) if math.isfinite(total) else 0.0,
+        "scale": near if spec.precision.scaled else 1.0,  # by which gradients are multiplied
+        "slopes": float(np.linalg.norm(a / (near if spec.precision.scaled else 1.0) - b)) / norm if norm else math.inf,
+    }
+
+
+def answered(replay: Replay, bound: Any, network: Opinion, x: Tensor) -> np.ndarray:
+    """What the teacher says of the images that the student got."""
+    with torch.no_grad(), precisely(replay):
+        weights = dict((*bound.model.named_parameters(), *bound.model.named_buffers()))
+        return array(network(weights, x, False, halved(replay)).float())
+
+
+def halved(replay: Replay) -> bool:
+    """Whether layers are rounded through float16 here, where the device has no arithmetic of that size."""
+    return replay.spec.precision.half is True and replay.device.type != "cuda"
+
+
+def precisely(replay: Replay) -> AbstractContextManager[Any]:
+    """The precision of a forward: torch's own float16 on CUDA; of a precision that is a user's, the run's."""
+    half = replay.spec.precision.half
+    if half is None:
+        context: AbstractContextManager[Any] = replay.trace.runner.forward()
+        return context
+    return torch.autocast("cuda", torch.float16) if half and replay.device.type == "cuda" else nullcontext()
+
+
+def replayed(replay: Replay, step: Step, gaps: Gaps) -> tuple[Named, Named]:
+    """The gradient of every parameter and the running statistics after it, by a forward and a backward of our own."""
+    spec = replay.spec
+    gradients, buffers, answers = backward(replay, step, step.weights, step.slopes)
+    gaps["logits"] = max(distance(array(z), array(a)) for z, a in zip(step.logits, answers, strict=True))
+    scale = gaps["scale"] if math.isfinite(gaps["scale"]) else 1.0
+    gradients = {n: g / scale for n, g in gradients.items()}
+    if len(step.aways) != len(spec.ascent):
+        gaps["climb"] = math.inf
+        return gradients, buffers
+    for part, away in zip(spec.ascent, step.aways, strict=True):
+        if referenced(part):
+            gaps["climb"] = max(gaps.get("climb", 0.0), strayed(step.weights, away, part.reference, gradients))
+        gradients, _, _ = backward(replay, step, away, [], scale)
+        gradients = {n: g / scale for n, g in gradients.items()}
+    return gradients, buffers
+
+
+def strayed(weights: Named, away: Named, rule: Callable[..., dict[str, np.ndarray]], gradients: Named) -> float:
+    """How far from where they were due weights went elsewhere, in units of the way; 0 where a gradient overflowed."""
+    due = rule({n: array(g) for n, g in gradients.items()})
+    if not all(np.isfinite(offset).all() for offset in due.values()):
+        return 0.0
+    gone = {n: array(away[n]) - array(weights[n]) for n in gradients}
+    off = sum(float(((gone[n] - due.get(n, 0.0)) ** 2).sum()) for n in gone)
+    return math.sqrt(off / max(sum(float((offset**2).sum()) for offset in due.values()), 1e-60))
+
+
+def backward(
+    replay: Replay, step: Step, weights: Named, slopes: list[Tensor], scale: float = 1.0
+) -> tuple[Named, Named, list[Tensor]]:
+    """(Gradients, statistics after it, logits of each pass) of the images that came, at `weights`.
+
+    By the `slopes` that were seen, which are judged by themselves: float16 makes much of the least gap between two.
+    Elsewhere there are none: by the targets that the loss got, judged too, at the `scale` that the run's loss had.
+    """
+    spec, trace = replay.spec, replay.trace
+    learned = {n for n, _ in trace.model.named_parameters()}
+    live = {n: t.clone().requires_grad_(n in learned) for n, t in weights.items()}
+    epoch, batch = divmod(step.number, trace.steps_per_epoch)
+    network = replay.network  # built here, if it is the first time: that draws numbers too
+    torch.manual_seed(int(trace.rng("torch", epoch, batch).integers(2**63)))
+    assert step.fed is not None
+    start, answers = 0, []
+    for place, x in enumerate(step.inputs):
+        y = step.fed[start : start + len(x)]
+        start += len(x)
+        with precisely(replay):
+            z = network(live, x, True, halved(replay)).float()
+        answers.append(z.detach())
+        if slopes:
+            z.backward(slopes[place])
+            continue
+        loss = -(y * z.log_softmax(1)).sum(1).mean()
+        for part, bound, own in zip(spec.teacher, trace.teachers, replay.teachers, strict=True):
+            slope = torch.from_numpy(part.reference(array(z), answered(replay, bound, own, x))[1]).to(z)
+            loss = loss + (z * slope).sum()  # its value is another, its gradient is the teacher's
+        (loss * (len(x) / len(step.fed)) * scale).backward()
+    found = {n: t.grad for n, t in live.items() if t.grad is not None}
+    return found, {n: t for n, t in live.items() if n not in learned and t.is_floating_point()}, answers
+
+
+def moved(replay: Replay, step: Step, slopes: Mapping[str, Tensor | None], first: bool = False) -> Gaps:
+    """How far every parameter is from where the optimizer's rule takes it, relative to its step; and its state."""
+    spec, trace = replay.spec, replay.trace
+    assert step.after is not None
+    rule: Any = spec.optimizer
+    if not referenced(rule) or not referenced(spec.schedule):
+        return {}
+    rate = rule.peak(spec.batch_size) * spec.schedule.reference(step.number, trace.steps_per_epoch, spec.epochs)
+    layers = dict(trace.model.named_modules())
+    live = dict(trace.model.named_parameters())
+    overflowed = step.gradients and spec.precision.scaled
+    overflowed = overflowed and not all(g is None or bool(g.isfinite().all()) for g in step.gradients.values())
+    # Nothing is held before the first step that is taken: of half precision the first few may be left out.
+    first = spec.precision.scaled and first
+    steps, state = 0.0, 0.0
+    for name in live:
+        slope = slopes[name]
+        before, after = array(step.weights[name]), array(step.after[name])
+        if slope is None or overflowed:
+            steps = max(steps, float((before != after).any()))
+            continue
+        decay = spec.decay.reference(name, layers[name.rpartition(".")[0]]) if referenced(spec.decay) else 0.0
+        held = {} if first and not step.kept[name] else rule.held
+        kept = {key: number(step.kept[name].get(place)) for key, place in held.items()} if step.number else {}
+        due = rule.reference(before, array(slope), rate, decay, kept)
+        size = max(float(np.abs(due - before)[np.isfinite(due)].max(initial=0)), 1e-30)
+        off = np.abs(due - after) - 1e-6 * np.abs(before).max(initial=0)  # float32 cannot say it any closer
+        steps = max(steps, float(off[np.isfinite(off)].max(initial=0)) / size)
+        for key, place in rule.held.items():
+            state = max(state, distance(number(step.left[name].get(place)), np.asarray(kept[key], dtype=np.float64)))
+    return {"steps": steps, "state": state, "overflowed": float(bool(overflowed))}

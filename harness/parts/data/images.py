@@ -1,0 +1,125 @@
+"""A loaded data set: what it is, and batches of it.
+
+A batch is a function of (seed, epoch, its number).
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness import Problem
+from harness.evidence import TWICE
+from harness.rng import Stream
+from harness.spec import Augment, referenced
+
+SMALL = 64  # px: up to here a data set is held in memory
+Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
+Triple = tuple[float, ...]
+Drawing = list[tuple[Augment, np.random.Generator]]
+
+
+def drawing(augment: Sequence[Augment], rng: Stream, epoch: int, batch: int) -> Drawing:
+    """Each part with a stream of its own, so that adding one leaves the draws of the others as they were."""
+    kinds = [type(part).__name__ for part in augment]
+    again = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]  # two of a kind draw apart
+    names = [(kind, epoch, batch, *([n] if n else [])) for kind, n in zip(kinds, again, strict=True)]
+    return [(part, rng("augment", *name)) for part, name in zip(augment, names, strict=True)]
+
+
+def augmented(x: Tensor, parts: Drawing) -> Tensor:
+    for part, draw in parts:
+        x = part(x, draw)
+    return x
+
+
+@dataclass
+class Images(ABC):
+    """A loaded data set: what it is, and batches of it."""
+
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    counts: dict[str, int]  # images in "train" and "test", and in "val" where some are held out
+    digest: str
+    mean: Triple  # of pixels in [0, 255], one a channel
+    std: Triple
+    notes: list[str] = field(default_factory=list)  # what the user should know: files skipped, odd names
+
+    @abstractmethod
+    def train(
+        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
+    ) -> Iterator[Batch]:
+        """One epoch in an order of its own, from batch `start`; a last batch that is not full is left out."""
+
+    @abstractmethod
+    def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
+        """The test images, or those of another split, in order."""
+
+    @abstractmethod
+    def content(self, split: str) -> list[str]:
+        """A digest of each image as it is stored, in order: the same for the same image, whatever it is called."""
+
+    @abstractmethod
+    def labels(self, split: str) -> np.ndarray:
+        """The class of each image, in order."""
+
+    @abstractmethod
+    def regrouped(self, chosen: Mapping[str, tuple[str, np.ndarray]]) -> Self:
+        """Other splits of the same images: by name, the split and the places in it that they are taken from."""
+
+    @abstractmethod
+    def reference(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
+        """Images of a split as they are stored, augmented by the parts' references: float64 N x C x H x W in [0, 255].
+
+        For audits: it shares no code with `train` and `test`.
+        """
+
+    def order(self, epoch: int, batch_size: int, rng: Stream) -> list[np.ndarray]:
+        """The training images of each batch of an epoch."""
+        shuffled = rng("order", epoch).permutation(self.counts["train"])
+        return [shuffled[i : i + batch_size] for i in range(0, len(shuffled) - batch_size + 1, batch_size)]
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """`x` itself, normalised: another 38 MB for 64 photos would be felt."""
+        return x.sub_(_channels(self.mean, x.device)).div_(_channels(self.std, x.device))
+
+
+def redone(x: np.ndarray, parts: Drawing) -> np.ndarray:
+    """Augmented by each part's reference; by itself where it has none."""
+    for part, draw in parts:
+        x = part.reference(x, draw) if referenced(part) else part(torch.from_numpy(x).float(), draw).double().numpy()
+    return x
+
+
+def repeated(images: Images) -> list[str]:
+    """What the user should know of images that are there twice, to the byte: for training and test, or two classes."""
+    content = {split: images.content(split) for split in images.counts}
+    labels = {split: images.labels(split).tolist() for split in images.counts}
+    trained, tested = set(content["train"]), len(content["test"])
+    again = sum(image in trained for image in content["test"])
+    labelled = {pair for split in content for pair in zip(content[split], labels[split], strict=True)}
+    torn = sum(classes > 1 for classes in Counter(image for image, _ in labelled).values())
+    notes = []
+    if again:
+        share = f"{again:,} of {tested:,}" if again < tested else f"all {tested:,}"
+        if again > TWICE * tested:
+            raise Problem(
+                f"{share} test images are training images to the byte, and more than {100 * TWICE:g} % are too many: "
+                "take them out of one of the two"
+            )
+        notes.append(f"{share} test images are training images to the byte: accuracy is flattered")
+    if torn:
+        notes.append(f"images that are there, to the byte, in more than one class: {torn:,}; no network can learn both")
+    return notes
+
+
+@lru_cache
+def _channels(values: Triple, device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device).view(1, -1, 1, 1)  # once a device: each copy there would wait

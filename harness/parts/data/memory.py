@@ -1,0 +1,60 @@
+"""Images up to 64 px, held in memory as one uint8 array."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.parts.data.images import Batch, Drawing, Images, augmented, drawing, redone
+from harness.rng import Stream
+from harness.spec import Augment
+
+
+@dataclass
+class Cached(Images):
+    """Images in memory: uint8, N x C x H x W."""
+
+    arrays: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def on(self, device: torch.device, split: str) -> tuple[Tensor, Tensor]:
+        if (device, split) not in self._placed:
+            images, labels = (torch.from_numpy(array).to(device) for array in self.arrays[split])
+            self._placed[device, split] = images, labels.long()
+        return self._placed[device, split]
+
+    def __post_init__(self) -> None:
+        self._placed: dict[tuple[torch.device, str], tuple[Tensor, Tensor]] = {}
+
+    def train(
+        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
+    ) -> Iterator[Batch]:
+        images, labels = self.on(device, "train")
+        for number, chosen in enumerate(self.order(epoch, batch_size, rng)[start:], start):
+            index = torch.from_numpy(chosen).to(device, non_blocking=True)
+            x = augmented(images[index].float(), drawing(augment, rng, epoch, number))
+            yield self.normalised(x), labels[index]
+
+    def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
+        images, labels = self.on(device, split)
+        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            yield self.normalised(x.float()), y
+
+    def reference(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
+        return redone(self.arrays[split][0][places].astype(np.float64), parts)
+
+    def content(self, split: str) -> list[str]:
+        return [hashlib.sha256(image.tobytes()).hexdigest() for image in self.arrays[split][0]]
+
+    def labels(self, split: str) -> np.ndarray:
+        return self.arrays[split][1]
+
+    def regrouped(self, chosen: Mapping[str, tuple[str, np.ndarray]]) -> Self:
+        arrays = {}
+        for name, (split, places) in chosen.items():
+            images, labels = self.arrays[split]
+            arrays[name] = images[places], labels[places]
+        return replace(self, arrays=arrays, counts={name: len(places) for name, (_, places) in chosen.items()})

@@ -1,0 +1,187 @@
+"""Photos: decoded and cut, and their pixels augmented, by worker processes, a batch a task, as uint8.
+
+The rest of augmentation is of batches, on the device.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from harness import Problem
+from harness.parts.augment import Crop, OnPixels
+from harness.parts.data.decoding import in_order
+from harness.parts.data.images import Batch, Drawing, Images, augmented, drawing, redone
+from harness.parts.data.reading import opened, rgb, shrunk
+from harness.rng import Stream
+from harness.spec import Augment
+
+
+@dataclass
+class Photos(Images):
+    """Image files, decoded, cut and augmented on their pixels by worker processes; the rest is done on the device."""
+
+    root: Path = Path()
+    files: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # (path below root, label), by split
+    sums: dict[str, str] = field(default_factory=dict)  # the sha256 of each file
+    fit: Literal["squash"] | None = None
+
+    def train(
+        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
+    ) -> Iterator[Batch]:
+        tasks = list(enumerate(self.order(epoch, batch_size, rng)[start:], start))
+        for part in augment:
+            if isinstance(part, OnPixels):
+                part.ready()
+        batches = _Batches(self, "train", tasks, augment, rng, epoch)
+        for number, (x, y) in enumerate(self._served(batches, device), start):
+            yield self.normalised(augmented(x.float(), shares(drawing(augment, rng, epoch, number))[2])), y
+
+    def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
+        every = np.arange(self.counts[split])
+        tasks = list(enumerate(np.split(every, range(batch_size, len(every), batch_size))))
+        for x, y in self._served(_Batches(self, split, tasks, (), None, 0), device):
+            yield self.normalised(x.float()), y
+
+    def reference(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
+        crop = next((part for part, _ in parts if isinstance(part, Crop)), None)
+        draw = next((draw for part, draw in parts if part is crop), None)
+        made = []
+        for place in places:
+            image = opened(self.root / self.files[split][place][0])
+            made.append(self._plainly(image, split, crop, draw))
+        x = np.stack(made).transpose(0, 3, 1, 2)
+        for part, own in parts:
+            if isinstance(part, OnPixels):
+                x = redone(x.astype(np.float64), [(part, own)])
+        rest = [(part, own) for part, own in parts if own is not draw and not isinstance(part, OnPixels)]
+        return redone(x.astype(np.float64), rest)
+
+    def _plainly(
+        self, image: Image.Image, split: str, crop: Crop | None, draw: np.random.Generator | None
+    ) -> np.ndarray:
+        """One image H x W x 3: a cut, the whole, or the centre at 256/224 of the size, by Pillow alone."""
+        size, (width, height) = self.size, image.size
+        bilinear = Image.Resampling.BILINEAR
+        if split == "train" or self.fit == "squash":
+            top, left, h, w = (0, 0, height, width)
+            if crop is not None and draw is not None:
+                top, left, h, w = getattr(crop, "window", crop.box)(height, width, draw)
+            by = _halves(image, min(h, w) / size)
+            box = (left / by, top / by, (left + w) / by, (top + h) / by)
+            return np.asarray(rgb(image).resize((size, size), bilinear, box))
+        edge = round(size * 256 / 224)
+        wide, high = (max(size, round(side * edge / min(width, height))) for side in (width, height))
+        by = _halves(image, min(width, height) / edge)
+        whole = rgb(image).resize((wide, high), bilinear, (0, 0, width / by, height / by))
+        left, top = (wide - size) // 2, (high - size) // 2
+        return np.asarray(whole)[top : top + size, left : left + size]
+
+    def content(self, split: str) -> list[str]:
+        return [self.sums[name] for name, _ in self.files[split]]
+
+    def labels(self, split: str) -> np.ndarray:
+        return np.array([label for _, label in self.files[split]])
+
+    def regrouped(self, chosen: Mapping[str, tuple[str, np.ndarray]]) -> Self:
+        files = {name: [self.files[split][i] for i in places] for name, (split, places) in chosen.items()}
+        return replace(self, files=files, counts={name: len(entries) for name, entries in files.items()})
+
+    def _served(self, batches: "_Batches", device: torch.device) -> Iterator[Batch]:
+        """Batches as they are decoded: uint8, a quarter of what floats would be to copy."""
+        cuda = device.type == "cuda"
+        for served in in_order(batches, pinned=cuda):
+            if isinstance(served, Problem):
+                raise served
+            x, y = served
+            yield x.to(device, non_blocking=cuda), y.to(device, non_blocking=cuda)
+
+
+def _halves(image: Image.Image, most: float) -> int:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its sides, by at most `most`; answers by what."""
+    by = 1
+    while by < 8 and 2 * by <= min(most, *image.size):
+        by *= 2
+    if by > 1 and image.format == "JPEG":
+        image.draft(None, (image.width // by, image.height // by))
+        return by
+    return 1
+
+
+def shares(
+    parts: Drawing,
+) -> tuple[list[tuple[Crop, np.random.Generator]], list[tuple[OnPixels, np.random.Generator]], Drawing]:
+    """The first crop, if there is one, and the parts on pixels, which are done while decoding; and the others."""
+    crops = [(part, draw) for part, draw in parts if isinstance(part, Crop)][:1]
+    pixels = [(part, draw) for part, draw in parts if isinstance(part, OnPixels)]
+    done = {id(draw) for _, draw in (*crops, *pixels)}
+    return crops, pixels, [(part, draw) for part, draw in parts if id(draw) not in done]
+
+
+@dataclass
+class _Batches(Dataset[Batch | Problem]):
+    """What one decoding process needs to make the batches of one epoch."""
+
+    images: Photos
+    split: str
+    tasks: list[tuple[int, np.ndarray]]
+    augment: Sequence[Augment]
+    rng: Stream | None  # none for test images
+    epoch: int
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, task: int) -> Batch | Problem:
+        try:
+            return self._batch(task)
+        except Problem as problem:  # raised here it would reach the user as a traceback in another's words
+            return problem
+
+    def _batch(self, task: int) -> Batch:
+        number, chosen = self.tasks[task]
+        entries = [self.images.files[self.split][i] for i in chosen]
+        size = self.images.size
+        crops, pixels, _ = shares(drawing(self.augment, self.rng, self.epoch, number)) if self.rng else ([], [], [])
+        crop, draw = crops[0] if crops else (None, None)
+        whole = self.rng or self.images.fit == "squash"
+        x = np.empty((len(entries), size, size, 3), np.uint8)
+        for i, (name, _) in enumerate(entries):
+            image = opened(self.images.root / name)
+            x[i] = np.asarray(cut_out(image, size, crop, draw) if whole else centred(image, size))
+        for part, own in pixels:
+            x = part.on_pixels(x, own)
+        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        return torch.from_numpy(x), torch.tensor([label for _, label in entries])
+
+
+def centred(image: Image.Image, size: int) -> Image.Image:
+    """The paper's test image: short edge to 256/224 of `size`, then the centre."""
+    return centre(image, round(size * 256 / 224), size)
+
+
+def centre(image: Image.Image, edge: int, size: int) -> Image.Image:
+    width, height = image.size
+    w, h = (max(size, round(side * edge / min(width, height))) for side in (width, height))
+    by = shrunk(image, min(width, height) / edge)
+    left, top = (w - size) // 2, (h - size) // 2
+    resized = rgb(image)
+    if (by, w, h) != (1, width, height):
+        resized = resized.resize((w, h), Image.Resampling.BILINEAR, (0, 0, width / by, height / by))
+    return resized.crop((left, top, left + size, top + size))
+
+
+def cut_out(image: Image.Image, size: int, crop: Crop | None, rng: np.random.Generator | None) -> Image.Image:
+    """A crop, or the whole image where there is none, brought to `size` x `size`.
+
+    Of a JPEG where it is larger than twice `size`, the half, and so on, is decoded: never less than `size` a side.
+    """
+    top, left, h, w = crop.box(image.height, image.width, rng) if crop and rng else (0, 0, image.height, image.width)
+    by = shrunk(image, min(h, w) / size)
+    box = (left / by, top / by, (left + w) / by, (top + h) / by)
+    return rgb(image).resize((size, size), Image.Resampling.BILINEAR, box)

@@ -1,0 +1,29 @@
+"""Networks: ResNets, linear layers, and timm's."""
+
+from harness.parts.models.cost import answer, cost, macs_check, single
+from harness.parts.models.dense import Dense
+from harness.parts.models.resnet import (
+    RESNET18,
+    RESNET34,
+    RESNET50,
+    RESNET101,
+    RESNET152,
+    Residual,
+    ResNet,
+    Weights,
+    conv,
+    structure_of,
+    with_variant,
+)
+from harness.parts.models.timm import (
+    DENSENET201,
+    INCEPTION_V3,
+    MOBILENET,
+    OTHERS,
+    RESNEXT50,
+    SE_RESNET50,
+    SE_RESNEXT50,
+    Timm,
+    dropping,
+    outline,
+)

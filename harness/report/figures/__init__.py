@@ -1,0 +1,37 @@
+"""Figures, drawn without a display: data in, a Figure out; `save` alone writes.
+
+`every` has one row a run, `table` one row a rung. A name is text: cut to its room, and never read as a formula.
+"""
+
+from harness.report.figures.captions import CAPTIONS
+from harness.report.figures.costs import cost, pareto
+from harness.report.figures.curves import PANELS, TOP1, band, by_epoch, curves, rates
+from harness.report.figures.gains import apart, beside, effects, forest
+from harness.report.figures.style import (
+    BESIDE,
+    HELPS,
+    HURTS,
+    INK,
+    LONG,
+    MANY,
+    SEED,
+    SMALL,
+    TEN,
+    Array,
+    Seeds,
+    colors,
+    decimal,
+    frame,
+    heading,
+    height,
+    interval,
+    names,
+    percent,
+    resolved,
+    save,
+    sharing,
+    sizes,
+    style,
+    tint,
+    top1_interval,
+)

@@ -1,0 +1,69 @@
+"""Accuracy against what it costs."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from harness.report.figures.gains import beside
+from harness.report.figures.style import (
+    MANY,
+    colors,
+    decimal,
+    frame,
+    heading,
+    names,
+    percent,
+    sizes,
+    style,
+    top1_interval,
+)
+from harness.report.frames import counted
+
+
+def pareto(cost: ArrayLike, value: ArrayLike) -> list[int]:
+    """The points, cheapest first, than which none is as cheap and as good and better in one; nan is no point."""
+    x, y = np.asarray(cost, float), np.asarray(value, float)
+    there = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    front: list[int] = []
+    for i in there[np.lexsort((-y[there], x[there]))].tolist():
+        if not front or y[i] > y[front[-1]] or (x[i] == x[front[-1]] and y[i] == y[front[-1]]):
+            front.append(i)
+    return front
+
+
+@style()
+def cost(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure:
+    """Top-1 against the seconds of training a run, and against the GFLOPs of a forward."""
+    runs, n = every[counted(every)], len(table)
+    hues, told = colors(n), names(table)
+    spans = np.array([top1_interval(runs, place) for place in table["place"]])
+    figure = Figure(figsize=(11, 7.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1)
+    costs = (
+        (upper, table["seconds_per_epoch"] * table["epochs"], "seconds of training a run"),
+        (lower, table["gmacs"], "GFLOPs of one image's forward"),
+    )
+    for axis, spent, what in costs:
+        x, y = spent.to_numpy(float), table["top1_mean"].to_numpy(float)
+        axis.set_ylim(*percent(*frame(runs["top1"], spans)))
+        if x.min() > 0 and x.max() > 10 * x.min():
+            axis.set_xscale("log")
+            decimal(axis.xaxis)
+        front = pareto(x, y)
+        axis.step(x[front], y[front], where="post", color="0.6", lw=1.4, zorder=1, label="front")
+        for i, emulated in enumerate(table["emulated"]):
+            if not math.isnan(spans[i][0]):
+                axis.plot([x[i], x[i]], spans[i], color=hues[i], lw=1.2, alpha=0.7, zorder=2)
+            axis.plot(
+                [x[i]], [y[i]], "s" if emulated else "o", color=hues[i], ms=7, mec="white", zorder=3, label="rung"
+            )
+        axis.set(xlabel=what, ylabel="top-1 (%)")
+        axis.margins(x=0.05)
+        shown = range(n) if n <= MANY else dict.fromkeys([0, *front])
+        beside(axis, [(x[i], y[i]) for i in shown], [told[i] for i in shown], [hues[i] for i in shown])
+    speed = "; squares: FP16 emulated, not its speed" if table["emulated"].any() else ""
+    heading(figure, study, f"accuracy against cost, with the Pareto front ({sizes(table)}{speed})")
+    return figure

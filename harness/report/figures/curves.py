@@ -1,0 +1,143 @@
+"""Curves by epoch."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from harness.report.figures.gains import beside
+from harness.report.figures.style import (
+    SMALL,
+    colors,
+    decimal,
+    frame,
+    heading,
+    height,
+    names,
+    percent,
+    sharing,
+    sizes,
+    style,
+)
+from harness.report.frames import counted
+
+
+def by_epoch(own: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """What the epochs of one rung's runs tell by the first of `names` that they have: epochs (from 1) x seeds.
+
+    nan where it is not finite.
+    """
+    told = [
+        [next((epoch[name] for name in names if name in epoch), math.nan) for epoch in run] for run in own["epochs"]
+    ]
+    longest = max(map(len, told), default=0)
+    made = np.array(list(itertools.zip_longest(*told, fillvalue=math.nan)), float).reshape(longest, len(told))
+    made[~np.isfinite(made)] = math.nan
+    return pd.DataFrame(made, index=range(1, longest + 1), columns=own.index)
+
+
+TOP1 = ("top1", "val_top1")  # what an epoch calls it: the second where images are held out, to stop by
+PANELS = (
+    {"training loss": ("loss",), "test loss": ("test_loss", "val_loss")},
+    {"training top-1 (%)": ("train_top1",), "test top-1 (%)": TOP1},
+)
+
+
+@style()
+def curves(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure | None:
+    """Loss and top-1 by epoch, in training and in test, a line a rung; None where no run tells its epochs.
+
+    Of runs that hold images out of training these are in the place of the test images. A record of a time before the
+    accuracy in training was told has no panel of it.
+    """
+    runs, hues, labels = every[counted(every)], colors(len(table)), names(table)
+    owns = [runs[runs["place"] == place] for place in table["place"]]
+    told = {what: [by_epoch(own, *words) for own in owns] for row in PANELS for what, words in row.items()}
+    if not all(values.notna().any(axis=None) for values in told["test top-1 (%)"]):
+        return None
+    rows = [[what for what in row if any(values.notna().any(axis=None) for values in told[what])] for row in PANELS]
+    rows = [row for row in rows if row]
+    figure = Figure(figsize=(11, len(rows) * height(len(table), 3.6)), layout="constrained")
+    held = {"val_top1" in epoch for epochs in runs["epochs"] for epoch in epochs}
+    by = " or ".join(word for word, there in (("test", False), ("held-out", True)) if there in held)
+    layout: Any = [row * (2 // len(row)) for row in rows]
+    for what, axis in figure.subplot_mosaic(layout).items():
+        if "loss" in what:
+            lines = told[what]
+            _loss_axis(axis, lines)
+        else:
+            lines = [values.ffill() for values in told[what]]  # what diverged keeps its last accuracy
+            _top1_axis(axis, lines, owns, hues)
+        for values, hue in zip(lines, hues, strict=True):
+            band(axis, values, hue, len(table))
+        axis.set(xlabel="epoch", ylabel=what.replace("test", by))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if any(what == row[-1] for row in rows):
+            means = [values.mean(axis=1).dropna() for values in lines]
+            some = [(mean, label, hue) for mean, label, hue in zip(means, labels, hues, strict=True) if len(mean)]
+            ends = [(float(mean.index[-1]), float(mean.iloc[-1])) for mean, _, _ in some]
+            beside(axis, ends, [label for _, label, _ in some], [hue for _, _, hue in some])
+    heading(figure, study, f"by epoch: mean over seeds, band from the least to the greatest ({sizes(table)})")
+    return figure
+
+
+def _loss_axis(axis: Axes, lines: Sequence[pd.DataFrame]) -> None:
+    means = np.concatenate([values.mean(axis=1).dropna() for values in lines])
+    if len(means) and means.min() > 0 and means.max() > 10 * means.min():
+        axis.set_yscale("log")
+        decimal(axis.yaxis)
+
+
+def _top1_axis(axis: Axes, lines: Sequence[pd.DataFrame], owns: Sequence[pd.DataFrame], hues: Sequence[Any]) -> None:
+    """As high as the last epochs ask for, and marks for runs that diverged."""
+    low, high = frame(np.concatenate([values.iloc[-1] for values in lines]), [])
+    axis.set_ylim(*percent(low - max(high - low, 10), high))
+    for values, own, hue in zip(lines, owns, hues, strict=True):
+        for run in own[own["status"] == "diverged"].itertuples():
+            last = len(run.epochs)
+            axis.plot([last], [values.loc[last, run.Index]], "X", color=hue, ms=7, mec="white", label="diverged")
+
+
+def band(axis: Axes, values: pd.DataFrame, hue: Any, n: int) -> None:
+    """The mean over the columns of `values` by its index, and their range; fainter the more bands there are."""
+    mean = values.mean(axis=1)
+    axis.fill_between(values.index, values.min(axis=1), values.max(axis=1), color=hue, alpha=min(0.2, 1.5 / n), lw=0)
+    axis.plot(values.index, mean, color=hue, lw=1.6, marker="o" if len(mean) == 1 else None, label="mean")
+
+
+@style()
+def rates(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure | None:
+    """Learning rates as used, a line for each schedule that differs; None where no record tells them."""
+    runs = every[
+        (every["status"] == "finished") & every["rates"].map(lambda used: isinstance(used, list) and bool(used))
+    ]
+    shared: dict[tuple, list[str]] = {}
+    for place, name in zip(table["place"], names(table), strict=True):
+        for _, run in runs[runs["place"] == place].head(1).iterrows():
+            used = tuple((step / run["steps_per_epoch"], rate) for step, rate in run["rates"])
+            shared.setdefault(used, []).append(name)
+    if not shared:
+        return None
+    hues = colors(len(shared))
+    figure = Figure(
+        figsize=(11, max(3.6, 1 + 0.17 * sum(min(len(rungs), 5) + 0.5 for rungs in shared.values()))),
+        layout="constrained",
+    )
+    axis = figure.subplots()
+    dashes = itertools.cycle(("-", "--", "-.", ":"))
+    lines = [
+        axis.plot(*np.array(used).T, color=hue, lw=1.8, ls=dash)[0]
+        for used, hue, dash in zip(shared, hues, dashes, strict=False)
+    ]
+    axis.set(xlabel="epoch", ylabel="learning rate", xlim=(0, None), ylim=(0, None))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    told = [f" {sharing(rungs)}" for rungs in shared.values()]  # one that began with _ would not be shown
+    axis.legend(lines, told, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize=SMALL)
+    heading(figure, study, "learning rates as used")
+    return figure

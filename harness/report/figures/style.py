@@ -1,0 +1,140 @@
+"""How figures look, and how they are saved."""
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from numpy.typing import ArrayLike, NDArray
+
+from harness import one_line, stats
+from harness.paths import write_atomic
+from harness.report.frames import marks
+
+Array = NDArray[np.float64]
+Seeds = Mapping[int, Sequence[tuple[int, float]]]  # place -> (seed, gain) of each pair
+INK, SEED, HELPS, HURTS = "0.15", "0.55", "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
+TEN = ("#222222", "#332288", "#5aa9d6", "#2a9d8f", "#117733", "#8a8a1e", "#c9a227", "#cc6677", "#882255", "#aa4499")
+LONG = 40  # letters of a name: the axes keep their room
+BESIDE = 0.24  # of a row: seeds above their mean, not under it
+MANY = 16  # rungs: points above that are not all named, for lines to their names would hide them
+SMALL = 9  # points of the letters beside lines
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """What is drawn or saved under this looks the same everywhere: the font is matplotlib's own."""
+    literal: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}  # a name is no formula
+    plain: dict[Any, Any] = {"axes.edgecolor": "0.8", "grid.color": "0.9", "font.sans-serif": ["DejaVu Sans"]}
+    with sns.axes_style("whitegrid"), mpl.rc_context(plain | literal | {"figure.titlesize": 11}):
+        yield
+
+
+@style()
+def save(folder: Path, name: str, figure: Figure) -> str:
+    """Write name.{png,svg}, the same bytes for the same figure; returns the SVG.
+
+    The figure is laid out here, once. Its own `savefig` lays out and goes through all artists anew for each kind.
+    """
+    svg, png = io.BytesIO(), io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+    figure.set_layout_engine("none")
+    figure.dpi = 160
+    FigureCanvasAgg(figure).print_png(png)
+    for kind, made in (("svg", svg), ("png", png)):
+        write_atomic(folder / f"{name}.{kind}", made.getvalue())
+    return svg.getvalue().decode()
+
+
+def names(table: pd.DataFrame) -> list[str]:
+    return [f"{one_line(row['title'], LONG)} {marks(row)}".strip() for _, row in table.iterrows()]
+
+
+def colors(n: int) -> list[Any]:
+    """One a rung, in order: ten that colour-blind readers can tell apart, above that from dark to light."""
+    return list(TEN[:n]) if n <= len(TEN) else [mpl.colormaps["viridis"](0.92 * i / (n - 1)) for i in range(n)]
+
+
+def heading(figure: Figure, study: str, text: str) -> None:
+    figure.suptitle(f"{one_line(study, LONG)}: {text}", color=INK)
+
+
+def sizes(table: pd.DataFrame, of: str = "n") -> str:
+    n = sorted(set(table[of]))
+    return f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
+
+
+def frame(points: ArrayLike, bounds: ArrayLike) -> tuple[float, float]:
+    """Limits of an axis: all `points`, and intervals up to twice as far beyond as the points spread.
+
+    Of two seeds an interval is 12.7 times the spread: whole, it would leave no room to see anything else.
+    """
+    inner, outer = (values[np.isfinite(values)] for values in (np.asarray(x, float) for x in (points, bounds)))
+    low, high = inner.min(), inner.max()
+    room = 2 * (high - low) or 1.0
+    low, high = max(min([low, *outer]), low - room), min(max([high, *outer]), high + room)
+    margin = 0.05 * (high - low or 1.0)
+    return float(low - margin), float(high + margin)
+
+
+def percent(low: float, high: float) -> tuple[float, float]:
+    return max(low, -2), min(high, 102)
+
+
+def interval(axis: Axes, y: float, at: float, low: float, high: float, color: Any, filled: bool) -> None:
+    """A mean and its interval at height `y`; cut by the frame it ends in an arrow; the mean alone without one."""
+    left, right = axis.get_xlim()
+    if not math.isnan(low):
+        axis.plot([max(low, left), min(high, right)], [y, y], color=color, lw=1.6, solid_capstyle="butt", zorder=3)
+        for end, mark in ((low, "|"), (high, "|")):
+            if left <= end <= right:
+                axis.plot([end], [y], mark, color=color, ms=7, zorder=3)
+        if low < left:
+            axis.plot([left], [y], "<", color=color, ms=6, clip_on=False, zorder=3)
+        if high > right:
+            axis.plot([right], [y], ">", color=color, ms=6, clip_on=False, zorder=3)
+    face = color if filled else "white"
+    axis.plot([at], [y], "o", ms=6, color=color, mfc=face, mew=1.4, zorder=4, label="resolved" if filled else "open")
+
+
+def resolved(verdict: str) -> bool:
+    return verdict.startswith(("helps", "hurts"))
+
+
+def tint(verdict: str) -> str:
+    return HELPS if verdict.startswith("helps") else HURTS if verdict.startswith("hurts") else INK
+
+
+def top1_interval(runs: pd.DataFrame, place: int) -> tuple[float, float]:
+    return stats.t_interval(runs.loc[runs["place"] == place, "top1"])
+
+
+def decimal(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis: its own powers are formulas, which no text here is."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
+
+
+def height(n: int, least: float) -> float:
+    """Inches of a figure with `n` names beside one axis."""
+    return max(least, 1.4 + n * 1.35 * SMALL / 72 / 0.77)  # 0.77: an axis' share before the layout
+
+
+def sharing(rungs: Sequence[str]) -> str:
+    """Names that share a line: all, or four and how many more."""
+    kept = rungs if len(rungs) <= 5 else [*rungs[:4], f"and {len(rungs) - 4} more"]
+    return "\n ".join(kept)

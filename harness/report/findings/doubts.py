@@ -1,0 +1,80 @@
+"""What may be in a gain beside its trick, and what it costs."""
+
+from contextlib import suppress
+
+import pandas as pd
+
+import harness.report.frames as frames
+from harness import Problem, one_line
+from harness.report.findings.words import ONLY, bare, listed, some, span, spent
+from harness.report.frames import Plan
+from harness.report.words import count
+from harness.spec import UPSTREAM_SEED
+from harness.store import Store
+
+
+def confounds(plan: Plan, table: pd.DataFrame) -> str:
+    """What the plan knows to be in a gain beside the trick, or that no run here varied."""
+    rungs, lines = plan["rungs"], []
+    longer = [
+        f"{bare(row['title'])} ({rungs[above]['epochs']} epochs against {rungs[below]['epochs']})"
+        for _, row in table[table["budget_changed"]].iterrows()
+        for above, below in [rungs[row["place"]]["gain"]]
+    ]
+    if plan["design"] in frames.EFFECTS:
+        longer = [one_line(trick["title"]) for trick in plan["tricks"] if "epochs" in trick["moves"]]
+    if longer:
+        lines.append(f"The length of training is in what these give: {listed(longer)}.")
+    if table["upstream"].any():
+        lines.append(
+            f"Another network is trained first, with one seed, for {some(table, 'upstream')}: what another one would "
+            "give is in no interval, and its cost not in the seconds an epoch."
+        )
+    if table["emulated"].any():
+        lines.append(
+            f"FP16 is emulated in {some(table, 'emulated')}: its accuracy is that of half precision, its speed not."
+        )
+    more = [
+        f"{bare(row['title'])} ({', '.join(rungs[row['place']]['also'])})" for _, row in table[table["also"]].iterrows()
+    ]
+    if more:
+        lines.append(f"More than the trick differs for {listed(more)}.")
+    if table["elsewhere"].any():
+        lines.append(
+            f"Hardware, commits or library versions differ between the runs compared for {some(table, 'elsewhere')}."
+        )
+    if any(rung.get("microbatch") for rung in rungs):
+        lines.append("Batch norm saw a pass, not the batch, where a batch was taken in passes.")
+    if len(rungs) > 1:
+        tuned = "Settings that a trick does not change are those of the baseline: none was tuned for a rung."
+        lines += [] if "tuned" in plan else [tuned]
+        lines += [ONLY[plan["design"]]] if plan["design"] in ONLY else []
+    return " ".join([*lines, "All numbers are of one split into training and test images."])
+
+
+def costs(plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame, ends: list[tuple[int, int]]) -> str:
+    runs = {
+        (plan["rungs"][place]["id"], seed): seconds
+        for place, seed, seconds in zip(every["place"], every["seed"], every["seconds"], strict=True)
+    }
+    first = [key for key in {(inner["id"], UPSTREAM_SEED): 0 for inner in plan["upstream"]} if key in store]
+    for key in first:
+        with suppress(Problem):  # it is damaged, and does not tell
+            runs[key] = runs.get(key) or store.read(*key)["seconds"]
+    both = table.loc[[*ends[0]]] if len(ends) == 1 else table
+    seconds, macs = both["seconds_per_epoch"], both["gmacs"]
+    told = "{:.3g}".format
+    if len(ends) == 1:
+        (above, below), (dear, cheap), (more, less) = both["title"].map(bare), seconds, macs
+        text = (
+            f"An epoch takes {told(dear)} s at {above} against {told(cheap)} s at {below}, × {dear / cheap:.2f}: "
+            f"medians by the clock, whatever else ran. An image takes {told(more)} against {told(less)} GFLOPs, "
+            f"× {more / less:.2f}."
+        )
+    else:
+        text = (
+            f"An epoch takes {span(seconds, told)} s, medians by the clock, whatever else ran, and an image "
+            f"{span(macs, told)} GFLOPs, by the rung."
+        )
+    also = f", {count(len(first), 'network')} trained first among them," if first else ""
+    return f"{text} All {count(len(runs), 'run')} together{also} trained for {spent(sum(runs.values()))}."

@@ -1,0 +1,64 @@
+"""Words that findings are made of: numbers, names, lists of them."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from harness.report.words import together
+
+Paragraph = tuple[str, str]  # what it is about, "" of the opening; its sentences, not escaped
+NAMED = 12  # rungs that a sentence names, those of the largest gains first
+DESIGNS = {
+    "ladder": "is a ladder of {rungs}",
+    "leave-one-out": "holds {tricks} together against all but each, {rungs}",
+    "add-one": "holds each of {tricks}, alone, against the baseline, {rungs}",
+    "shapley": "tells the Shapley values of {tricks} from {rungs}",
+    "factorial": "is a factorial of {tricks} in {rungs}",
+}
+ONLY = {  # what the gains of a design leave open
+    "ladder": "Each gain is on top of the rungs that it is built on: in another order it may be another.",
+    "leave-one-out": "Each gain is on top of all other tricks: what a trick gives alone may differ.",
+    "add-one": "Each gain is of a trick alone: what several give together is not in it.",
+}
+
+
+def bare(title: str) -> str:
+    """What the gain of a rung is of: its title without the sign before it."""
+    return re.sub(r"^[+−] ", "", title)
+
+
+def rung_of(title: str) -> str:
+    """The rung itself, which of "− mixup" is the one without."""
+    return bare(re.sub(r"^− ", "without ", title))
+
+
+def listed(items: Iterable[object]) -> str:
+    every = list(map(str, items))
+    more = [f"and {len(every) - NAMED} more"] if len(every) > NAMED else []
+    return "; ".join([*every[:NAMED], *more])
+
+
+def some(table: pd.DataFrame, mark: str) -> str:
+    """The rungs with a mark: their names, or of more than three their number."""
+    names = [rung_of(title) for title in table.loc[table[mark], "title"]]
+    if len(names) > 3:
+        return f"all {len(table)} rungs" if len(names) == len(table) else f"{len(names)} of {len(table)} rungs"
+    return together(names)
+
+
+def span(values: Iterable[float], told: Callable[[float], str] = "{:,}".format) -> str:
+    ends = sorted(values)
+    return " to ".join(dict.fromkeys((told(ends[0]), told(ends[-1]))))
+
+
+def top1_of(row: pd.Series) -> str:
+    spread = "" if math.isnan(row["top1_sd"]) else f" ± {row['top1_sd']:.2f}"
+    return f"{row['top1_mean']:.2f}{spread}"
+
+
+def spent(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

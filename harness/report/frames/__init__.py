@@ -1,0 +1,25 @@
+"""Frames: one row a run, a rung, an effect, a check.
+
+A rung is known by its `place` in the plan, not by its name: two names may be the same, or be cut to the same.
+"""
+
+from harness.report.frames.compared import effects, looked_at, rungs, seeds_as_dots
+from harness.report.frames.judged import BEFOREHAND, decisions, due, judge, new_data, planned
+from harness.report.frames.notes import COMMON, EFFECTS, GAINS, MARKS, evidence, footnotes, marks
+from harness.report.frames.pairs import (
+    APART,
+    BARRED,
+    apart,
+    around,
+    astray,
+    barred,
+    by_seed,
+    elsewhere,
+    held_to,
+    one_image,
+    paired,
+    pairs,
+    pairs_apart,
+    same_run,
+)
+from harness.report.frames.read import EMPTY, Pair, Plan, Row, counted, runs

@@ -1,0 +1,93 @@
+"""Verdicts of gains: together over a table, and at planned looks."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from harness import stats
+from harness.report.frames.pairs import by_seed, one_image, pairs, right_bits
+from harness.report.frames.read import Pair, Plan
+
+
+def judge(paired: dict[int, list[Pair]], decided: dict[int, stats.Decision]) -> dict[int, dict[str, Any]]:
+    """Gain, interval, p and verdict by place, of pairs and decisions as `looked_at` has them."""
+    rows = {place: [[a["top1"] for _, a, _ in ours], [b["top1"] for _, _, b in ours]] for place, ours in paired.items()}
+    judged = {
+        place: {"gain": c.gain, "gain_low": c.low, "gain_high": c.high, "p": c.p, "adjusted": c.adjusted}
+        | {"rho": c.rho, "mde": c.mde, "verdict": c.verdict}
+        for place, c in zip(rows, stats.compare(rows.values(), step=one_image(paired)), strict=True)
+    }
+    for place, d in decided.items():
+        if place not in judged:
+            continue
+        judged[place] |= {"gain": d.gain, "gain_low": d.low, "gain_high": d.high, "p": d.p, "adjusted": math.nan}
+        judged[place] |= {"mde": math.nan, "verdict": d.verdict}
+    return judged
+
+
+def decisions(plan: Plan, paired: dict[int, list[Pair]]) -> dict[int, stats.Decision]:
+    """What the planned looks said of each gain, by place; nothing where the number of seeds is fixed."""
+    rows = {}
+    for place, rung in enumerate(plan["rungs"]):
+        ours = paired.get(place, [])  # a rung without a run is a row all the same
+        if plan["decide"] and rung["gain"]:
+            gains = {seed: a["top1"] - b["top1"] for seed, a, b in ours}
+            rows[place] = [gains.get(seed, math.nan) for seed in rung["seeds"]]
+    if not rows:
+        return {}
+    told = plan["decide"]
+    decided = stats.decide(rows.values(), told["points"], told["looks"], step=one_image(paired))
+    return dict(zip(rows, decided, strict=True))
+
+
+BEFOREHAND = "planned beforehand", "at most .05"
+
+
+def planned(decide: dict[str, Any]) -> tuple[str, str]:
+    """When the looks that a plan decides by were planned, and the error of all rows and looks together.
+
+    Of plans with other looks each adds up to .05 (Bonferroni), and more where it was chosen by what was seen. Other
+    points at the same looks add nothing: they only end rows before later looks, and a row may be found at any look. Nor
+    can what was seen have chosen the program's own looks.
+    """
+    earlier, looks = decide.get("earlier", []), decide["looks"]
+    told = "; ".join(f"± {each['points']:g} at {', '.join(map(str, each['looks']))} seeds" for each in earlier)
+    before = f"{'the plan' if len(earlier) == 1 else 'plans'} before ({told})"
+    plans = 1 + len({tuple(each["looks"]) for each in earlier} - {tuple(looks)})
+    if plans > 1:
+        most = f"{min(1, 0.05 * plans):.2f}".removeprefix("0")
+        return (
+            "of another plan than the first",
+            f"at most {most} with {before}, and more where what was seen chose this",
+        )
+    if earlier:
+        return BEFOREHAND[0], f"at most .05, with {before} too, for only the points are others"
+    if decide.get("pairs") and tuple(looks) != stats.LOOKS:
+        pairs = f"{decide['pairs']} pair{'s' * (decide['pairs'] > 1)} of runs"
+        return f"planned when {pairs} were finished", "at most .05, and more where what those showed chose the looks"
+    return BEFOREHAND
+
+
+def due(plan: Plan, every: pd.DataFrame) -> list[int]:
+    """How many seeds each rung should have by now, of a plan that decides by looks and lists all seeds there may be."""
+    looks = plan["decide"]["looks"]
+    gains = [place for place, rung in enumerate(plan["rungs"]) if rung["gain"]]
+    at = by_seed(every)
+    told = decisions(plan, {place: pairs(plan, at, place) for place in gains})
+    between: list[tuple[int, int]] = [tuple(plan["rungs"][place]["gain"]) for place in told]
+    asked = stats.seeds_asked(told.values(), between, looks)
+    return [asked.get(place, looks[0]) for place in range(len(plan["rungs"]))]
+
+
+def new_data(ours: list[Pair]) -> tuple[float, float]:
+    """The 95 % interval of a gain, in points, on new test data of the same kind: seeds and examples both vary."""
+    if len(ours) < 2 or len({row["tested"] for _, a, b in ours for row in (a, b)}) > 1:
+        return math.nan, math.nan
+    above, below = right_bits([a for _, a, _ in ours]), right_bits([b for _, _, b in ours])
+    gain, _, seeds, se, df = stats.gain_errors(above, below)
+    if math.isnan(se) or se == 0:
+        return math.nan, math.nan
+    df = df if math.isnan(seeds) else min(df, seeds)  # never narrower than for seeds alone
+    low, high, _ = stats.t_test(gain, se, df)
+    return 100 * low, 100 * high

@@ -1,0 +1,204 @@
+"""What a reader of a table should know: its marks and footnotes, and the checks of every rung."""
+
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness import one_line, stats
+from harness.report.frames.judged import planned
+from harness.report.frames.pairs import apart, pairs_apart
+from harness.report.frames.read import Plan
+
+COMMON = ("loop", "audit", "split", "test")  # what is checked of every run, whatever its parts
+
+
+def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
+    """One row a check of a rung: of its `n` runs `ok` passed; `seen` by the first that failed, else by the first.
+
+    `own` says that a rung which it is set above had no such check: a trick between the two is what was measured.
+    """
+    found: dict[tuple[int, str, str], dict[str, Any]] = {}
+    for place, checks in zip(every["place"], every.get("evidence", ()), strict=True):
+        for check in checks:
+            key = (place, check["part"], check["what"])
+            row = found.get(key)
+            if row is None:
+                row = found[key] = {"expected": check["expected"], "seen": check["seen"], "ok": 0, "n": 0}
+            if not check["ok"] and row["ok"] == row["n"]:
+                row |= {"expected": check["expected"], "seen": check["seen"]}
+            row["ok"] += bool(check["ok"])
+            row["n"] += 1
+    rows = []
+    under: dict[int, list[int]] = {}  # the rungs that each is set above
+    for rung in plan["rungs"]:
+        if rung["gain"]:
+            under.setdefault(rung["gain"][0], []).append(rung["gain"][1])
+    for (place, part, what), row in found.items():
+        rung = plan["rungs"][place]
+        others = [found.get((other, part, what)) for other in under.get(place, ())]
+        new = any(other is None or other["expected"] != row["expected"] for other in others)
+        own = part not in COMMON and new
+        named = {"place": place, "rung": one_line(rung["name"]), "title": one_line(rung["title"])}
+        told = {name: one_line(row[name], 200) for name in ("expected", "seen")}
+        rows.append(named | {"part": one_line(part), "what": one_line(what, 200)} | row | told | {"own": own})
+    columns = ["place", "rung", "title", "part", "what", "expected", "seen", "ok", "n", "own"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values("place", kind="stable").reset_index(drop=True)
+
+
+MARKS = {
+    "budget_changed": ("†", "trains for another number of epochs than it is compared with: length may be in the gain"),
+    "upstream": ("§", "needs another network trained first; its seconds an epoch leave that out"),
+    "emulated": ("‡", "FP16 emulated: accuracy is that of half precision, speed is not"),
+    "also": ("¤", "differs in more than its trick from what it is compared with"),
+    "elsewhere": ("¶", "compares runs of different hardware, commits, library versions or source of your own parts"),
+}
+
+
+def marks(row: pd.Series) -> str:
+    return "".join(mark for name, (mark, _) in MARKS.items() if row[name])
+
+
+GAINS = {
+    "ladder": "over the rung that it is built on",
+    "leave-one-out": "of all tricks over all but this one: what the trick gives on top of the others",
+    "add-one": "over the baseline: what the trick gives alone",
+}
+
+
+def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+    """What a reader of the table must know: how numbers were made, marks, and runs that are not as the others."""
+    kept = "with the weights kept" if any(rung.get("stops") for rung in plan["rungs"]) else "after the last epoch"
+    notes = [f"Top-1 and top-5: mean ± s.d. over n seeds, percent of the test set {kept}."]
+    if table["gain_pairs"].any():
+        notes += _about_gains(plan, table)
+    if plan["design"] in EFFECTS:
+        notes += _about_effects(plan)
+    notes.append(
+        "GFLOPs are multiply-adds of one image's forward. Seconds an epoch: median, training alone, on "
+        + ", ".join(sorted(set(every["device"])))
+        + "."
+    )
+    if plan["settings"]:
+        notes.insert(0, f"With {', '.join(one_line(said, 300) for said in plan['settings'])}.")
+    for name, (mark, text) in MARKS.items():
+        if table[name].any():
+            which = [f"{one_line(r['title'])}: {', '.join(r['also'])}" for r in plan["rungs"] if r["also"]]
+            told = f" ({'; '.join(which)})" if name == "also" else ""
+            notes.append(f"{mark} {text}{told}.")
+    ended = []
+    for place, rung in enumerate(plan["rungs"]):
+        own = every["epochs"][(every["place"] == place) & (every["status"] == "finished")] if rung.get("stops") else ()
+        lengths = sorted({len(epochs) for epochs in own})
+        if lengths and lengths[0] < rung["epochs"]:
+            told = " to ".join(map(str, sorted({lengths[0], lengths[-1]})))
+            ended.append(f"{one_line(rung['title'])} after {told} of {rung['epochs']} epochs")
+    if ended:
+        notes.append(f"Stopped early, and length may be in the gain: {'; '.join(ended)}.")
+    small = {rung["title"]: rung["microbatch"] for rung in plan["rungs"] if rung.get("microbatch")}
+    if small:
+        which = [f"{title} ({images} images)" for title, images in small.items()]
+        told = ", ".join(which)
+        notes.append(f"In passes whose gradients add up to the batch's; batch norm saw a pass, not the batch: {told}.")
+    named = apart(every)
+    for what, text in (
+        ("diverged", "diverged, and counted in n"),
+        ("refused", "refused by its evidence, left out"),
+        ("damaged", "damaged, left out; harness.store verify says more"),
+    ):
+        which = [f"{one_line(plan['rungs'][place]['name'])} seed {seed}" for place, seed in named[what]]
+        if which:
+            notes.append(f"{len(which)} run{'s' * (len(which) > 1)} {text}: {', '.join(which)}.")
+    have = Counter([*every["place"], *(place for place, _ in named["damaged"])])
+    lacking = [
+        f"{one_line(rung['name'])} ({len(rung['seeds']) - have[place]} of {len(rung['seeds'])})"
+        for place, rung in enumerate(plan["rungs"])
+        if have[place] < len(rung["seeds"])
+    ]
+    if lacking:
+        notes.append(f"Runs still missing: {', '.join(lacking)}.")
+    for kinds, own in every[every["stale"] != ""].groupby("stale"):
+        text = f"run{'s' * (len(own) > 1)} made before the source of {one_line(str(kinds), 300)} changed"
+        notes.append(f"{len(own)} {text}: {', '.join(f'{r.rung} seed {r.seed}' for r in own.itertuples())}.")
+    for name, text in (("device_name", "hardware"), ("commit", "commits of the harness")):
+        if len({own.get(name) for own in every["environment"]}) > 1:
+            notes.append(f"Runs come from different {text}.")
+    return notes
+
+
+EFFECTS = {
+    "shapley": "Shapley value: what a trick gives, in points of top-1, averaged over every order in which the tricks "
+    "can be added; the values sum to what all tricks give together.",
+    "factorial": "Effect: mean top-1 of the rungs that have the trick less that of those that have not; × is an "
+    "interaction, half of how much one trick's effect grows by the other.",
+}
+
+
+def _about_effects(plan: Plan) -> list[str]:
+    """How a Shapley value or an effect was made, and what is not in it."""
+    notes = [
+        f"{EFFECTS[plan['design']]} Over the seeds that every rung has; 95 % t-intervals, each for itself; verdicts: "
+        "t-tests at .05 after Holm over the tricks, interactions apart."
+    ]
+    k = len(plan["tricks"])
+    if plan["orders"]:
+        notes.append(
+            f"Of the {math.factorial(k):,} orders {len(plan['orders']) // 2} were sampled, and their reverses; the "
+            "interval has what that adds, the s.e. of the orders, in it."
+        )
+    longer = [one_line(trick["title"]) for trick in plan["tricks"] if len(trick["moves"]) > 1]
+    if longer:
+        slots = sorted({slot for trick in plan["tricks"] if len(trick["moves"]) > 1 for slot in trick["moves"]})
+        notes.append(f"What {', '.join(longer)} gives has all that it changes in it: {', '.join(slots)}.")
+    if any("teacher" in trick["moves"] for trick in plan["tricks"]):
+        notes.append("A teacher is trained with the tricks that its student has, so what they give has that in it too.")
+    if plan["generators"]:
+        resolution = stats.resolution(k, plan["generators"])
+        notes.append(
+            f"1/{2 ** len(plan['generators'])} of all 2^{k} sets, of resolution {resolution}: effects with the same "
+            "aliases cannot be told apart, and those of three tricks and more are taken to be nothing."
+        )
+    return notes
+
+
+def _about_gains(plan: Plan, table: pd.DataFrame) -> list[str]:
+    tested = table[table["p"].notna()]
+    notes = [
+        f"Gains: points of top-1 {GAINS[plan['design']]}, paired by seed. ρ̂: the correlation over seeds of the two "
+        "rungs; pairing takes its share off the variance."
+    ]
+    if pairs_apart(table):
+        told = ", those of the look at which it stands" if plan["decide"] else ""
+        notes.append(
+            f"Pairs: what a gain, its interval, verdict and ρ̂ are of{told}. Means, and gains over the baseline, are of "
+            "all seeds that there are."
+        )
+    if plan["decide"]:
+        points, looks = plan["decide"]["points"], plan["decide"]["looks"]
+        when, error = planned(plan["decide"])
+        notes.append(
+            f"Seeds were added, at looks {when} ({', '.join(map(str, looks))} seeds), for gains that were "
+            f"neither resolved nor known to ± {points:g}. Verdicts: group-sequential paired t-tests, the "
+            f"error of all rows and looks together {error}. Intervals: repeated, 95 % at all looks together; of a "
+            "gain that precision decided the 95 % t-interval."
+        )
+    elif len(tested):
+        least = min(stats.attainable_p(int(n)) for n in tested["gain_pairs"])
+        notes.append(
+            "Intervals: 95 % t, each for itself. Verdicts: two-sided paired t-tests at .05 after Holm over all "
+            f"gains ({len(tested)}); MDE: the least that the row would resolve with chance .8, by its own s.d. An "
+            f"exact sign-flip test could not give less than p = {least:.2g} here."
+        )
+    wider = ((table["new_high"] - table["new_low"]) / (table["gain_high"] - table["gain_low"])).dropna()
+    wider = wider[np.isfinite(wider)]
+    if len(wider) and not plan["decide"]:
+        notes.append(
+            "Intervals and verdicts speak of this test set. For new data of its kind intervals are wider, by the "
+            f"factor {wider.median():.2f} at the median and {wider.max():.2f} at most."
+        )
+    elif len(tested):
+        notes.append("Intervals and verdicts speak of this test set, not of new data.")
+    return notes

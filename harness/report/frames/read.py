@@ -1,0 +1,100 @@
+"""A frame of runs: one row a run, as the store has them."""
+
+import gc
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+
+from harness import Problem, one_line
+from harness.spec import UNPROVEN, sources
+from harness.store import Store, care
+
+Plan = dict[str, Any]
+Row = dict[str, Any]
+Pair = tuple[int, Row, Row]  # seed, above, below
+EMPTY = ["place", "rung", "seed", "status", "classes", "trained", "tested"]  # what a frame of no runs has
+
+
+def runs(plan: Plan, store: Store) -> pd.DataFrame:
+    """One row for each (rung, seed) that the store has, in the order of the plan.
+
+    A damaged run is none: `attrs["damaged"]` has (place, seed, what is wrong) of each.
+    """
+    rows: list[Row] = []
+    wrong = care.damaged(store, dict.fromkeys((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"]))
+    for place, seed, record in _records(plan, store, wrong):
+        if rows and record.get("rates") == rows[-1]["rates"]:  # mostly, and they are half of a record
+            record["rates"] = rows[-1]["rates"]
+        rows.append({"place": place, "rung": one_line(plan["rungs"][place]["name"]), "seed": seed} | _flat(record))
+    made = pd.DataFrame(rows, columns=None if rows else EMPTY)
+    made.attrs["damaged"] = [
+        (place, seed, wrong[rung["id"], seed])
+        for place, rung in enumerate(plan["rungs"])
+        for seed in rung["seeds"]
+        if (rung["id"], seed) in wrong
+    ]
+    return made
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Records are many small values that stay: the collector would look through all of them, again and again."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _records(plan: Plan, store: Store, wrong: dict[care.Key, str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(place, seed, record) of the runs that are finished, diverged or refused, and not `wrong`, which more may be."""
+    with _uncollected():
+        for place, rung in enumerate(plan["rungs"]):
+            for key in ((rung["id"], seed) for seed in rung["seeds"]):
+                if key in wrong:
+                    continue
+                try:
+                    record = store.read(*key) if key in store else store.refused(*key)
+                except Problem as problem:
+                    wrong[key] = str(problem)
+                    continue
+                if record:
+                    yield place, key[1], record
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    rates = record.get("rates")
+    return {
+        "status": record["status"],
+        **record["metrics"],
+        "params": record["params"],
+        "gmacs": record["macs"] / 1e9,
+        "seconds": record["seconds"],
+        "seconds_per_epoch": record["seconds_per_epoch"],
+        "emulated": record["precision"]["emulated"],
+        "device": one_line(record["environment"]["device_name"]),
+        "environment": record["environment"],
+        "epochs": record["epochs"],
+        "rates": rates,
+        "steps_per_epoch": (rates[-1][0] + 1) / len(record["epochs"]) if rates else math.nan,
+        "correct": record["correct"],
+        "tested": record["images"]["test"],
+        "trained": record["images"]["train"],
+        "classes": record.get("classes"),
+        "evidence": record["evidence"],
+        "seen": record.get("seen"),
+        "network": record.get("network", ""),
+        "unproven": ", ".join(sorted(kind for kind, how in record.get("opinions", {}).items() if how == UNPROVEN)),
+        "sources": record.get("sources", {}),
+        "stale": ", ".join(sources.changed(record)),
+    }
+
+
+def counted(every: pd.DataFrame) -> pd.Series:
+    """The runs that enter a table: finished and diverged ones, not the refused."""
+    return every["status"].isin(["finished", "diverged"])

@@ -1,0 +1,140 @@
+"""The slots of a specification: what each part must do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from harness.spec.part import Part
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from harness.rng import Stream
+
+
+class Data(Part, ABC):
+    """Where images and labels come from. `load` reads, checks and digests them, once a process."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> int: ...
+
+    @abstractmethod
+    def load(self) -> Any:
+        """The images, ready to be served; see `harness.parts.data.Images`. Raises Problem on unusable data."""
+
+    def settings(self) -> dict[str, Any]:
+        """The fields, but for where the data lies."""
+        return {name: value for name, value in self if name != "root"}
+
+    def identity(self) -> dict[str, Any]:
+        return {**self.settings(), "digest": self.load().digest}
+
+
+class Model(Part, ABC):
+    @abstractmethod
+    def build(self, channels: int, classes: int) -> nn.Module:
+        """A network from N x `channels` x H x W images to N x `classes` logits."""
+
+    def fresh(self, channels: int, classes: int) -> nn.Module:
+        """Another such network, to run again on the weights of the first. It shares what `build` gets wrong.
+
+        A model with a `reference(weights, x, training, conv, linear)` is run again by that: from weights and buffers by
+        name and images to logits, in torch's functional forms, `conv` and `linear` among them.
+        """
+        return self.build(channels, classes)
+
+
+class Init(Part, ABC):
+    @abstractmethod
+    def __call__(self, model: nn.Module, rng: Stream) -> None:
+        """Set parameters in place, each drawn from a stream of its own name.
+
+        `reference(shapes, model, rng)` gives the values of the parameters that are set, by name.
+        """
+
+
+class Decay(Part, ABC):
+    weight: float = Field(1e-4, ge=0)
+
+    @abstractmethod
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """The optimizer's parameter groups, each with its `weight_decay`.
+
+        `reference(name, layer)` gives that of one parameter, by its name and the layer that it is of.
+        """
+
+
+class Optimizer(Part, ABC):
+    buffers: ClassVar[int] = 1  # numbers of state that it keeps for each of a parameter
+
+    @abstractmethod
+    def rate(self, batch_size: int) -> float:
+        """The peak learning rate at this batch size."""
+
+    @abstractmethod
+    def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.Optimizer: ...
+
+
+class Schedule(Part, ABC):
+    @abstractmethod
+    def factor(self, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """What the peak learning rate is multiplied by at `step`, counted from 0."""
+
+
+class Augment(Part, ABC):
+    @abstractmethod
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        """Float images N x C x H x W in [0, 255] to the same. `reference` does so in numpy."""
+
+
+class Targets(Part, ABC):
+    @abstractmethod
+    def __call__(self, y: Tensor) -> Tensor:
+        """Target distributions N x K to target distributions N x K. `reference` does so in numpy."""
+
+
+class Mix(Part, ABC):
+    @abstractmethod
+    def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Normalised images N x C x H x W and targets N x K to the same. `reference` does so in numpy."""
+
+
+class Precision(Part, ABC):
+    half: ClassVar[bool | None] = None  # float16 in conv and linear layers; None of a precision that is not known
+    scaled: ClassVar[bool] = True  # the loss, by a power of two
+
+    @abstractmethod
+    def on(self, device: torch.device) -> Any:
+        """How to run forward and step there; see `harness.parts.precision.Runner`."""
+
+
+class Ascent(Part, ABC):
+    """The gradient is taken at other weights than those that it moves."""
+
+    @abstractmethod
+    def away(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Within it the weights of `model` are elsewhere, by the gradients they have, which are cleared; then back.
+
+        `reference(gradients)` gives how far each goes, by name, in numpy.
+        """
+
+
+class Stop(Part, ABC):
+    """When to end before the last epoch, and which epoch's weights to keep."""
+
+    @abstractmethod
+    def best(self, history: Sequence[Mapping[str, Any]]) -> int:
+        """The place of the epoch whose weights are kept, among those so far."""
+
+    @abstractmethod
+    def over(self, history: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the last of the epochs so far is the last of all."""

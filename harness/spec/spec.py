@@ -1,0 +1,139 @@
+"""A run's specification: slots that hold frozen parts, and its id.
+
+A `Spec` has one field a *slot*; each slot holds a part, a tuple of parts (applied in order; `()` is the identity) or a
+number. `Spec.id` is a hash of the resolved specification as canonical JSON. Empty fields are left out, so a new neutral
+slot moves no id; every other value is in, so a changed default moves them all. A part whose meaning changes bumps its
+`version`. The data's content digest is part of it; where the data lies, the seed, the device and the workers are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field
+
+from harness import Problem
+from harness.spec.canonical import flat, plain, resolved
+from harness.spec.part import Part
+from harness.spec.slots import (
+    Ascent,
+    Augment,
+    Data,
+    Decay,
+    Init,
+    Mix,
+    Model,
+    Optimizer,
+    Precision,
+    Schedule,
+    Stop,
+    Targets,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teacher: trained once, shared by all
+
+
+class Teacher(Part, ABC):
+    spec: Spec
+
+    @abstractmethod
+    def bind(self, inner: Any, passes: int) -> Any:
+        """The extra loss, given the trained inner run (`harness.evidence.Upstream`): called `passes` times a step,
+        on (images, logits).
+
+        It has `model`, and `first_answers`, its logits at each pass of step 1; `state` and `restore`.
+        """
+
+    @abstractmethod
+    def reference(self, z: np.ndarray, r: np.ndarray) -> tuple[float, np.ndarray]:
+        """That loss and its gradient by the student's logits `z`, from these and the teacher's, both N x K, float64."""
+
+
+class Spec(Part):
+    """Everything that decides what a run computes, but for its seed."""
+
+    data: Data
+    model: Model
+    init: tuple[Init, ...] = Field(min_length=1)  # else the weights would be as torch left them, of no seed
+    decay: Decay
+    optimizer: Optimizer
+    schedule: Schedule
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    augment: tuple[Augment, ...] = ()
+    targets: tuple[Targets, ...] = ()
+    mix: tuple[Mix, ...] = ()
+    precision: Precision
+    teacher: tuple[Teacher, ...] = ()
+    ascent: tuple[Ascent, ...] = ()
+    stop: tuple[Stop, ...] = Field((), max_length=1)
+    microbatch: int | None = Field(None, ge=1)  # images a pass: gradients add up, batch norm sees a pass
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes that a gradient takes."""
+        return -(-self.batch_size // self.microbatch) if self.microbatch else 1
+
+    @property
+    def gradients(self) -> int:
+        """Gradients that a step takes."""
+        return 1 + len(self.ascent)
+
+    @cached_property
+    def id(self) -> str:
+        """16 hexadecimal digits: the content hash of the resolved specification."""
+        text = json.dumps(resolved(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def brief(self) -> dict[str, Any]:
+        """The resolved specification as dotted paths, inner specifications as their ids."""
+
+        def short(part: Part) -> dict[str, Any]:
+            return {name: item.id if isinstance(item, Spec) else item for name, item in part.identity().items()}
+
+        return flat(plain(self, short))
+
+    def agree(self) -> None:
+        """Raise Problem where one of the parts cannot work within this specification, or within an inner one."""
+        for spec in (*upstream(self), self):
+            if spec.microbatch and spec.microbatch >= spec.batch_size:
+                raise Problem(f"microbatch={spec.microbatch} is not below batch_size={spec.batch_size}: leave it out")
+            for part in parts(spec):
+                try:
+                    part.check(spec)
+                except ValueError as error:
+                    raise Problem(str(error)) from None
+
+    def having(self, slot: str, part: Part) -> Self:
+        """`part` in a tuple slot: in the place of one of its own kind, else last."""
+        old = getattr(self, slot)
+        same = [type(other) is type(part) for other in old]
+        new = tuple(part if s else other for s, other in zip(same, old, strict=True)) if any(same) else (*old, part)
+        return self.but(**{slot: new})
+
+
+Teacher.model_rebuild()
+
+
+def parts(value: Any) -> Iterator[Part]:
+    """The parts that a specification holds, in order; not those of inner specifications."""
+    for _, field in value:
+        for item in field if isinstance(field, tuple) else (field,):
+            if isinstance(item, Part) and not isinstance(item, Spec):
+                yield item
+                yield from parts(item)
+
+
+def upstream(spec: Spec) -> tuple[Spec, ...]:
+    """The specifications whose trained models this one needs, innermost first."""
+    inner = [item for part in parts(spec) for _, item in part if isinstance(item, Spec)]
+    return tuple(dict.fromkeys(deep for item in inner for deep in (*upstream(item), item)))

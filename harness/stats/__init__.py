@@ -1,0 +1,45 @@
+"""Statistics of a few runs: pure functions on arrays; numpy and scipy only."""
+
+from harness.stats.accuracies import (
+    binomial_se,
+    discordant,
+    distribution_sd,
+    distribution_variance,
+    gain_errors,
+    mcnemar,
+    outperformance,
+    wilson,
+)
+from harness.stats.effects import antithetic_orders, by_bits, sampled_shapley, shapley
+from harness.stats.factorial import (
+    FACTORS,
+    GENERATORS,
+    aliases,
+    defining_relation,
+    factorial_effects,
+    fraction,
+    resolution,
+    words,
+)
+from harness.stats.looks import LOOKS, Decision, crossing, decide, seeds_asked, sequential_bounds
+from harness.stats.planning import detectable, power, seeds_needed
+from harness.stats.rows import Comparison, adjusted_verdict, compare
+from harness.stats.tests import (
+    EXACT,
+    STEADY,
+    TIE,
+    TINY,
+    Array,
+    attainable_p,
+    flat,
+    holm,
+    mean_sd,
+    pair_correlation,
+    paired_t,
+    sign_flip,
+    summed,
+    t_interval,
+    t_test,
+    welch_t,
+)
+from harness.stats.trials import best_of_n, best_of_n_interval

@@ -1,0 +1,86 @@
+"""What is wrong with a plan, or to be known of it, before the first run; what of it is there, and what is stale."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from harness import Problem
+from harness.parts.data import repeated
+from harness.parts.models import cost, single
+from harness.parts.schedules import Piecewise
+from harness.spec import (
+    Spec,
+    sources,
+    upstream,
+)
+from harness.spec.blame import whence
+from harness.store import Store
+from harness.study.plans import Plan
+from harness.study.study import Run
+
+
+def missing(runs: Sequence[Run], store: Store) -> list[Run]:
+    return [(spec, seed) for spec, seed in runs if (spec.id, seed) not in store]
+
+
+def stale(runs: Sequence[Run], store: Store) -> dict[tuple[str, int], list[str]]:
+    """The finished runs among `runs` that another source of the user's own parts made, and those parts' kinds."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for spec, seed in runs:
+        if sources.of(spec) and (spec.id, seed) in store:
+            with suppress(Problem):  # a damaged record is met where it is used
+                kinds = sources.changed(store.read(spec.id, seed))
+                found |= {(spec.id, seed): kinds} if kinds else {}
+    return found
+
+
+def check(plan: Plan) -> list[str]:
+    """Load every data set that `plan` needs; what the user should know. Raises Problem where one will not do."""
+    notes: dict[str, None] = {}
+    seen = set()
+    for rung in plan.rungs:
+        for spec in (*upstream(rung.spec), rung.spec):
+            images = spec.data.load()
+            if images.counts["train"] < spec.batch_size:
+                have = images.counts["train"]
+                raise Problem(f"{rung.name}: {have} training images are fewer than batch_size={spec.batch_size}")
+            try:
+                cost(spec.model, images.channels, len(images.classes), images.size)
+            except Problem:
+                raise
+            except Exception as error:
+                raise Problem(f"{rung.name}: {spec.model!r} cannot be built: {whence(error)}") from None
+            _not_single(rung.name, spec)
+            steps = images.counts["train"] // spec.batch_size
+            if isinstance(spec.schedule, Piecewise) and spec.schedule.warmup and not spec.schedule.warmup_steps(steps):
+                epochs = spec.schedule.warmup.epochs
+                raise Problem(f"{rung.name}: schedule.warmup.epochs={epochs:g} of {steps} batches is not one batch")
+            new = images.digest not in seen
+            seen.add(images.digest)
+            notes.update(dict.fromkeys([*images.notes, *(repeated(images) if new else ())]))
+    return list(notes)
+
+
+def _not_single(rung: str, spec: Spec) -> None:
+    """Raise Problem where a pass has one image, of which a batch norm of the network makes one value a channel."""
+    size = spec.microbatch or spec.batch_size
+    if size > 1 and spec.batch_size % size != 1:
+        return
+    images = spec.data.load()
+    layer = single(spec.model, images.channels, len(images.classes), images.size)
+    if layer:
+        of = f"batch_size={spec.batch_size}" + (f" in passes of {size}" if spec.microbatch else "")
+        last = "a pass" if size == 1 else "its last pass"
+        raise Problem(
+            f"{rung}: {of}: {last} is one image, of which {layer} has one value a channel and no variance; "
+            f"take passes of 2 images or more"
+        )
+
+
+def work(spec: Spec) -> float:
+    """Multiply-adds that training `spec` once takes, about: three passes an image trained on, one an image tested."""
+    images = spec.data.load()
+    shape = images.channels, len(images.classes), images.size
+    macs = cost(spec.model, *shape)[1]
+    taught = sum(cost(part.spec.model, *shape)[1] for part in spec.teacher)
+    train, test = images.counts["train"], images.counts["test"]
+    return float(spec.epochs * (train * (3 * macs + taught) + test * macs))

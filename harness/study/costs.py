@@ -1,0 +1,212 @@
+"""What a plan will cost, before it is run: time, memory and disk."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from harness import Problem, evidence
+from harness.parts.data import Images, Photos
+from harness.paths import runs as folder_of_runs
+from harness.rng import streams
+from harness.spec import UPSTREAM_SEED, Augment, Data, Spec, upstream
+from harness.store import KEPT, Store, is_seed
+from harness.study import Run, missing
+from harness.study.measured import COMPILER, SPARE, Measured, Network, Say, calibrate, served
+from harness.train import EVAL_BATCH, peak_memory
+
+RECORD = 30_000, 600  # bytes of specification, journal and result, and of both for each epoch
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one run of a specification takes."""
+
+    seconds: float
+    seconds_by: str
+    memory: float  # bytes at the peak
+    memory_by: str
+    weights: float  # bytes of the file that stays
+    checkpoint: float  # bytes of one
+    images_per_second: float | None = None  # of the network alone, in training
+    decoded_per_second: float | None = None  # photos, by all processes that decode for a run
+    bound: str | None = None
+
+
+@dataclass
+class Market:
+    """Prices on this machine: `jobs` runs at once on `device`, `decoding` processes for the photos of each."""
+
+    store: Store
+    device: torch.device
+    jobs: int
+    decoding: int
+    say: Say
+
+    def __post_init__(self) -> None:
+        self.base = 0.0  # bytes of a process and its data
+        if self.device.type == "cpu":
+            self.base = peak_memory(self.device) + (0.0 if "torch._dynamo" in sys.modules else COMPILER)
+        self.networks: dict[Network, Measured] = {}
+        self.paths: dict[tuple[Data, tuple[Augment, ...]], float] = {}
+
+    def prices(self, specs: Iterable[Spec]) -> dict[str, Price]:
+        """By id. What a machine of this kind has recorded is not measured again. On one thread, as runs are."""
+        specs = list({spec.id: spec for spec in specs}.values())
+        made = {spec.id: price for spec in specs if (price := self.recorded(spec))}
+        new = [spec for spec in specs if spec.id not in made]
+        networks = [network for spec in new for network in (Network.of(spec), *_teachers(spec))]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            self.networks = calibrate(networks, self.device, self.say)
+            for spec in new:
+                if (path := (spec.data, spec.augment)) not in self.paths:
+                    self.paths[path] = served(*path, spec.batch_size, self.device)
+        finally:
+            torch.set_num_threads(threads)
+        return made | {spec.id: self.estimated(spec) for spec in new}
+
+    def recorded(self, spec: Spec) -> Price | None:
+        """The mean of finished runs, at any seed; None where there is none of this kind of device."""
+        records, weights = [], []
+        folder = self.store.root / spec.id
+        for name in filter(is_seed, os.listdir(folder) if folder.is_dir() else ()):
+            with suppress(Problem, OSError):
+                record = self.store.read(spec.id, int(name)) if (spec.id, int(name)) in self.store else {}
+                if record.get("status") == "finished" and self._same(record["environment"].get("device")):
+                    weights.append((folder / name / "weights.pt").stat().st_size)
+                    records.append(record)
+        if not records:
+            return None
+        seconds = fmean(record["seconds"] for record in records)
+        least = min(record.get("peak_memory") or 0 for record in records)  # on a CPU a process's, after whatever it ran
+        file = fmean(weights)
+        return Price(seconds, "records", least, "records", file, 2 * file + _traced(spec))
+
+    def _same(self, kind: str | None) -> bool:
+        return kind in (None, self.device.type)
+
+    def estimated(self, spec: Spec) -> Price:
+        own, images = self.networks[Network.of(spec)], spec.data.load()
+        taught = [self.networks[network] for network in _teachers(spec)]
+        train, test = images.counts["train"], images.counts.get("val", images.counts["test"])  # of each epoch
+        steps = train // spec.batch_size
+        here = Network.of(spec)
+        evaluated = EVAL_BATCH.get(self.device.type, 512)
+        image = own.trained(here.images) + sum(teacher.tested(here.images) for teacher in taught)
+        network = steps * (spec.batch_size * image + own.step) + test * own.tested(evaluated)
+        one = self.paths[spec.data, spec.augment]
+        decoded = bound = None
+        if isinstance(images, Photos):
+            serving = (steps * spec.batch_size + test) * one
+            first = (spec.batch_size + min(evaluated, test)) * one  # of each pass, by one process, while nothing is fed
+            cores = len(os.sched_getaffinity(0))
+            busy = self.jobs * (serving + (network if self.device.type == "cpu" else 0.0)) / cores  # all want cores
+            rest = (serving - first) / self.decoding
+            seconds = max(first + max(network, rest), busy)
+            bound = "network" if network >= first + rest else "decoding"
+            decoded = min(self.decoding, cores / self.jobs) / one
+        else:
+            seconds = network + steps * spec.batch_size * one
+        pixels = 4 * here.channels * here.size**2
+        holding = max(own.kept * here.images, own.passing * evaluated) + own.static
+        holding += sum(t.weights + t.passing * here.images for t in taught) + 3 * spec.batch_size * pixels
+        holding += (6 + 2 * spec.optimizer.buffers) * own.weights  # of an audited step: before, after, worked out anew
+        arrays = getattr(images, "arrays", {}) if self.device.type == "cuda" else {}
+        holding += sum(array.nbytes for pair in arrays.values() for array in pair)
+        measured = self.device.type == "cuda" and own.images == here.images and not taught
+        return Price(
+            spec.epochs * seconds,
+            own.by,
+            self.base + (holding + _traced(spec)) * (SPARE if self.device.type == "cpu" else 1.0),
+            "measured" if measured else "estimated",
+            own.weights,
+            (1 + spec.optimizer.buffers + len(spec.stop)) * own.weights + _traced(spec),
+            1 / image,
+            decoded,
+            bound,
+        )
+
+
+def _teachers(spec: Spec) -> list[Network]:
+    """The networks that `spec` asks for answers to its own passes."""
+    own = Network.of(spec)
+    return [replace(Network.of(part.spec), precision=own.precision, images=own.images) for part in spec.teacher]
+
+
+def _traced(spec: Spec) -> float:
+    """Bytes that a run keeps for its evidence, in memory and in each checkpoint; see `evidence.Trace` and teachers."""
+    images = spec.data.load()
+    batch, classes, size = spec.batch_size, len(images.classes), images.size
+    total = spec.epochs * (images.counts["train"] // spec.batch_size)
+    side = len(range(0, size, max(1, size // evidence.KEPT_PIXELS)))
+    fed = min(total, evidence.KEPT_BATCHES) * batch * (8 + 4 * classes * (2 if spec.mix else 1))
+    pictures = min(total, evidence.KEPT_IMAGES) * 2 * 4 * batch * images.channels * side**2
+    answers = len(spec.teacher) * 4 * batch * classes
+    asked = len(spec.teacher) * 4 * min(batch, 32) * images.channels * size**2
+    audits = 120 * len(evidence.audited(streams(0), total, images.counts["train"] // batch)) + 100 * spec.epochs
+    plain = 8 * total + 4.25 * images.counts["test"] + 200 * spec.epochs
+    return float(fed + pictures + answers + asked + audits + plain)
+
+
+def estimate(asked: Sequence[Run], store: Store, places: Sequence[str], decoding: int, say: Say) -> dict[str, Any]:
+    """What the missing of `asked` take with one process a place, JSON-ready.
+
+    `cost` has the price of one run of each specification that is missing, by id. `device_seconds` is the sum over runs;
+    `seconds` how long the user waits. Of the disk `stays` is what finished runs leave, `in_flight` the checkpoints of
+    those at once.
+    """
+    todo = missing(asked, store)
+    jobs = max(1, min(len(places), len(todo)))
+    device = torch.device(places[0])
+    prices = Market(store, device, jobs, decoding, say).prices(spec for spec, _ in todo) if todo else {}
+    waits = {key: price.seconds for key, price in prices.items()}
+    chain = {spec.id: waits[spec.id] for spec, _ in todo}
+    for spec, _ in todo:  # upstream runs come first
+        before = [chain[u.id] for u in upstream(spec) if u.id in chain and (u.id, UPSTREAM_SEED) not in store]
+        chain[spec.id] = waits[spec.id] + max(before, default=0.0)
+    total = sum(waits[spec.id] for spec, _ in todo)
+    stays = sum(prices[spec.id].weights + recorded_bytes(spec) for spec, _ in todo)
+    largest = sorted((prices[spec.id].checkpoint for spec, _ in todo), reverse=True)[:jobs]
+    folder = folder_of_runs()
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    in_flight = (KEPT + 1) * sum(largest)  # the next is written before the last but one goes
+    return {
+        "seconds": max([total / jobs, *chain.values()], default=0.0),
+        "device_seconds": total,
+        "device": device.type,
+        "jobs": len(places),
+        "cost": {spec.id: vars(prices[spec.id]) | _size(spec) for spec, _ in todo},
+        "memory": _memory(prices, [spec.id for spec, _ in todo], device, places),
+        "disk": {"stays": stays, "in_flight": in_flight, "free": free, "folder": str(folder)},
+    }
+
+
+def _size(spec: Spec) -> dict[str, float]:
+    params, macs = Network.of(spec).cost()
+    return {"params": params, "gmacs": macs / 1e9}
+
+
+def recorded_bytes(spec: Spec) -> float:
+    images: Images = spec.data.load()
+    return RECORD[0] + RECORD[1] * spec.epochs + images.counts["test"] / 4
+
+
+def _memory(
+    prices: dict[str, Price], todo: Sequence[str], device: torch.device, places: Sequence[str]
+) -> dict[str, Any]:
+    """Bytes on the fullest device at once, and what it has."""
+    at_once = max(places.count(place) for place in places)
+    peaks = sorted((prices[key].memory for key in todo), reverse=True)[:at_once]
+    if device.type == "cuda":
+        there = torch.cuda.get_device_properties(device).total_memory
+    else:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"at_once": sum(peaks), "runs": len(peaks), "there": there}
