@@ -169,6 +169,7 @@ def answers(spec: Spec, seed: int, store: Store) -> Answers:
     """What the weights of a finished run say of each test image. Raises Problem where its record says otherwise."""
     import torch
 
+    from harness import tasks
     from harness.engine import places, settle
     from harness.train import evaluate, placed
 
@@ -179,7 +180,8 @@ def answers(spec: Spec, seed: int, store: Store) -> Answers:
     model = placed(model, device)
     logits: list[torch.Tensor] = []
     model.register_forward_hook(lambda module, args, z: logits.append(z.float().cpu()))
-    evaluate(model, images, spec.precision.on(device), device)
+    shown = spec.evaluation.view(images) if spec.evaluation else images
+    evaluate(tasks.of(spec), model, shown, spec.precision.on(device), device)
     z = torch.cat(logits)
     said = z.argmax(1)  # not of the probabilities, which may be 1 more than once
     sure = z.softmax(1)[torch.arange(len(z)), said]

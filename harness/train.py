@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,16 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence import Trace, Upstream, confirm, digest, opinions, packed, prove, rates, rehearse, seen, watch
+from harness import tasks
+from harness.evidence import Trace, Upstream, confirm, digest, opinions, prove, rates, rehearse, seen, watch
+from harness.parts.averaging import Averaging
 from harness.parts.data import Images
+from harness.parts.grouping import groups, set_rate
 from harness.parts.models import cost
 from harness.parts.precision import Runner
 from harness.rng import Stream, streams
 from harness.spec import Spec
 
 EVAL_BATCH = {"cpu": 64}  # images; on a CPU 64 stay in its cache, up to 4 times the speed of 512
-GAPS = 201  # quantiles, from 0 to 100 %
-SCORES = ("test_loss", "top1", "top5", "val_loss", "val_top1", "val_top5")
 HEARTBEAT = 2.0  # seconds between reports of the loss within an epoch
 
 Event = dict[str, Any]
@@ -44,8 +46,8 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, "top1": …, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 6  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
-KEPT = ("epoch", "batch", "in_epoch", "history", "best", "correct", "gaps")  # plain values of a `Live` in a checkpoint
+LAYOUT = 7  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+KEPT = ("epoch", "batch", "in_epoch", "history", "best", "kept")  # plain values of a `Live` in a checkpoint
 
 
 @dataclass
@@ -70,6 +72,7 @@ class Live:
     trace: Trace
     total: Tensor  # of this epoch's losses, on the device
     hits: Tensor  # training images of this epoch answered with their own label, as they were trained on
+    averages: tuple[Averaging, ...] = ()
     epoch: int = 0
     batch: int = 0  # the next one
     in_epoch: float = 0.0  # seconds of training in this epoch
@@ -77,8 +80,7 @@ class Live:
     since: float = field(default_factory=time.monotonic)
     history: list[Event] = field(default_factory=list)
     best: State | None = None  # the weights kept so far, where the specification says which
-    correct: str = ""  # bits of the last evaluation, packed, in hexadecimal
-    gaps: list[float] = field(default_factory=list)  # of the last evaluation
+    kept: dict[str, Any] = field(default_factory=dict)  # of the last evaluation, what a record has of single images
 
     def state(self) -> State:
         return {
@@ -86,12 +88,21 @@ class Live:
             "optimizer": self.optimizer.state_dict(),
             "runner": self.runner.state(),
             "teachers": [teacher.state() for teacher in self.teachers],
+            "averages": [average.state() for average in self.averages],
             "trace": self.trace.state(),
             "total": self.total,
             "hits": self.hits,
             "seconds": self.seconds + time.monotonic() - self.since,
             **{name: getattr(self, name) for name in KEPT},
         }
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the network has the weights that are tested and kept."""
+        with ExitStack() as stack:
+            for average in self.averages:
+                stack.enter_context(average.on())
+            yield
 
     def restore(self, state: State) -> None:
         device = self.total.device
@@ -100,6 +111,8 @@ class Live:
         self.runner.restore(state["runner"])
         for teacher, kept in zip(self.teachers, state["teachers"], strict=True):
             teacher.restore(kept)
+        for average, kept in zip(self.averages, state["averages"], strict=True):
+            average.restore(kept)
         self.trace.restore(state["trace"], device)
         self.total, self.hits = state["total"].to(device), state["hits"].to(device)
         for name in ("seconds", *KEPT):
@@ -127,13 +140,15 @@ def begin(
     spec: Spec, seed: int, device: torch.device, steps: int, classes: int, inner: Callable[[Spec], Upstream]
 ) -> Live:
     model = build(spec, seed, device)
-    optimizer = spec.optimizer.build(spec.decay.groups(model), spec.batch_size)
+    optimizer = spec.optimizer.build(groups(spec, model), spec.batch_size)
     runner = spec.precision.on(device)
     found = [(part, inner(part.spec)) for part in spec.teacher]
     teachers = tuple(part.bind(replace(run, model=placed(run.model, device)), spec.passes) for part, run in found)
-    trace = Trace(steps, classes, model, optimizer, runner, streams(seed), teachers)
+    averages = tuple(Averaging(part, model) for part in spec.average)
+    trace = Trace(steps, classes, model, optimizer, runner, streams(seed), teachers, averages, tasks.of(spec))
     watch(spec, trace)
-    return Live(model, optimizer, runner, teachers, trace, *torch.zeros(2, device=device))
+    total, hits = torch.zeros(2, device=device)
+    return Live(model, optimizer, runner, teachers, trace, total, hits, averages)
 
 
 def train(
@@ -141,12 +156,12 @@ def train(
 ) -> Trained:
     """Train `spec` from `seed`; `inner` gives the trained run of an upstream specification.
 
-    Top-1 and top-5 are percentages of the test set. It is measured each epoch or, where images are held out to stop
-    by, these are, and it once, at the end, with the weights that are kept.
+    The test set is measured each epoch or, where images are held out to stop by, these are, and it once, at the end,
+    with the weights that are kept.
     """
     keeper = keeper or Keeper()
     rng = streams(seed)
-    images: Images = spec.data.load()
+    images: Images = replace(spec.data.load(), sampler=spec.sampler) if spec.sampler else spec.data.load()
     classes = len(images.classes)
     steps = images.counts["train"] // spec.batch_size
     if device.type == "cuda":
@@ -162,10 +177,11 @@ def train(
         train_epoch(spec, run, images, rng, keeper)
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
         event["train_top1"] = 100 * run.hits.item() / (steps * spec.batch_size)
-        scores = test(run, images, device, watched)
-        run.history.append(event | scores | {"time": time.time()})
-        if any(stop.best(run.history) == run.epoch for stop in spec.stop):
-            run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
+        with run.averaged():
+            scores = test(spec, run, images, watched)
+            run.history.append(event | scores | {"time": time.time()})
+            if any(stop.best(run.history) == run.epoch for stop in spec.stop):
+                run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
         keeper.report(run.history[-1])
         if run.epoch == 0:
             rehearse(spec, run.trace)
@@ -176,20 +192,22 @@ def train(
             break
         if keeper.due(epoch_done=True):
             keeper.keep(run.state())
-    metrics = {name: value for name, value in run.history[-1].items() if name in SCORES}
+    metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}
     run.trace.history = run.history
+    for average in run.averages:
+        average.exchange()  # for good
     if run.best and not run.trace.diverged:
         run.model.load_state_dict(run.best)
-        metrics = run.trace.kept = test(run, images, device, watched)
+        metrics = run.trace.kept = test(spec, run, images, watched)
     if watched == "val":
-        metrics = metrics | test(run, images, device, "test")
+        metrics = metrics | test(spec, run, images, "test")
     made = result(spec, run, images, device, metrics)
     return confirmed(spec, run.trace, Trained(made, run.model))
 
 
 def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keeper) -> None:
     """What is left of the epoch that `run` stands in."""
-    device = run.total.device
+    device, task = run.total.device, tasks.of(spec)
     steps = images.counts["train"] // spec.batch_size
     peak = spec.optimizer.rate(spec.batch_size)
     clock = time.monotonic
@@ -199,26 +217,33 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
     for x, labels in images.train(run.epoch, spec.batch_size, spec.augment, rng, device, start=run.batch):
         step = run.epoch * steps + run.batch
         seed_torch(rng("torch", run.epoch, run.batch))
-        for group in run.optimizer.param_groups:
-            group["lr"] = peak * spec.schedule.factor(step, steps, spec.epochs)
-        y = nn.functional.one_hot(labels, len(images.classes)).float()
+        set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))
+        y = task.targets(labels, len(images.classes))
         for target in spec.targets:
             y = target(y)
-        plain_x, plain_y = x, y
+        stages = [(x, y)]
         for mix in spec.mix:
             x, y = mix(x, y, rng("mix", type(mix).__name__, run.epoch, run.batch))
+            stages.append((x, y))
         x = x.contiguous(memory_format=torch.channels_last)
         for z, loss, own in gradient(spec, run, x, y, labels):
             run.total += loss.detach()
-            run.hits += (z.argmax(1) == own).sum()
+            run.hits += task.hits(z, own)
             run.trace.saw_pass(z, loss)
-        run.trace.saw_step(labels, plain_y, y, plain_x)
+        run.trace.saw_step(labels, stages)
         for part in spec.ascent:
             seed_torch(rng("torch", run.epoch, run.batch))  # the same dropout: under another it is another loss
             with run.trace.away(), part.away(run.model):
                 deque(gradient(spec, run, x, y, labels), maxlen=0)
         run.trace.saw_gradient()
+        for clip in spec.clip:
+            run.runner.unscale(run.optimizer)
+            clip(list(run.model.parameters()))
+        run.trace.saw_clipped()
         run.runner.step(run.optimizer)
+        for average in run.averages:
+            average.update(step)
+        run.trace.saw_averaged()
         run.batch += 1
         run.in_epoch = before + clock() - began
         if clock() - spoke > HEARTBEAT:
@@ -233,11 +258,11 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
 
 def gradient(spec: Spec, run: Live, x: Tensor, y: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Add the gradient of a batch's loss, a pass at a time: yields its logits, its share of the loss, its labels."""
-    size = spec.microbatch or len(x)
+    size, criterion = spec.microbatch or len(x), spec.loss or tasks.of(spec).loss
     for some_x, some_y, own in zip(x.split(size), y.split(size), labels.split(size), strict=True):
         with run.runner.forward():
             z = run.model(some_x)
-            loss = nn.functional.cross_entropy(z.float(), some_y)
+            loss = criterion(z.float(), some_y)
             for teacher in run.teachers:
                 loss = loss + teacher(some_x, z)
         loss = loss * (len(z) / len(x))
@@ -249,7 +274,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
     """The result of a run that came to its end, JSON-ready."""
     history, runner = run.history, run.runner
     peak = peak_memory(device)  # before the evidence, which asks teachers again
-    evidence = prove(spec, run.trace, metrics, run.correct)
+    evidence = prove(spec, run.trace, metrics, run.kept)
     params, macs = cost(spec.model, images.channels, len(images.classes), images.size)
     later = [e["seconds"] for e in history[1:]] or [history[0]["seconds"]]  # the first epoch warms caches up
     status, kept = "diverged" if run.trace.diverged else "finished", len(history) - 1
@@ -267,7 +292,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "opinions": opinions(spec, evidence),
         "seen": seen(run.trace),
         "network": digest(run.model.state_dict().items()),
-        "answers": packed(run.trace.exams.answers) if run.trace.exams else "",
+        "answers": run.trace.exams.answers if run.trace.exams else "",
         "params": params,
         "macs": macs,
         "classes": len(images.classes),
@@ -276,15 +301,15 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "seconds": run.seconds + time.monotonic() - run.since,
         "seconds_per_epoch": float(np.median(later)),
         "peak_memory": peak,
-        "correct": run.correct,
-        "gaps": run.gaps,
+        **run.kept,
     }
 
 
-def test(run: Live, images: Images, device: torch.device, split: str) -> dict[str, float]:
+def test(spec: Spec, run: Live, images: Images, split: str) -> dict[str, float]:
     """The scores of the network on a split, which the trace is told of too."""
-    scores, run.correct, run.gaps = evaluate(run.model, images, run.runner, device, split)
-    run.trace.saw_test(split, scores, run.correct)
+    shown = spec.evaluation.view(images) if spec.evaluation else images
+    scores, run.kept = evaluate(tasks.of(spec), run.model, shown, run.runner, run.total.device, split)
+    run.trace.saw_test(split, scores, run.kept)
     return scores
 
 
@@ -299,32 +324,17 @@ def confirmed(spec: Spec, trace: Trace, trained: Trained) -> Trained:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, images: Images, runner: Runner, device: torch.device, split: str = "test"
-) -> tuple[dict[str, float], str, list[float]]:
-    """Test loss, top-1 and (above five classes) top-5 in percent, by the names in `SCORES`; which images were right, in
-    order, as bits, packed, in hexadecimal; and `GAPS` quantiles of the gap between an image's greatest logit and the
-    mean of its others (He et al. 2019, section 5.2)."""
+    task: Any, model: nn.Module, images: Images, runner: Runner, device: torch.device, split: str = "test"
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """The task's scores of a split, by name, and what a record keeps of its images."""
     model.eval()
-    losses: list[Tensor] = []
-    hits: list[Tensor] = []
-    gaps: list[Tensor] = []
-    k = min(5, len(images.classes))
+    marking = task.marking(len(images.classes))
     for x, labels in images.test(EVAL_BATCH.get(device.type, 512), device, split):
         with runner.forward():
             z = model(x.contiguous(memory_format=torch.channels_last)).float()
-        losses.append(nn.functional.cross_entropy(z, labels, reduction="sum"))
-        hits.append(z.topk(k, dim=1).indices == labels[:, None])
-        top = z.amax(1)
-        gaps.append(top - (z.sum(1) - top) / (z.shape[1] - 1))
-    correct = torch.cat(hits).cpu().numpy()
-    names = SCORES[:3] if split == "test" else SCORES[3:]
-    scores = [float(torch.stack(losses).sum()) / len(correct), 100 * float(correct[:, 0].mean())]
-    if len(images.classes) > 5:
-        scores.append(100 * float(correct.any(1).mean()))
-    with np.errstate(all="ignore"):  # of a run that diverges
-        spread = np.quantile(torch.cat(gaps).double().cpu().numpy(), np.linspace(0, 1, GAPS))
-    right = np.packbits(correct[:, 0]).tobytes().hex()
-    return dict(zip(names, scores, strict=False)), right, [float(f"{gap:.5g}") for gap in spread]
+        marking.add(z, labels)
+    scores: tuple[dict[str, float], dict[str, Any]] = marking.scores(split)
+    return scores
 
 
 def peak_memory(device: torch.device) -> int:

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from harness.estimate import Market, Measured, Network, Price, Saved, amount, calibrate, span
 from torch import nn
 
 from harness import estimate
 from harness.engine import execute
-from harness.estimate import Market, Measured, Network, Price, Saved, amount, calibrate, span
 from harness.parts.data import Photos
 from harness.parts.precision import FP32, Runner
 from harness.spec import Data, stack

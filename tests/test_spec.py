@@ -12,8 +12,8 @@ import pytest
 from harness import Problem
 from harness.parts.augment import Flip, Shift
 from harness.parts.data import ImageFolder, Places365
-from harness.parts.decay import DecayAll
 from harness.parts.data.holdout import Holdout
+from harness.parts.decay import DecayAll
 from harness.parts.optimizers import NAG, SGD, Adam, AdamW
 from harness.parts.schedules import Piecewise, Step
 from harness.spec import Part, assign, changes, flat, meant, parse, parts, plain, stack, upstream

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from harness import Problem, file_name, study
-from harness.stats.designs import DESIGNS, Options
 from harness.parts.models import Dense
 from harness.spec import Branches, Spec, assign, declares, upstream
+from harness.stats.designs import DESIGNS, Options
 from harness.store import Store
 from harness.study import Decide, Study, plan
 from harness.tricks.cosine import cosine

@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from harness.evidence.numbers import copies, held, held_by_half, is_layer, own_numbers, same, some, weighed
+from harness.evidence.numbers import (
+    cloned,
+    copies,
+    held,
+    held_by_half,
+    is_layer,
+    own_numbers,
+    same,
+    some,
+    told,
+    weighed,
+)
 from harness.evidence.replay import Gaps, Replay, Step, judged, states
 from harness.evidence.tested import Exams
 from harness.evidence.trace import Trace
@@ -61,7 +72,8 @@ class Auditor:
         self.errors: list[str] = []
         self.step: Step | None = None  # the one that is watched
         self.waiting: list[Step] = []  # for their end, or to be judged
-        self.left: tuple[float, float] | None = None  # weights and the optimizer's state, after the step before
+        self.left: tuple[float, ...] | None = None  # weights, the optimizer's state, averages, after the step before
+        self.taking: Step | None = None  # from its gradient to the average after it
         self.arriving = False  # at other weights, of which no forward was seen yet
         trace.model.register_forward_pre_hook(self._before)
         trace.model.register_forward_hook(self._answered)
@@ -124,9 +136,29 @@ class Auditor:
             for group in self.trace.optimizer.param_groups:
                 self.step.decays |= {names.get(id(p), "?"): group.get("weight_decay", 0.0) for p in group["params"]}
             self.step.taught = [weighed(bound.model) for bound in self.trace.teachers]
+            self.step.averaged = [cloned(average.tensors) for average in self.trace.averages]
+            if self.left:
+                self.step.handed &= all(map(same, self.left[2:], self._averages()))
             self.waiting.append(self.step)
-            self.step = None
+            self.taking, self.step = self.step, None
         self.left = None  # a step that is left out tells nothing
+
+    def saw_clipped(self) -> None:
+        if self.taking and self.spec.clip:
+            named = self.trace.model.named_parameters()
+            self.taking.clipped = cloned({n: p.grad for n, p in named if p.grad is not None})
+
+    def saw_averaged(self) -> None:
+        if self.taking:
+            self.taking.averages = [cloned(average.tensors) for average in self.trace.averages]
+            self.taking = None
+        if self.trace.averages:
+            self.ended()  # else it would be at an evaluation, by other weights
+            if self.left:
+                self.left = (*self.left[:2], *self._averages())
+
+    def _averages(self) -> list[float]:
+        return [told(list(average.tensors.values())) for average in self.trace.averages]
 
     def _stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """After a step: where the next one is audited, what it should find."""

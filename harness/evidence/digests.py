@@ -28,6 +28,13 @@ MAY: dict[str, tuple[str, ...]] = {  # slot -> the aspects of `seen` that a chan
     "precision": ("precision", "teacher"),
     "teacher": ("teacher",),
     "ascent": ("steps", "teacher"),
+    "task": ("targets", "mixing", "structure", "weights", "decay", "teacher"),
+    "loss": (),
+    "rates": ("optimizer", "rates"),
+    "clip": (),
+    "average": (),
+    "sampler": ("order", "images", "targets", "mixing", "teacher"),
+    "evaluation": (),
     "stop": ("rates", "steps"),
     "microbatch": ("steps", "teacher"),  # a teacher answers a pass, and other sizes round otherwise
 }
@@ -59,12 +66,12 @@ def seen(trace: Trace) -> dict[str, str]:
     half = [set(found.values()) == {"float16"} for found in (trace.outputs, trace.gradients)]
     shown: dict[str, list[Any]] = {
         "weights": [trace.initial],
-        "order": [labels for labels, _, _ in fed],
-        "images": [before for before, _ in images],
-        "targets": [targets for _, targets, _ in fed],
-        "mixing": [*(mixed for _, _, mixed in fed), *(after for _, after in images)],
+        "order": [labels for labels, *_ in fed],
+        "images": [before for before, *_ in images],
+        "targets": [targets for _, targets, *_ in fed],
+        "mixing": [*(mixed for *_, mixed in fed), *(after for *_, after in images)],
         "rates": trace.lr,
-        "steps": [len(trace.lr), trace.forwards, *(len(labels) for labels, _, _ in fed)],
+        "steps": [len(trace.lr), trace.forwards, *(len(labels) for labels, *_ in fed)],
         "structure": [str(trace.model)],
         "decay": sorted((names.get(id(p), ""), group["weight_decay"]) for group in groups for p in group["params"]),
         "optimizer": [type(trace.optimizer).__name__, *sorted(settings)],

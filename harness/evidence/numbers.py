@@ -57,9 +57,12 @@ def some(x: Tensor) -> Tensor:
     return x[:: max(1, len(x) // 8)]
 
 
+def cloned(tensors: Named) -> Named:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
 def copies(model: nn.Module) -> Named:
-    live = (*model.named_parameters(), *model.named_buffers())
-    return {name: tensor.detach().clone() for name, tensor in live}
+    return cloned(dict((*model.named_parameters(), *model.named_buffers())))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.evidence.numbers import Named, array, distance, is_layer, number, same, weighed, worst
-from harness.evidence.trace import Trace
+from harness.evidence.trace import Trace, ordered
 from harness.rng import Stream
 from harness.spec import Spec, referenced
 
@@ -49,6 +49,9 @@ class Step:
     decays: dict[str, float] = field(default_factory=dict)  # of each parameter, as the optimizer has them
     taught: list[float] = field(default_factory=list)  # `weighed` of each teacher
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # the optimizer's state of each, before
+    clipped: Named = field(default_factory=dict)  # the gradients after clipping, without a loss scale
+    averaged: list[Named] = field(default_factory=list)  # the averages before it
+    averages: list[Named] = field(default_factory=list)  # and after
     after: Named | None = None
     left: dict[str, dict[str, Any]] = field(default_factory=dict)  # its state after
 
@@ -132,19 +135,19 @@ class Served:
     changed: float  # images that augmentation changed
 
 
-def served(spec: Spec, images: Any, classes: int, rng: Stream, epoch: int, batch: int) -> Served:
+def served(spec: Spec, task: Any, images: Any, classes: int, rng: Stream, epoch: int, batch: int) -> Served:
     """What the network should get, from the data as it is stored and the streams of the seed."""
     size = spec.batch_size
-    places = rng("order", epoch).permutation(images.counts["train"])[batch * size : (batch + 1) * size]
+    known = np.asarray(images.labels("train"))
+    places = ordered(spec, known, rng, epoch)[batch * size : (batch + 1) * size]
     draws = [(part, rng("augment", *names)) for part, names in named(spec.augment, epoch, batch)]
     x = images.reference("train", places, draws)
     plain = images.reference("train", places, []) if draws else x
     changed = float((np.abs(x - plain).reshape(len(x), -1).max(1) > 1e-2).sum())
     mean, std = (np.asarray(values, dtype=np.float64).reshape(1, -1, 1, 1) for values in (images.mean, images.std))
     x = (x - mean) / std
-    labels = np.asarray(images.labels("train"))[places]
-    y = np.zeros((len(labels), classes))
-    y[np.arange(len(labels)), labels] = 1
+    labels = known[places]
+    y = task.targets_again(labels, classes)
     for part in spec.targets:
         y = part.reference(y) if referenced(part) else part(torch.from_numpy(y).float()).double().numpy()
     mixed_x, mixed_y = x, y
@@ -168,12 +171,21 @@ def named(parts: tuple[Any, ...], epoch: int, batch: int) -> Iterator[tuple[Any,
         yield part, (kind, epoch, batch, *((again,) if again else ()))
 
 
-def cross_entropy(targets: np.ndarray, logits: np.ndarray) -> tuple[float, np.ndarray]:
-    """The mean over N of -Σ targets · log softmax(logits), N x K, and its gradient by the logits, in float64."""
-    y, z = (np.asarray(t, dtype=np.float64) for t in (targets, logits))
-    z = z - z.max(1, keepdims=True)
-    log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
-    return float(-(y * log_p).sum(1).mean()), (np.exp(log_p) * y.sum(1, keepdims=True) - y) / len(y)
+def criterion(replay: Replay) -> Any:
+    """The loss of the specification, or of its task."""
+    return replay.spec.loss or replay.trace.task.loss
+
+
+def valued(loss: Any, y: np.ndarray, z: np.ndarray) -> tuple[float, np.ndarray]:
+    """A loss of targets and logits N x K, and its gradient by these, by its reference; else by itself, in float64."""
+    if referenced(loss):
+        found: tuple[float, np.ndarray] = loss.reference(y, z)
+        return found
+    logits = torch.from_numpy(z).requires_grad_()
+    value = loss(logits, torch.from_numpy(y))
+    value.backward()
+    assert logits.grad is not None
+    return value.item(), logits.grad.numpy()
 
 
 def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
@@ -183,7 +195,9 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     """
     spec, trace = replay.spec, replay.trace
     with torch.no_grad():
-        due = served(spec, replay.images, trace.classes, trace.rng, *divmod(step.number, trace.steps_per_epoch))
+        due = served(
+            spec, trace.task, replay.images, trace.classes, trace.rng, *divmod(step.number, trace.steps_per_epoch)
+        )
     assert step.labels is not None
     assert step.fed is not None
     assert step.after is not None
@@ -211,7 +225,11 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     gaps["missing"] = float(sum(g is None for g in slopes.values()))
     gaps["gradients"] = worst(gradients, {n: g for n, g in slopes.items() if g is not None})
     gaps["statistics"] = max((distance(array(step.after[n]), array(b)) for n, b in buffers.items()), default=0.0)
+    if spec.clip:
+        gaps |= clipped(replay, step, slopes)
+        slopes = {n: step.clipped.get(n) for n in slopes}
     gaps |= moved(replay, step, slopes, first)
+    gaps |= averaged(replay, step)
     return gaps
 
 
@@ -223,7 +241,7 @@ def losses(replay: Replay, step: Step, due: Served) -> Gaps:
     for x, z in zip(step.inputs, step.logits, strict=True):
         y, share = due.mixed_y[start : start + len(z)], len(z) / len(due.mixed_y)
         start += len(z)
-        loss, slope = cross_entropy(y, array(z))
+        loss, slope = valued(criterion(replay), y, array(z))
         for part, bound, network in zip(spec.teacher, trace.teachers, replay.teachers, strict=True):
             pull, pull_slope = part.reference(array(z), answered(replay, bound, network, x))
             loss, slope = loss + pull, slope + pull_slope
@@ -316,10 +334,11 @@ def backward(
         if slopes:
             z.backward(slopes[place])
             continue
-        loss = -(y * z.log_softmax(1)).sum(1).mean()
+        own_slope = valued(criterion(replay), array(y), array(z))[1]
+        loss = (z * torch.from_numpy(own_slope).to(z)).sum()  # its value is another, its gradient is the loss's
         for part, bound, own in zip(spec.teacher, trace.teachers, replay.teachers, strict=True):
             slope = torch.from_numpy(part.reference(array(z), answered(replay, bound, own, x))[1]).to(z)
-            loss = loss + (z * slope).sum()  # its value is another, its gradient is the teacher's
+            loss = loss + (z * slope).sum()
         (loss * (len(x) / len(step.fed)) * scale).backward()
     found = {n: t.grad for n, t in live.items() if t.grad is not None}
     return found, {n: t for n, t in live.items() if n not in learned and t.is_floating_point()}, answers
@@ -346,13 +365,57 @@ def moved(replay: Replay, step: Step, slopes: Mapping[str, Tensor | None], first
         if slope is None or overflowed:
             steps = max(steps, float((before != after).any()))
             continue
+        factor = rate_factor(spec, name, layers[name.rpartition(".")[0]])
         decay = spec.decay.reference(name, layers[name.rpartition(".")[0]]) if referenced(spec.decay) else 0.0
         held = {} if first and not step.kept[name] else rule.held
         kept = {key: number(step.kept[name].get(place)) for key, place in held.items()} if step.number else {}
-        due = rule.reference(before, array(slope), rate, decay, kept)
+        due = rule.reference(before, array(slope), rate * factor, decay, kept)
         size = max(float(np.abs(due - before)[np.isfinite(due)].max(initial=0)), 1e-30)
         off = np.abs(due - after) - 1e-6 * np.abs(before).max(initial=0)  # float32 cannot say it any closer
         steps = max(steps, float(off[np.isfinite(off)].max(initial=0)) / size)
         for key, place in rule.held.items():
             state = max(state, distance(number(step.left[name].get(place)), np.asarray(kept[key], dtype=np.float64)))
     return {"steps": steps, "state": state, "overflowed": float(bool(overflowed))}
+
+
+def rate_factor(spec: Spec, name: str, layer: nn.Module) -> float:
+    rates: Any = spec.rates
+    if rates is None:
+        return 1.0
+    factor: float = (rates.reference if referenced(rates) else rates.factor)(name, layer)
+    return factor
+
+
+def clipped(replay: Replay, step: Step, slopes: Mapping[str, Tensor | None]) -> Gaps:
+    """How far the clipped gradients are from those due, relative to these; nothing of a step that overflowed."""
+    (part,) = replay.spec.clip
+    raw = {n: array(g) for n, g in slopes.items() if g is not None}
+    if not referenced(part) or not all(np.isfinite(g).all() for g in raw.values()):
+        return {}
+    due = part.reference(raw)
+    if due.keys() != step.clipped.keys():
+        return {"clipped": math.inf}
+    live = {n: array(g) for n, g in step.clipped.items()}
+    off, long, norm = (
+        math.sqrt(sum(float((g**2).sum()) for g in gradients))
+        for gradients in ((live[n] - g for n, g in due.items()), due.values(), live.values())
+    )
+    return {"clipped": off / max(long, 1e-30), "norm": norm}
+
+
+def averaged(replay: Replay, step: Step) -> Gaps:
+    """How far averages are from those due, relative to how far they moved."""
+    assert step.after is not None
+    worst_of = 0.0
+    parts: Any = replay.spec.average
+    if len(step.averages) != len(parts):
+        return {"averaged": math.inf}
+    for part, before, after in zip(parts, step.averaged, step.averages, strict=True):
+        share = (part.reference if referenced(part) else part.share)(step.number)
+        for name, old in before.items():
+            was, now = array(old), array(step.after[name])
+            due = was + share * (now - was)
+            size = max(float(np.abs(due - was)[np.isfinite(due)].max(initial=0)), 1e-30)
+            off = np.abs(due - array(after[name])) - 1e-6 * np.abs(was).max(initial=0)  # float32 can say no more
+            worst_of = max(worst_of, float(off[np.isfinite(off)].max(initial=0)) / size)
+    return {"averaged": worst_of} if parts else {}

@@ -7,9 +7,7 @@ again from them and from the labels as the data has them.
 
 from __future__ import annotations
 
-import base64
 import math
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,17 +31,18 @@ class Exams:
 
     def __init__(self, spec: Spec, trace: Trace, replay: Replay) -> None:
         self.spec, self.trace, self.replay = spec, trace, replay
-        self.images = replay.images
+        self.images = spec.evaluation.view(replay.images) if spec.evaluation else replay.images
+        self.examiner = trace.task.examiner(trace.classes)
         self.found: list[dict[str, float]] = []  # one an evaluation
         self.scores: list[dict[str, float]] = []  # of each, worked out here
-        self.gaps: list[float] = []  # quantiles of the last evaluation's gaps of logits
-        self.answers = torch.zeros(0, dtype=torch.int32)  # to the test images, the last time
+        self.sides: set[int] = set()  # px, of the images that were tested
         self.resumed = 0.0  # trainings that went on with other weights than were tested
         self.device = next(trace.model.parameters(), torch.zeros(0)).device
         self._looked = {int(epoch) for epoch in trace.rng("audit", "test").integers(0, spec.epochs, LOOKED)}
         self._known: dict[str, np.ndarray] = {}  # prints, by split; nan where they are not known
         self._first: dict[str, np.ndarray] = {}  # those of the first evaluation
-        self._trained = math.nan  # weight of the network after the last step
+        self._live = math.nan  # weight of the network after the last step
+        self._trained = math.nan  # and of what is tested: that, or its average
         self._testing = False
         self._clear()
         trace.model.register_forward_pre_hook(self._before)
@@ -53,9 +52,6 @@ class Exams:
 
     def _clear(self) -> None:
         self._prints: list[Tensor] = []
-        self._ranks: list[Tensor] = []  # the five greatest, or as many as there are classes
-        self._losses: list[Tensor] = []  # -log softmax of every class
-        self._gaps: list[Tensor] = []  # greatest logit less the mean of the others, of each image
         self._rounded: list[bool] = []  # outputs of the first batch's layers: whether float16 holds them
         self._handles: list[Any] = []
         self._weight = math.nan
@@ -63,14 +59,29 @@ class Exams:
         self._place = -1
 
     def _stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if len(self.trace.lr) % self.trace.steps_per_epoch == 0:
-            self._trained = weighed(self.trace.model)
+        if self._at_end():
+            self._live = self._trained = weighed(self.trace.model)
+
+    def _at_end(self) -> bool:
+        """Of an epoch."""
+        return len(self.trace.lr) % self.trace.steps_per_epoch == 0
+
+    def saw_gradient(self) -> None:
+        if self._at_end():
+            self._live = self._trained = math.nan  # half precision may leave the step out
+
+    def saw_averaged(self) -> None:
+        if self._at_end():
+            for average in self.trace.averages:
+                with average.on():
+                    self._trained = weighed(self.trace.model)
 
     def _before(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         if model.training:
             if self._testing and self.found and not self.trace.is_away:  # the first step after an evaluation
                 self._testing = False
-                self.resumed += not same(weighed(model), self.found[-1]["weight"])
+                due = self._live if self.trace.averages else self.found[-1]["weight"]
+                self.resumed += math.isfinite(due) and not same(weighed(model), due)
         elif not self._prints:
             self._testing = True
             self._weight = weighed(model)
@@ -86,17 +97,15 @@ class Exams:
         for handle in self._handles:
             handle.remove()
         x, z = args[0].detach(), z.detach().float()
-        top = z.amax(1)
-        self._gaps.append(top - (z.sum(1) - top) / (z.shape[1] - 1))
+        self.examiner.saw(z)
+        self.sides |= {*x.shape[2:]}
         self._prints.append(x.flatten(1) @ shadow(x))
-        self._ranks.append(z.topk(min(5, z.shape[1]), dim=1).indices.int())
-        self._losses.append(-z.double().log_softmax(1))
         # of all batches so far each is the one that is kept with the same chance, and none is known beforehand
         if np.random.default_rng([self._place, len(self._prints)]).random() < 1 / len(self._prints):
             self._batches = [(x.clone(), z.clone())]
 
-    def saw(self, split: str, scores: Mapping[str, float], right: str) -> None:
-        """An evaluation is over: `scores` by their names, `right` the bits that say which images were right."""
+    def saw(self, split: str, scores: Mapping[str, float], kept: Mapping[str, Any]) -> None:
+        """An evaluation is over: `scores` by their names, and what is `kept` of its images."""
         labels = np.asarray(self.images.labels(split))
         prints = torch.cat([torch.zeros(0, device=self.device), *self._prints]).double().cpu().numpy()
         row = {"n": float(len(prints)), "due": float(len(labels)), "split": float(split == "test")}
@@ -106,31 +115,14 @@ class Exams:
         if len(prints) == len(labels):
             row["strangers"] = float((~close(prints, self._due(split), self._first.get(split))).sum())
             self._first.setdefault(split, prints)
-            row |= self._marked(labels, split, scores, right)
+            self.scores[-1], row["right"] = self.examiner.marked(labels, split, kept)
+            off = [apart(scores.get(key, math.nan), value) for key, value in self.scores[-1].items()]
+            row["marks"] = max(off)
         if self._batches and (len(self.found) in self._looked or len(self.found) >= self.spec.epochs - 1):
             row["answered"] = self._again()
-        if split == "test":
-            first = [ranks[:, 0] for ranks in self._ranks]
-            self.answers = torch.cat([torch.zeros(0, dtype=torch.int32, device=self.device), *first]).cpu()
+        self.examiner.over(split)
         self.found.append(row)
         self._clear()
-
-    def _marked(self, labels: np.ndarray, split: str, scores: Mapping[str, float], right: str) -> dict[str, float]:
-        """How far the scores are from those of the answers seen and the labels that the data has."""
-        ranks, own = torch.cat(self._ranks).cpu().numpy(), labels[:, None]
-        hits = ranks == own
-        at = torch.from_numpy(labels).to(self.device)[:, None]
-        loss = float(torch.cat(self._losses).gather(1, at).mean())
-        name = "" if split == "test" else "val_"
-        due = {f"{name or 'test_'}loss": loss, f"{name}top1": 100 * float(hits[:, 0].mean())}
-        if len(self.images.classes) > 5:
-            due[f"{name}top5"] = 100 * float(hits.any(1).mean())
-        with np.errstate(all="ignore"):  # of a run that diverges
-            spread = np.quantile(torch.cat(self._gaps).double().cpu().numpy(), np.linspace(0, 1, 201))
-        self.gaps = [float(gap) for gap in spread]
-        self.scores[-1] = due
-        off = [apart(scores.get(key, math.nan), value) for key, value in due.items()]
-        return {"marks": max(off), "right": float(right != np.packbits(hits[:, 0]).tobytes().hex())}
 
     def _again(self) -> float:
         """How far one batch's answers are from a reference's, of the weights that the network has."""
@@ -161,16 +153,24 @@ class Exams:
             self._known[split] = found
         return self._known[split]
 
+    @property
+    def answers(self) -> str:
+        """To the test images, the last time, as a record has them."""
+        told: str = self.examiner.record(np.asarray(self.images.labels("test")))["answers"]
+        return told
+
     def state(self) -> dict[str, Any]:
-        state = {name: getattr(self, name) for name in ("found", "answers", "resumed", "scores", "gaps")}
+        state = {name: getattr(self, name) for name in ("found", "resumed", "scores", "sides")}
         state["first"] = {split: torch.from_numpy(prints) for split, prints in self._first.items()}
-        return state | {"trained": self._trained, "testing": self._testing}
+        weights = {"trained": self._trained, "live": self._live, "testing": self._testing}
+        return state | weights | {"examiner": self.examiner.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        for name in ("found", "answers", "resumed", "scores", "gaps"):
+        for name in ("found", "resumed", "scores", "sides"):
             setattr(self, name, state[name])
+        self.examiner.restore(state["examiner"])
         self._first = {split: prints.numpy() for split, prints in state["first"].items()}
-        self._trained, self._testing = state["trained"], state["testing"]
+        self._trained, self._live, self._testing = state["trained"], state["live"], state["testing"]
 
 
 def apart(seen: float, due: float) -> float:
@@ -200,13 +200,3 @@ def close(prints: np.ndarray, due: np.ndarray, first: np.ndarray | None) -> np.n
     again = np.abs(prints - first) <= 1e-4 * spread if first is not None else np.ones_like(known)
     right: np.ndarray = np.where(known, near, again)
     return right
-
-
-def packed(answers: Tensor) -> str:
-    """The class answered to each test image, in order: uint16, compressed, in base 85."""
-    return base64.b85encode(zlib.compress(answers.numpy().astype("<u2").tobytes(), 9)).decode()
-
-
-def unpacked(text: str) -> np.ndarray:
-    """The inverse of `packed`."""
-    return np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<u2")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,14 +52,16 @@ class Trace:
     runner: Any = None
     rng: Stream = field(default_factory=lambda: streams(0))
     teachers: tuple[Any, ...] = ()
+    averages: tuple[Any, ...] = ()
+    task: Any = None  # of `harness.tasks`
     lr: list[float] = field(default_factory=list)  # of each step; nan where the parameter groups differed
     first_gammas: dict[str, tuple[float, float]] = field(default_factory=dict)
     first_weights: dict[str, tuple[float, float]] = field(default_factory=dict)  # greatest |w| and |bias| of a layer
     outputs: dict[str, str] = field(default_factory=dict)  # what each conv and linear layer gave at step 1
     gradients: dict[str, str] = field(default_factory=dict)  # and what its weight got
     macs: dict[str, int] = field(default_factory=dict)  # multiply-adds of each for one image
-    fed: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)  # (labels, targets, mixed targets)
-    images: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (before mixing, as the network got them)
+    fed: list[tuple[Tensor, ...]] = field(default_factory=list)  # (labels, targets, those after each mixer)
+    images: list[tuple[Tensor, ...]] = field(default_factory=list)  # (before each mixer, as the network got them)
     drawn: list[float] = field(default_factory=list)  # initial weights: parameters, those set, and how far off
     forwards: int = 0  # in training mode
     awake: int = 0  # modules that were in training mode in a forward that was not, over all of those
@@ -139,26 +142,33 @@ class Trace:
     def saw_pass(self, z: Tensor, loss: Tensor) -> None:
         """After a forward: its logits, and its share of the step's loss."""
         self.total = self.total.to(loss.device) + loss.detach().float()
-        self._guesses.append(z.detach().argmax(1))
+        if self.task:
+            self._guesses.append(self.task.guesses(z.detach()))
         if self.auditor:
             self.auditor.saw_pass(loss)
 
-    def saw_step(self, labels: Tensor, targets: Tensor, fed: Tensor, images: Tensor) -> None:
-        """After the passes of a step: labels N, targets N x K before and after mixing, images before it."""
+    def saw_step(self, labels: Tensor, stages: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """After the passes of a step: labels N, and images and targets N x K before each mixer and after the last."""
+        fed = stages[-1][1]
         guesses, self._guesses = torch.cat([labels[:0], *self._guesses]), []
         if guesses.shape == labels.shape:
             self.hits = self.hits.to(labels.device) + (guesses == labels).sum()
         if self.auditor:
             self.auditor.saw_step(labels, fed)
             self._compare(labels)
-        rates = {group["lr"] for group in self.optimizer.param_groups}
-        self.lr.append(rates.pop() if len(rates) == 1 else float("nan"))
+        rates = [group["lr"] / group.get("factor", 1.0) for group in self.optimizer.param_groups]
+        self.lr.append(rates[0] if all(math.isclose(rate, rates[0]) for rate in rates) else float("nan"))
         self._past_step_1()
         if len(self.fed) < KEPT_BATCHES:
-            self.fed.append((labels, targets, fed))
+            self.fed.append((labels, stages[0][1], *(y for _, y in stages[1:] or stages)))
         if self._got:
-            self.images.append((thinned(images), torch.cat(self._got)))
+            self.images.append((*(thinned(x) for x, _ in stages[:-1] or stages), torch.cat(self._got)))
             self._got = []
+
+    def through(self, place: int) -> tuple[list[tuple[Tensor, ...]], list[tuple[Tensor, Tensor]]]:
+        """By batch, what came into and out of the mixer at `place`: (labels, targets before, after), and images."""
+        targets = [(labels, *mixed[place : place + 2]) for labels, *mixed in self.fed]
+        return targets, [(mixed[place], mixed[place + 1]) for mixed in self.images]
 
     def _compare(self, labels: Tensor) -> None:
         """Count the labels that are not those of the order drawn; on the device, which is not waited for."""
@@ -167,7 +177,7 @@ class Trace:
         if self._due is None or batch == 0:
             self.tally()
             known = np.asarray(self.spec.data.load().labels("train"))
-            order = self.rng("order", epoch).permutation(len(known))
+            order = ordered(self.spec, known, self.rng, epoch)
             self._due = torch.from_numpy(known[order]).to(labels.device)
         due = self._due[batch * self.spec.batch_size :][: self.spec.batch_size]
         off = (labels != due).sum() if labels.shape == due.shape else torch.tensor(len(due), device=labels.device)
@@ -188,8 +198,22 @@ class Trace:
             self.aways[-1], self._taken = (*away, amiss), []  # type: ignore[assignment]
         if self.auditor:
             self.auditor.saw_gradient()
+        if self.exams:
+            self.exams.saw_gradient()
 
-    def saw_test(self, split: str, scores: dict[str, float], right: str) -> None:
+    def saw_clipped(self) -> None:
+        """After what is done to the gradients, before the optimizer goes by them."""
+        if self.auditor:
+            self.auditor.saw_clipped()
+
+    def saw_averaged(self) -> None:
+        """After a step, and after what goes into averages of it."""
+        if self.auditor:
+            self.auditor.saw_averaged()
+        if self.exams:
+            self.exams.saw_averaged()
+
+    def saw_test(self, split: str, scores: dict[str, float], kept: dict[str, Any]) -> None:
         """After an evaluation: of which images, and what the loop makes of it."""
         if len(self.losses) * self.steps_per_epoch < len(self.lr):  # the first since these steps
             self.losses.append(float(self.total) / self.steps_per_epoch)
@@ -197,7 +221,7 @@ class Trace:
             self.accuracies.append(100 * float(self.hits) / images)
             self.total, self.hits = torch.zeros(1), torch.zeros(1)
         if self.exams:
-            self.exams.saw(split, scores, right)
+            self.exams.saw(split, scores, kept)
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -277,6 +301,15 @@ def initial_gap(spec: Spec, model: nn.Module, rng: Stream) -> tuple[float, float
         due |= part.reference({name: p.shape for name, p in live.items()}, model, rng)
     gaps = [distance(live[name], values) for name, values in due.items()]
     return float(len(live)), float(len(due)), max(gaps, default=0.0)
+
+
+def ordered(spec: Spec, labels: np.ndarray, rng: Stream, epoch: int) -> np.ndarray:
+    """The places of an epoch's images among the training images, of these `labels`."""
+    if spec.sampler is None:
+        return rng("order", epoch).permutation(len(labels))
+    sampler: Any = spec.sampler
+    order: np.ndarray = (sampler.reference if referenced(sampler) else sampler.order)(labels, rng("order", epoch))
+    return order
 
 
 def thinned(images: Tensor) -> Tensor:

@@ -61,8 +61,10 @@ class Stepper(Optimizer, ABC):
         groups = [{name: group.get(name) for name in settings} for group in trace.optimizer.param_groups]
         seen = {told(type(trace.optimizer), group) for group in groups}
         plain = kind([torch.zeros(1)], lr=1.0, **settings).defaults  # type: ignore[call-arg]
-        own = {"lr", "initial_lr", "weight_decay", "decoupled_weight_decay", "fused", "foreach", "params", *settings}
-        others = {n for group in trace.optimizer.param_groups for n in group if group[n] != plain.get(n)} - own
+        own = {"lr", "initial_lr", "factor", "weight_decay", "decoupled_weight_decay", "fused", "foreach", "params"}
+        others = (
+            {n for group in trace.optimizer.param_groups for n in group if group[n] != plain.get(n)} - own - {*settings}
+        )
         told_of = ", ".join(sorted(others)) or "none"
         yield Check("settings of the optimizer that are not the library's own", "none", told_of, not others)
         yield Check("optimizer and its settings", expected, "; ".join(sorted(seen)), seen == {expected})

@@ -25,6 +25,9 @@ class Runner:
         """Add the gradients of `loss`."""
         loss.backward()
 
+    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take out of the gradients what the loss was scaled by, before something else than the optimizer uses them."""
+
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Update, and clear the gradients."""
         optimizer.step()

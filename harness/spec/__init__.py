@@ -7,16 +7,23 @@ from harness.spec.settings import assign, meant
 from harness.spec.slots import (
     Ascent,
     Augment,
+    Average,
+    Clip,
     Data,
     Decay,
+    Evaluation,
     Init,
+    Loss,
     Mix,
     Model,
     Optimizer,
     Precision,
+    Rates,
+    Sampler,
     Schedule,
     Stop,
     Targets,
+    Task,
 )
 from harness.spec.spec import UPSTREAM_SEED, Spec, Teacher, parts, upstream
 from harness.spec.tricks import Branches, Step, Trick, declared, declares, stack

@@ -84,10 +84,29 @@ class Optimizer(Part, ABC):
     def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.Optimizer: ...
 
 
+class Rates(Part, ABC):
+    """Learning rates of their own for some parameters."""
+
+    @abstractmethod
+    def factor(self, name: str, layer: nn.Module) -> float:
+        """What the rate of one parameter is multiplied by, by its name and the layer that it is of.
+
+        `reference(name, layer)` says it again.
+        """
+
+
 class Schedule(Part, ABC):
     @abstractmethod
     def factor(self, step: int, steps_per_epoch: int, epochs: int) -> float:
         """What the peak learning rate is multiplied by at `step`, counted from 0."""
+
+
+class Sampler(Part, ABC):
+    """Which training images an epoch has, and in which order."""
+
+    @abstractmethod
+    def order(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The places of an epoch's N images among the N training images; `labels` are theirs. `reference` as well."""
 
 
 class Augment(Part, ABC):
@@ -106,6 +125,53 @@ class Mix(Part, ABC):
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Normalised images N x C x H x W and targets N x K to the same. `reference` does so in numpy."""
+
+
+class Loss(Part, ABC):
+    """What is minimised, where it is not the task's own."""
+
+    @abstractmethod
+    def __call__(self, z: Tensor, y: Tensor) -> Tensor:
+        """The mean over N, of logits and targets N x K.
+
+
+        `reference(y, z)` gives it and its gradient by the logits, in numpy's float64.
+        """
+
+
+class Clip(Part, ABC):
+    """What is done to the gradients of a step before the optimizer goes by them."""
+
+    @abstractmethod
+    def __call__(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Change the gradients in place; no loss scale is in them. `reference(gradients)` does so by name, in numpy."""
+
+
+class Average(Part, ABC):
+    """Weights that are an average over the steps: they are tested and kept, and training goes on with its own."""
+
+    @abstractmethod
+    def share(self, step: int) -> float:
+        """How much of the weights after `step`, counted from 0, goes into the average: avg += share · (w - avg).
+
+        Buffers of floating point go with the weights. The average begins as the initial weights. `reference(step)`
+        says it again.
+        """
+
+
+class Evaluation(Part, ABC):
+    """How images are tested, where it is otherwise than the data has it."""
+
+    @abstractmethod
+    def view(self, images: Any) -> Any:
+        """The loaded `images` as they are tested, of which `test` and `reference` are asked."""
+
+
+class Task(Part, ABC):
+    """What a network is trained to do, and how well it does: the loop and the evidence ask it; see `harness.tasks`."""
+
+    headline: ClassVar[str]  # the score that a study is about
+    watched: ClassVar[tuple[str, ...]]  # scores of held-out images that a run may be stopped, or chosen, by
 
 
 class Precision(Part, ABC):

@@ -23,16 +23,23 @@ from harness.spec.part import Part
 from harness.spec.slots import (
     Ascent,
     Augment,
+    Average,
+    Clip,
     Data,
     Decay,
+    Evaluation,
     Init,
+    Loss,
     Mix,
     Model,
     Optimizer,
     Precision,
+    Rates,
+    Sampler,
     Schedule,
     Stop,
     Targets,
+    Task,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +81,13 @@ class Spec(Part):
     precision: Precision
     teacher: tuple[Teacher, ...] = ()
     ascent: tuple[Ascent, ...] = ()
+    task: Task | None = None  # None is classification
+    loss: Loss | None = None  # None is the task's own
+    rates: Rates | None = None
+    clip: tuple[Clip, ...] = Field((), max_length=1)
+    average: tuple[Average, ...] = Field((), max_length=1)
+    sampler: Sampler | None = None
+    evaluation: Evaluation | None = None
     stop: tuple[Stop, ...] = Field((), max_length=1)
     microbatch: int | None = Field(None, ge=1)  # images a pass: gradients add up, batch norm sees a pass
 

@@ -67,7 +67,7 @@ class Distill(Teacher):
         answer = teacher.first_answers[0][: len(again)]
         off = float((again.float().cpu() - answer).abs().max() / answer.abs().max())
         yield Check("teacher's answer to the images of step 1, asked again: gap", "0", f"{off:.1g}", off < 1e-3)
-        same = torch.equal(thinned(teacher.first_images), trace.images[0][1][: len(teacher.first_images)])
+        same = torch.equal(thinned(teacher.first_images), trace.images[0][-1][: len(teacher.first_images)])
         yield Check("images of step 1, teacher's and student's", "the same", "the same" if same else "others", same)
         right, recorded = examined(self.spec, trace, teacher)
         agree, of = int((right == recorded).sum()), len(right)

@@ -66,6 +66,9 @@ class HalfRunner(Runner):
     def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()
 
+    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
+        self.scaler.unscale_(optimizer)
+
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         self.scaler.step(optimizer)
         self.scaler.update()

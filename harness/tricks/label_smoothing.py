@@ -35,7 +35,7 @@ class Smoothing(Targets):
         return smoothed
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        labels, targets, _ = trace.fed[0]
+        labels, targets, *_ = trace.fed[0]
         true = targets.gather(1, labels[:, None])
         rest = targets.clone().scatter_(1, labels[:, None], float("nan"))
         rest = rest[~rest.isnan()]

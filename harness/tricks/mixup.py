@@ -1,6 +1,7 @@
 """Mixup (He et al. 2019, section 5.4; Zhang et al. 2018)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,12 @@ class Mixup(Mix):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         seen, draws = [], []
-        for i, (labels, before, after) in enumerate(trace.fed):
+        place = spec.mix.index(self)
+        targets, images = trace.through(place)
+        if place:  # what comes is mixed already, and tells no λ
+            yield self.check_of_mixed(trace, targets, images)
+            return
+        for i, (labels, before, after) in enumerate(targets):
             rng = trace.rng("mix", "Mixup", i // trace.steps_per_epoch, i % trace.steps_per_epoch)
             lam, partners = rng.beta(self.alpha, self.alpha), rng.permutation(len(labels))
             if bool((labels[torch.from_numpy(partners)] != labels).any()):  # else mixing leaves the targets as they are
@@ -49,8 +55,19 @@ class Mixup(Mix):
         wanted, found = (f"{inside(shares, 0.05)} and {inside(shares, 1e-3)}" for shares in (draws, seen))
         what = f"batches with λ in (0.05, 0.95), and in (0.001, 0.999), of {len(seen)} that show it"
         yield Check(what, wanted, found, wanted == found)
-        off = max(image_gap(*fed, *images) for fed, images in zip(trace.fed, trace.images, strict=False))
+        off = max(image_gap(*fed, *pair) for fed, pair in zip(targets, images, strict=False))  # type: ignore[call-arg]
         yield Check("images less λ of their own: gap from (1 - λ) of the targets' other", "0", f"{off:.1g}", off < 1e-4)
+
+    def check_of_mixed(self, trace: Trace, targets: Sequence[tuple[Tensor, ...]], images: Sequence[Any]) -> Check:
+        """How far images and targets are from λ of what came, and 1 - λ of the partner drawn."""
+        off = 0.0
+        for i, (_, before, after) in enumerate(targets):
+            rng = trace.rng("mix", "Mixup", i // trace.steps_per_epoch, i % trace.steps_per_epoch)
+            lam, partners = rng.beta(self.alpha, self.alpha), rng.permutation(len(before))
+            for x, mixed in ((before, after), *images[i : i + 1]):
+                due = lam * x + (1 - lam) * x[torch.from_numpy(partners).to(x.device)]
+                off = max(off, float((mixed - due).abs().max() / due.abs().max()))
+        return Check("images and targets, from λ of what was mixed before: gap", "0", f"{off:.1g}", off < 1e-4)
 
 
 def inside(shares: list[float], margin: float) -> int:

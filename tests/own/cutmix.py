@@ -39,7 +39,8 @@ class CutMix(Mix):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         size, gaps = spec.data.load().size, []
-        for i, ((labels, y, fed_y), (x, fed_x)) in enumerate(zip(trace.fed, trace.images, strict=False)):
+        targets, images = trace.through(spec.mix.index(self))
+        for i, ((labels, y, fed_y), (x, fed_x)) in enumerate(zip(targets, images, strict=False)):
             rng = trace.rng("mix", "CutMix", i // trace.steps_per_epoch, i % trace.steps_per_epoch)
             box, perm = drawn(rng, self.alpha, len(labels), size, size)
             inside = torch.zeros(size, size, dtype=torch.bool)

@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 import torch
 
-from harness.stats.designs import Options
 from harness.paths import runs
 from harness.report import plan_path, remember
 from harness.spec import plain, resolved, shape, stack, upstream
+from harness.stats.designs import Options
 from harness.store import Store
 from harness.store import __main__ as commands
 from harness.store.aside import bring_back, everything, free, today

@@ -17,7 +17,7 @@ from torch import Tensor
 from harness import Problem
 from harness.evidence import TWICE
 from harness.rng import Stream
-from harness.spec import Augment, referenced
+from harness.spec import Augment, Sampler, referenced
 
 SMALL = 64  # px: up to here a data set is held in memory
 Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
@@ -51,6 +51,7 @@ class Images(ABC):
     mean: Triple  # of pixels in [0, 255], one a channel
     std: Triple
     notes: list[str] = field(default_factory=list)  # what the user should know: files skipped, odd names
+    sampler: Sampler | None = field(default=None, kw_only=True)  # of an epoch's training images; None: each once
 
     @abstractmethod
     def train(
@@ -81,9 +82,17 @@ class Images(ABC):
         For audits: it shares no code with `train` and `test`.
         """
 
+    @abstractmethod
+    def resized(self, size: int) -> Self:
+        """The same images, tested at another size: what `test` and `reference` give."""
+
     def order(self, epoch: int, batch_size: int, rng: Stream) -> list[np.ndarray]:
         """The training images of each batch of an epoch."""
-        shuffled = rng("order", epoch).permutation(self.counts["train"])
+        draw = rng("order", epoch)
+        if self.sampler:
+            shuffled = self.sampler.order(self.labels("train"), draw)
+        else:
+            shuffled = draw.permutation(self.counts["train"])
         return [shuffled[i : i + batch_size] for i in range(0, len(shuffled) - batch_size + 1, batch_size)]
 
     def normalised(self, x: Tensor) -> Tensor:

@@ -7,11 +7,33 @@ from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.parts.data.images import Batch, Drawing, Images, augmented, drawing, redone
 from harness.rng import Stream
 from harness.spec import Augment
+
+
+def scaled(x: Tensor, size: int) -> Tensor:
+    """N x C x H x W at `size` a side, bilinear; each pixel of a smaller one is a mean over what it covers."""
+    return nn.functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
+
+
+def triangles(old: int, new: int) -> np.ndarray:
+    """The weights of `old` pixels in each of `new`, new x old: triangles as wide as the larger pixel, cut at the edge.
+
+    What Pillow and torch call bilinear with antialiasing, written plainly.
+    """
+    ratio = old / new
+    wide = max(1.0, ratio)
+    weights = np.zeros((new, old))
+    for i in range(new):
+        middle = (i + 0.5) * ratio
+        first, last = max(0, int(middle - wide + 0.5)), min(old, int(middle + wide + 0.5))
+        for j in range(first, last):
+            weights[i, j] = max(0.0, 1 - abs(j + 0.5 - middle) / wide)
+    made: np.ndarray = weights / weights.sum(1, keepdims=True)
+    return made
 
 
 @dataclass
@@ -19,6 +41,7 @@ class Cached(Images):
     """Images in memory: uint8, N x C x H x W."""
 
     arrays: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    shown: int | None = None  # px a side, of a test image, where it is not its own
 
     def on(self, device: torch.device, split: str) -> tuple[Tensor, Tensor]:
         if (device, split) not in self._placed:
@@ -41,10 +64,17 @@ class Cached(Images):
     def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
         images, labels = self.on(device, split)
         for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            yield self.normalised(x.float()), y
+            yield self.normalised(scaled(x.float(), self.shown) if self.shown else x.float()), y
 
     def reference(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
-        return redone(self.arrays[split][0][places].astype(np.float64), parts)
+        x = redone(self.arrays[split][0][places].astype(np.float64), parts)
+        if self.shown:
+            down, across = (triangles(side, self.shown) for side in x.shape[2:])
+            x = np.einsum("ih,nchw,jw->ncij", down, x, across)
+        return x
+
+    def resized(self, size: int) -> Self:
+        return replace(self, shown=size)
 
     def content(self, split: str) -> list[str]:
         return [hashlib.sha256(image.tobytes()).hexdigest() for image in self.arrays[split][0]]

@@ -82,6 +82,9 @@ class Photos(Images):
         left, top = (wide - size) // 2, (high - size) // 2
         return np.asarray(whole)[top : top + size, left : left + size]
 
+    def resized(self, size: int) -> Self:
+        return replace(self, size=size)
+
     def content(self, split: str) -> list[str]:
         return [self.sums[name] for name, _ in self.files[split]]
 

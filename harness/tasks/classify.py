@@ -1,0 +1,189 @@
+"""Classification: one label an image; its loss, its scores, what a record keeps of each test image.
+
+What the loop asks stands first. What the evidence asks is a second writing of it, and shares no code with the first.
+"""
+
+import base64
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.spec import Check, Loss, Task
+
+GAPS = 201  # quantiles, from 0 to 100 %
+SCORES = ("loss", "top1", "top5")
+
+
+class CrossEntropy(Loss):
+    """Cross-entropy of target distributions: the loss where the slot `loss` is empty."""
+
+    def __call__(self, z: Tensor, y: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(z, y)
+
+    def reference(self, y: np.ndarray, z: np.ndarray) -> tuple[float, np.ndarray]:
+        """The mean over N of -Σ y · log softmax(z), N x K, and its gradient by the logits, in float64."""
+        z = z - z.max(1, keepdims=True)
+        log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
+        return float(-(y * log_p).sum(1).mean()), (np.exp(log_p) * y.sum(1, keepdims=True) - y) / len(y)
+
+
+class Classify(Task):
+    """One label an image, from logits N x K. Slot: `task`, and what an empty one means."""
+
+    headline: ClassVar[str] = "top1"
+    watched: ClassVar[tuple[str, ...]] = ("val_loss", "val_top1")
+    loss: ClassVar[Loss] = CrossEntropy()
+    kept: ClassVar[tuple[str, ...]] = ("correct", "gaps")  # of the test images, what the loop has for a record
+
+    @staticmethod
+    def named(score: str, split: str) -> str:
+        """What a score is called in a record: "test_loss", "top1", "val_loss", "val_top1", …"""
+        return f"val_{score}" if split == "val" else f"test_{score}" if score == "loss" else score
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        return tuple(self.named(score, split) for split in ("test", "val") for score in SCORES)
+
+    def targets(self, labels: Tensor, classes: int) -> Tensor:
+        """Labels N as target distributions N x K."""
+        return nn.functional.one_hot(labels, classes).float()
+
+    def hits(self, z: Tensor, labels: Tensor) -> Tensor:
+        """How many of a pass are answered with their own label."""
+        return (z.argmax(1) == labels).sum()
+
+    def marking(self, classes: int) -> "Marking":
+        return Marking(self, classes)
+
+    # --- the second writing ------------------------------------------------------------------------------------------
+
+    def targets_again(self, labels: np.ndarray, classes: int) -> np.ndarray:
+        y = np.zeros((len(labels), classes))
+        y[np.arange(len(labels)), labels] = 1
+        return y
+
+    def guesses(self, z: Tensor) -> Tensor:
+        """The class answered to each image."""
+        return z.topk(1).indices[:, 0]
+
+    def examiner(self, classes: int) -> "Examiner":
+        return Examiner(self, classes)
+
+
+class Marking:
+    """Marks an evaluation, batch by batch, on the device."""
+
+    def __init__(self, task: Classify, classes: int) -> None:
+        self.task, self.classes = task, classes
+        self.losses: list[Tensor] = []
+        self.hits: list[Tensor] = []
+        self.gaps: list[Tensor] = []
+
+    def add(self, z: Tensor, labels: Tensor) -> None:
+        """Of a batch: logits N x K, in float32, and labels N."""
+        self.losses.append(nn.functional.cross_entropy(z, labels, reduction="sum"))
+        self.hits.append(z.topk(min(5, self.classes), dim=1).indices == labels[:, None])
+        top = z.amax(1)
+        self.gaps.append(top - (z.sum(1) - top) / (z.shape[1] - 1))
+
+    def scores(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
+        """The mean loss, top-1 and (above five classes) top-5 in percent; and what a record keeps.
+
+        That is which images were right, in order, as bits, packed, in hexadecimal; and `GAPS` quantiles of the gap
+        between an image's greatest logit and the mean of its others (He et al. 2019, section 5.2).
+        """
+        correct = torch.cat(self.hits).cpu().numpy()
+        found = [float(torch.stack(self.losses).sum()) / len(correct), 100 * float(correct[:, 0].mean())]
+        if self.classes > 5:
+            found.append(100 * float(correct.any(1).mean()))
+        with np.errstate(all="ignore"):  # of a run that diverges
+            spread = np.quantile(torch.cat(self.gaps).double().cpu().numpy(), np.linspace(0, 1, GAPS))
+        scores = {self.task.named(name, split): score for name, score in zip(SCORES, found, strict=False)}
+        right = np.packbits(correct[:, 0]).tobytes().hex()
+        return scores, {"correct": right, "gaps": [float(f"{gap:.5g}") for gap in spread]}
+
+
+class Examiner:
+    """Marks an evaluation again, from the answers as they left the network and the labels as the data has them."""
+
+    def __init__(self, task: Classify, classes: int) -> None:
+        self.task, self.classes = task, classes
+        self.answers = torch.zeros(0, dtype=torch.int32)  # to the test images, the last time
+        self.gaps: list[float] = []  # quantiles of the last evaluation's gaps of logits
+        self.clear()
+
+    def clear(self) -> None:
+        self._ranks: list[Tensor] = []  # the five greatest, or as many as there are classes
+        self._losses: list[Tensor] = []  # -log softmax of every class
+        self._gaps: list[Tensor] = []  # greatest logit less the mean of the others, of each image
+
+    def saw(self, z: Tensor) -> None:
+        """Logits of a batch, in float32."""
+        top = z.amax(1)
+        self._gaps.append(top - (z.sum(1) - top) / (z.shape[1] - 1))
+        self._ranks.append(z.topk(min(5, z.shape[1]), dim=1).indices.int())
+        self._losses.append(-z.double().log_softmax(1))
+
+    def over(self, split: str) -> None:
+        """An evaluation is over, of whatever images."""
+        if split == "test":
+            first = [ranks[:, 0] for ranks in self._ranks]
+            self.answers = (
+                torch.cat([*first, torch.zeros(0, dtype=torch.int32, device=first[0].device)]).cpu()
+                if (first)
+                else torch.zeros(0, dtype=torch.int32)
+            )
+        self.clear()
+
+    def marked(self, labels: np.ndarray, split: str, kept: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+        """The scores due, and whether what was kept of single images is otherwise (1.0) than they were answered."""
+        ranks, own = torch.cat(self._ranks).cpu().numpy(), labels[:, None]
+        hits = ranks == own
+        at = torch.from_numpy(labels).to(self._losses[0].device)[:, None]
+        loss = float(torch.cat(self._losses).gather(1, at).mean())
+        name = "" if split == "test" else "val_"
+        due = {f"{name or 'test_'}loss": loss, f"{name}top1": 100 * float(hits[:, 0].mean())}
+        if self.classes > 5:
+            due[f"{name}top5"] = 100 * float(hits.any(1).mean())
+        with np.errstate(all="ignore"):  # of a run that diverges
+            spread = np.quantile(torch.cat(self._gaps).double().cpu().numpy(), np.linspace(0, 1, 201))
+        self.gaps = [float(gap) for gap in spread]
+        return due, float(kept["correct"] != np.packbits(hits[:, 0]).tobytes().hex())
+
+    def state(self) -> dict[str, Any]:
+        return {"answers": self.answers, "gaps": self.gaps}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.answers, self.gaps = state["answers"], state["gaps"]
+
+    def record(self, labels: np.ndarray) -> dict[str, Any]:
+        """The fields of a result that tell of single test images, as they were seen."""
+        whole = len(self.answers) == len(labels)
+        right = np.packbits(self.answers.numpy() == labels).tobytes().hex() if whole else ""
+        return {"correct": right, "answers": packed(self.answers)}
+
+    def checks(self, labels: np.ndarray, metrics: Mapping[str, float], kept: Mapping[str, Any]) -> Iterator[Check]:
+        """That the score that is reported, and which images are right, are those of the answers kept."""
+        answers = self.answers.numpy()
+        hits = answers == labels if len(answers) == len(labels) else np.zeros(0, dtype=bool)
+        top1 = 100 * float(hits.mean()) if len(hits) else math.nan
+        seen = metrics.get("top1", math.nan)
+        what = "top-1 that is reported, from the answers kept"
+        yield Check(what, f"{top1:.6g}", f"{seen:.6g}", abs(seen - top1) < 1e-6)
+        bits = kept["correct"] == np.packbits(hits).tobytes().hex()
+        yield Check("images that are reported right are those answered right", "yes", "yes" if bits else "no", bits)
+
+
+def packed(answers: Tensor) -> str:
+    """The class answered to each test image, in order: uint16, compressed, in base 85."""
+    return base64.b85encode(zlib.compress(answers.numpy().astype("<u2").tobytes(), 9)).decode()
+
+
+def unpacked(text: str) -> np.ndarray:
+    """The inverse of `packed`."""
+    return np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<u2")

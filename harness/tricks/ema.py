@@ -1,0 +1,40 @@
+"""EMA: a moving average of the weights is tested and kept (Polyak and Juditsky 1992; Tarvainen and Valpola 2017)."""
+
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from harness.evidence import Check, Trace
+from harness.spec import Average, Spec, declares
+
+
+class EMA(Average):
+    """avg ← d·avg + (1 - d)·w after each step, from the initial weights on. Slot: `average`, neutral absent.
+
+    Buffers of floating point, batch norm's statistics, are averaged with the weights, as timm does. A run of few steps
+    wants a smaller d: of the initial weights d^steps is left in the average at the end.
+    """
+
+    decay: float = Field(0.999, ge=0, lt=1)
+
+    def share(self, step: int) -> float:
+        return 1 - self.decay
+
+    def reference(self, step: int) -> float:
+        """1 - d, at every step."""
+        return 1 - self.decay
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        steps, (average,) = len(trace.lr), trace.averages
+        yield Check("steps that went into the average", f"{steps}", f"{average.updates}", average.updates == steps)
+        if not trace.diverged:
+            now = dict(trace.model.named_parameters())  # the average's, by now
+            other = sum(not bool((average.tensors[name] == p).all()) for name, p in now.items())
+            what = "parameters of which the average is another than the last weights"
+            yield Check(what, "some", f"{other} of {len(now)}", other > 0 or self.decay == 0)
+
+
+@declares("average")
+def ema(spec: Spec, decay: float = 0.999) -> Spec:
+    """EMA: the average of the weights over some 1,000 steps is tested and kept."""
+    return spec.having("average", EMA(decay=decay))

@@ -1,0 +1,42 @@
+"""Another size of test images than of training images (Touvron et al. 2019, "Fixing the train-test resolution…")."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import Field
+
+from harness import Problem
+from harness.evidence import Check, Trace
+from harness.parts.models import cost
+from harness.spec import Evaluation, Spec, declares
+
+
+class EvaluationSize(Evaluation):
+    """Images are tested, and held-out ones measured, at `size` px a side. Slot: `evaluation`, neutral absent.
+
+    Photos are decoded and cut at that size, as at any other; images in memory are scaled, bilinear and antialiased.
+    Random crops make training images look larger than test images are: a larger test size evens that out.
+    """
+
+    size: int = Field(ge=4)
+
+    def check(self, spec: Spec) -> None:
+        images = spec.data.load()
+        try:
+            cost(spec.model, images.channels, len(images.classes), self.size)
+        except Problem as problem:
+            raise ValueError(f"evaluation.size={self.size}: {problem}") from None
+
+    def view(self, images: Any) -> Any:
+        return images.resized(self.size)
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        sides = sorted(trace.exams.sides) if trace.exams else []
+        seen = ", ".join(f"{side}" for side in sides) or "none"
+        yield Check("sides of the images that were tested, px", f"{self.size}", seen, sides == [self.size])
+
+
+@declares("evaluation")
+def evaluation_size(spec: Spec, larger: float = 256 / 224) -> Spec:
+    """larger test images: 256 px for every 224 px of training."""
+    return spec.but(evaluation=EvaluationSize(size=round(spec.data.load().size * larger)))

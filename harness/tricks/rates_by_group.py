@@ -1,0 +1,55 @@
+"""Learning rates by group of parameters (Krizhevsky et al. 2012, by way of Caffe's `lr_mult`; Page 2018)."""
+
+from collections.abc import Iterable
+
+from pydantic import Field
+from torch import nn
+
+from harness.evidence import Check, Trace
+from harness.spec import Rates, Spec, declares
+
+
+class GroupRates(Rates):
+    """The rate of each parameter times the factor of its group. Slot: `rates`, neutral absent.
+
+    Groups: weights of convolutions; weights of linear layers, a ResNet's head; biases of both; γ and β of norms, and
+    whatever else there is.
+    """
+
+    conv: float = Field(1.0, gt=0)
+    linear: float = Field(1.0, gt=0)
+    biases: float = Field(1.0, gt=0)
+    norms: float = Field(1.0, gt=0)
+
+    def factor(self, name: str, layer: nn.Module) -> float:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            if name.endswith("bias"):
+                return self.biases
+            return self.conv if isinstance(layer, nn.Conv2d) else self.linear
+        return self.norms
+
+    def reference(self, name: str, layer: nn.Module) -> float:
+        """By the layer's name and the parameter's, as Caffe's files say it, layer by layer."""
+        by_kind = {"Conv2d": (self.conv, self.biases), "Linear": (self.linear, self.biases)}
+        weight, bias = by_kind.get(type(layer).__name__, (self.norms, self.norms))
+        return bias if name.rpartition(".")[2] == "bias" else weight
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        layers = dict(trace.model.named_modules())
+        names = {id(p): name for name, p in trace.model.named_parameters()}
+        amiss, seen = 0, set[float]()
+        for group in trace.optimizer.param_groups:
+            for name in (names[id(p)] for p in group["params"]):
+                factor = group["lr"] / trace.lr[-1] if trace.lr[-1] else group.get("factor", 1.0)
+                seen.add(round(factor, 6))
+                amiss += abs(factor / self.reference(name, layers[name.rpartition(".")[0]]) - 1) > 1e-6
+        told = ", ".join(f"{factor:g}" for factor in sorted(seen))
+        yield Check(
+            f"parameters at another share of the rate than their group's, of shares {told}", "0", f"{amiss}", amiss == 0
+        )
+
+
+@declares("rates")
+def rates_by_group(spec: Spec, conv: float = 1.0, linear: float = 1.0, biases: float = 2.0, norms: float = 1.0) -> Spec:
+    """rates by group: biases of convolutions and linear layers learn at twice the rate."""
+    return spec.but(rates=GroupRates(conv=conv, linear=linear, biases=biases, norms=norms))
