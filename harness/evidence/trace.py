@@ -22,7 +22,8 @@ TELLING = 64  # numbers: so many are not all short by chance
 KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing commutes with
 GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
     *("first_gammas", "first_weights", "outputs", "gradients", "macs", "fed", "images"),
-    *("forwards", "awake", "aways", "amiss", "drawn", "losses", "total", "accuracies", "hits"),
+    *("forwards", "awake", "aways", "amiss", "drawn", "losses", "total", "accuracies", "hits", "longest", "cut"),
+    "answered",
 )
 
 
@@ -61,6 +62,7 @@ class Trace:
     gradients: dict[str, str] = field(default_factory=dict)  # and what its weight got
     macs: dict[str, int] = field(default_factory=dict)  # multiply-adds of each for one image
     fed: list[tuple[Tensor, ...]] = field(default_factory=list)  # (labels, targets, those after each mixer)
+    answered: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # logits, and loss, of the first batches
     images: list[tuple[Tensor, ...]] = field(default_factory=list)  # (before each mixer, as the network got them)
     drawn: list[float] = field(default_factory=list)  # initial weights: parameters, those set, and how far off
     forwards: int = 0  # in training mode
@@ -80,7 +82,12 @@ class Trace:
         self.initial = digest(self.model.named_parameters())
         self.before = {name: p.detach().clone() for name, p in self.model.named_parameters() if p.ndim == 2}
         self.is_away = False
+        self.longest, self.cut = (
+            torch.zeros(()),
+            torch.zeros(()),
+        )  # norm of what was clipped; steps at it
         self.total, self.hits = torch.zeros(1), torch.zeros(1)  # of this epoch: losses, and images answered right
+        self._said: list[tuple[Tensor, Tensor]] = []  # logits and losses of this step's passes
         self._guesses: list[Tensor] = []  # of this step's passes
         self._batch = 1  # images of this forward
         self._got: list[Tensor] = []  # images of this step's forwards
@@ -144,6 +151,8 @@ class Trace:
         self.total = self.total.to(loss.device) + loss.detach().float()
         if self.task:
             self._guesses.append(self.task.guesses(z.detach()))
+        if len(self.answered) < KEPT_IMAGES:
+            self._said.append((z.detach().float(), loss.detach().float()))
         if self.auditor:
             self.auditor.saw_pass(loss)
 
@@ -156,6 +165,10 @@ class Trace:
         if self.auditor:
             self.auditor.saw_step(labels, fed)
             self._compare(labels)
+        if self._said:
+            logits, losses = zip(*self._said, strict=True)
+            self.answered.append((torch.cat(logits), torch.stack(losses).sum()))
+            self._said = []
         rates = [group["lr"] / group.get("factor", 1.0) for group in self.optimizer.param_groups]
         self.lr.append(rates[0] if all(math.isclose(rate, rates[0]) for rate in rates) else float("nan"))
         self._past_step_1()
@@ -203,6 +216,11 @@ class Trace:
 
     def saw_clipped(self) -> None:
         """After what is done to the gradients, before the optimizer goes by them."""
+        for most in (part.most for part in (self.spec.clip if self.spec else ()) if hasattr(part, "most")):
+            norms = torch._foreach_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+            norm = torch.stack(norms).norm().nan_to_num(0.0, 0.0)  # of half precision, a step that is left out
+            self.longest = torch.maximum(self.longest.to(norm.device), norm)
+            self.cut = self.cut.to(norm.device) + ((norm / most - 1).abs() < 1e-3)
         if self.auditor:
             self.auditor.saw_clipped()
 
@@ -287,7 +305,7 @@ class Trace:
         self.lr = state["lr"].tolist()
         if self.lr:
             self._past_step_1()
-        for name in ("fed", "images"):
+        for name in ("fed", "images", "answered"):
             setattr(self, name, [tuple(item.to(device) for item in kept) for kept in state[name]])
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 
 from harness.evidence import Check, Trace
 from harness.spec import Sampler, Spec, declares
@@ -41,6 +42,10 @@ class ClassBalanced(Sampler):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         labels = np.asarray(spec.data.load().labels("train"))
+        due = labels[self.reference(labels, trace.rng("order", 0))]
+        served = torch.cat([batch for batch, *_ in trace.fed[: trace.steps_per_epoch]]).cpu().numpy()
+        other = int((served != due[: len(served)]).sum())
+        yield Check(f"of the first {len(served)} labels, those of other images than drawn", "0", f"{other}", other == 0)
         made = np.bincount(labels[self.order(labels, trace.rng("order", 0))], minlength=trace.classes)
         uneven = int(made.max() - made.min())
         yield Check("images of one class more than of another, in an epoch", "≤ 1", f"{uneven}", uneven <= 1)

@@ -16,7 +16,8 @@ TINY = 1e-6  # added to the norm, as torch does
 class ClipNorm(Clip):
     """Gradients whose norm, over all parameters together, is above `most` are shortened to it. Slot: `clip`.
 
-    A loss scale is taken out before; a step that overflowed is left out, clipped or not.
+    A loss scale is taken out before; a step that overflowed is left out, clipped or not. A run of which no step was
+    clipped is refused: it did not have the trick.
     """
 
     most: float = Field(1.0, gt=0)
@@ -30,10 +31,11 @@ class ClipNorm(Clip):
         return {name: g * min(1.0, self.most / (norm + TINY)) for name, g in gradients.items()}
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        audits = trace.auditor.found if trace.auditor else []
-        longest = max((gaps["norm"] for gaps in audits if "norm" in gaps), default=0.0)
+        longest, cut = float(trace.longest), int(trace.cut)
         fine = longest <= self.most * (1 + 1e-4)
         yield Check("greatest norm of the gradients that a step went by", f"≤ {self.most:g}", f"{longest:.4g}", fine)
+        what = f"steps of {len(trace.lr):,} whose gradients were longer, and were clipped"
+        yield Check(what, "some", f"{cut:,}", cut > 0 or trace.diverged)
 
 
 @declares("clip")

@@ -25,9 +25,10 @@ class EMA(Average):
         return 1 - self.decay
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        steps, (average,) = len(trace.lr), trace.averages
-        yield Check("steps that went into the average", f"{steps}", f"{average.updates}", average.updates == steps)
-        if not trace.diverged:
+        steps = len(trace.lr)
+        yield Check("averages kept", "1", f"{len(trace.averages)}", len(trace.averages) == 1)
+        for average in trace.averages:
+            yield Check("steps that went into the average", f"{steps}", f"{average.updates}", average.updates == steps)
             now = dict(trace.model.named_parameters())  # the average's, by now
             other = sum(not bool((average.tensors[name] == p).all()) for name, p in now.items())
             what = "parameters of which the average is another than the last weights"
