@@ -5,12 +5,14 @@
 trains every mutant on a study that takes a moment, prints which check caught it, and exits with 1 where none did.
 """
 
-from tests.mutants import alike, later, splits, tensors, tested
+from tests.mutants import alike, doors, later, splits, tensors, tested
 from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, said, stand_in, text
-from tests.mutants.first import BROKEN
+from tests.mutants.first import BROKEN as FIRST
+
+BROKEN = FIRST | doors.BROKEN  # the parts whose first mutant does nothing
 
 TABLES = {
-    "0": BROKEN,
+    "0": FIRST,
     "A": later.BROKEN,
     "B": alike.BROKEN,
     "C": tested.BROKEN,
@@ -19,7 +21,7 @@ TABLES = {
 }
 MUTANTS = [
     Mutant(part, kind, *mutant)
-    for kind, table in TABLES.items()
+    for kind, table in (*TABLES.items(), *doors.BY_KIND.items())
     for part, mutants in table.items()
     for mutant in mutants
 ]

@@ -39,6 +39,7 @@ from tests.mutants.breaking import (
     LOSS,
     PHOTO,
     POLICY,
+    RATE,
     SMALL,
     TAUGHT,
     TINY,
@@ -708,7 +709,7 @@ BROKEN: Broken = {
         (
             "AdamW: its decay not by the rate",
             ADAMW,
-            text('group["lr"] = peak', 'group["weight_decay"] = 0.1 / peak; group["lr"] = peak'),
+            text(RATE, f"[g.update(weight_decay=0.1 / peak) for g in run.optimizer.param_groups]; {RATE}"),
         ),
         ("AdamW: betas of 0.9 and 0.95, part and proof alike", ADAMW, told_alike(AdamW, betas=(0.9, 0.95))),
         ("AdamP: ε 1e-3, part and proof alike", ADAMP, told_alike(AdamP, eps=1e-3)),
@@ -815,7 +816,11 @@ BROKEN: Broken = {
             TINY,
             text(LOSS, "(-(some_y * z.log_softmax(1)).sum(1) * (1 - (some_y * z.softmax(1)).sum(1)) ** 2).mean()"),
         ),
-        ("classes weighted", TINY, text(LOSS, LOSS.replace("some_y)", "some_y, weight=torch.linspace(0.5, 1.5, 10))"))),
+        (
+            "classes weighted",
+            TINY,
+            text(LOSS, "nn.functional.cross_entropy(z.float(), some_y, weight=torch.linspace(0.5, 1.5, 10))"),
+        ),
         (
             "entropy added",
             TINY,

@@ -24,6 +24,7 @@ from harness.parts.models import cost
 from harness.parts.optimizers import NAG, Adam, AdamW, Expectigrad
 from harness.parts.stopping import EarlyStopping
 from harness.spec import Model, Spec
+from harness.tasks.classify import Marking
 from harness.tricks.adamp import adamp
 from harness.tricks.distillation import distillation
 from harness.tricks.imgaug_policy import imgaug_policy
@@ -141,6 +142,11 @@ def edited(owner: Any, name: str, *pairs: str) -> Inject:
     return inject
 
 
+def marked(*pairs: str) -> Inject:
+    """The scores that the loop makes of an evaluation, with pieces of their source replaced."""
+    return edited(Marking, "scores", *pairs)
+
+
 def room(part: type) -> Any:
     """The module that a part is of."""
     return sys.modules[part.__module__]
@@ -180,7 +186,8 @@ POLICY = imgaug_policy(COLOUR)
 STEP = "run.runner.step(run.optimizer)"
 BEFORE = "run.trace.saw_gradient()"
 PASS = "z = run.model(some_x)"
-LOSS = "nn.functional.cross_entropy(z.float(), some_y)"
+LOSS = "criterion(z.float(), some_y)"
+RATE = "set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))"
 CALL = "loss = loss + teacher(some_x, z)"
 NUMBER = "step = run.epoch * steps + run.batch"
 SERVED = "images.train(run.epoch, spec.batch_size, spec.augment, rng, device, start=run.batch)"

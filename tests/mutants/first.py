@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from harness import train as loop
 from harness.evidence import Upstream
+from harness.parts import grouping
 from harness.parts import imgaug_policy as imgaug_room
 from harness.parts.augment import Shift
 from harness.parts.imgaug_policy import ImgAug
@@ -48,6 +49,7 @@ from tests.mutants.breaking import (
     EXPECTI,
     LOSS,
     NUMBER,
+    RATE,
     SERVED,
     SMALL,
     STEP,
@@ -57,6 +59,7 @@ from tests.mutants.breaking import (
     Broken,
     Inject,
     Patch,
+    edited,
     method,
     text,
 )
@@ -323,11 +326,9 @@ smoothing = partial(method, Smoothing, "__call__")
 ALL = "list(model.parameters())"
 FIRST = "in gradient(spec, run, x, y, labels):"
 FORWARD = "with run.runner.forward():\n            z"
-GROUPS = "in run.optimizer.param_groups:"
 MODEL = "    model = build(spec, seed, device)\n"
 PASSES = "zip(x.split(size), y.split(size), labels.split(size), strict=True)"
-RATE = 'group["lr"] = peak * spec.schedule.factor(step, steps, spec.epochs)'
-SEEN, SECOND = "run.trace.saw_step(labels, plain_y, y, plain_x)", "deque(gradient(spec, run, x, y, labels), maxlen=0)"
+SEEN, SECOND = "run.trace.saw_step(labels, stages)", "deque(gradient(spec, run, x, y, labels), maxlen=0)"
 SLOPES = "[p.grad.clone() for p in run.model.parameters()]"
 PUT_BACK = "[p.grad.copy_(g) for p, g in zip(run.model.parameters(), kept)]"
 ONES = "    [m.weight.data.fill_(1) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]\n"
@@ -369,9 +370,13 @@ BROKEN: Broken = {
         (
             "the loop forgets it",
             no_bias_decay(TINY),
-            text("spec.decay.groups(model)", f"[dict(params={ALL}, weight_decay=1e-4)]"),
+            text("groups(spec, model)", f"[dict(params={ALL}, weight_decay=1e-4)]"),
         ),
-        ("one group keeps its rate", no_bias_decay(TINY), text(GROUPS, GROUPS.replace(":", "[:1]:"))),
+        (
+            "one group keeps its rate",
+            no_bias_decay(TINY),
+            edited(grouping, "set_rate", "param_groups:", "param_groups[:1]:"),
+        ),
     ],
     "fp16": [
         ("does nothing", fp16(TINY), method(FP16, "on", lambda self, device: Runner())),
@@ -398,7 +403,7 @@ BROKEN: Broken = {
         ("T with the warmup", cosine(SHORT), falling(lambda self, t, w, total: halfway(t, total))),
         ("too long a T", cosine(SHORT), falling(lambda self, t, w, total: halfway(t - w, total))),
         ("ends at 0", cosine(TINY), falling(lambda self, t, w, total: halfway(t, total - 1))),
-        ("the loop keeps the rate", cosine(TINY), text(RATE, 'group["lr"] = peak')),
+        ("the loop keeps the rate", cosine(TINY), text(RATE, "set_rate(run.optimizer, peak)")),
         ("the loop counts epochs", cosine(TINY), text(NUMBER, NUMBER.replace(" + run.batch", ""))),
     ],
     "label_smoothing": [
@@ -497,7 +502,7 @@ BROKEN: Broken = {
             TINY,
             text("    rng = streams(seed)\n    images", "    rng = streams(1)\n    images"),
         ),
-        ("labels of other images", TINY, text("one_hot(labels, ", "one_hot(labels.flip(0), ")),
+        ("labels of other images", TINY, text("task.targets(labels, ", "task.targets(labels.flip(0), ")),
         ("the optimizer never steps", TINY, text(STEP, "run.optimizer.zero_grad()")),
         ("gradients are never cleared", TINY, text(STEP, "run.optimizer.step()")),
         ("half a rate", TINY, text(RATE, RATE.replace("peak", "0.5 * peak"))),
@@ -518,7 +523,7 @@ BROKEN: Broken = {
         (
             "the passes are not small",
             SMALL,
-            text("size = spec.microbatch or len(x)", "size = len(x)"),
+            text("size, criterion = spec.microbatch or len(x), ", "size, criterion = len(x), "),
         ),
         ("weights as torch draws them", TINY, drawn(None)),
         ("torch's gain", TINY, drawn(lambda m: 1 / np.sqrt(m.weight[0].numel()))),

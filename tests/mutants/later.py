@@ -37,6 +37,7 @@ from tests.mutants.breaking import (
     LOSS,
     NUMBER,
     POLICY,
+    RATE,
     STEP,
     TAUGHT_LONG,
     Broken,
@@ -51,7 +52,6 @@ from tests.mutants.breaking import (
 
 TARGETS, MIXES, ASCENT = "for target in spec.targets:", "for mix in spec.mix:", "for part in spec.ascent:"
 DRAWN = 'rng("mix", type(mix).__name__, run.epoch, run.batch)'
-RATE = 'group["lr"] = peak * spec.schedule.factor(step, steps, spec.epochs)'
 
 
 def only_when(loop: str, when: str) -> Inject:
@@ -188,6 +188,7 @@ def pool_of_draws(patch: Patch) -> None:
     patch.setattr(ImgAug, "on_pixels", on_pixels)
 
 
+GROUPS = "run.optimizer.param_groups"
 SMOOTH, MIX, HALF, D = label_smoothing(LONG), mixup(LONG), fp16(LONG), resnet_d(LONG)
 WARM, COSINE, SAM, SMALL = warmup(LONG, epochs=2), cosine(LONG), sam(LONG), LONG.but(microbatch=40)
 ONCE = "if run.epoch == 0"
@@ -197,7 +198,7 @@ BROKEN: Broken = {
         ("right for 2 steps, then the peak", WARM, edited(Piecewise, "factor", "< warmup:", "< min(warmup, 2):")),
         ("starts again each epoch", WARM, text(RATE, RATE.replace("(step,", "(run.batch,"))),
         ("its last step left out", WARM, edited(Piecewise, "factor", "< warmup:", "< warmup - 1:")),
-        ("set at every second batch", WARM, text(RATE, f'group["lr"] = group["lr"] if step % 2 else {RATE[14:]}')),
+        ("set at every second batch", WARM, text(RATE, f"step % 2 or {RATE}")),
     ],
     "zero_gamma": [
         (
@@ -217,17 +218,15 @@ BROKEN: Broken = {
         (
             "all decayed from the second epoch on",
             no_bias_decay(LONG),
-            text(
-                RATE, f'{RATE}; group["weight_decay"] = group["weight_decay"] if run.epoch == 0 else spec.decay.weight'
-            ),
+            text(RATE, f"{RATE}; [g.update(weight_decay=spec.decay.weight) for g in {GROUPS} if run.epoch]"),
         ),
         (
             "none decayed in the second epoch",
             no_bias_decay(LONG),
             text(
                 RATE,
-                f'{RATE}; kept = group.setdefault("kept", group["weight_decay"])'
-                '; group["weight_decay"] = 0.0 if run.epoch == 1 else kept',
+                f'{RATE}; [g.setdefault("kept", g["weight_decay"]) for g in {GROUPS}]'
+                f'; [g.update(weight_decay=0.0 if run.epoch == 1 else g["kept"]) for g in {GROUPS}]',
             ),
         ),
     ],
@@ -260,7 +259,7 @@ BROKEN: Broken = {
         (
             "constant in the last epoch",
             COSINE,
-            text(RATE, f"{RATE} if run.epoch < spec.epochs - 1 else run.trace.lr[-1]"),
+            text(RATE, f"{RATE} if run.epoch < spec.epochs - 1 else set_rate(run.optimizer, run.trace.lr[-1])"),
         ),
         ("starts again each epoch", COSINE, text(RATE, RATE.replace("(step,", "(run.batch,"))),
         (
@@ -363,22 +362,24 @@ BROKEN: Broken = {
         (
             "no momentum in the last epoch",
             LONG,
-            text(RATE, f"{RATE}; group.update(momentum=0.9 * (run.epoch < 3), nesterov=run.epoch < 3)"),
+            text(RATE, f"{RATE}; [g.update(momentum=0.9 * (run.epoch < 3), nesterov=run.epoch < 3) for g in {GROUPS}]"),
         ),
         (
             "no momentum in the second epoch",
             LONG,
-            text(RATE, f"{RATE}; group.update(momentum=0.9 * (run.epoch != 1), nesterov=run.epoch != 1)"),
+            text(
+                RATE, f"{RATE}; [g.update(momentum=0.9 * (run.epoch != 1), nesterov=run.epoch != 1) for g in {GROUPS}]"
+            ),
         ),
         (
             "AdamW's decay off after the first epoch",
             ADAMW.but(batch_size=99, epochs=4),
-            text(RATE, f'{RATE}; group["weight_decay"] *= run.epoch == 0'),
+            text(RATE, f'{RATE}; [g.update(weight_decay=g["weight_decay"] * (run.epoch == 0)) for g in {GROUPS}]'),
         ),
         (
             "Expectigrad's momentum grows",
             EXPECTI.but(batch_size=99, epochs=4),
-            text(RATE, f'{RATE}; group["beta"] = 0.9 if run.epoch < 2 else 0.95'),
+            text(RATE, f"{RATE}; [g.update(beta=0.9 if run.epoch < 2 else 0.95) for g in {GROUPS}]"),
         ),
     ],
     "Step": [
@@ -389,7 +390,7 @@ BROKEN: Broken = {
         (
             "in the first epoch alone",
             SMALL,
-            text("size = spec.microbatch or len(x)", "size = spec.microbatch if run.epoch == 0 else len(x)"),
+            text("spec.microbatch or len(x)", "spec.microbatch if run.epoch == 0 else len(x)"),
         ),
         (
             "the last pass left out of the gradient, later",

@@ -108,7 +108,7 @@ def last_of_seed_0(patch: Patch) -> None:
 
 
 def shuffled(new: str) -> Inject:
-    return edited(Images, "order", 'rng("order", epoch).permutation(self.counts["train"])', new)
+    return edited(Images, "order", 'draw.permutation(self.counts["train"])', new)
 
 
 def split(*pairs: str) -> Inject:
@@ -122,17 +122,17 @@ BROKEN: Broken = {
     "the order": [
         ("the same in all epochs", LONG, edited(Images, "order", ORDER, 'rng("order", 0)')),
         ("none", LONG, shuffled('np.arange(self.counts["train"])')),
-        ("100 images never served", LONG, shuffled('rng("order", epoch).permutation(self.counts["train"] - 100)')),
+        ("100 images never served", LONG, shuffled('draw.permutation(self.counts["train"] - 100)')),
         (
             "drawn with replacement",
             LONG,
-            shuffled('rng("order", epoch).integers(0, self.counts["train"], self.counts["train"])'),
+            shuffled('draw.integers(0, self.counts["train"], self.counts["train"])'),
         ),
         ("of seed 0 whatever the seed", LONG, edited(Images, "order", ORDER, 'stream(0, "order", epoch)'), 1),
         (
             "backwards in every second epoch",
             LONG,
-            shuffled('rng("order", epoch).permutation(self.counts["train"])[:: 1 - 2 * (epoch % 2)].copy()'),
+            shuffled('draw.permutation(self.counts["train"])[:: 1 - 2 * (epoch % 2)].copy()'),
         ),
         (
             "the last batch the first once more",

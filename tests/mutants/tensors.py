@@ -40,7 +40,7 @@ from tests.mutants.breaking import (
 
 MODEL = "    model = build(spec, seed, device)\n"
 WAKE = "    run.model.train()\n"
-GROUPS = "spec.optimizer.build(spec.decay.groups(model), spec.batch_size)"
+GROUPS = "spec.optimizer.build(groups(spec, model), spec.batch_size)"
 NAMED = "run.model.named_parameters()"
 RATE = 'run.optimizer.param_groups[0]["lr"]'
 
@@ -76,9 +76,7 @@ def grouped(name: str, **changes: Any) -> Inject:
         rest = [group | {"params": [p for p in group["params"] if p is not own]} for group in groups]
         return [*rest, groups[0] | {"params": [own], **changes}]
 
-    return text(
-        GROUPS, GROUPS.replace("spec.decay.groups(model)", "apart(spec.decay.groups(model), model)"), apart=apart
-    )
+    return text(GROUPS, GROUPS.replace("groups(spec, model)", "apart(groups(spec, model), model)"), apart=apart)
 
 
 def before_look(key: str) -> Inject:
@@ -139,7 +137,7 @@ BROKEN: Broken = {
             text(
                 GROUPS,
                 GROUPS.replace(
-                    "spec.decay.groups(model)", "[g | dict(params=g['params'][1:]) for g in spec.decay.groups(model)]"
+                    "groups(spec, model)", "[g | dict(params=g['params'][1:]) for g in groups(spec, model)]"
                 ),
             ),
         ),
@@ -329,9 +327,9 @@ BROKEN: Broken = {
             warmup(LONG, epochs=2),
             text(
                 GROUPS,
-                GROUPS.replace("spec.decay.groups(model)", "two_groups(spec.decay.groups(model))"),
-                "        y = nn.functional.one_hot(",
-                '        group["lr"] *= 0.5\n        y = nn.functional.one_hot(',
+                GROUPS.replace("groups(spec, model)", "two_groups(groups(spec, model))"),
+                "        y = task.targets(",
+                '        run.optimizer.param_groups[-1]["lr"] *= 0.5\n        y = task.targets(',
                 two_groups=two_groups,
             ),
         ),

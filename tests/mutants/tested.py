@@ -4,6 +4,7 @@ from harness.parts.data import Cached
 from harness.parts.optimizers import NAG
 from harness.parts.schedules import Step
 from harness.parts.stopping import EarlyStopping
+from harness.tasks.classify import Classify, Marking
 from harness.tricks.fp16 import EmulatedHalf, fp16
 from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.mixup import mixup
@@ -15,13 +16,14 @@ from tests.mutants.breaking import (
     Broken,
     Inject,
     edited,
+    marked,
     method,
     text,
 )
 
 SERVED = "images.test(EVAL_BATCH.get(device.type, 512), device, split)"
-TESTED = "scores = test(run, images, device, watched)"
-REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if name in SCORES}"
+TESTED = "scores = test(spec, run, images, watched)"
+REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}"
 MADE = "    made = result(spec, run, images, device, metrics)\n"
 DONE = "Trained(made, run.model))"
 WEIGHTS = "{n: v.clone() for n, v in run.model.state_dict().items()}"
@@ -55,7 +57,12 @@ def recorded(change: str) -> Inject:
 
 
 def images_served(pixels: str, labels: str = "y") -> Inject:
-    return edited(Cached, "test", "yield self.normalised(x.float()), y", f"yield self.normalised({pixels}), {labels}")
+    return edited(
+        Cached,
+        "test",
+        "yield self.normalised(scaled(x.float(), self.shown) if self.shown else x.float()), y",
+        f"yield self.normalised({pixels}), {labels}",
+    )
 
 
 CONSTANT = TINY.schedule.but(shape=Step(at=()))
@@ -91,7 +98,7 @@ BROKEN: Broken = {
         (
             "wrong answers left out of the count",
             TINY,
-            text(
+            marked(
                 "100 * float(correct[:, 0].mean())", "100 * float(correct[:, 0].sum() / max(1, correct.any(1).sum()))"
             ),
         ),
@@ -108,7 +115,7 @@ BROKEN: Broken = {
             TINY,
             text(
                 "        train_epoch(spec, run, images, rng, keeper)",
-                "        before = test(run, images, device, watched); train_epoch(spec, run, images, rng, keeper)",
+                "        before = test(spec, run, images, watched); train_epoch(spec, run, images, rng, keeper)",
                 TESTED,
                 "scores = before",
             ),
@@ -155,9 +162,9 @@ BROKEN: Broken = {
         (
             "every accuracy 1 point too high",
             TINY,
-            text(
-                "float(torch.stack(losses).sum()) / len(correct), 100 *",
-                "float(torch.stack(losses).sum()) / len(correct), 1 + 100 *",
+            marked(
+                "float(torch.stack(self.losses).sum()) / len(correct), 100 *",
+                "float(torch.stack(self.losses).sum()) / len(correct), 1 + 100 *",
             ),
         ),
         (
@@ -185,41 +192,50 @@ BROKEN: Broken = {
             TINY,
             reported("metrics['top1'] = (run.history[-1]['top1'] + run.history[-2]['top1']) / 2"),
         ),
-        ("top-5 for top-1", TINY, text("100 * float(correct[:, 0].mean())", "100 * float(correct.any(1).mean())")),
+        ("top-5 for top-1", TINY, marked("100 * float(correct[:, 0].mean())", "100 * float(correct.any(1).mean())")),
         ("top-5 for top-1, in the report alone", TINY, reported("metrics['top1'] = metrics['top5']")),
-        ("top-3 for top-5", TINY, text("min(5, len(images.classes))", "min(3, len(images.classes))")),
+        ("top-3 for top-5", TINY, edited(Marking, "add", "min(5, self.classes)", "min(3, self.classes)")),
         ("another top-5, in the report alone", TINY, reported("metrics['top5'] += 0.5")),
         ("another loss, in the report alone", TINY, reported("metrics['test_loss'] *= 0.9")),
-        ("the loss a sum, not a mean", TINY, text("/ len(correct), 100", "/ 1.0, 100")),
+        ("the loss a sum, not a mean", TINY, marked("/ len(correct), 100", "/ 1.0, 100")),
         (
             "a median loss",
             TINY,
-            text(
-                "float(torch.stack(losses).sum()) / len(correct), 100", "float(torch.stack(losses).median()) / 64, 100"
+            marked(
+                "float(torch.stack(self.losses).sum()) / len(correct), 100",
+                "float(torch.stack(self.losses).median()) / 64, 100",
             ),
         ),
         (
             "right answers of the first epoch",
             TINY,
             text(
-                "run.trace.saw_test(split, scores, run.correct)",
-                "run.correct = run.old = getattr(run, 'old', run.correct); run.trace.saw_test(split, scores, run.old)",
+                "run.trace.saw_test(split, scores, run.kept)",
+                "run.kept = run.old = getattr(run, 'old', run.kept); run.trace.saw_test(split, scores, run.old)",
             ),
         ),
-        ("right answers in another order", TINY, text("np.packbits(correct[:, 0])", "np.packbits(correct[::-1, 0])")),
+        ("right answers in another order", TINY, marked("np.packbits(correct[:, 0])", "np.packbits(correct[::-1, 0])")),
         (
             "right answers of bits from the other end",
             TINY,
-            text("np.packbits(correct[:, 0])", "np.packbits(correct[:, 0], bitorder='little')"),
+            marked("np.packbits(correct[:, 0])", "np.packbits(correct[:, 0], bitorder='little')"),
         ),
-        ("right answers: those in the top 5", TINY, text("np.packbits(correct[:, 0])", "np.packbits(correct.any(1))")),
+        (
+            "right answers: those in the top 5",
+            TINY,
+            marked("np.packbits(correct[:, 0])", "np.packbits(correct.any(1))"),
+        ),
         ("other right answers, once proven", TINY, recorded("made['correct'] = made['correct'][::-1]")),
         (
             "another top-1, once proven",
             TINY,
             recorded("made['metrics'] = made['metrics'] | {'top1': made['metrics']['top1'] + 1}"),
         ),
-        ("answers of none, once proven", TINY, recorded("made['answers'] = packed(run.trace.exams.answers.flip(0))")),
+        (
+            "answers of none, once proven",
+            TINY,
+            recorded("made['answers'] = tasks.classify.packed(run.trace.exams.examiner.answers.flip(0))"),
+        ),
         (
             "other weights than those tested, handed over",
             TINY,
@@ -238,9 +254,7 @@ BROKEN: Broken = {
         (
             "gaps halved",
             TINY,
-            text(
-                "spread = np.quantile(torch.cat(gaps).double()", "spread = 0.5 * np.quantile(torch.cat(gaps).double()"
-            ),
+            marked("spread = np.quantile(", "spread = 0.5 * np.quantile("),
         ),
         (
             "parameters counted without biases",
@@ -281,7 +295,9 @@ BROKEN: Broken = {
         (
             "the test's loss smoothed",
             label_smoothing(WILD),
-            text(
+            edited(
+                Marking,
+                "add",
                 'cross_entropy(z, labels, reduction="sum")',
                 'cross_entropy(z, labels, reduction="sum", label_smoothing=0.1)',
             ),
@@ -293,8 +309,8 @@ BROKEN: Broken = {
             "the teacher's answers tested",
             TAUGHT,
             text(
-                "run.model, images, run.runner, device, split)",
-                "run.teachers[0].model, images, run.runner, device, split)",
+                "run.model, shown, run.runner",
+                "run.teachers[0].model, shown, run.runner",
             ),
         )
     ],
@@ -303,14 +319,14 @@ BROKEN: Broken = {
             "held-out accuracy reported as the test's",
             UNSTOPPED,
             text(
-                'metrics = metrics | test(run, images, device, "test")',
-                'metrics = metrics | test(run, images, device, "test") | {"top1": metrics["val_top1"]}',
+                'metrics = metrics | test(spec, run, images, "test")',
+                'metrics = metrics | test(spec, run, images, "test") | {"top1": metrics["val_top1"]}',
             ),
         ),
         (
             "the test set never measured",
             UNSTOPPED,
-            text('metrics = metrics | test(run, images, device, "test")', 'metrics["top1"] = metrics["val_top1"]'),
+            text('metrics = metrics | test(spec, run, images, "test")', 'metrics["top1"] = metrics["val_top1"]'),
         ),
         (
             "the test set measured each epoch",
@@ -330,15 +346,19 @@ BROKEN: Broken = {
         (
             "chosen by the test set",
             HELD,
-            text(TESTED, f"{TESTED}; scores['val_top1'] = evaluate(run.model, images, run.runner, device)[0]['top1']"),
+            text(
+                TESTED,
+                f"{TESTED}; scores['val_top1'] = evaluate(task, run.model, images, run.runner, device)[0]['top1']",
+                task=Classify(),
+            ),
         ),
         (
             "tested before the best are put back",
             HELD,
             text(
                 "        run.model.load_state_dict(run.best)\n",
-                "        early = test(run, images, device, 'test'); run.model.load_state_dict(run.best)\n",
-                'metrics = metrics | test(run, images, device, "test")',
+                "        early = test(spec, run, images, 'test'); run.model.load_state_dict(run.best)\n",
+                'metrics = metrics | test(spec, run, images, "test")',
                 "metrics = metrics | early",
             ),
         ),
