@@ -176,7 +176,7 @@ def train(
     while run.epoch < spec.epochs and not any(stop.over(run.history) for stop in spec.stop):
         train_epoch(spec, run, images, rng, keeper)
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
-        event["train_top1"] = 100 * run.hits.item() / (steps * spec.batch_size)
+        event[tasks.of(spec).learned] = 100 * run.hits.item() / (steps * spec.batch_size)
         with run.averaged():
             scores = test(spec, run, images, watched)
             run.history.append(event | scores | {"time": time.time()})

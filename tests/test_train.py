@@ -11,10 +11,17 @@ from harness.evidence import Check
 from harness.parts.optimizers import NAG
 from harness.parts.schedules import Piecewise
 from harness.spec import Model
+from harness.tasks.classify import GAPS, Classify
+from harness.tricks.binary_cross_entropy import binary_cross_entropy
+from harness.tricks.class_balanced import class_balanced
+from harness.tricks.clip_norm import clip_norm
 from harness.tricks.cosine import cosine
+from harness.tricks.ema import ema
+from harness.tricks.evaluation_size import evaluation_size
 from harness.tricks.fp16 import fp16
 from harness.tricks.label_smoothing import Smoothing
-from harness.tricks.mixup import mixup
+from harness.tricks.mixup import Mixup, mixup
+from harness.tricks.rates_by_group import rates_by_group
 from harness.tricks.warmup import warmup
 
 CPU = torch.device("cpu")
@@ -200,13 +207,13 @@ def test_top_5_only_where_there_are_more_classes():
         def forward(self, x):
             return torch.nn.functional.one_hot(x.flatten().long() % 2, 3).float()
 
-    scores, correct, gaps = loop.evaluate(Always(), images, Runner(), CPU)
-    assert correct == "c3"
+    scores, kept = loop.evaluate(Classify(), Always(), images, Runner(), CPU)
+    assert kept["correct"] == "c3"
     assert set(scores) == {"test_loss", "top1"}
     assert scores["top1"] == 50
     right, wrong = -math.log(math.e / (math.e + 2)), -math.log(1 / (math.e + 2))
     assert scores["test_loss"] == pytest.approx((right + wrong) / 2, rel=1e-6)
-    assert gaps == [1.0] * loop.GAPS
+    assert kept["gaps"] == [1.0] * GAPS
 
 
 def test_gaps_are_quantiles_over_test_images_of_the_greatest_logit_above_the_mean_of_the_others():
@@ -217,7 +224,7 @@ def test_gaps_are_quantiles_over_test_images_of_the_greatest_logit_above_the_mea
     x = rng.integers(0, 256, size=(300, 1, 2, 3), dtype=np.uint8)  # six pixels are the logits
     y = np.arange(300) % 6
     images = in_memory({"train": (x, y), "test": (x, y)}, tuple("abcdef"), (0.0,), (1.0,))
-    *_, gaps = loop.evaluate(torch.nn.Flatten(), images, Runner(), CPU)
+    gaps = loop.evaluate(Classify(), torch.nn.Flatten(), images, Runner(), CPU)[1]["gaps"]
     ordered = np.sort(x.reshape(300, 6).astype(float), axis=1)
     wanted = ordered[:, -1] - ordered[:, :-1].mean(1)
     assert gaps[0] == pytest.approx(wanted.min(), rel=1e-4)
@@ -256,8 +263,16 @@ def everything(tiny):
     return fp16(cosine(warmup(mixup(tiny.but(epochs=3, microbatch=100), epochs=1), epochs=1)))
 
 
+def doors(tiny):
+    """What is empty as a rule."""
+    spec = ema(clip_norm(rates_by_group(class_balanced(binary_cross_entropy(evaluation_size(tiny)))), 0.2), 0.5)
+    return spec.but(epochs=3, mix=(Mixup(alpha=1.0), Mixup()))
+
+
 @pytest.mark.parametrize(
-    "change", [everything, lambda tiny: tiny.but(model=Forgetful(), epochs=4)], ids=["all", "dropout"]
+    "change",
+    [everything, doors, lambda tiny: tiny.but(model=Forgetful(), epochs=4)],
+    ids=["all", "doors", "dropout"],
 )
 @pytest.mark.parametrize("at", [[1], [2], [3], [5, 1, 4], range(1, 99, 2)], ids=str)
 def test_stopped_and_gone_on_is_as_if_never_stopped(tiny, at, change):

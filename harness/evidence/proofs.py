@@ -257,7 +257,7 @@ def confirm(spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Modul
     due = {**exams.scores[best], **(tested[-1] if tested else {})}
     off = max((apart(result["metrics"].get(name, math.nan), value) for name, value in due.items()), default=math.inf)
     yield Check("scores that are reported, from the answers: gap", "0", f"{off:.1g}", off < 1e-4)
-    told = [{**scores, "loss": loss, "train_top1": hits} for scores, loss, hits in _epochs(trace)]
+    told = [{**scores, "loss": loss, trace.task.learned: hits} for scores, loss, hits in _epochs(trace)]
     gaps = [
         apart(row.get(k, math.nan), v) for row, own in zip(result["epochs"], told, strict=False) for k, v in own.items()
     ]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -10,12 +10,11 @@ from harness.evidence import Check, Trace
 from harness.spec import Spec, Stop
 
 History = Sequence[Mapping[str, Any]]
-Score = Literal["val_loss", "val_top1"]
 
 
-def best(history: History, score: Score) -> int:
-    """The place of the epoch of the least loss, or the greatest accuracy; of equals the first; nan is the worst."""
-    values = [-epoch[score] if score == "val_loss" else epoch[score] for epoch in history]
+def best(history: History, score: str) -> int:
+    """The place of the epoch of the least loss, or the greatest other score; of equals the first; nan is the worst."""
+    values = [-epoch[score] if score.endswith("loss") else epoch[score] for epoch in history]
     return max(range(len(values)), key=lambda i: -math.inf if math.isnan(values[i]) else values[i])
 
 
@@ -27,7 +26,11 @@ class EarlyStopping(Stop):
     """
 
     patience: int = Field(10, ge=1)
-    keep: Score = "val_top1"
+    keep: str = "val_top1"
+
+    @property
+    def watches(self) -> tuple[str, ...]:
+        return "val_loss", self.keep
 
     def check(self, spec: Spec) -> None:
         if "val" not in spec.data.load().counts:
@@ -40,10 +43,10 @@ class EarlyStopping(Stop):
         return bool(history) and len(history) - 1 - best(history, "val_loss") >= self.patience
 
     def reference(self, history: History) -> int:
-        """The first epoch of the greatest accuracy, or the least loss; what is no number is worse than all."""
+        """The first epoch of the greatest score, or the least loss; what is no number is worse than all."""
         at, most = 0, -math.inf
         for place, epoch in enumerate(history):
-            worth = epoch["val_top1"] if self.keep == "val_top1" else -epoch["val_loss"]
+            worth = -epoch["val_loss"] if self.keep == "val_loss" else epoch[self.keep]
             if worth > most:  # never of nan
                 at, most = place, worth
         return at

@@ -171,6 +171,7 @@ class Task(Part, ABC):
     """What a network is trained to do, and how well it does: the loop and the evidence ask it; see `harness.tasks`."""
 
     headline: ClassVar[str]  # the score that a study is about
+    learned: ClassVar[str]  # the score of training images
     watched: ClassVar[tuple[str, ...]]  # scores of held-out images that a run may be stopped, or chosen, by
 
 
@@ -196,6 +197,11 @@ class Ascent(Part, ABC):
 
 class Stop(Part, ABC):
     """When to end before the last epoch, and which epoch's weights to keep."""
+
+    @property
+    def watches(self) -> tuple[str, ...]:
+        """The scores that it goes by; a plan is refused where the task has not all of them."""
+        return ()
 
     @abstractmethod
     def best(self, history: Sequence[Mapping[str, Any]]) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
-from harness import Problem
+from harness import Problem, tasks
 from harness.parts.data import repeated
 from harness.parts.models import cost, single
 from harness.parts.schedules import Piecewise
@@ -50,6 +50,9 @@ def check(plan: Plan) -> list[str]:
             except Exception as error:
                 raise Problem(f"{rung.name}: {spec.model!r} cannot be built: {whence(error)}") from None
             _not_single(rung.name, spec)
+            watched = tasks.of(spec).watched
+            for score in (score for stop in spec.stop for score in stop.watches if score not in watched):
+                raise Problem(f"{rung.name}: stop goes by {score}, and there is {', '.join(watched)} to go by")
             steps = images.counts["train"] // spec.batch_size
             if isinstance(spec.schedule, Piecewise) and spec.schedule.warmup and not spec.schedule.warmup_steps(steps):
                 epochs = spec.schedule.warmup.epochs

@@ -37,6 +37,7 @@ class Classify(Task):
 
     headline: ClassVar[str] = "top1"
     watched: ClassVar[tuple[str, ...]] = ("val_loss", "val_top1")
+    learned: ClassVar[str] = "train_top1"  # the score of training images, as they were trained on, in percent
     loss: ClassVar[Loss] = CrossEntropy()
     kept: ClassVar[tuple[str, ...]] = ("correct", "gaps")  # of the test images, what the loop has for a record
 

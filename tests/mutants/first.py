@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from harness import train as loop
 from harness.evidence import Upstream
-from harness.parts import grouping
 from harness.parts import imgaug_policy as imgaug_room
 from harness.parts.augment import Shift
 from harness.parts.imgaug_policy import ImgAug
@@ -375,7 +374,7 @@ BROKEN: Broken = {
         (
             "one group keeps its rate",
             no_bias_decay(TINY),
-            edited(grouping, "set_rate", "param_groups:", "param_groups[:1]:"),
+            edited(loop, "set_rate", "param_groups:", "param_groups[:1]:"),
         ),
     ],
     "fp16": [
@@ -424,8 +423,8 @@ BROKEN: Broken = {
         ("λ ~ Beta(0.4, 0.4)", mixup(TINY), mixed(lambda rng, part: rng.beta(0.4, 0.4))),
         ("λ uniform", mixup(TINY), mixed(lambda rng, part: rng.random())),
         ("one λ for all", mixup(TINY), mixed(lambda rng, part: 0.7)),
-        ("the network gets unmixed images", mixup(TINY), text(FIRST, FIRST.replace("x,", "plain_x,"))),
-        ("the loss gets unmixed targets", mixup(TINY), text(FIRST, FIRST.replace("y,", "plain_y,"))),
+        ("the network gets unmixed images", mixup(TINY), text(FIRST, FIRST.replace("x,", "stages[0][0],"))),
+        ("the loss gets unmixed targets", mixup(TINY), text(FIRST, FIRST.replace("y,", "stages[0][1],"))),
         ("not longer", mixup(TINY), text("run.epoch < spec.epochs", "run.epoch < 3")),
     ],
     "distillation": [

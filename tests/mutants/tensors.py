@@ -320,7 +320,7 @@ BROKEN: Broken = {
         (
             "the last layer at the peak at once",
             warmup(LONG, epochs=2),
-            each_step("run.model.fc.bias.grad.mul_(peak / group['lr'])"),
+            each_step("run.model.fc.bias.grad.mul_(peak / run.optimizer.param_groups[0]['lr'])"),
         ),
         (
             "the last layer's group at another rate",
@@ -359,7 +359,7 @@ BROKEN: Broken = {
         (
             "the first layer learns from the plain images",
             mixup(LONG),
-            text(BEFORE, f"of_plain(run, plain_x, y); {BEFORE}", of_plain=of_plain),
+            text(BEFORE, f"of_plain(run, stages[0][0], y); {BEFORE}", of_plain=of_plain),
         )
     ],
     "resnet_d": [

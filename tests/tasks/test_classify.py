@@ -1,0 +1,81 @@
+"""The scores of an evaluation, by hand, and by the two writings of them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from harness.tasks import of
+from harness.tasks.classify import Classify, CrossEntropy, packed, unpacked
+
+TASK = Classify()
+Z = torch.tensor([[2.0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 3, 1], [5, 4, 3, 2, 1, 0]])
+LABELS = torch.tensor([0, 5, 5])  # right; second; last of six
+
+
+def marked(split="test"):
+    marking, examiner = TASK.marking(6), TASK.examiner(6)
+    for part in (slice(0, 2), slice(2, 3)):
+        marking.add(Z[part], LABELS[part])
+        examiner.saw(Z[part])
+    return (*marking.scores(split), examiner)
+
+
+def test_by_hand():
+    scores, kept, _ = marked()
+    loss = -torch.log_softmax(Z.double(), 1)[[0, 1, 2], LABELS].mean().item()
+    assert scores == {
+        "test_loss": pytest.approx(loss, rel=1e-6),
+        "top1": pytest.approx(100 / 3),
+        "top5": pytest.approx(200 / 3),
+    }
+    assert kept["correct"] == "80", "the first of three bits"
+    assert kept["gaps"][0] == pytest.approx(1.8), "2 - (0 + 0 + 0 + 0 + 1) / 5"
+    assert len(kept["gaps"]) == 201
+
+
+def test_held_out_scores_have_names_of_their_own():
+    assert set(marked("val")[0]) == {"val_loss", "val_top1", "val_top5"}
+    assert set(TASK.watched) < set(TASK.scores)
+    assert TASK.headline in TASK.scores
+
+
+def test_the_second_marking_gives_the_same():
+    scores, kept, examiner = marked()
+    due, otherwise = examiner.marked(LABELS.numpy(), "test", kept)
+    assert due == {name: pytest.approx(value, rel=1e-6) for name, value in scores.items()}
+    assert otherwise == 0.0
+    assert examiner.marked(LABELS.numpy(), "test", {"correct": "40"})[1] == 1.0
+    assert examiner.gaps == pytest.approx(kept["gaps"], rel=1e-4)
+
+
+def test_what_a_record_keeps_is_what_was_answered():
+    scores, kept, examiner = marked()
+    examiner.over("test")
+    assert examiner.record(LABELS.numpy()) == {"correct": kept["correct"], "answers": packed(torch.tensor([0, 4, 0]))}
+    assert all(check.ok for check in examiner.checks(LABELS.numpy(), scores, kept))
+    assert [check.ok for check in examiner.checks(LABELS.numpy(), {"top1": 50.0}, {"correct": "c0"})] == [False, False]
+
+
+@pytest.mark.parametrize("classes", [2, 300, 65_536])
+def test_answers_packed_come_back(classes):
+    answers = np.random.default_rng(0).integers(0, classes, 1000)
+    assert unpacked(packed(torch.from_numpy(answers))).tolist() == answers.tolist()
+
+
+def test_cross_entropy_and_its_slope_by_hand():
+    """Of logits (0, 0) and targets (1, 0): log 2, and (1/2 - 1, 1/2)."""
+    value, slope = CrossEntropy().reference(np.array([[1.0, 0]]), np.zeros((1, 2)))
+    assert value == pytest.approx(math.log(2))
+    np.testing.assert_allclose(slope, [[-0.5, 0.5]])
+
+
+def test_targets_are_one_hot_twice():
+    once, again = TASK.targets(torch.tensor([2, 0]), 3), TASK.targets_again(np.array([2, 0]), 3)
+    assert once.tolist() == again.tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+def test_an_empty_slot_is_classification(tiny):
+    assert of(tiny) == of(tiny.but(task=Classify())) == Classify()
+    assert tiny.but(task=Classify()).id != tiny.id

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness import Problem
+from harness.parts.data import Digits, ImageFolder
+from harness.parts.models import Dense
+from harness.tricks.evaluation_size import EvaluationSize, evaluation_size
+
+
+@pytest.mark.parametrize("size", [4, 8, 11, 16])
+def test_images_in_memory_are_scaled_as_pillow_does(size):
+    images = Digits().load().resized(size)
+    x = images.reference("test", np.arange(20), [])
+    assert x.shape == (20, 1, size, size)
+    for own, raw in zip(x, images.arrays["test"][0], strict=False):
+        whole = Image.fromarray(raw[0].astype(np.float32), mode="F").resize((size, size), Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(own[0], np.asarray(whole), atol=1e-3)
+
+
+def test_what_is_tested_is_that_and_training_stays(tiny, live):
+    (plain, _), (larger, trace) = live(tiny), live(evaluation_size(tiny))
+    assert [row for row in larger.result["evidence"] if not row["ok"]] == []
+    assert trace.exams.sides == {9}
+    assert [e["loss"] for e in larger.result["epochs"]] == [e["loss"] for e in plain.result["epochs"]]
+    assert larger.result["network"] == plain.result["network"]
+    assert larger.result["metrics"]["test_loss"] != plain.result["metrics"]["test_loss"]
+
+
+def test_photos_are_decoded_at_that_size(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for kind in "ab":
+            (tmp_path / split / kind).mkdir(parents=True)
+            pixels = rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / split / kind / "x.png")
+    images = ImageFolder(root=tmp_path, size=70).load().resized(80)
+    assert images.reference("test", np.arange(2), []).shape == (2, 3, 80, 80)
+    assert ImageFolder(root=tmp_path, size=70).load().size == 70
+
+
+def test_a_network_of_one_size_says_so(tiny):
+    spec = tiny.but(model=Dense(hidden=(8,), size=8), evaluation=EvaluationSize(size=9))
+    with pytest.raises(Problem, match=r"^evaluation.size=9: .* cannot take images of 9 x 9"):
+        spec.agree()

@@ -1,0 +1,35 @@
+import pytest
+from torch import nn
+
+from harness.tricks.rates_by_group import GroupRates, rates_by_group
+
+RATES = GroupRates(conv=2.0, linear=3.0, biases=5.0, norms=7.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "due"),
+    [
+        ("a.weight", nn.Conv2d(1, 1, 1), 2.0),
+        ("a.weight", nn.Linear(1, 1), 3.0),
+        ("a.bias", nn.Conv2d(1, 1, 1), 5.0),
+        ("a.bias", nn.Linear(1, 1), 5.0),
+        ("a.weight", nn.BatchNorm2d(1), 7.0),
+        ("a.bias", nn.BatchNorm2d(1), 7.0),
+        ("a.bias", nn.LayerNorm(1), 7.0),
+    ],
+    ids=str,
+)
+def test_by_hand(name, layer, due):
+    assert RATES.factor(name, layer) == RATES.reference(name, layer) == due
+
+
+def test_the_rates_that_are_told_are_those_before_the_factors(tiny, live):
+    (plain, _), (grouped, trace) = live(tiny), live(rates_by_group(tiny, biases=4.0))
+    assert [row for row in grouped.result["evidence"] if not row["ok"]] == []
+    assert grouped.result["rates"] == plain.result["rates"]
+    assert {group["factor"] for group in trace.optimizer.param_groups} == {1.0, 4.0}
+
+
+def test_a_factor_is_above_0():
+    with pytest.raises(ValueError, match="biases"):
+        GroupRates(biases=0.0)
