@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness import Problem, bench, tracking
-from harness.evidence import Trace
+from harness import train as loop
 from harness.parts.data import Digits
 from harness.spec import parse, plain
 from tests import photos
@@ -244,8 +244,8 @@ def test_the_store_and_its_report_are_measured():
 
 def test_what_evidence_costs_is_measured_with_and_without_it(capsys, monkeypatch):
     watched = []
-    watch = Trace.watch
-    monkeypatch.setattr(Trace, "watch", lambda trace, spec: (watched.append(spec), watch(trace, spec)))
+    watch = loop.watch
+    monkeypatch.setattr(loop, "watch", lambda spec, trace: (watched.append(spec), watch(spec, trace)))
     bench.show_evidence(bench.specification("small", "digits", 32, 128), "cpu", 8, 2)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "8 steps of 128 images, 2 epochs"

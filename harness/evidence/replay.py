@@ -410,7 +410,10 @@ def averaged(replay: Replay, step: Step) -> Gaps:
     parts: Any = replay.spec.average
     if len(step.averages) != len(parts):
         return {"averaged": math.inf}
+    due_of = {name for name, tensor in step.weights.items() if tensor.is_floating_point()}
     for part, before, after in zip(parts, step.averaged, step.averages, strict=True):
+        if before.keys() != due_of:
+            return {"averaged": math.inf}
         share = (part.reference if referenced(part) else part.share)(step.number)
         for name, old in before.items():
             was, now = array(old), array(step.after[name])

@@ -20,12 +20,13 @@ from harness.evidence import audited
 from harness.evidence.audit import caught
 from harness.evidence.numbers import worst
 from harness.evidence.proofs import FULL, HALF, MOST
-from harness.evidence.replay import cross_entropy, judged, opinion
+from harness.evidence.replay import judged, opinion, valued
 from harness.parts.augment import PAPER, Shift
 from harness.parts.data import ImageFolder
 from harness.parts.models import Dense, ResNet
 from harness.parts.optimizers import SGD, Adam, AdamP, AdamW, Expectigrad
 from harness.rng import streams
+from harness.tasks.classify import CrossEntropy
 from harness.tricks.distillation import Distill
 from harness.tricks.fp16 import fp16
 from harness.tricks.label_smoothing import Smoothing, label_smoothing
@@ -87,11 +88,13 @@ def test_share_that_is_met_with_a_chance_of_95_percent(k):
 def test_cross_entropy_against_scipy():
     rng = np.random.default_rng(0)
     y, z = rng.dirichlet(np.ones(7), size=5), 30 * rng.normal(size=(5, 7))
-    loss, slope = cross_entropy(y, z)
+    loss, slope = valued(CrossEntropy(), y, z)
     assert loss == pytest.approx(-(y * log_softmax(z, axis=1)).sum(1).mean(), rel=1e-12)
     z = torch.from_numpy(z).requires_grad_()
     nn.functional.cross_entropy(z, torch.from_numpy(2 * y)).backward()
-    np.testing.assert_allclose(cross_entropy(2 * y, z.detach().numpy())[1], z.grad.numpy(), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(
+        valued(CrossEntropy(), 2 * y, z.detach().numpy())[1], z.grad.numpy(), rtol=1e-9, atol=1e-15
+    )
     np.testing.assert_allclose(2 * slope, z.grad.numpy(), rtol=1e-9, atol=1e-15)
 
 
@@ -100,7 +103,7 @@ def test_smoothed_targets_are_torchs_at_another_epsilon(eps):
     """torch spreads ε over all K classes, Eq. 4 over the other K - 1: the same at ε·K/(K - 1)."""
     rng = np.random.default_rng(0)
     z, labels = rng.normal(size=(6, 7)), rng.integers(0, 7, size=6)
-    ours = cross_entropy(Smoothing(smoothing=eps).reference(np.eye(7)[labels]), z)[0]
+    ours = valued(CrossEntropy(), Smoothing(smoothing=eps).reference(np.eye(7)[labels]), z)[0]
     theirs = nn.functional.cross_entropy(*map(torch.from_numpy, (z, labels)), label_smoothing=eps * 7 / 6)
     assert ours == pytest.approx(theirs.item(), rel=1e-12)
 
@@ -173,7 +176,7 @@ def test_a_right_step_is_judged_alike_again(tiny, audits):
     assert torch.equal(torch.random.get_rng_state(), state), "the random numbers of others stay as they were"
     assert trace.auditor.errors == []
     assert {k: v for k, v in trace.auditor.found[0].items() if k != "step"} == pytest.approx(
-        judged(trace.auditor, steps[3]), rel=1e-6, nan_ok=True
+        judged(trace.auditor.replay, steps[3]), rel=1e-6, nan_ok=True
     )
 
 
@@ -236,7 +239,7 @@ FAULTS = {  # how a step is falsified; the gaps that are above their limits
 def test_one_fault_is_told_by_its_own_gaps(fault, at, tiny, audits):
     trace, steps = audits(tiny.but(epochs=4, decay=tiny.decay.but(weight=0.0)))  # else the state is of weights, too
     change, due = FAULTS[fault]
-    gaps = judged(trace.auditor, replace(steps[at], **change(steps[at])))
+    gaps = judged(trace.auditor.replay, replace(steps[at], **change(steps[at])))
     assert over(gaps) == due, gaps
 
 
@@ -261,19 +264,19 @@ def there(step):
 def test_a_climb_that_went_wrong_is_told(fault, tiny, audits):
     trace, steps = audits(sam(tiny.but(epochs=4)))
     change, due = CLIMBS[fault]
-    assert over(judged(trace.auditor, replace(steps[3], **change(steps[3])))) == due
+    assert over(judged(trace.auditor.replay, replace(steps[3], **change(steps[3])))) == due
 
 
 def test_a_step_of_another_number_is_none_of_its(tiny, audits):
     """Other images, other labels, and, where the schedule cuts, another rate."""
     trace, steps = audits(tiny.but(epochs=4))
-    assert {"labels", "targets", "images"} <= over(judged(trace.auditor, replace(steps[1], number=2)))
+    assert {"labels", "targets", "images"} <= over(judged(trace.auditor.replay, replace(steps[1], number=2)))
 
 
 def with_spec(trace, spec):
-    auditor = copy.copy(trace.auditor)
-    auditor.spec = spec
-    return auditor
+    replay = copy.copy(trace.auditor.replay)
+    replay.spec = spec
+    return replay
 
 
 OTHERS = {  # a run held against another specification; the gaps that tell
@@ -457,10 +460,10 @@ def test_augmentation_that_changes_nothing_is_refused_but_of_few_images(tiny, li
 
 def test_order_is_that_of_the_seed(tiny, audits):
     trace, steps = audits(tiny.but(epochs=4))
-    auditor = copy.copy(trace.auditor)
-    auditor.trace = copy.copy(trace)
-    auditor.trace.rng = streams(1)
-    assert {"labels", "images", "targets"} <= over(judged(auditor, steps[2]))
+    replay = copy.copy(trace.auditor.replay)
+    replay.trace = copy.copy(trace)
+    replay.trace.rng = streams(1)
+    assert {"labels", "images", "targets"} <= over(judged(replay, steps[2]))
 
 
 def test_photos_are_drawn_anew_and_their_decoders_sent_home(tmp_path):

@@ -10,12 +10,16 @@ from scipy.special import log_softmax
 from torch import nn
 
 from harness import train as loop
-from harness.evidence import Trace, packed, unpacked
+from harness.evidence import Trace
+from harness.evidence.numbers import same, weighed
 from harness.evidence.proofs import test_checks as checks_of
-from harness.evidence.tested import Exams, apart, close, same, shadow, weighed
+from harness.evidence.replay import Replay
+from harness.evidence.tested import Exams, apart, close, shadow
 from harness.parts.data import Cached
 from harness.parts.models import Dense
+from harness.parts.precision import FP32
 from harness.rng import stream, streams
+from harness.tasks.classify import Classify, packed, unpacked
 
 CPU = torch.device("cpu")
 
@@ -77,7 +81,7 @@ def test_a_result_keeps_its_answers(tiny, live):
     seen = unpacked(done.result["answers"])
     assert (seen == due.numpy()).mean() > 0.999
     assert 100 * (seen == labels.numpy()).mean() == pytest.approx(done.result["metrics"]["top1"])
-    assert trace.exams.answers.tolist() == seen.tolist()
+    assert trace.exams.answers == done.result["answers"]
 
 
 def test_one_number_of_all_weights():
@@ -128,14 +132,14 @@ def failed(spec, run, scores=None, right=None):
     """The checks of the evaluation that do not hold."""
     run.trace.history = [{"loss": run.total.item() / 2}]
     reported = scores if scores is not None else run.reported
-    rows = list(checks_of(spec, run.trace, reported, run.correct if right is None else right))
+    rows = list(checks_of(spec, run.trace, reported, run.kept if right is None else run.kept | {"correct": right}))
     assert len(rows) == 13
     return {row.what.partition(":")[0].partition(",")[0] for row in rows if not row.ok}
 
 
 def test_a_right_evaluation(tiny):
     spec, run = examined(tiny)
-    run.reported = loop.test(run, spec.data.load(), CPU, "test")
+    run.reported = loop.test(spec, run, spec.data.load(), "test")
     assert failed(spec, run) == set()
     (row,) = run.trace.exams.found
     assert row["n"] == row["due"] == 1200
@@ -198,7 +202,7 @@ def test_other_images_are_told(fault, tiny, monkeypatch):
     change, due = SERVED[fault]
     with monkeypatch.context() as patch:
         patch.setattr(Cached, "test", served(change))
-        run.reported = loop.test(run, spec.data.load(), CPU, "test")
+        run.reported = loop.test(spec, run, spec.data.load(), "test")
     told = failed(spec, run)
     assert due & {FEW, STRANGERS} <= told <= due
 
@@ -207,10 +211,10 @@ def test_other_weights_are_told(tiny):
     """Changed before the evaluation; after it; and those that answered are not those that there were."""
     spec, run = examined(tiny)
     run.model.get_submodule("1").weight.data[0, 0] += 0.01
-    run.reported = loop.test(run, spec.data.load(), CPU, "test")
+    run.reported = loop.test(spec, run, spec.data.load(), "test")
     assert failed(spec, run) == {"evaluations by other weights than those trained"}
     spec, run = examined(tiny)
-    run.reported = loop.test(run, spec.data.load(), CPU, "test")
+    run.reported = loop.test(spec, run, spec.data.load(), "test")
     run.model.get_submodule("1").weight.data[0, 0] += 0.01
     assert failed(spec, run) == {
         "the weights that are kept are those tested last",
@@ -223,7 +227,7 @@ def test_answers_of_another_network_are_told(tiny):
     spec, run = examined(tiny)
     forward = run.model.forward
     run.model.forward = lambda x: forward(x) + 0.05
-    run.reported = loop.test(run, spec.data.load(), CPU, "test")
+    run.reported = loop.test(spec, run, spec.data.load(), "test")
     assert failed(spec, run) == {"answers of a batch drawn at random"}
 
 
@@ -242,17 +246,18 @@ def test_wrong_marks_are_told(change, due, tiny, monkeypatch):
     evaluate = loop.evaluate
 
     def other(*args):
-        scores, right, gaps = evaluate(*args)
-        return *change(scores, right), gaps
+        scores, kept = evaluate(*args)
+        scores, right = change(scores, kept["correct"])
+        return scores, kept | {"correct": right}
 
     monkeypatch.setattr(loop, "evaluate", other)
-    run.reported = loop.test(run, spec.data.load(), CPU, "test")
+    run.reported = loop.test(spec, run, spec.data.load(), "test")
     assert failed(spec, run) == due
 
 
 def test_reported_otherwise_than_evaluated_is_told(tiny):
     spec, run = examined(tiny)
-    run.reported = loop.test(run, spec.data.load(), CPU, "test")
+    run.reported = loop.test(spec, run, spec.data.load(), "test")
     assert failed(spec, run, {**run.reported, "top1": run.reported["top1"] + 1}) == {TOP1}
     assert failed(spec, run, right="00" * 150) == {BITS}
 
@@ -260,14 +265,14 @@ def test_reported_otherwise_than_evaluated_is_told(tiny):
 def test_an_evaluation_that_was_left_out_is_told(tiny):
     spec, run = examined(tiny)
     run.trace.history = [{}]
-    (row,) = checks_of(spec, run.trace, {}, "")
+    (row,) = checks_of(spec, run.trace, {}, {})
     assert (row.what, row.expected, row.seen, row.ok) == ("evaluations", "1", "0", False)
 
 
 def test_training_that_goes_on_from_other_weights_is_told(tiny):
     spec, run = examined(tiny)
     spec = spec.but(epochs=2)
-    run.reported = loop.test(run, spec.data.load(), CPU, "test")
+    run.reported = loop.test(spec, run, spec.data.load(), "test")
     run.epoch, run.batch = 1, 0
     with torch.no_grad():
         run.model.get_submodule("1").bias += 1e-4
@@ -278,12 +283,13 @@ def test_training_that_goes_on_from_other_weights_is_told(tiny):
 def test_losses_are_scipys(tiny):
     """Also of logits far apart, where float32 would lose them."""
     net = nn.Flatten()
-    trace = Trace(1, 64, model=net, optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    trace = Trace(1, 64, model=net, optimizer=optimizer, task=Classify())
     labels = np.arange(6)
     z = 200 * np.random.default_rng(0).normal(size=(6, 64))
     data = SimpleNamespace(labels=lambda split: labels, size=8, classes=range(64))
-    spec = SimpleNamespace(data=SimpleNamespace(load=lambda: data), epochs=1)
-    exams = Exams(spec, trace)
+    spec = SimpleNamespace(data=SimpleNamespace(load=lambda: data), epochs=1, evaluation=None, precision=FP32())
+    exams = Exams(spec, trace, Replay(spec, trace))
     exams._known["test"] = np.arange(6.0)  # strangers, whatever they are
     net.eval()
     net(torch.from_numpy(z).float().view(6, 1, 8, 8))
@@ -293,6 +299,6 @@ def test_losses_are_scipys(tiny):
         "top1": 100 * (order[:, 0] == labels).mean(),
         "top5": 100 * (order[:, :5] == labels[:, None]).any(1).mean(),
     }
-    exams.saw("test", scores, np.packbits(order[:, 0] == labels).tobytes().hex())
+    exams.saw("test", scores, {"correct": np.packbits(order[:, 0] == labels).tobytes().hex()})
     assert exams.found[0]["marks"] < 1e-6
     assert exams.found[0]["right"] == 0

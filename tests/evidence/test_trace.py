@@ -4,11 +4,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.evidence import Trace
+from harness.evidence import Trace, watch
 from harness.evidence.trace import initial_gap
 from harness.parts.models import ResNet
 from harness.rng import streams
 from harness.spec import Init
+from harness.tasks.classify import Classify
 from harness.tricks.zero_gamma import zero_gamma
 
 
@@ -55,10 +56,10 @@ def test_few_batches_are_kept_and_fewer_images_as_the_network_got_them():
         labels, y, x = torch.full((4,), i), torch.full((4, 10), float(i)), torch.full((4, 3, 224, 224), float(i))
         net(x + 0.25)
         trace.saw_pass(y, torch.tensor(float(i)))
-        trace.saw_step(labels, y, y + 0.5, x)
+        trace.saw_step(labels, [(x, y), (x + 0.25, y + 0.5)])
         x.zero_()
-    assert [int(labels[0]) for labels, _, _ in trace.fed] == list(range(16))
-    assert [float(mixed[0, 0]) for _, _, mixed in trace.fed] == [i + 0.5 for i in range(16)]
+    assert [int(labels[0]) for labels, *_ in trace.fed] == list(range(16))
+    assert [float(mixed[0, 0]) for *_, mixed in trace.fed] == [i + 0.5 for i in range(16)]
     assert len(trace.images) == 4
     for i, (before, after) in enumerate(trace.images):
         assert (before == i).all(), "kept as it was, whatever becomes of the batch"
@@ -84,7 +85,7 @@ def test_gradients_of_every_pass_of_step_1_and_of_no_other():
     assert trace.gradients == {"": "float16"}, "0.5 and -0.5"
     last_pass(net, trace, torch.tensor([[1.0001]]), y)
     assert trace.gradients == {"": "float32"}
-    trace.saw_step(torch.zeros(2), y, y, torch.ones(2, 1))
+    trace.saw_step(torch.zeros(2), [(torch.ones(2, 1), y)])
     trace.gradients.clear()
     last_pass(net, trace, torch.tensor([[1.0]]), y)
     assert trace.gradients == {}
@@ -136,22 +137,22 @@ def test_labels_of_every_step_are_those_of_the_order(tiny):
     images = tiny.data.load()
     known = np.asarray(images.labels("train"))
     net = tiny.model.build(1, 10)
-    trace = Trace(2, 10, model=net, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
-    trace.watch(tiny)
+    trace = Trace(2, 10, model=net, optimizer=torch.optim.SGD(net.parameters(), lr=0.1), task=Classify())
+    watch(tiny, trace)
     for step in range(4):
         order = streams(0)("order", step // 2).permutation(len(known))
         labels = torch.from_numpy(known[order][step % 2 * 298 :][:298].copy())
         if step == 1:
             labels[:2] = (labels[:2] + 1) % 10
         y = torch.zeros(298, 10)
-        trace.saw_step(labels if step < 3 else labels[:-1], y, y, torch.zeros(298, 1, 8, 8))
+        trace.saw_step(labels if step < 3 else labels[:-1], [(torch.zeros(298, 1, 8, 8), y)])
         assert trace.tally() == [0, 2, 2, 300][step]
 
 
 def test_what_a_checkpoint_holds_brings_back_the_trace(tiny, live):
     _, trace = live(tiny)
-    again = Trace(2, 10, model=tiny.model.build(1, 10), optimizer=trace.optimizer)
-    again.watch(tiny)
+    again = Trace(2, 10, model=tiny.model.build(1, 10), optimizer=trace.optimizer, task=Classify())
+    watch(tiny, again)
     file = io.BytesIO()
     torch.save(trace.state(), file)
     file.seek(0)
@@ -171,6 +172,6 @@ def test_what_a_checkpoint_holds_brings_back_the_trace(tiny, live):
         assert getattr(again, name) == getattr(trace, name), name
     assert again.auditor.found == trace.auditor.found != []
     assert again.exams.found == trace.exams.found != []
-    assert torch.equal(again.exams.answers, trace.exams.answers)
+    assert again.exams.answers == trace.exams.answers
     for a, b in zip(again.fed, trace.fed, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))

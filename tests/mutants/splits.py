@@ -128,7 +128,7 @@ BROKEN: Broken = {
             LONG,
             shuffled('draw.integers(0, self.counts["train"], self.counts["train"])'),
         ),
-        ("of seed 0 whatever the seed", LONG, edited(Images, "order", ORDER, 'stream(0, "order", epoch)'), 1),
+        ("of seed 0 whatever the seed", LONG, edited(Images, "order", ORDER, 'rng.func(0, "order", epoch)'), 1),
         (
             "backwards in every second epoch",
             LONG,
@@ -244,7 +244,7 @@ BROKEN: Broken = {
         (
             "moved by seed 0 whatever the seed",
             TINY,
-            edited(room(data_room.Cached), "drawing", 'rng("augment", *name)', 'stream(0, "augment", *name)'),
+            edited(room(data_room.Cached), "drawing", 'rng("augment", *name)', 'rng.func(0, "augment", *name)'),
             1,
         )
     ],
@@ -252,7 +252,7 @@ BROKEN: Broken = {
         (
             "drawn by seed 0 whatever the seed",
             POLICY,
-            edited(room(data_room.Cached), "drawing", 'rng("augment", *name)', 'stream(0, "augment", *name)'),
+            edited(room(data_room.Cached), "drawing", 'rng("augment", *name)', 'rng.func(0, "augment", *name)'),
             1,
         )
     ],

@@ -338,7 +338,7 @@ BROKEN: Broken = {
         (
             "the stem at a constant rate",
             cosine(LONG),
-            each_step("run.model.stem[0].weight.grad.mul_(peak / group['lr'])"),
+            each_step("run.model.stem[0].weight.grad.mul_(peak / run.optimizer.param_groups[0]['lr'])"),
         )
     ],
     "linear_scaling": [

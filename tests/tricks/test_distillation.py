@@ -127,7 +127,7 @@ def taught(tiny):
     x, y = torch.from_numpy(rng.normal(size=(4, 1, 8, 8))).float(), torch.eye(10)[:4]
     z = net(x)
     trace.saw_pass(z, bound(x, z))
-    trace.saw_step(torch.arange(4), y, y, x)
+    trace.saw_step(torch.arange(4), [(x, y)])
     return part, bound, trace
 
 
