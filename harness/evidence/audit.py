@@ -26,7 +26,8 @@ from harness.evidence.numbers import (
     told,
     weighed,
 )
-from harness.evidence.replay import Gaps, Replay, Step, judged, states
+from harness.evidence.replay import Replay, judged, states
+from harness.evidence.step import Gaps, Step
 from harness.evidence.tested import Exams
 from harness.evidence.trace import Trace
 from harness.rng import Stream

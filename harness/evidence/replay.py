@@ -8,9 +8,8 @@ has none is done anew by its own code: it is *self-checked*.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,42 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence.numbers import Named, array, distance, is_layer, number, same, weighed, worst
-from harness.evidence.trace import Trace, ordered
-from harness.rng import Stream
+from harness.evidence.moved import averaged, clipped, moved
+from harness.evidence.numbers import Named, array, distance, is_layer, same, weighed, worst
+from harness.evidence.served import Served, served
+from harness.evidence.step import Gaps, Step
+from harness.evidence.trace import Trace
 from harness.spec import Spec, referenced
 
-Gaps = dict[str, float]
 Opinion = Callable[[Named, Tensor, bool, bool], Tensor]  # (weights and buffers, images, training, half) -> logits
-
-
-@dataclass
-class Step:
-    """What the live objects showed at one step."""
-
-    number: int
-    weights: Named  # before it, with the buffers
-    asleep: int  # modules that were not in training mode
-    frozen: int  # parameters that ask for no gradient
-    inputs: list[Tensor] = field(default_factory=list)  # of each pass
-    logits: list[Tensor] = field(default_factory=list)
-    slopes: list[Tensor] = field(default_factory=list)  # by the logits
-    loss: float = 0.0
-    labels: Tensor | None = None
-    fed: Tensor | None = None  # the targets, mixed
-    aways: list[Named] = field(default_factory=list)  # where the weights were for each further gradient
-    unrounded: int = 0  # outputs of conv and linear layers that float16 cannot hold
-    outputs: int = 0
-    gradients: dict[str, Tensor | None] = field(default_factory=dict)
-    handed: bool = True  # weights and the optimizer's state came as the step before left them
-    decays: dict[str, float] = field(default_factory=dict)  # of each parameter, as the optimizer has them
-    taught: list[float] = field(default_factory=list)  # `weighed` of each teacher
-    kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # the optimizer's state of each, before
-    clipped: Named = field(default_factory=dict)  # the gradients after clipping, without a loss scale
-    averaged: list[Named] = field(default_factory=list)  # the averages before it
-    averages: list[Named] = field(default_factory=list)  # and after
-    after: Named | None = None
-    left: dict[str, dict[str, Any]] = field(default_factory=dict)  # its state after
 
 
 class Replay:
@@ -123,54 +94,6 @@ def rounding(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return rounded
 
 
-@dataclass(frozen=True)
-class Served:
-    """A batch, made anew: float64 images N x C x H x W, labels N, targets N x K."""
-
-    x: np.ndarray
-    labels: np.ndarray
-    y: np.ndarray
-    mixed_x: np.ndarray
-    mixed_y: np.ndarray
-    changed: float  # images that augmentation changed
-
-
-def served(spec: Spec, task: Any, images: Any, classes: int, rng: Stream, epoch: int, batch: int) -> Served:
-    """What the network should get, from the data as it is stored and the streams of the seed."""
-    size = spec.batch_size
-    known = np.asarray(images.labels("train"))
-    places = ordered(spec, known, rng, epoch)[batch * size : (batch + 1) * size]
-    draws = [(part, rng("augment", *names)) for part, names in named(spec.augment, epoch, batch)]
-    x = images.reference("train", places, draws)
-    plain = images.reference("train", places, []) if draws else x
-    changed = float((np.abs(x - plain).reshape(len(x), -1).max(1) > 1e-2).sum())
-    mean, std = (np.asarray(values, dtype=np.float64).reshape(1, -1, 1, 1) for values in (images.mean, images.std))
-    x = (x - mean) / std
-    labels = known[places]
-    y = task.targets_again(labels, classes)
-    for part in spec.targets:
-        y = part.reference(y) if referenced(part) else part(torch.from_numpy(y).float()).double().numpy()
-    mixed_x, mixed_y = x, y
-    for mix in spec.mix:
-        draw = rng("mix", type(mix).__name__, epoch, batch)
-        if referenced(mix):
-            mixed_x, mixed_y = mix.reference(mixed_x, mixed_y, draw)
-        else:
-            pair = mix(torch.from_numpy(mixed_x).float(), torch.from_numpy(mixed_y).float(), draw)
-            mixed_x, mixed_y = (tensor.double().numpy() for tensor in pair)
-    return Served(x, labels, y, mixed_x, mixed_y, changed)
-
-
-def named(parts: tuple[Any, ...], epoch: int, batch: int) -> Iterator[tuple[Any, tuple[str | int, ...]]]:
-    """Each part of an augmentation, and the name of its stream: by its kind, and from the second of a kind numbered."""
-    met: dict[str, int] = {}
-    for part in parts:
-        kind = type(part).__name__
-        again = met.get(kind, 0)
-        met[kind] = again + 1
-        yield part, (kind, epoch, batch, *((again,) if again else ()))
-
-
 def criterion(replay: Replay) -> Any:
     """The loss of the specification, or of its task."""
     return replay.spec.loss or replay.trace.task.loss
@@ -226,10 +149,10 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     gaps["gradients"] = worst(gradients, {n: g for n, g in slopes.items() if g is not None})
     gaps["statistics"] = max((distance(array(step.after[n]), array(b)) for n, b in buffers.items()), default=0.0)
     if spec.clip:
-        gaps |= clipped(replay, step, slopes)
+        gaps |= clipped(spec, step, slopes)
         slopes = {n: step.clipped.get(n) for n in slopes}
-    gaps |= moved(replay, step, slopes, first)
-    gaps |= averaged(replay, step)
+    gaps |= moved(spec, trace, step, slopes, first)
+    gaps |= averaged(spec, step)
     return gaps
 
 
@@ -342,83 +265,3 @@ def backward(
         (loss * (len(x) / len(step.fed)) * scale).backward()
     found = {n: t.grad for n, t in live.items() if t.grad is not None}
     return found, {n: t for n, t in live.items() if n not in learned and t.is_floating_point()}, answers
-
-
-def moved(replay: Replay, step: Step, slopes: Mapping[str, Tensor | None], first: bool = False) -> Gaps:
-    """How far every parameter is from where the optimizer's rule takes it, relative to its step; and its state."""
-    spec, trace = replay.spec, replay.trace
-    assert step.after is not None
-    rule: Any = spec.optimizer
-    if not referenced(rule) or not referenced(spec.schedule):
-        return {}
-    rate = rule.peak(spec.batch_size) * spec.schedule.reference(step.number, trace.steps_per_epoch, spec.epochs)
-    layers = dict(trace.model.named_modules())
-    live = dict(trace.model.named_parameters())
-    overflowed = step.gradients and spec.precision.scaled
-    overflowed = overflowed and not all(g is None or bool(g.isfinite().all()) for g in step.gradients.values())
-    # Nothing is held before the first step that is taken: of half precision the first few may be left out.
-    first = spec.precision.scaled and first
-    steps, state = 0.0, 0.0
-    for name in live:
-        slope = slopes[name]
-        before, after = array(step.weights[name]), array(step.after[name])
-        if slope is None or overflowed:
-            steps = max(steps, float((before != after).any()))
-            continue
-        factor = rate_factor(spec, name, layers[name.rpartition(".")[0]])
-        decay = spec.decay.reference(name, layers[name.rpartition(".")[0]]) if referenced(spec.decay) else 0.0
-        held = {} if first and not step.kept[name] else rule.held
-        kept = {key: number(step.kept[name].get(place)) for key, place in held.items()} if step.number else {}
-        due = rule.reference(before, array(slope), rate * factor, decay, kept)
-        size = max(float(np.abs(due - before)[np.isfinite(due)].max(initial=0)), 1e-30)
-        off = np.abs(due - after) - 1e-6 * np.abs(before).max(initial=0)  # float32 cannot say it any closer
-        steps = max(steps, float(off[np.isfinite(off)].max(initial=0)) / size)
-        for key, place in rule.held.items():
-            state = max(state, distance(number(step.left[name].get(place)), np.asarray(kept[key], dtype=np.float64)))
-    return {"steps": steps, "state": state, "overflowed": float(bool(overflowed))}
-
-
-def rate_factor(spec: Spec, name: str, layer: nn.Module) -> float:
-    rates: Any = spec.rates
-    if rates is None:
-        return 1.0
-    factor: float = (rates.reference if referenced(rates) else rates.factor)(name, layer)
-    return factor
-
-
-def clipped(replay: Replay, step: Step, slopes: Mapping[str, Tensor | None]) -> Gaps:
-    """How far the clipped gradients are from those due, relative to these; nothing of a step that overflowed."""
-    (part,) = replay.spec.clip
-    raw = {n: array(g) for n, g in slopes.items() if g is not None}
-    if not referenced(part) or not all(np.isfinite(g).all() for g in raw.values()):
-        return {}
-    due = part.reference(raw)
-    if due.keys() != step.clipped.keys():
-        return {"clipped": math.inf}
-    live = {n: array(g) for n, g in step.clipped.items()}
-    off, long, norm = (
-        math.sqrt(sum(float((g**2).sum()) for g in gradients))
-        for gradients in ((live[n] - g for n, g in due.items()), due.values(), live.values())
-    )
-    return {"clipped": off / max(long, 1e-30), "norm": norm}
-
-
-def averaged(replay: Replay, step: Step) -> Gaps:
-    """How far averages are from those due, relative to how far they moved."""
-    assert step.after is not None
-    worst_of = 0.0
-    parts: Any = replay.spec.average
-    if len(step.averages) != len(parts):
-        return {"averaged": math.inf}
-    due_of = {name for name, tensor in step.weights.items() if tensor.is_floating_point()}
-    for part, before, after in zip(parts, step.averaged, step.averages, strict=True):
-        if before.keys() != due_of:
-            return {"averaged": math.inf}
-        share = (part.reference if referenced(part) else part.share)(step.number)
-        for name, old in before.items():
-            was, now = array(old), array(step.after[name])
-            due = was + share * (now - was)
-            size = max(float(np.abs(due - was)[np.isfinite(due)].max(initial=0)), 1e-30)
-            off = np.abs(due - array(after[name])) - 1e-6 * np.abs(was).max(initial=0)  # float32 can say no more
-            worst_of = max(worst_of, float(off[np.isfinite(off)].max(initial=0)) / size)
-    return {"averaged": worst_of} if parts else {}

@@ -146,12 +146,67 @@ def plan(
             raise Problem(f"--same-epochs is about the gains of rungs, which --design {design} has not")
         rungs = _of_same_epochs(rungs)
     rungs = tuple(replace(rung, also=_also(rung, rungs, every)) for rung in _named_apart(rungs))
+    _all_there(rungs, late)
+    _agreed(study, rungs)
+    own = _seeds(study.seeds, decide.looks[-1] if decide else seeds)
+    tricks = tuple((names[i], titles[i], tuple(moves.get(i, ()))) for i in range(len(every)))
+    asked = Asked(study, settings, own, design, options, decide, same_epochs)
+    return Plan(*(study.name, rungs, own, asked.said(), design, tricks, layout, study.about, asked.words(), decide))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a plan was asked for, beside its study: to be told, and to be asked again."""
+
+    study: Study
+    settings: Sequence[tuple[str, Any]]
+    seeds: tuple[int, ...]
+    design: str
+    options: Options
+    decide: Decide | None
+    same_epochs: bool
+
+    def said(self) -> tuple[str, ...]:
+        """What differs from the study as written, for its report to say."""
+        decide, options, fewer = self.decide, self.options, self.seeds != self.study.seeds
+        said = [f"{path}={_said(value)}" for path, value in self.settings]
+        said += [f"{len(self.seeds)} seeds"] if fewer and not decide else []
+        said += ["rungs of the same epochs"] if self.same_epochs else []
+        said += [f"{options.pairs} pairs of orders"] if options.pairs else []
+        said += [f"a fraction of 1/2^{options.fraction}"] if options.fraction is not None else []
+        looks = (
+            f"seeds until gains are known to ± {decide.points:g}, looking at {_listed(decide.looks)}" if decide else ""
+        )
+        return (*said, *filter(None, [looks]))
+
+    def words(self) -> tuple[str, ...]:
+        """The words after `harness.ablate` that ask for it."""
+        decide, options = self.decide, self.options
+        words = [self.study.name]
+        words += [word for path, value in self.settings for word in ("--set", f"{path}={_said(value)}")]
+        words += ["--design", self.design] if self.design != "ladder" else []
+        words += ["--same-epochs"] if self.same_epochs else []
+        words += ["--orders", f"{options.pairs}"] if options.pairs else []
+        words += ["--fraction", f"{options.fraction}"] if options.fraction is not None else []
+        if decide:
+            words += ["--decide", f"{decide.points:g}", "--looks", *map(str, decide.looks)]
+        elif self.seeds != self.study.seeds:
+            words += ["--seeds", f"{len(self.seeds)}"]
+        return tuple(words)
+
+
+def _all_there(rungs: Sequence[Rung], late: Sequence[tuple[str, Any]]) -> None:
+    """Raise Problem where no rung has the path of a setting."""
     for path, value in late:
         if not any(assign(rung.spec, path, value) for rung in rungs):
             slot = path.partition(".")[0]
             held = {name: None for rung in rungs for name in _names(getattr(rung.spec, slot))}
             told = meant([rung.spec for rung in rungs], path)
             raise Problem(f"--set {path}: no rung has it; {slot} holds {', '.join(held) or 'nothing'}{told}")
+
+
+def _agreed(study: Study, rungs: Sequence[Rung]) -> None:
+    """Raise Problem where parts of a rung do not agree, where one changes nothing, and where two are the same."""
     for rung in rungs:
         try:
             rung.spec.agree()
@@ -168,26 +223,6 @@ def plan(
         first = alike.setdefault((shape(rung.spec), rung.gain[1] if rung.gain else -1), rung)
         if first is not rung:
             raise Problem(f"{study.name}: {rung.name} is the same specification as {first.name}")
-    own = _seeds(study.seeds, seeds)
-    said = [f"{path}={_said(value)}" for path, value in settings]
-    said += [f"{len(own)} seeds"] if own != study.seeds and not decide else []
-    said += ["rungs of the same epochs"] if same_epochs else []
-    said += [f"{options.pairs} pairs of orders"] if options.pairs else []
-    said += [f"a fraction of 1/2^{options.fraction}"] if options.fraction is not None else []
-    if decide:
-        said.append(f"seeds until gains are known to ± {decide.points:g}, looking at {_listed(decide.looks)}")
-        own = _seeds(study.seeds, decide.looks[-1])
-    tricks = tuple((names[i], titles[i], tuple(moves.get(i, ()))) for i in range(len(every)))
-    words = [study.name, *(word for path, value in settings for word in ("--set", f"{path}={_said(value)}"))]
-    words += ["--design", design] if design != "ladder" else []
-    words += ["--same-epochs"] if same_epochs else []
-    words += ["--orders", f"{options.pairs}"] if options.pairs else []
-    words += ["--fraction", f"{options.fraction}"] if options.fraction is not None else []
-    if decide:
-        words += ["--decide", f"{decide.points:g}", "--looks", *map(str, decide.looks)]
-    elif own != study.seeds:
-        words += ["--seeds", f"{len(own)}"]
-    return Plan(study.name, rungs, own, tuple(said), design, tricks, layout, study.about, tuple(words), decide)
 
 
 def _set_late(spec: Spec, path: str, value: Any) -> Spec:

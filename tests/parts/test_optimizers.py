@@ -1,5 +1,4 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ from torch import nn
 
 from harness import Problem
 from harness.evidence import Trace
-from harness.evidence.replay import moved
+from harness.evidence.moved import moved
 from harness.parts.optimizers import NAG, SGD, Adam, AdamP, AdamW, Expectigrad
 from harness.spec import parse, plain
 from harness.tricks.fp16 import HalfRunner, fp16
@@ -200,8 +199,8 @@ def test_proves_itself(part, more, tiny, live):
 
 def gap(part, spec, trace, steps):
     """How far the audited steps are from those of `part`, whatever the live optimizer is called."""
-    auditor = SimpleNamespace(spec=spec.but(optimizer=part), trace=trace, found=[])
-    return max(moved(auditor, step, step.gradients)["steps"] for step in steps if step.number or not part.held)
+    other = spec.but(optimizer=part)
+    return max(moved(other, trace, step, step.gradients)["steps"] for step in steps if step.number or not part.held)
 
 
 @every_optimizer

@@ -1,0 +1,94 @@
+"""What should have come of a step: each parameter moved by the optimizer's rule, in numpy; and averages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from harness.evidence.numbers import array, distance, number
+from harness.evidence.step import Gaps, Step
+from harness.evidence.trace import Trace
+from harness.spec import Spec, referenced
+
+
+def moved(spec: Spec, trace: Trace, step: Step, slopes: Mapping[str, Tensor | None], first: bool = False) -> Gaps:
+    """How far every parameter is from where the optimizer's rule takes it, relative to its step; and its state."""
+    assert step.after is not None
+    rule: Any = spec.optimizer
+    if not referenced(rule) or not referenced(spec.schedule):
+        return {}
+    rate = rule.peak(spec.batch_size) * spec.schedule.reference(step.number, trace.steps_per_epoch, spec.epochs)
+    layers = dict(trace.model.named_modules())
+    live = dict(trace.model.named_parameters())
+    overflowed = step.gradients and spec.precision.scaled
+    overflowed = overflowed and not all(g is None or bool(g.isfinite().all()) for g in step.gradients.values())
+    # Nothing is held before the first step that is taken: of half precision the first few may be left out.
+    first = spec.precision.scaled and first
+    steps, state = 0.0, 0.0
+    for name in live:
+        slope = slopes[name]
+        before, after = array(step.weights[name]), array(step.after[name])
+        if slope is None or overflowed:
+            steps = max(steps, float((before != after).any()))
+            continue
+        factor = rate_factor(spec, name, layers[name.rpartition(".")[0]])
+        decay = spec.decay.reference(name, layers[name.rpartition(".")[0]]) if referenced(spec.decay) else 0.0
+        held = {} if first and not step.kept[name] else rule.held
+        kept = {key: number(step.kept[name].get(place)) for key, place in held.items()} if step.number else {}
+        due = rule.reference(before, array(slope), rate * factor, decay, kept)
+        size = max(float(np.abs(due - before)[np.isfinite(due)].max(initial=0)), 1e-30)
+        off = np.abs(due - after) - 1e-6 * np.abs(before).max(initial=0)  # float32 cannot say it any closer
+        steps = max(steps, float(off[np.isfinite(off)].max(initial=0)) / size)
+        for key, place in rule.held.items():
+            state = max(state, distance(number(step.left[name].get(place)), np.asarray(kept[key], dtype=np.float64)))
+    return {"steps": steps, "state": state, "overflowed": float(bool(overflowed))}
+
+
+def rate_factor(spec: Spec, name: str, layer: nn.Module) -> float:
+    rates: Any = spec.rates
+    if rates is None:
+        return 1.0
+    factor: float = (rates.reference if referenced(rates) else rates.factor)(name, layer)
+    return factor
+
+
+def clipped(spec: Spec, step: Step, slopes: Mapping[str, Tensor | None]) -> Gaps:
+    """How far the clipped gradients are from those due, relative to these; nothing of a step that overflowed."""
+    (part,) = spec.clip
+    raw = {n: array(g) for n, g in slopes.items() if g is not None}
+    if not referenced(part) or not all(np.isfinite(g).all() for g in raw.values()):
+        return {}
+    due = part.reference(raw)
+    if due.keys() != step.clipped.keys():
+        return {"clipped": math.inf}
+    live = {n: array(g) for n, g in step.clipped.items()}
+    off, long, norm = (
+        math.sqrt(sum(float((g**2).sum()) for g in gradients))
+        for gradients in ((live[n] - g for n, g in due.items()), due.values(), live.values())
+    )
+    return {"clipped": off / max(long, 1e-30), "norm": norm}
+
+
+def averaged(spec: Spec, step: Step) -> Gaps:
+    """How far averages are from those due, relative to how far they moved."""
+    assert step.after is not None
+    worst_of = 0.0
+    parts: Any = spec.average
+    if len(step.averages) != len(parts):
+        return {"averaged": math.inf}
+    due_of = {name for name, tensor in step.weights.items() if tensor.is_floating_point()}
+    for part, before, after in zip(parts, step.averaged, step.averages, strict=True):
+        if before.keys() != due_of:
+            return {"averaged": math.inf}
+        share = (part.reference if referenced(part) else part.share)(step.number)
+        for name, old in before.items():
+            was, now = array(old), array(step.after[name])
+            due = was + share * (now - was)
+            size = max(float(np.abs(due - was)[np.isfinite(due)].max(initial=0)), 1e-30)
+            off = np.abs(due - array(after[name])) - 1e-6 * np.abs(was).max(initial=0)  # float32 can say no more
+            worst_of = max(worst_of, float(off[np.isfinite(off)].max(initial=0)) / size)
+    return {"averaged": worst_of} if parts else {}
