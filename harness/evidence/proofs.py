@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+import harness.evidence.words as words
 from harness.evidence.audit import FIRST, SURE, caught
 from harness.evidence.digests import rates, seen
 from harness.evidence.numbers import digest, same, weighed
@@ -25,7 +26,7 @@ TWICE = 0.05  # of test images, at most, that are training images to the byte
 FULL = {
     "logits": 1e-4,
     "gradients": 1e-3,
-    "steps": 1e-3,
+    words.STEPS["steps"]: 1e-3,
     "clipped": 1e-4,
     "averaged": 1e-3,
     "state": 1e-4,
@@ -34,20 +35,6 @@ FULL = {
 }
 HALF = {**FULL, "logits": 5e-3, "gradients": 2e-2, "statistics": 5e-3, "answered": 5e-3}  # a last bit may round over
 ELSEWHERE = 10  # times that on CUDA, where sums are made in another order; not measured there
-WHAT = {  # of a gap, in words
-    "images": "images that the network got, from the data and the draws",
-    "targets": "targets that the loss got",
-    "slopes": "gradient of the loss by the logits",
-    "loss": "loss",
-    "logits": "logits of the network, run again",
-    "climb": "way of the weights to where another gradient is taken",
-    "gradients": "gradient of every parameter",
-    "statistics": "running statistics",
-    "clipped": "gradients as they were clipped",
-    "steps": "step of every parameter",
-    "averaged": "averages of the weights",
-    "state": "what the optimizer holds after it",
-}
 MOST = {"images": 1e-3, "targets": 1e-5, "slopes": 1e-3, "loss": 1e-4, "climb": 1e-2}
 
 
@@ -73,32 +60,32 @@ def opinions(spec: Spec, rows: Sequence[Mapping[str, Any]] | None = None) -> dic
 def loop_checks(spec: Spec, trace: Trace) -> Iterable[Check]:
     """What must hold of every run, whatever its parts."""
     if not trace.lr:
-        yield Check("batches trained on", "some", "none", False)
+        yield Check(words.STEPS["batches"], "some", "none", False)
         return
     ended = trace.diverged or spec.stop  # which has a proof of its own
     done = -(-len(trace.lr) // trace.steps_per_epoch) if ended else spec.epochs
     steps = done * trace.steps_per_epoch
-    yield Check("steps", f"{steps}", f"{len(trace.lr)}", len(trace.lr) == steps)
+    yield Check(words.STEPS["steps"], f"{steps}", f"{len(trace.lr)}", len(trace.lr) == steps)
     due = steps * spec.passes * spec.gradients
-    yield Check("forward passes in training", f"{due}", f"{trace.forwards}", trace.forwards == due)
-    yield Check("modules in training mode while evaluating", "0", f"{trace.awake}", trace.awake == 0)
+    yield Check(words.STEPS["forwards"], f"{due}", f"{trace.forwards}", trace.forwards == due)
+    yield Check(words.STEPS["awake"], "0", f"{trace.awake}", trace.awake == 0)
     uneven = sum(rate != rate for rate in trace.lr)
-    yield Check("steps whose parameter groups had different rates", "0", f"{uneven}", uneven == 0)
+    yield Check(words.STEPS["uneven"], "0", f"{uneven}", uneven == 0)
     held = [id(p) for group in trace.optimizer.param_groups for p in group["params"]]
     wanted = [id(p) for p in trace.model.parameters()]
     once = sorted(held) == sorted(wanted)
-    yield Check("parameters in the optimizer, each once", f"{len(wanted)}", f"{len(set(held) & set(wanted))}", once)
+    yield Check(words.STEPS["once"], f"{len(wanted)}", f"{len(set(held) & set(wanted))}", once)
     audits = trace.auditor.found if trace.auditor else []
     idle = bool(audits) and all(gaps.get("overflowed") for gaps in audits)  # half precision left out every step
     if not trace.diverged and not idle and max(trace.lr) >= LEAST:
         after = dict(trace.model.named_parameters())
         moved = sum(not bool((old == after[name].detach()).all()) for name, old in trace.before.items())
-        yield Check("linear layers whose weights moved", f"{len(trace.before)}", f"{moved}", moved == len(trace.before))
+        yield Check(words.STEPS["linear"], f"{len(trace.before)}", f"{moved}", moved == len(trace.before))
     if trace.auditor:
         amiss = trace.tally()
-        yield Check("labels, of all steps, that are not those of the order drawn", "0", f"{amiss}", amiss == 0)
+        yield Check(words.STEPS["amiss"], "0", f"{amiss}", amiss == 0)
         every, told, off = trace.drawn or (0.0, 0.0, 0.0)
-        what = f"initial weights drawn anew, {told:.0f} of {every:.0f} parameters: gap"
+        what = words.STEPS["drawn"].format(told=told, every=every)
         yield Check(what, "0", f"{off:.1g}", off < 1e-6)
 
 
@@ -117,28 +104,17 @@ def audit_checks(spec: Spec, trace: Trace) -> Iterator[Check]:
     auditor.judged()
     found, due = auditor.found, len([step for step in auditor.due if step < len(trace.lr)])
     drawn = max(0, due - FIRST)  # by chance; that the first are audited anyone may know
-    what = (
-        f"steps audited at random, of {len(trace.lr):,}: what goes on in {100 * caught(drawn):.2g} % of steps or more"
-    )
-    yield Check(f"{what} is met with chance {SURE:g}", f"{due}", f"{len(found)}", len(found) == due)
+    what = words.AUDITS["audits"].format(steps=len(trace.lr), share=100 * caught(drawn), sure=SURE)
+    yield Check(what, f"{due}", f"{len(found)}", len(found) == due)
     if auditor.errors:
-        yield Check("audits that could not be done", "0", f"{len(auditor.errors)}: {auditor.errors[0]}", False)
+        yield Check(words.AUDITS["errors"], "0", f"{len(auditor.errors)}: {auditor.errors[0]}", False)
     if not found:
         return
-    for name, what in (
-        ("passes", "audited steps whose passes were not those due"),
-        ("labels", "labels of audited steps that are not those of the data"),
-        ("frozen", "parameters that asked for no gradient at an audited step"),
-        ("missing", "parameters without a gradient at an audited step"),
-        ("handed", "audited steps whose weights, or optimizer, are not as the step before left them"),
-        ("decayed", "parameters that the optimizer decays otherwise at an audited step"),
-        ("taught", "teachers whose weights are others at an audited step"),
-        ("asleep", "modules that were not in training mode at an audited step"),
-    ):
+    for name, what in words.COUNTED.items():
         wrong = sum(gaps.get(name, 0.0) for gaps in found)
         yield Check(what, "0", f"{wrong:.0f}", wrong == 0)
     limits = MOST | passing(spec, trace)
-    for name, what in WHAT.items():
+    for name, what in words.GAPS.items():
         told = [(gaps[name], gaps["step"]) for gaps in found if name in gaps]
         measured = [(gap if gap == gap else math.inf, step) for gap, step in told]
         if measured:
@@ -149,7 +125,7 @@ def audit_checks(spec: Spec, trace: Trace) -> Iterator[Check]:
     if spec.augment and all("augmented" in gaps for gaps in found):
         changed = sum(gaps["augmented"] for gaps in found)
         fine = changed > 0 or len(found) * spec.batch_size < TELLING
-        yield Check("images of audited steps that augmentation changed", "some", f"{changed:.0f}", fine)
+        yield Check(words.AUDITS["augmented"], "some", f"{changed:.0f}", fine)
 
 
 def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], kept: Mapping[str, Any]) -> Iterator[Check]:
@@ -160,43 +136,43 @@ def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], kept: Ma
     epochs = len(trace.history)
     keeps = bool(trace.kept)
     due = epochs + keeps + ("val" in exams.images.counts)
-    yield Check("evaluations", f"{due}", f"{len(found)}", len(found) == due)
+    yield Check(words.TESTS["evaluations"], f"{due}", f"{len(found)}", len(found) == due)
     if not found:
         return
     number = Counter((row["n"], row["due"]) for row in found)
     few = sum(count for (n, of), count in number.items() if n != of)
-    yield Check("evaluations that were not of every image of their split", "0", f"{few}", few == 0)
+    yield Check(words.TESTS["few"], "0", f"{few}", few == 0)
     strangers = sum(row.get("strangers", 0.0) for row in found)
-    what = "images evaluated that are not the split's own, in order and unaugmented"
+    what = words.TESTS["strangers"]
     yield Check(what, "0", f"{strangers:.0f}", strangers == 0)
     marks = max(row.get("marks", math.inf) for row in found)
-    yield Check("losses and accuracies, from the answers and the data's labels: gap", "0", f"{marks:.1g}", marks < 1e-4)
+    yield Check(words.TESTS["marks"], "0", f"{marks:.1g}", marks < 1e-4)
     again = max((row.get("answered", 0.0) for row in found), default=0.0)
     limit = passing(spec, trace)["answered"]
     fine = again < limit or trace.diverged
-    yield Check("answers of a batch drawn at random, given again: gap", f"below {limit:g}", f"{again:.1g}", fine)
+    yield Check(words.TESTS["again"], f"below {limit:g}", f"{again:.1g}", fine)
     half = spec.precision.half
     if half is not None and not trace.diverged:
         other = sum(row["rounded"] < 1 if half else row["rounded"] == 1 for row in found)
-        yield Check("evaluations of another precision than the specification's", "0", f"{other}", other == 0)
+        yield Check(words.TESTS["other"], "0", f"{other}", other == 0)
     others = sum(not same(row["weight"], row["kept"]) for row in found) + exams.resumed
     others += sum(not same(row["weight"], row["trained"]) for row in found[:epochs] if math.isfinite(row["trained"]))
-    yield Check("evaluations by other weights than those trained", "0", f"{others:.0f}", others == 0)
+    yield Check(words.TESTS["others"], "0", f"{others:.0f}", others == 0)
     last = found[-1]
     now = weighed(trace.model)
     own = same(last["weight"], now)
-    yield Check("the weights that are kept are those tested last", "yes", _yes(own), own)
+    yield Check(words.TESTS["last"], "yes", _yes(own), own)
     best = best_of(spec, trace)
     if 0 <= best < len(found):
         own = same(found[best]["weight"], now)
-        yield Check(f"they are those of epoch {best + 1}, which the specification says", "yes", _yes(own), own)
+        yield Check(words.TESTS["best"].format(best=best + 1), "yes", _yes(own), own)
     yield from exams.examiner.checks(np.asarray(exams.images.labels("test")), metrics, kept)
     told = [(epoch["loss"], loss) for epoch, loss in zip(trace.history, trace.losses, strict=False)]
     off = max((apart(seen, due) for seen, due in told), default=math.inf)
     off = off if len(trace.losses) == epochs else math.inf
-    yield Check("training losses that are reported, from those of the steps: gap", "0", f"{off:.1g}", off < 1e-4)
+    yield Check(words.TESTS["losses"], "0", f"{off:.1g}", off < 1e-4)
     off = sum(row.get("right", 1.0) != 0 for row in found)
-    yield Check("evaluations whose images reported right were answered otherwise", "0", f"{off}", off == 0)
+    yield Check(words.TESTS["right"], "0", f"{off}", off == 0)
 
 
 def _yes(fine: bool) -> str:
@@ -210,19 +186,19 @@ def split_checks(spec: Spec, trace: Trace) -> Iterator[Check]:
     trained, tested = set(content["train"]), content["test"]
     shared = sum(image in trained for image in tested)
     share = shared / max(1, len(tested))
-    what = "test images that are training images, to the byte"
+    what = words.SPLITS["shared"]
     yield Check(what, f"at most {100 * TWICE:g} %", f"{shared:,} of {len(tested):,}", share <= TWICE)
     if "val" in content:
         for split, others in (("training", trained), ("test", set(tested))):
             both = sum(image in others for image in content["val"])
-            yield Check(f"held-out images that are {split} images, to the byte", "0", f"{both:,}", both == 0)
+            yield Check(words.SPLITS["held"].format(split=split), "0", f"{both:,}", both == 0)
     for part in spec.teacher:
         learned = part.spec.data.load()
         if learned.digest != images.digest:
             held = {image for split in content if split != "train" for image in content[split]}
             both = sum(image in held for image in learned.content("train"))
             share = both / max(1, len(held))
-            yield Check("images tested here that its teacher learned", "0", f"{both:,}", share <= TWICE)
+            yield Check(words.SPLITS["learned"], "0", f"{both:,}", share <= TWICE)
 
 
 def prove(
@@ -251,20 +227,20 @@ def confirm(spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Modul
         return
     best, due_of = best_of(spec, trace), exams.scores
     if len(due_of) <= max(best, len(trace.history) - 1) or not all(due_of):
-        yield Check("evaluations of which a result can tell", f"{len(trace.history)}", f"{len(due_of)}", False)
+        yield Check(words.RESULTS["told"], f"{len(trace.history)}", f"{len(due_of)}", False)
         return
     tested = [scores for scores in exams.scores if trace.task.headline in scores]
     due = {**exams.scores[best], **(tested[-1] if tested else {})}
     off = max((apart(result["metrics"].get(name, math.nan), value) for name, value in due.items()), default=math.inf)
-    yield Check("scores that are reported, from the answers: gap", "0", f"{off:.1g}", off < 1e-4)
+    yield Check(words.RESULTS["scores"], "0", f"{off:.1g}", off < 1e-4)
     told = [{**scores, "loss": loss, trace.task.learned: hits} for scores, loss, hits in _epochs(trace)]
     gaps = [
         apart(row.get(k, math.nan), v) for row, own in zip(result["epochs"], told, strict=False) for k, v in own.items()
     ]
     off = max(gaps, default=math.inf) if len(told) == len(result["epochs"]) else math.inf
-    yield Check("scores of each epoch that are reported: gap", "0", f"{off:.1g}", off < 1e-4)
+    yield Check(words.RESULTS["epochs"], "0", f"{off:.1g}", off < 1e-4)
     off = max((apart(a, b) for a, b in zip(result["gaps"], exams.examiner.gaps, strict=False)), default=math.inf)
-    yield Check("gaps of logits that are reported: gap", "0", f"{off:.1g}", off < 1e-3)
+    yield Check(words.RESULTS["gaps"], "0", f"{off:.1g}", off < 1e-3)
     weights = sum(p.numel() for p in trace.model.parameters())
     wanted = {
         "kept": best,
@@ -280,9 +256,9 @@ def confirm(spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Modul
     others += [name for name, count in exams.images.counts.items() if result["images"].get(name) != count]
     if spec.precision.half is not None and result["precision"]["name"] != type(spec.precision).__name__:
         others.append("precision")
-    yield Check("fields of the result that are not what was seen", "none", ", ".join(others) or "none", not others)
+    yield Check(words.RESULTS["fields"], "none", ", ".join(others) or "none", not others)
     own = same(weighed(model), exams.found[-1]["weight"])
-    yield Check("the network that is handed over is the one tested last", "yes", _yes(own), own)
+    yield Check(words.RESULTS["network"], "yes", _yes(own), own)
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -309,7 +285,7 @@ def known(spec: Spec) -> Check:
     """How the parts are known to do what they say: no failure, but a reader has to see it."""
     others = [f"{kind} ({how})" for kind, how in opinions(spec).items() if how != SECOND]
     told = f"all but {', '.join(others)}" if others else "all"
-    return Check("parts known by a second opinion", "all", told, True)
+    return Check(words.RESULTS["known"], "all", told, True)
 
 
 def rehearse(spec: Spec, trace: Trace) -> None:
