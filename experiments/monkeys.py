@@ -37,8 +37,8 @@ framework did not offer, EfficientNet, AdamP, 400 epochs. Of the policy's groups
 """
 
 from harness.parts.data import ImageFolder
-from harness.parts.decay import DecayAll
 from harness.parts.data.holdout import Holdout
+from harness.parts.decay import DecayAll
 from harness.parts.init import Xavier
 from harness.parts.models import RESNET50, Timm
 from harness.parts.optimizers import Adam

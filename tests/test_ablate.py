@@ -16,7 +16,7 @@ import pytest
 
 from harness import Problem, ablate
 from tests.faults.commands import Command, until
-from tests.tiny import SOURCE, tiny_plan
+from tests.kit.tiny import SOURCE, tiny_plan
 
 ROOT = Path(__file__).parent.parent
 

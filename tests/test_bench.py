@@ -13,10 +13,16 @@ import numpy as np
 import pytest
 
 from harness import Problem, bench, tracking
-from harness.evidence import Trace
+from harness import train as loop
+from harness.bench.__main__ import parser, run
+from harness.bench.evidence import show_evidence
+from harness.bench.loop import Measured, Slice, _bare_loop, bound, sized, specification, study
+from harness.bench.photos import loaded
+from harness.bench.policy import costs, normalised, prepared, source
+from harness.bench.records import records
 from harness.parts.data import Digits
 from harness.spec import parse, plain
-from tests import photos
+from tests.kit import photos
 
 
 @pytest.fixture(autouse=True)
@@ -26,15 +32,15 @@ def own_runs(tmp_path, monkeypatch):
 
 @pytest.fixture
 def spec():
-    return bench.specification("small", "digits", 8, 32)
+    return specification("small", "digits", 8, 32)
 
 
 def command(*words):
-    bench.run(bench.parser().parse_args(words))
+    run(parser().parse_args(words))
 
 
 def test_slice_keeps_the_proportion_the_classes_and_the_images():
-    whole, part = Digits().load(), bench.Slice(data=Digits(), images=100).load()
+    whole, part = Digits().load(), Slice(data=Digits(), images=100).load()
     assert part.counts == {"train": 100, "test": 1200 * 100 // 597}
     for split, (images, labels) in part.arrays.items():
         assert set(labels) == set(range(10))
@@ -46,28 +52,29 @@ def test_slice_keeps_the_proportion_the_classes_and_the_images():
 
 
 def test_slice_has_an_identity_of_its_own(spec):
-    ids = {spec.but(data=data).id for data in (Digits(), *(bench.Slice(data=Digits(), images=n) for n in (64, 65)))}
+    ids = {spec.but(data=data).id for data in (Digits(), *(Slice(data=Digits(), images=n) for n in (64, 65)))}
     assert len(ids) == 3
-    sliced = bench.Slice(data=Digits(), images=64)
+    sliced = Slice(data=Digits(), images=64)
     assert parse(plain(sliced)) == sliced
 
 
 def test_slice_larger_than_the_data():
     with pytest.raises(Problem, match="597"):
-        bench.Slice(data=Digits(), images=598).load()
+        Slice(data=Digits(), images=598).load()
 
 
 @pytest.mark.parametrize(("rate", "seconds", "images", "epochs"), [(32, 5, 160, 1), (100, 18, 576, 3), (1, 1, 32, 1)])
 def test_a_study_is_sized_by_the_bound(spec, rate, seconds, images, epochs):
-    sized = bench.sized(spec, rate, seconds)  # 18 batches of 32 are all that 597 images give
+    sized = sized(spec, rate, seconds)  # 18 batches of 32 are all that 597 images give
     assert (sized.data.images, sized.epochs) == (images, epochs)
 
 
 def test_the_ratio_is_of_medians(monkeypatch, capsys):
     bounds = iter([100.0, 300.0, 120.0])
     studies = iter([60.0, 40.0])
-    monkeypatch.setattr(bench, "bound", lambda spec, places, seconds: next(bounds))
-    monkeypatch.setattr(bench, "study", lambda spec, places: bench.Measured(next(studies), 10.0, 8.0, 1.5, 90.0, 0.004))
+    monkeypatch.setattr("harness.bench.loop.bound", lambda spec, places, seconds: next(bounds))
+    seen = lambda spec, places: Measured(next(studies), 10.0, 8.0, 1.5, 90.0, 0.004)  # noqa: E731
+    monkeypatch.setattr("harness.bench.loop.study", seen)
     command("--model", "small", "--rounds", "2", "--jobs", "2", "--device", "cpu")
     out = capsys.readouterr().out
     assert re.findall(r"(bound|harness) +([\d.]+)\n", out) == [
@@ -85,22 +92,22 @@ def test_the_ratio_is_of_medians(monkeypatch, capsys):
 
 
 def test_the_bound_is_measured_by_a_process_of_its_own(spec):
-    assert bench.bound(spec, ["cpu"], 0.1) > 0
+    assert bound(spec, ["cpu"], 0.1) > 0
 
 
 def test_a_failure_in_the_bound_says_why_and_frees_the_others(spec):
     answers, together = Queue(), Barrier(2)
-    bench._bare_loop(spec, "nowhere", 0.1, together, answers)
+    _bare_loop(spec, "nowhere", 0.1, together, answers)
     assert "nowhere" in answers.get_nowait()
     assert together.broken
-    bench._bare_loop(spec, "cpu", 0.1, together, answers)
+    _bare_loop(spec, "cpu", 0.1, together, answers)
     assert answers.empty()
 
 
 def test_the_ratios_of_loaders_are_of_pairs(monkeypatch, capsys):
     seen = [("harness", 300.0, 2.0), ("timm", 100.0, 4.0), ("harness", 200.0, 3.0), ("timm", 200.0, 4.0)]
     seen += [("harness", 150.0, 1.0), ("timm", 100.0, 1.0)]
-    monkeypatch.setattr(bench, "loaded", lambda root, rounds: iter(seen))
+    monkeypatch.setattr("harness.bench.photos.loaded", lambda root, rounds: iter(seen))
     command("--loader", "somewhere", "--rounds", "3")
     out = capsys.readouterr().out
     assert "images/s, harness / timm = 1.50 (1.00 to 3.00, n = 3)" in out
@@ -113,8 +120,8 @@ def test_both_loaders_load_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8), raising=False)  # no warning on one core
     with pytest.raises(Problem, match="8 training images, and a batch has 64"):
         command("--loader", str(tmp_path / "tree"))
-    monkeypatch.setattr(bench, "BATCH", 4)
-    seen = list(bench.loaded(tmp_path / "tree", 2))
+    monkeypatch.setattr("harness.bench.photos.BATCH", 4)
+    seen = list(loaded(tmp_path / "tree", 2))
     assert [name for name, _, _ in seen] == ["harness", "timm"] * 2
     assert all(rate > 0 and spent > 0 for _, rate, spent in seen)
 
@@ -123,8 +130,8 @@ def test_the_policy_is_told_beside_its_source(monkeypatch, capsys):
     seen = [("source", 50.0, 20.0), ("1 worker", 60.0, 15.0), ("2 workers", 110.0, 16.0)]
     seen += [("source", 100.0, 10.0), ("1 worker", 90.0, 9.0), ("2 workers", 180.0, 9.0)]
     seen += [("source", 40.0, 10.0), ("1 worker", 60.0, 5.0), ("2 workers", 100.0, 6.0)]
-    monkeypatch.setattr(bench, "prepared", lambda root, rounds: iter(seen))
-    monkeypatch.setattr(bench, "costs", lambda root, rounds: {"the policy": 5.0, "Add": 0.125})
+    monkeypatch.setattr("harness.bench.policy.prepared", lambda root, rounds: iter(seen))
+    monkeypatch.setattr("harness.bench.policy.costs", lambda root, rounds: {"the policy": 5.0, "Add": 0.125})
     command("--imgaug", "somewhere", "--rounds", "3")
     out = capsys.readouterr().out
     assert "images/s, 1 worker / source = 1.20 (0.90 to 1.50, n = 3)" in out
@@ -139,11 +146,11 @@ def test_the_policy_and_its_source_prepare_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8), raising=False)  # no warning on one core
     with pytest.raises(Problem, match="8 training images, and a batch has 64"):
         command("--imgaug", str(tmp_path / "tree"))
-    monkeypatch.setattr(bench, "BATCH", 2)
-    seen = list(bench.prepared(tmp_path / "tree", 2))
+    monkeypatch.setattr("harness.bench.policy.BATCH", 2)
+    seen = list(prepared(tmp_path / "tree", 2))
     assert [name for name, _, _ in seen] == ["source", "1 worker", "2 workers"] * 2
     assert all(rate > 0 and spent > 0 for _, rate, spent in seen)
-    spent = bench.costs(tmp_path / "tree", 1)
+    spent = costs(tmp_path / "tree", 1)
     assert [*spent][:2] in (["the policy", "the source's function"], ["the source's function", "the policy"])
     assert len(spent) == 2 + 20
     assert spent["PiecewiseAffine"] > spent["Fliplr"]
@@ -156,8 +163,8 @@ def test_the_source_is_as_published_and_so_is_the_policy():
         return [(type(leaf).__name__, re.sub("0x[0-9a-f]+", "", str(leaf.get_parameters()))) for leaf in leaves(tree)]
 
     with undisturbed() as iaa:
-        assert told(bench.source(iaa)) == told(policy(GROUPS))
-    image = bench.normalised(np.full((224, 224, 3), 90, np.uint8))
+        assert told(source(iaa)) == told(policy(GROUPS))
+    image = normalised(np.full((224, 224, 3), 90, np.uint8))
     assert image.shape == (3, 224, 224)
     assert image.dtype == np.float32
     assert image.min() >= -1
@@ -181,7 +188,7 @@ def test_a_study_runs_for_real_among_runs_of_its_own(spec, tmp_path, monkeypatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr(tracking, "open_experiment", lambda study: None)
     monkeypatch.setattr(tracking, "Tracker", NoTracker)
-    seen = bench.study(bench.sized(spec, 32, 2), ["cpu"])
+    seen = study(sized(spec, 32, 2), ["cpu"])
     assert NoTracker.seen == ["started", "epoch", "finished"]
     assert seen.rate == pytest.approx(64 / seen.wall)
     assert seen.in_loop == pytest.approx(64 / seen.loop)
@@ -197,7 +204,7 @@ def test_ctrl_c_in_a_study_is_that_and_no_damaged_record(spec, monkeypatch):
         "harness.engine.Engine.events", lambda self, runs: iter([{"kind": "interrupted", "run": runs[0]}])
     )
     with pytest.raises(KeyboardInterrupt):
-        bench.study(bench.sized(spec, 32, 2), ["cpu"])
+        study(sized(spec, 32, 2), ["cpu"])
 
 
 @pytest.mark.parametrize(
@@ -220,10 +227,11 @@ def test_mistakes(words, says):
 
 def test_a_mistake_is_one_line_and_help_is_light():
     words = [sys.executable, "-m", "harness.bench", "--seconds", "-1"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(bench.__file__).parent.parent)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(bench.__file__).parents[2])
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "harness.bench: --seconds -1: must be above 0\n"
-    code = "import sys, harness.bench as b; b.parser().format_help(); print({'torch', 'mlflow'} & set(sys.modules))"
+    code = "import sys; from harness.bench.__main__ import parser; parser().format_help()"
+    code += "; print({'torch', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -237,16 +245,16 @@ def test_the_command_measures_a_study_in_processes_of_its_own():
 
 
 def test_the_store_and_its_report_are_measured():
-    measured = list(bench.records(20))
+    measured = list(records(20))
     assert [row[0] for row in measured] == [20]
     assert all(seconds > 0 for seconds in measured[0][1:])
 
 
 def test_what_evidence_costs_is_measured_with_and_without_it(capsys, monkeypatch):
     watched = []
-    watch = Trace.watch
-    monkeypatch.setattr(Trace, "watch", lambda trace, spec: (watched.append(spec), watch(trace, spec)))
-    bench.show_evidence(bench.specification("small", "digits", 32, 128), "cpu", 8, 2)
+    watch = loop.watch
+    monkeypatch.setattr(loop, "watch", lambda spec, trace: (watched.append(spec), watch(spec, trace)))
+    show_evidence(specification("small", "digits", 32, 128), "cpu", 8, 2)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "8 steps of 128 images, 2 epochs"
     assert [line.split()[-1] for line in lines[2:4]] == ["8", "8"], "all steps of so few are audited"

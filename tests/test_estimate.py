@@ -5,18 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from harness.estimate import Market, Measured, Network, Price, Saved, amount, calibrate, span
 from torch import nn
 
 from harness import estimate
 from harness.engine import execute
-from harness.estimate import Market, Measured, Network, Price, Saved, amount, calibrate, span
 from harness.parts.data import Photos
 from harness.parts.precision import FP32, Runner
 from harness.spec import Data, stack
 from harness.store import Claim, Store
 from harness.study import describe, plan
 from harness.tricks.fp16 import FP16
-from tests.tiny import BASELINE, RESULT, STUDY, finish
+from tests.kit.tiny import BASELINE, RESULT, STUDY, finish
 
 CPU = torch.device("cpu")
 KNOWN = Measured(

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from harness import study
-from harness.stats.designs import Options
 from harness.parts.data import ImageFolder
 from harness.parts.imgaug_policy import GROUPS
 from harness.parts.models import ResNet, Timm
 from harness.spec import moved, upstream
+from harness.stats.designs import Options
 
 PUBLISHED = Path(__file__).parents[1] / "reports" / "published"
 LARGE = ("imagenet_efficient", "imagenet_tweaks", "imagenet_refinements", "imagenet_models", "places365")

@@ -10,29 +10,18 @@ import pytest
 import torch
 from torch import nn
 
-from harness import Problem, landscape, study
+from harness import Problem, study
 from harness.engine import execute
-from harness.landscape import (
-    WAYS,
-    circle,
-    climb,
-    descend,
-    directions,
-    filter_normalised,
-    losses,
-    on_sphere,
-    place,
-    projected,
-    rosenbrock_function,
-    slope,
-)
+from harness.landscape.__main__ import parser
+from harness.landscape.nets import circle, climb, directions, filter_normalised, landscape, losses, table
+from harness.landscape.rosenbrock import WAYS, descend, on_sphere, place, projected, rosenbrock_function, slope
 from harness.parts.models import ResNet
 from harness.store import Store
 
 CPU = torch.device("cpu")
 GD, DECAY, PROJECTION = WAYS
 SOURCE = '''"""Two rungs."""
-from tests.tiny import BASELINE
+from tests.kit.tiny import BASELINE
 from harness.tricks.sam import sam
 BASELINE = BASELINE.but(epochs=1)
 TRICKS = (sam,)
@@ -148,14 +137,14 @@ def test_sharpness_is_the_rise_at_rho_up_the_gradient(softmax):
 def test_a_landscape_has_rows_by_y_and_columns_by_x(softmax):
     model, batches, _ = softmax
     ticks = np.linspace(-1, 1, 3)
-    made = landscape.landscape("it", model, batches, 0, ticks)
+    made = landscape("it", model, batches, 0, ticks)
     at = partial(losses, model, batches, directions(model, 0))
     assert made.grid[0, 2] == pytest.approx(float(at(np.array([[1.0, -1.0]]))[0]))
     assert made.grid[0, 2] != pytest.approx(made.grid[2, 0], rel=1e-3)
     assert made.centre == made.grid[1, 1]
     around = 0.5 * np.array([[math.cos(i * math.pi / 8), math.sin(i * math.pi / 8)] for i in range(16)])
     assert made.rise == pytest.approx(at(around).mean() - made.centre)
-    lines = landscape.table([("it", made)]).decode().splitlines()
+    lines = table([("it", made)]).decode().splitlines()
     assert lines[0] == "rung,x,y,loss"
     assert len(lines) == 10
     rung, x, y, loss = lines[3].split(",")
@@ -188,7 +177,7 @@ def home(tmp_path, monkeypatch):
 
 
 def command(*words):
-    options = landscape.parser().parse_args(["nets", "sharp", *words, "--device", "cpu"])
+    options = parser().parse_args(["nets", "sharp", *words, "--device", "cpu"])
     options.run(options)
 
 
@@ -248,7 +237,8 @@ def test_more_images_than_there_are(home):
 
 
 def test_help_is_light():
-    code = "import sys, harness.landscape as l; l.parser().format_help(); print({'torch', 'mlflow'} & set(sys.modules))"
+    code = "import sys; from harness.landscape.__main__ import parser; parser().format_help()"
+    code += "; print({'torch', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -347,7 +337,7 @@ def test_norms_beside_the_source(tmp_path, capsys):
     greatest = {way: np.linalg.norm(descend(way), axis=1).max() for way in WAYS}
     for way, norm in greatest.items():
         assert norm == pytest.approx(way.source, rel=0.05)
-    options = landscape.parser().parse_args(["rosenbrock", "--to", str(tmp_path)])
+    options = parser().parse_args(["rosenbrock", "--to", str(tmp_path)])
     options.run(options)
     told = capsys.readouterr().out
     for way, norm in greatest.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import shipped
+from tests.kit import shipped
 
 TREE = Path(__file__).parent.parent
 ROOMS = (  # from the top; a package is one room, whose modules may import each other

@@ -17,15 +17,14 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from harness import Problem, report, search, trials
-from harness.spec import sources
 from harness.engine import Interrupted, execute
 from harness.parts.data import Digits
 from harness.search import make, run_search
-from harness.spec import upstream
+from harness.spec import sources, upstream
 from harness.store import Store, garbage
 from harness.study import Study
 from harness.tricks.cosine import cosine
-from tests.tiny import BASELINE, RESULT, STUDY, finish, whole
+from tests.kit.tiny import BASELINE, RESULT, STUDY, finish, whole
 
 LR = FloatDistribution(0.01, 1, log=True)
 SPACE = {"optimizer.lr": LR, "mix.alpha": FloatDistribution(0.1, 1), "teacher.temperature": FloatDistribution(1, 20)}

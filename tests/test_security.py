@@ -27,8 +27,8 @@ from PIL import Image
 from harness import Problem, cli, report, study, without_password
 from harness.report import figures, frames, page, tables
 from harness.store import Store, archive, spec_hash
-from tests import shipped
-from tests.tiny import BASELINE
+from tests.kit import shipped
+from tests.kit.tiny import BASELINE
 
 ROOT = Path(__file__).parent.parent
 NAMES = {  # what is given, and what a reader must see
@@ -266,7 +266,8 @@ def size_of(picture):
 def size_of_plain():
     figure = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "write_atomic", lambda path, data: path.suffix == ".png" and figure.write(data))
+        keep = lambda path, data: path.suffix == ".png" and figure.write(data)  # noqa: E731
+        patch.setattr("harness.report.figures.style.write_atomic", keep)
         plan = a_plan("plain")
         every = frames.runs(plan, Records("plain"))
         forest(Path(), "plain", plan, every)

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness import Problem
-from harness.spec import sources
-from harness.spec import File, Init, parse, plain, resolved
+from harness.spec import File, Init, parse, plain, resolved, sources
+from tests.kit.tiny import BASELINE
 from tests.test_ablate import harness
-from tests.tiny import BASELINE
 
 USER = {
     "lib/__init__.py": "from .maths import half as shared",
@@ -181,9 +180,8 @@ def test_shipped_parts_have_none():
 
 def test_asking_imports_nothing_of_the_users(tmp_path):
     (tmp_path / "mine.py").write_text("raise SystemExit('imported')\nclass Part: pass")
-    code = (
-        "import sys; from harness.spec.sources import digest; assert digest('mine.Part'); assert 'torch' not in sys.modules"
-    )
+    code = "import sys; from harness.spec.sources import digest; assert digest('mine.Part')"
+    code += "; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(Path.cwd())}, check=False)
     assert done.returncode == 0
 
@@ -223,7 +221,7 @@ OWN = '''"""A study with a part of its own."""
 from collections.abc import Iterable
 from harness.evidence import Check
 from harness.spec import Augment
-from tests.tiny import BASELINE
+from tests.kit.tiny import BASELINE
 
 BASELINE = BASELINE.but(epochs=1)
 GAIN = 0.9

@@ -12,8 +12,8 @@ import pytest
 from harness import Problem
 from harness.parts.augment import Flip, Shift
 from harness.parts.data import ImageFolder, Places365
-from harness.parts.decay import DecayAll
 from harness.parts.data.holdout import Holdout
+from harness.parts.decay import DecayAll
 from harness.parts.optimizers import NAG, SGD, Adam, AdamW
 from harness.parts.schedules import Piecewise, Step
 from harness.spec import Part, assign, changes, flat, meant, parse, parts, plain, stack, upstream
@@ -24,7 +24,7 @@ from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.mixup import Mixup, mixup
 from harness.tricks.no_bias_decay import DecayWeights
 from harness.tricks.warmup import LinearWarmup, warmup
-from tests.tiny import tiny_plan
+from tests.kit.tiny import tiny_plan
 
 
 @pytest.fixture
@@ -350,7 +350,7 @@ def test_tricks_take_their_strength_by_partial(tiny):
 
 
 def test_ids_do_not_depend_on_the_hash_seed():
-    code = "from tests.tiny import tiny_plan; print(*(spec.id for spec, _ in tiny_plan().runs()))"
+    code = "from tests.kit.tiny import tiny_plan; print(*(spec.id for spec, _ in tiny_plan().runs()))"
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.split() == [spec.id for spec, _ in tiny_plan().runs()]

@@ -13,7 +13,8 @@ import pytest
 import scipy
 
 from harness import stats
-from tests import simulations
+from harness.stats.looks import _levels
+from tests.kit import simulations
 
 # Student (1908), hours of extra sleep under two drugs: mean difference 1.58, 95 % interval [0.7001, 2.4599].
 DRUG_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -842,7 +843,7 @@ def test_levels_in_proportion_to_seeds_spend_alpha_exactly(looks):
     tests = [scipy.stats.ttest_1samp(draws[:, :n], 0, axis=1).pvalue / n for n in looks]
     least = np.min(tests, axis=0)
     for alpha in (0.2, 0.05, 0.05 / 9):
-        levels = stats._levels(looks, alpha)
+        levels = _levels(looks, alpha)
         assert np.divide(levels, looks) == pytest.approx([levels[0] / looks[0]] * len(looks))
         spent = np.mean(least <= levels[0] / looks[0])
         assert spent == pytest.approx(alpha, abs=binomial(alpha, len(draws)) + 0.006 * alpha)  # .2 % is the s.e. there
@@ -865,7 +866,7 @@ def test_one_row_stops_where_scipys_t_test_first_reaches_its_level():
     stops = Counter()
     for x in rng.normal(1.2, 1, (200, 14)):
         tests = [scipy.stats.ttest_1samp(x[:n], 0).pvalue for n in looks]
-        levels = stats._levels(looks, 0.05)
+        levels = _levels(looks, 0.05)
         below = [at for at, (test, level) in enumerate(zip(tests, levels, strict=True), 1) if test <= level]
         (row,) = stats.decide([x], 0, looks)
         assert (row.look, row.decided) == ((below[0], True) if below else (4, False))
@@ -1004,7 +1005,7 @@ def test_more_alpha_finds_more_and_levels_only_rise():
         assert found[0] <= found[1] <= found[2] <= found[3]
         easier = stats.decide([*whole[:-1], whole[-1] + 50], 0)
         assert found[2] <= {i for i, row in enumerate(easier) if row.decided}
-    levels = [stats._levels(stats.LOOKS, 0.05 / m) for m in range(20, 0, -1)]
+    levels = [_levels(stats.LOOKS, 0.05 / m) for m in range(20, 0, -1)]
     assert (np.diff(levels, axis=0) > 0).all()  # what makes the step-down a closed test
 
 
@@ -1030,7 +1031,7 @@ def test_known_rows_are_as_near_the_truth_as_they_say():
 
 
 def test_the_simulations_print_their_tables(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["tests.simulations", "--studies", "3"])
+    monkeypatch.setattr("sys.argv", ["tests.kit.simulations", "--studies", "3"])
     simulations.main()
     out = capsys.readouterr().out
     assert out.count("## ") == 7

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from harness import Problem, file_name, study
-from harness.stats.designs import DESIGNS, Options
 from harness.parts.models import Dense
 from harness.spec import Branches, Spec, assign, declares, upstream
+from harness.stats.designs import DESIGNS, Options
 from harness.store import Store
 from harness.study import Decide, Study, plan
 from harness.tricks.cosine import cosine
@@ -20,7 +20,7 @@ from harness.tricks.distillation import distillation
 from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.mixup import mixup
 from harness.tricks.warmup import warmup
-from tests.tiny import BASELINE, STUDY, TRICKS, finish
+from tests.kit.tiny import BASELINE, STUDY, TRICKS, finish
 
 distill = TRICKS[-1]
 
@@ -168,7 +168,7 @@ def test_studies_are_found_by_name_in_the_folder_of_the_user(tmp_path, monkeypat
 def studies(folder, **sources):
     (folder / "experiments").mkdir(parents=True)
     for name, about in sources.items():
-        source = f'"""{about}"""\nfrom tests.tiny import BASELINE, TRICKS\nSEEDS = (0,)\n' if about else ""
+        source = f'"""{about}"""\nfrom tests.kit.tiny import BASELINE, TRICKS\nSEEDS = (0,)\n' if about else ""
         (folder / "experiments" / f"{name}.py").write_text(source)
     return folder
 
@@ -458,7 +458,7 @@ def test_a_mistake_in_a_study_is_named_by_file_and_line(source, said, tmp_path, 
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "help.py").write_text(HELP)
     (tmp_path / "experiments" / "torn.py").write_text("x = (")
-    head = '"""Own."""\nfrom tests.tiny import BASELINE\nfrom experiments import help\nTRICKS = ()\nSEEDS = (0,)\n'
+    head = '"""Own."""\nfrom tests.kit.tiny import BASELINE\nfrom experiments import help\nTRICKS = ()\nSEEDS = (0,)\n'
     (tmp_path / "experiments" / f"{name}.py").write_text(f"{head}{source}\n")
     monkeypatch.chdir(tmp_path)
     import experiments
@@ -495,7 +495,7 @@ def test_a_mistake_in_a_study_is_named_by_file_and_line(source, said, tmp_path, 
 @pytest.mark.filterwarnings("ignore:Choices for a categorical")
 def test_a_study_may_say_what_a_search_searches(space, said, tmp_path, monkeypatch):
     (tmp_path / "experiments").mkdir()
-    head = '"""Own."""\nfrom optuna.distributions import *\nfrom tests.tiny import BASELINE, TRICKS\n'
+    head = '"""Own."""\nfrom optuna.distributions import *\nfrom tests.kit.tiny import BASELINE, TRICKS\n'
     name = f"spacious_{abs(hash(space))}"
     (tmp_path / "experiments" / f"{name}.py").write_text(f"{head}SEEDS = (0,)\nSPACE = {space}\n")
     monkeypatch.chdir(tmp_path)

@@ -19,9 +19,10 @@ from harness.engine import execute, key
 from harness.spec import flat, resolved
 from harness.store import Store
 from harness.tracking import Tracker, database, default_uri, open_experiment, ready, tracking_uri, ui_command
-from tests import postgres
+from harness.tracking.database import _broken
 from tests.faults.shapes import forge
-from tests.tiny import Lying, tiny_plan
+from tests.kit import postgres
+from tests.kit.tiny import Lying, tiny_plan
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +246,8 @@ def spoil(logged, tmp_path, monkeypatch):
     whole = logged[2].root.parent / "mlflow.db"
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(tracking, "_made", lambda path: Path(shutil.copy(whole, tmp_path / "new")))  # it takes seconds
+    copied = lambda path: Path(shutil.copy(whole, tmp_path / "new"))  # noqa: E731  # it takes seconds
+    monkeypatch.setattr("harness.tracking.database._made", copied)
 
     def see(harm, thorough=False):
         shutil.copy(whole, database())
@@ -313,9 +315,9 @@ def test_a_database_that_is_locked_or_full_is_not_broken(tmp_path):
     for code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_READ):
         error = sqlite3.OperationalError("it is")
         error.sqlite_errorcode = code
-        assert tracking._broken(path, error) is None
-    assert tracking._broken(path, OSError()) is None
-    assert tracking._broken(path, ValueError()) == "is damaged"
+        assert _broken(path, error) is None
+    assert _broken(path, OSError()) is None
+    assert _broken(path, ValueError()) == "is damaged"
 
 
 def test_what_the_user_named_is_not_touched(tmp_path, monkeypatch):

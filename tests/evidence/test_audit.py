@@ -17,8 +17,10 @@ from torch import nn
 from harness import evidence
 from harness import train as loop
 from harness.evidence import audited
-from harness.evidence.audit import caught, cross_entropy, judged, opinion, worst
+from harness.evidence.audit import caught
+from harness.evidence.numbers import worst
 from harness.evidence.proofs import FULL, HALF, MOST
+from harness.evidence.replay import cross_entropy, judged, opinion
 from harness.parts.augment import PAPER, Shift
 from harness.parts.data import ImageFolder
 from harness.parts.models import Dense, ResNet

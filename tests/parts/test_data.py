@@ -13,13 +13,23 @@ from PIL import Image
 from experiments.digits import BASELINE
 from harness import Problem
 from harness.evidence import Trace
-from harness.parts import data, files
+from harness.parts import data
 from harness.parts.augment import PAPER, Flip, OnPixels, RandomAreaCrop
-from harness.parts.data import Digits, ImageFolder, Places365, Torchvision, centred, cut_out, in_memory
+from harness.parts.data import (
+    Digits,
+    ImageFolder,
+    Places365,
+    Torchvision,
+    centred,
+    cut_out,
+    folders,
+    in_memory,
+    reading,
+)
 from harness.parts.data.reading import opened, rgb
 from harness.rng import streams
 from harness.spec import plain
-from tests import photos
+from tests.kit import photos
 
 CPU = torch.device("cpu")
 COLOURS = {"cat": (250, 0, 0), "dog": (0, 0, 250)}
@@ -45,7 +55,7 @@ def tree(tmp_path):
 
 def read_anew(root, size=8):
     """As another process would: this one keeps what it has loaded."""
-    data._loaded.cache_clear()
+    folders._loaded.cache_clear()
     return ImageFolder(root=root, size=size).load()
 
 
@@ -336,7 +346,7 @@ def test_other_formats_and_images_in_memory_are_decoded_whole(tmp_path):
     cut_out(image, 72, None, None)
     assert image.size == (1005, 803)
     smooth(1005, 803).save(tmp_path / "smooth.jpg")
-    small = data._decoded(ImageFolder(root=tmp_path, size=8), "some", [("smooth.jpg", 0)])  # as they always were
+    small = folders._decoded(ImageFolder(root=tmp_path, size=8), "some", [("smooth.jpg", 0)])  # as they always were
     whole = Image.open(tmp_path / "smooth.jpg").resize((10, 8), Image.Resampling.BILINEAR)
     assert np.array_equal(small[0], np.asarray(whole.crop((1, 0, 9, 8))).transpose(2, 0, 1))
 
@@ -506,7 +516,7 @@ def test_places_are_as_torchvision_reads_them(places, small, monkeypatch):
 
 def test_the_id_of_places_is_their_content(places, tmp_path):
     def digest(root):
-        data._loaded.cache_clear()
+        folders._loaded.cache_clear()
         return Places365(root=root, size=72).load().digest
 
     first = digest(places)
@@ -618,7 +628,7 @@ def test_a_changed_byte_moves_the_digest_and_a_touch_does_not(tree, size, tmp_pa
 def test_a_file_is_read_again_only_where_it_changed(tree, monkeypatch):
     read_anew(tree, 72)
     seen = []
-    monkeypatch.setattr(files, "opened", lambda path: (seen.append(path.name), opened(path))[1])
+    monkeypatch.setattr(reading, "opened", lambda path: (seen.append(path.name), opened(path))[1])
     read_anew(tree, 72)
     assert seen == []
     os.utime(tree / "val/cat/1.png", ns=(5, 5))
@@ -879,4 +889,4 @@ def test_labels_are_held_against_the_folders_once_more(tmp_path, size):
         images.files["train"] = [(name, (label + 1) % 3) for name, label in images.files["train"]]
     (check,) = part.proof(spec, trace)
     assert not check.ok
-    data._loaded.cache_clear()
+    folders._loaded.cache_clear()

@@ -17,13 +17,12 @@ import torch
 from PIL import Image
 
 from harness import Problem, engine, trials
-from harness.parts import data, decoding
 from harness.parts.augment import PAPER, OnPixels
-from harness.parts.data import ImageFolder
+from harness.parts.data import ImageFolder, decoding
 from harness.parts.data.reading import opened
 from harness.rng import streams
 from harness.store import Store
-from tests.tiny import BASELINE
+from tests.kit.tiny import BASELINE
 
 CPU = torch.device("cpu")
 TREE = Path(__file__).parents[2]
@@ -154,7 +153,7 @@ ENDS = {
 def test_a_process_that_gives_no_batch_is_not_waited_for(photos, how, monkeypatch):
     ends, says = ENDS[how]
     monkeypatch.setattr(decoding, "PATIENCE", 1)
-    monkeypatch.setattr(data, "opened", lambda path: ends())
+    monkeypatch.setattr("harness.parts.data.photos.opened", lambda path: ends())
     begun = time.monotonic()
     with pytest.raises(Problem, match="the processes that decode photos are gone, or gave no batch in 1 s") as caught:
         epoch(photos)
@@ -179,7 +178,7 @@ def test_what_is_sent_to_all_ends_no_decoding_process(photos, monkeypatch):
         subprocess.run(["kill", "-TERM", str(os.getpid())], check=True)
         return opened(path)
 
-    monkeypatch.setattr(data, "opened", told)
+    monkeypatch.setattr("harness.parts.data.photos.opened", told)
     assert same(epoch(photos), expected)
 
 
@@ -215,7 +214,7 @@ def test_a_batch_that_takes_long_is_waited_for(photos, monkeypatch):
     monkeypatch.setattr(decoding, "BEAT", 0.2)
     beats = []
     monkeypatch.setattr(decoding, "waiting", lambda: beats.append(1))
-    monkeypatch.setattr(data, "opened", lambda path: (time.sleep(0.3), opened(path))[1])
+    monkeypatch.setattr("harness.parts.data.photos.opened", lambda path: (time.sleep(0.3), opened(path))[1])
     assert same(epoch(photos), expected)
     assert len(beats) > 3
 
@@ -234,7 +233,6 @@ def test_a_decoding_process_ends_with_the_training_process(photos):
 HELD = """
 import os, sys, threading, time
 import torch
-from harness.parts import data
 from harness.rng import streams
 images = data.ImageFolder(root=sys.argv[1], size=72).load()
 data.opened = lambda path: time.sleep(300)

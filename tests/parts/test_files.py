@@ -13,8 +13,8 @@ from PIL import Image
 
 from experiments.digits import BASELINE
 from harness import Problem, study
-from harness.parts import data, files
-from harness.parts.data import Digits, ImageFolder
+from harness.parts import data
+from harness.parts.data import Digits, ImageFolder, folders, reading
 from harness.paths import runs
 from harness.tricks.cosine import cosine
 
@@ -40,7 +40,7 @@ def tree(tmp_path, monkeypatch):
 
 def read_anew(root, **settings):
     """As another process would: this one keeps what it has loaded."""
-    data._loaded.cache_clear()
+    folders._loaded.cache_clear()
     return ImageFolder(root=root, **{"size": 8} | settings).load()
 
 
@@ -94,14 +94,14 @@ def test_another_file_of_the_same_size_and_times_is_seen(tree, monkeypatch):
         return type("Stat", (), {"st_size": before.st_size, "st_mtime_ns": before.st_mtime_ns,
                                  "st_ctime_ns": before.st_ctime_ns, "st_ino": found.st_ino})()  # fmt: skip
 
-    monkeypatch.setattr(files.os, "stat", same_times)
-    monkeypatch.setattr(files, "_other_than_remembered", lambda *_: None)
+    monkeypatch.setattr(reading.os, "stat", same_times)
+    monkeypatch.setattr(reading, "_other_than_remembered", lambda *_: None)
     assert read_anew(tree).digest != first.digest
 
 
 def test_one_file_in_some_is_read_again_and_all_where_it_differs(tree, monkeypatch, capsys):
     """Where no stat tells of it."""
-    monkeypatch.setattr(files, "_stat", lambda path: (1, 2, 3, 4))
+    monkeypatch.setattr(reading, "_stat", lambda path: (1, 2, 3, 4))
     first = read_anew(tree)
     file = tree / "val/dog/1.bmp"
     darken(file)
@@ -113,23 +113,23 @@ def test_one_file_in_some_is_read_again_and_all_where_it_differs(tree, monkeypat
     said = [line for line in capsys.readouterr().err.splitlines() if "other content" in line]
     assert said == [f"{file} has other content, but size, times and inode as before: every file is read anew"]
     decoded = []
-    monkeypatch.setattr(files, "opened", lambda path: decoded.append(path))
+    monkeypatch.setattr(reading, "opened", lambda path: decoded.append(path))
     read_anew(tree)
     assert decoded == []
     assert capsys.readouterr().err == ""
 
 
 def test_few_of_many_files_are_read_again_and_not_by_a_stream_of_the_run(monkeypatch):
-    seen = {f"{i}.bmp": files.Seen(1, 2, "x", 3, 4, None) for i in range(100_000)}
+    seen = {f"{i}.bmp": reading.Seen(1, 2, "x", 3, 4, None) for i in range(100_000)}
     read = []
-    monkeypatch.setattr(files, "_sha", lambda path: (read.append(path.name), "x")[1])
+    monkeypatch.setattr(reading, "_sha", lambda path: (read.append(path.name), "x")[1])
     before = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     for count, again in ((1, 1), (100, 1), (101, 2), (10_000, 100), (100_000, 100)):
         read.clear()
-        assert files._other_than_remembered(Path(), dict(itertools.islice(seen.items(), count))) is None
+        assert reading._other_than_remembered(Path(), dict(itertools.islice(seen.items(), count))) is None
         assert len(set(read)) == len(read) == again
     assert (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
-    assert files._other_than_remembered(Path(), {}) is None
+    assert reading._other_than_remembered(Path(), {}) is None
 
 
 @pytest.mark.parametrize("spoil", ["short", "damaged", "list", "odd"])
@@ -142,7 +142,7 @@ def test_what_was_remembered_otherwise_is_read_once_more(tree, spoil, monkeypatc
     path.write_text(texts[spoil])
     assert read_anew(tree).digest == first.digest
     assert json.loads(path.read_bytes()) == entries
-    monkeypatch.setattr(files, "opened", None)
+    monkeypatch.setattr(reading, "opened", None)
     assert read_anew(tree).digest == first.digest
 
 
@@ -160,8 +160,8 @@ def test_files_that_decode_are_remembered_though_one_does_not(tree, monkeypatch)
     bad.write_bytes(b"bad")
     assert refused(tree).startswith("1 of 10 files: train/cat/1.bmp does not decode")
     bad.write_bytes(good)
-    decoded, opened = [], files.opened
-    monkeypatch.setattr(files, "opened", lambda path: (decoded.append(path.name), opened(path))[1])
+    decoded, opened = [], reading.opened
+    monkeypatch.setattr(reading, "opened", lambda path: (decoded.append(path.name), opened(path))[1])
     read_anew(tree)
     assert decoded == ["1.bmp"]
 
@@ -355,10 +355,11 @@ TORN = "images that are there, to the byte, in more than one class"
 @pytest.mark.parametrize("size", [8, 72])
 def test_images_that_are_there_twice_are_told_before_the_first_run(tree, size, monkeypatch):
     counted = []
-    monkeypatch.setattr(study, "repeated", lambda images: (counted.append(images.digest), data.repeated(images))[1])
+    count = lambda images: (counted.append(images.digest), data.repeated(images))[1]  # noqa: E731
+    monkeypatch.setattr("harness.study.checks.repeated", count)
 
     def notes():
-        data._loaded.cache_clear()
+        folders._loaded.cache_clear()
         rungs = BASELINE.but(data=ImageFolder(root=tree, size=size), batch_size=2)
         return study.check(study.plan(study.Study("s", "", rungs, (cosine,), (0,)), [("epochs", 2)]))
 

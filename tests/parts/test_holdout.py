@@ -8,7 +8,7 @@ from harness.parts.data import ImageFolder, in_memory
 from harness.parts.data.holdout import Holdout, blinded, held_out
 from harness.spec import Data, parse, plain
 from harness.tricks.distillation import distillation
-from tests.photos import make
+from tests.kit.photos import make
 
 DIGITS = digits.BASELINE.data
 

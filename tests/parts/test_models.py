@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness import Problem, train
 from harness.evidence import Trace
-from harness.parts import models
 from harness.parts.init import Xavier
+from harness.parts.models.timm import _expected_outline
 from harness.parts.models import (
     DENSENET201,
     INCEPTION_V3,
@@ -442,7 +442,7 @@ def test_the_id_is_of_what_was_built(monkeypatch, tiny):
             return net
 
         monkeypatch.setattr(timm, "create_model", made)
-        models._expected_outline.cache_clear()
+        _expected_outline.cache_clear()
         return SMALL.identity()
 
     def strided(net):
@@ -458,7 +458,7 @@ def test_the_id_is_of_what_was_built(monkeypatch, tiny):
         assert next_release(renamed) != before
         assert next_release(lambda net: setattr(net, "fc", nn.Linear(net.fc.in_features, 999))) != before
     finally:
-        models._expected_outline.cache_clear()
+        _expected_outline.cache_clear()
 
 
 def test_a_run_of_timms_network_proves_itself(live, tiny):

@@ -8,7 +8,7 @@ from torch import nn
 
 from harness import Problem
 from harness.evidence import Trace
-from harness.evidence.audit import moved
+from harness.evidence.replay import moved
 from harness.parts.optimizers import NAG, SGD, Adam, AdamP, AdamW, Expectigrad
 from harness.spec import parse, plain
 from harness.tricks.fp16 import HalfRunner, fp16

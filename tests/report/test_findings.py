@@ -11,9 +11,9 @@ from harness import report
 from harness.report import __main__ as command
 from harness.report import findings, frames, published
 from harness.store import Store
+from tests.kit.tiny import finish, known
 from tests.report.test_page import Tree
 from tests.report.test_report import NASTY, designed, record, rung
-from tests.tiny import finish, known
 
 NAMES = ("warmup", "zero_gamma", "mixup")
 TITLES = {"warmup": "LR warmup", "zero_gamma": "zero γ"}

@@ -13,8 +13,9 @@ import scipy.stats
 
 from harness import Problem, report, stats
 from harness.report import frames, tables
+from harness.stats.looks import _levels
 from harness.store import Store
-from tests.tiny import finish, known
+from tests.kit.tiny import finish, known
 
 NAMES = ["baseline", "one", "two"]
 EPOCHS = [2, 2, 3]
@@ -401,7 +402,7 @@ def test_points_never_find_what_every_look_at_every_row_would_not():
         p = [[scipy.stats.ttest_1samp(row[:n], 0).pvalue for n in looks] for row in rows]
         most = set()
         while len(most) < 4:
-            levels = stats._levels(looks, 0.05 / (4 - len(most)))
+            levels = _levels(looks, 0.05 / (4 - len(most)))
             new = {i for i in range(4) if i not in most and any(a <= b for a, b in zip(p[i], levels, strict=True))}
             if not new:
                 break

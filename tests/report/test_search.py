@@ -10,6 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.patches import PathPatch
 from matplotlib.text import Text
@@ -47,7 +48,7 @@ SEARCH = {
 def few_shuffles():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "SHUFFLES", 39)
+        patch.setattr("harness.report.search.importances.SHUFFLES", 39)
         yield
 
 
@@ -245,7 +246,7 @@ LEFT_OUT = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_studies_have_a_report_without_a_warning(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures.FigureCanvasAgg, "print_png", lambda self, file: None)  # half of the time
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", lambda self, file: None)  # half of the time
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made = report.render({}, study_of(ODD[name]), tmp_path)
@@ -268,7 +269,7 @@ def test_a_search_without_a_trial_is_a_problem(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_names_from_outside_are_text(name, tmp_path, monkeypatch):
     given, seen = NAMES[name]
-    monkeypatch.setattr(report, "draw", lambda *args: iter(()))
+    monkeypatch.setattr("harness.report.search.page.draw", lambda *args: iter(()))
     space = {f"p{given}": CategoricalDistribution([given, "other"]), "optimizer.lr": RATE}
     trials = [
         create_trial(params={f"p{given}": given, "optimizer.lr": 0.1}, distributions=space, value=90.0 + i)
@@ -456,7 +457,7 @@ def test_importances_that_fail_cost_a_line(monkeypatch):
 
 
 def test_the_front_of_two_objectives(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures.FigureCanvasAgg, "print_png", lambda self, file: None)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", lambda self, file: None)
     rng = np.random.default_rng(3)
     points = [(float(90 + rng.normal()), float(10 ** rng.uniform(1, 2.5))) for _ in range(25)]
     trials = [done(score, 10 ** (-i / 7), cost=cost, seconds=cost) for i, (score, cost) in enumerate(points)]

@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 import torch
 
-from harness.stats.designs import Options
 from harness.paths import runs
 from harness.report import plan_path, remember
 from harness.spec import plain, resolved, shape, stack, upstream
+from harness.stats.designs import Options
 from harness.store import Store
 from harness.store import __main__ as commands
 from harness.store.aside import bring_back, everything, free, today
@@ -18,7 +18,7 @@ from harness.store.garbage import inner, leftovers, remembered, unnamed
 from harness.study import describe, plan
 from harness.trials import named_by
 from harness.tricks.distillation import distillation
-from tests.tiny import BASELINE, RESULT, STUDY, TEACHER
+from tests.kit.tiny import BASELINE, RESULT, STUDY, TEACHER
 
 KEY = BASELINE.id, 0
 

@@ -1,4 +1,4 @@
-"""`python -m tests.samplers`: what a sampler finds in as many trials as another, over repeats of whole searches.
+"""`python -m tests.kit.samplers`: what a sampler finds in as many trials as another, over repeats of whole searches.
 
 Searches of the digits baseline, in half its data and a third of its epochs, so that a trial takes under a second. Each
 repeat has a seed of its own, which draws the trials and trains them. As a Markdown table: the best held-out top-1 after
@@ -63,7 +63,7 @@ def compared(best: dict[str, np.ndarray], looks: Sequence[int]) -> str:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(prog="tests.samplers", description="Random search against TPE at equal budget.")
+    p = argparse.ArgumentParser(prog="tests.kit.samplers", description="Random search against TPE at equal budget.")
     p.add_argument("--repeats", type=int, default=10)
     p.add_argument("--trials", type=int, default=30)
     p.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))

@@ -21,7 +21,7 @@ TRICKS = (partial(warmup, epochs=0.5), mixup, partial(distillation, model=TEACHE
 STUDY = Study("tiny", "", BASELINE, TRICKS, (0, 1))
 
 SOURCE = '''"""A study of a user's own."""
-from tests.tiny import BASELINE, TRICKS
+from tests.kit.tiny import BASELINE, TRICKS
 SEEDS = (0, 1)
 '''
 

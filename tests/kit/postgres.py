@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, on this machine: `python -m tests.postgres` runs one until Ctrl-C.
+"""A PostgreSQL server of one's own, on this machine: `python -m tests.kit.postgres` runs one until Ctrl-C.
 
 For a search that several processes share, and for MLflow's records. It needs Debian's packages and no root: started by
 root it runs as `postgres`, or `nobody`, since PostgreSQL refuses to be root. It listens on 127.0.0.1 alone and asks for
@@ -186,7 +186,7 @@ def server(folder: Path | None = None, port: int | None = None) -> Iterator[Serv
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="tests.postgres", description="Run a PostgreSQL server until Ctrl-C.")
+    p = argparse.ArgumentParser(prog="tests.kit.postgres", description="Run a PostgreSQL server until Ctrl-C.")
     p.add_argument("--port", type=int, default=PORT, help="on 127.0.0.1 (default: %(default)s)")
     p.add_argument("--folder", type=Path, help="where its data is kept (default: postgres/ in the folder of runs)")
     return p

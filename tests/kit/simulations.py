@@ -1,4 +1,4 @@
-"""`python -m tests.simulations`: what the statistics say of studies whose truth is known, as Markdown tables.
+"""`python -m tests.kit.simulations`: what the statistics say of studies whose truth is known, as Markdown tables.
 
 A study is a ladder of ten rungs, so nine gains, and each rung's noise enters two of them. ± is the Monte Carlo s.e.
 """
@@ -224,7 +224,7 @@ def clustered(cells: Sequence[Sequence[bool]]) -> str:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(prog="tests.simulations", description=__doc__)
+    p = argparse.ArgumentParser(prog="tests.kit.simulations", description=__doc__)
     p.add_argument("--studies", type=int, default=2000, metavar="N", help="a setting (default: %(default)s)")
     p.add_argument("--seed", type=int, default=1, help="of the draws (default: %(default)s)")
     options = p.parse_args()

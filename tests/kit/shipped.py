@@ -7,7 +7,7 @@ names it there, and is then asked for its mutants.
 import re
 from pathlib import Path
 
-TREE = (Path(__file__).parent.parent / "README.md").read_text().split("## The tree")[1].split("```")[1]
+TREE = (Path(__file__).parents[2] / "README.md").read_text().split("## The tree")[1].split("```")[1]
 
 
 def _between(above: str, below: str) -> set[str]:
