@@ -139,8 +139,16 @@ def spread_of_part(part: Any, spec: Any) -> list[tuple[str, Any, Inject]]:
             edited(data_room.Cached, "train", "drawing(augment,", "drawing(augment[number % 2 :],"),
         ),
         ("half of each batch", spec, first_half(part)),
-        ("the first epoch's draws in each", spec, edited(room(data_room.Cached), "drawing", "(kind, epoch,", "(kind, 0,")),
-        ("the first batch's draws in each", spec, edited(room(data_room.Cached), "drawing", "epoch, batch, *(", "epoch, 0, *(")),
+        (
+            "the first epoch's draws in each",
+            spec,
+            edited(room(data_room.Cached), "drawing", "(kind, epoch,", "(kind, 0,"),
+        ),
+        (
+            "the first batch's draws in each",
+            spec,
+            edited(room(data_room.Cached), "drawing", "epoch, batch, *(", "epoch, 0, *("),
+        ),
     ]
 
 
