@@ -11,13 +11,7 @@ from rich.text import Text
 
 from harness import one_line
 from harness.study import Plan, Run, work
-
-
-def clock(seconds: float) -> str:
-    """1:05, or 2:03:04."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
+from harness.study.shown import clock
 
 
 class Progress:

@@ -1,5 +1,3 @@
-"""The command line, as a user meets it: in a folder of their own, with a study of their own."""
-
 import csv
 import errno
 import fcntl
@@ -10,25 +8,14 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from harness import Problem, ablate
-from tests.faults.commands import Command, until
-from tests.tiny import SOURCE, tiny_plan
+from tests.kit.commands import harness
+from tests.kit.tiny import SOURCE, tiny_plan
 
 ROOT = Path(__file__).parent.parent
-
-
-def harness(folder, *words, module="harness.ablate", more=(), fresh=False):
-    """What a command in `folder` says; in a process that has imported already, unless it is to be `fresh`."""
-    with (
-        TemporaryDirectory() as said,
-        Command(folder, *words, module=module, fresh=fresh, forks=True, said=Path(said), **dict(more)) as command,
-    ):
-        until(lambda: command.code is not None, 300, "the end of " + " ".join(words))
-        return subprocess.CompletedProcess(words, command.code, command.out, command.err)
 
 
 @pytest.fixture

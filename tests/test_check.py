@@ -7,7 +7,7 @@ from harness import Problem, check
 OWN = """
 from harness.evidence import Check
 from harness.spec import Augment, Branches, declares
-from tests.tiny import BASELINE
+from tests.kit.tiny import BASELINE
 
 class Dimmed(Augment):
     def __call__(self, x, rng):

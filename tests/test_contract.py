@@ -43,8 +43,8 @@ from harness.spec import (
     plain,
 )
 from harness.tricks.label_smoothing import smooth
-from tests import shipped
-from tests.coloured import Coloured
+from tests.kit import shipped
+from tests.kit.coloured import Coloured
 from tests.mutants.breaking import CPU, stand_in
 
 

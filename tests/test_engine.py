@@ -16,7 +16,7 @@ from harness.engine import ECHO, Engine, asked_to_stop, execute, places, why
 from harness.rng import streams
 from harness.store import Store
 from tests.faults import commands  # noqa: F401  # what the processes below are forked from has imported already
-from tests.tiny import BASELINE, Lying, finish, tiny_plan
+from tests.kit.tiny import BASELINE, Lying, finish, tiny_plan
 
 FORKS = "forkserver"
 TIMES = (

@@ -18,7 +18,7 @@ from harness.parts.data.holdout import Holdout
 from harness.rng import stream
 from harness.stats import wilson
 from harness.store import Store
-from tests.tiny import BASELINE, STUDY, Lying
+from tests.kit.tiny import BASELINE, STUDY, Lying
 
 ROOT = Path(__file__).parent.parent
 

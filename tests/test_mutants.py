@@ -8,7 +8,7 @@ import pytest
 
 from harness.evidence import audited
 from harness.rng import streams
-from tests import shipped
+from tests.kit import shipped
 from tests.mutants import BROKEN, KINDS, MISSED, MUTANTS, Patch, breaking, edited, refusal, text
 from tests.mutants.rates import meets, refused
 

@@ -155,8 +155,8 @@ def shown(tmp_path_factory):
     """What the tour shows of a ladder of three seeds, and of a factorial of one, with a run that diverged at once."""
     from harness import report
     from harness.store import Store
-    from tests.report.test_report import designed, record, rung
-    from tests.tiny import finish
+    from tests.kit.records import designed, record, rung
+    from tests.kit.tiny import finish
 
     folder = tmp_path_factory.mktemp("runs")
     check = {"part": "loop", "what": "steps", "expected": "4", "seen": "4", "ok": True}

@@ -13,7 +13,7 @@ from harness.parts.data import ImageFolder
 from harness.spec import File, assign
 from harness.store import Store
 from harness.store.care import holder
-from tests.tiny import BASELINE
+from tests.kit.tiny import BASELINE
 
 
 def test_the_folder_of_runs_may_begin_with_the_users_home(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 
 from harness import progress
 from harness.progress import Progress, clock
-from tests.tiny import tiny_plan
+from tests.kit.tiny import tiny_plan
 
 
 @pytest.fixture

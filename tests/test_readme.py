@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests import shipped
+from tests.kit import shipped
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

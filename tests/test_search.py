@@ -24,7 +24,7 @@ from harness.spec import sources, upstream
 from harness.store import Store, garbage
 from harness.study import Study
 from harness.tricks.cosine import cosine
-from tests.tiny import BASELINE, RESULT, STUDY, finish, whole
+from tests.kit.tiny import BASELINE, RESULT, STUDY, finish, whole
 
 LR = FloatDistribution(0.01, 1, log=True)
 SPACE = {"optimizer.lr": LR, "mix.alpha": FloatDistribution(0.1, 1), "teacher.temperature": FloatDistribution(1, 20)}

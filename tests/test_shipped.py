@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import shipped
+from tests.kit import shipped
 
 ROOT = Path(__file__).parent.parent
 LISTING = (  # the tests that go through folders

@@ -18,7 +18,7 @@ from harness.study import describe
 from harness.tracking import database, open_experiment
 from harness.train import LAYOUT
 from harness.trials import named_by
-from tests.tiny import BASELINE, tiny_plan
+from tests.kit.tiny import BASELINE, tiny_plan
 
 CPU = torch.device("cpu")
 

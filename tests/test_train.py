@@ -1,4 +1,3 @@
-import io
 import json
 import math
 
@@ -23,17 +22,7 @@ from harness.tricks.label_smoothing import Smoothing
 from harness.tricks.mixup import Mixup, mixup
 from harness.tricks.rates_by_group import rates_by_group
 from harness.tricks.warmup import warmup
-
-CPU = torch.device("cpu")
-TIMES = {"seconds", "time"}
-
-
-def untimed(result):
-    return [{k: v for k, v in epoch.items() if k not in TIMES} for epoch in result["epochs"]]
-
-
-def trained(spec, seed=0, keeper=None):
-    return loop.train(spec, seed, CPU, lambda up: pytest.fail("no upstream here"), keeper)
+from tests.kit.stops import CPU, Plain, Stops, trained, untimed
 
 
 class Heard(loop.Keeper):
@@ -232,25 +221,6 @@ def test_gaps_are_quantiles_over_test_images_of_the_greatest_logit_above_the_mea
     assert gaps[50] == pytest.approx(np.percentile(wanted, 25), rel=1e-4)
 
 
-class Stops(loop.Keeper):
-    """Keeps the state at the given moments, each time as a checkpoint holds it, and stops there."""
-
-    def __init__(self, at):
-        self.at, self.asked, self.state = set(at), 0, None
-
-    def saved(self):
-        return torch.load(io.BytesIO(self.state), weights_only=True) if self.state else None
-
-    def due(self, epoch_done):
-        self.asked += 1
-        return self.asked in self.at
-
-    def keep(self, state):
-        torch.save(state, buffer := io.BytesIO())
-        self.state = buffer.getvalue()
-        raise KeyboardInterrupt
-
-
 class Forgetful(Model):
     """A network that draws by itself while it trains."""
 
@@ -306,8 +276,3 @@ def test_passes_add_up_to_the_batch(tiny):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     seen = {check["what"]: check["seen"] for check in parts.result["evidence"]}
     assert seen["forward passes in training"] == "6"
-
-
-class Plain(Model):
-    def build(self, channels, classes):
-        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))

@@ -9,7 +9,7 @@ from harness import Problem, tuning
 from harness.spec import declares
 from harness.study import Study, plan, retuned, spare_seed
 from harness.tricks.mixup import mixup
-from tests.tiny import BASELINE, TRICKS
+from tests.kit.tiny import BASELINE, TRICKS
 
 LR, ALPHA = FloatDistribution(0.01, 1, log=True), FloatDistribution(0.1, 1)
 

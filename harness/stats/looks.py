@@ -68,7 +68,7 @@ def crossing(share: ArrayLike, z: ArrayLike) -> float:
 # of 0 to 2 points, in 12 settings of s.d. and points, this saves 17 % (-4 to 28) of the runs of fixed seeds that
 # resolve as many gains: not the 30 % that was hoped for. When it was chosen, one level for all looks (Pocock) saved 1
 # point less, 7 less where hardly a row gets to ± points; sharing α among looks as Bonferroni would, 4 less. See
-# tests/simulations.py.
+# tests/kit/simulations.py.
 
 LOOKS = (4, 6, 8, 12, 16)  # seeds at each planned look
 Key = TypeVar("Key", bound=Hashable)

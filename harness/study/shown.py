@@ -3,7 +3,6 @@
 from typing import Any
 
 from harness import one_line, stats
-from harness.progress import clock
 from harness.spec import UPSTREAM_SEED
 
 MANY = 24  # rungs: beyond, the plan is a line each
@@ -107,6 +106,13 @@ def amount(size: float) -> str:
 
 def hours(seconds: float) -> str:
     return f"{seconds / 3600:,.0f}" if seconds > 36_000 else f"{seconds / 3600:.2g}"
+
+
+def clock(seconds: float) -> str:
+    """1:05, or 2:03:04."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
 
 
 def span(seconds: float) -> str:

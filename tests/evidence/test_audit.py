@@ -33,8 +33,8 @@ from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.mixup import mixup
 from harness.tricks.sam import sam
 from tests import mutants
+from tests.kit.stops import Plain, Stops
 from tests.mutants.breaking import traced
-from tests.test_train import Plain, Stops
 
 CPU = torch.device("cpu")
 

@@ -15,10 +15,10 @@ from optuna.distributions import FloatDistribution
 
 from harness import search, trials
 from harness.study import Plan, Run, Study
-from tests import tiny
 from tests.faults import served
 from tests.faults.commands import FORKS, Command, until
 from tests.faults.world import BASELINE, each, home, own, remembered, store_of, whole
+from tests.kit import tiny
 
 STEPS = 80  # of 50 ms: what the first start takes on an idle core, and some
 

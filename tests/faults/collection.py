@@ -21,7 +21,7 @@ from harness.store.care import Key
 from tests.faults.storage import one_line
 from tests.faults.victim import SPEC
 from tests.faults.world import each
-from tests.tiny import BASELINE, RESULT
+from tests.kit.tiny import BASELINE, RESULT
 
 STATES = (
     "finished",

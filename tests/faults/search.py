@@ -24,18 +24,18 @@ from harness.store import Store
 from harness.store.care import holder
 from harness.study import Run
 from harness.trials import PATIENCE, Database, assigned
-from tests import postgres, tiny
 from tests.faults import world
 from tests.faults.commands import Command, in_session, until
 from tests.faults.parts import Slow
 from tests.faults.world import each, redone, store_of
+from tests.kit import postgres, tiny
 
 EPOCHS = 40  # of 0.2 s and more: a run has checkpoints before its end
 SHARE = 0.2  # of the images, held out
 SOURCE = f'''"""A study to search."""
 from optuna.distributions import FloatDistribution
 from tests.faults.parts import Slow
-from tests.tiny import BASELINE as TINY
+from tests.kit.tiny import BASELINE as TINY
 BASELINE = TINY.but(epochs={EPOCHS}).having("augment", Slow(seconds=0.05))
 TRICKS = ()
 SEEDS = (0,)

@@ -14,8 +14,8 @@ from harness.store import Record, Store, _sealed, digest, journal
 from harness.store.archive import bring
 from harness.store.care import RECORD
 from tests.faults import Outcome, fault
-from tests.report.test_report import designed, rung
-from tests.tiny import RESULT, finish, known
+from tests.kit.records import designed, rung
+from tests.kit.tiny import RESULT, finish, known
 
 NAMES, SEEDS = ("a", "b"), (0, 1)
 RATES, CHECK = [[0, 0.1], [1, 0.1]], {"part": "loop", "what": "steps", "expected": "5", "seen": "5", "ok": True}

@@ -21,7 +21,6 @@ from harness.spec import Spec
 from harness.store import EVERY, WORTH, Store, journal
 from harness.store.care import troubles
 from harness.study import Plan, Run, Study, plan
-from tests import tiny
 from tests.faults import Outcome, fault
 from tests.faults.commands import FORKS, Command
 from tests.faults.victim import (
@@ -44,6 +43,7 @@ from tests.faults.victim import (
     step_back,
 )
 from tests.faults.world import database
+from tests.kit import tiny
 
 ROOT = Path(__file__).parents[2]
 TIMES = {"seconds", "time", "seconds_per_epoch", "peak_memory", "finished", "environment", "keeping"}

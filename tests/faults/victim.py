@@ -32,8 +32,8 @@ from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.mixup import mixup
 from harness.tricks.no_bias_decay import no_bias_decay
 from harness.tricks.warmup import warmup
-from tests import tiny
 from tests.faults.commands import FORKS
+from tests.kit import tiny
 
 ENDS = ("finished", "failed", "held", "interrupted", "died")
 HANGS = 120.0  # seconds of silence

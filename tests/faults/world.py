@@ -26,13 +26,14 @@ from harness import Problem, study
 from harness.engine import ECHO, execute, settle
 from harness.parts.data import ImageFolder
 from harness.report import frames
+from harness.spec import Trick
 from harness.store import Store, aside
 from harness.study import Plan, Run, Study
 from harness.tracking import FLUSH
-from tests import tiny
 from tests.faults import Inject, Outcome, fault, parts, served
 from tests.faults.commands import Command, in_session, until
 from tests.faults.served import database
+from tests.kit import tiny
 
 PEACE = tempfile.TemporaryDirectory(prefix="harness-undisturbed-")
 os.environ.setdefault("HARNESS_RUNS", PEACE.name)  # for what this process reads of images
@@ -58,7 +59,7 @@ def store_of(home: Path) -> Store:
     return Store(home / "runs" / "store")
 
 
-def own(*settings: tuple[str, Any], tricks: Sequence[study.Trick] = tiny.TRICKS, seeds: int | None = None) -> Plan:
+def own(*settings: tuple[str, Any], tricks: Sequence[Trick] = tiny.TRICKS, seeds: int | None = None) -> Plan:
     return study.plan(Study("own", "", tiny.BASELINE, tuple(tricks), (0, 1)), settings, seeds)
 
 
@@ -348,7 +349,7 @@ def MLflow_database_locked(folder: Path, number: int, rng: random.Random) -> tup
 
 PHOTOS = '''"""Images of one's own."""
 from harness.parts.data import ImageFolder
-from tests.tiny import BASELINE as TINY
+from tests.kit.tiny import BASELINE as TINY
 BASELINE = TINY.but(data=ImageFolder(root="tree", size={size}), batch_size=10, epochs={epochs})
 TRICKS = ()
 SEEDS = (1, 0)
@@ -511,7 +512,7 @@ def image_that_goes_bad_in_mid_run(folder: Path, number: int, rng: random.Random
 
 SPOILED = '''"""A NaN in one rung, and no memory for another."""
 from tests.faults.parts import hungry, nan
-from tests.tiny import BASELINE
+from tests.kit.tiny import BASELINE
 TRICKS = (nan, hungry)
 SEEDS = (0, 1)
 '''
@@ -706,7 +707,7 @@ def Ctrl_C_at_any_moment(folder: Path, times: int, seed: int) -> Outcome:
 # --- files that change ----------------------------------------------------------------------------------------------
 
 EDITED = '''"""A study that is edited."""
-from tests.tiny import BASELINE as TINY, TRICKS
+from tests.kit.tiny import BASELINE as TINY, TRICKS
 BASELINE = TINY.but(epochs=2, batch_size=128)
 TRICKS = TRICKS[:1]
 SEEDS = (0,)

@@ -28,7 +28,7 @@ from harness.tasks.classify import Marking
 from harness.tricks.adamp import adamp
 from harness.tricks.distillation import distillation
 from harness.tricks.imgaug_policy import imgaug_policy
-from tests.coloured import Coloured
+from tests.kit.coloured import Coloured
 
 CPU = torch.device("cpu")
 TINY = BASELINE.but(model=BASELINE.model.but(blocks=(1, 1), width=4), batch_size=298, epochs=3)

@@ -36,7 +36,7 @@ from harness.tricks.resnet_d import resnet_d
 from harness.tricks.sam import sam, sam_offsets
 from harness.tricks.warmup import LinearWarmup, warmup
 from harness.tricks.zero_gamma import ZeroGamma, zero_gamma
-from tests.coloured import Coloured
+from tests.kit.coloured import Coloured
 from tests.mutants import breaking
 from tests.mutants.breaking import (
     ADAM,

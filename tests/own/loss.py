@@ -10,7 +10,7 @@ from harness.evidence import Check
 from harness.parts.augment import Shift
 from harness.spec import Spec
 from harness.tricks.mixup import mixup
-from tests.tiny import BASELINE
+from tests.kit.tiny import BASELINE
 
 
 class Own(Shift):

@@ -16,7 +16,7 @@ from harness.parts import imgaug_policy
 from harness.parts.data import ImageFolder, in_memory
 from harness.parts.imgaug_policy import GROUPS, OPERATIONS, ImgAug, build, leaves, policy, undisturbed
 from harness.rng import streams
-from tests.test_layers import graph, outer
+from tests.kit.imports import graph, outer
 
 CPU = torch.device("cpu")
 PUBLISHED = """

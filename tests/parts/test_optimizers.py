@@ -11,7 +11,7 @@ from harness.evidence.moved import moved
 from harness.parts.optimizers import NAG, SGD, Adam, AdamP, AdamW, Expectigrad
 from harness.spec import parse, plain
 from harness.tricks.fp16 import HalfRunner, fp16
-from tests.test_train import Stops, trained, untimed
+from tests.kit.stops import Stops, trained, untimed
 
 CPU = torch.device("cpu")
 OPTIMIZERS = (

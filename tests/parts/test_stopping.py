@@ -10,7 +10,7 @@ from harness.parts.schedules import Shape
 from harness.parts.stopping import EarlyStopping
 from harness.store import Store
 from harness.train import Keeper, train
-from tests.tiny import BASELINE
+from tests.kit.tiny import BASELINE
 
 CPU = torch.device("cpu")
 HELD = BASELINE.but(data=Holdout(of=BASELINE.data), epochs=6)

@@ -8,8 +8,8 @@ import pytest
 from harness import Problem, report
 from harness.report import at_epochs
 from harness.store import Store
-from tests.report.test_report import plan, record
-from tests.tiny import finish
+from tests.kit.records import plan, record
+from tests.kit.tiny import finish
 
 
 def told(*top1, name="top1", status="finished"):

@@ -11,8 +11,8 @@ from matplotlib.colors import to_rgb
 from harness import Problem, report
 from harness.report import paper_figures
 from harness.store import Store
-from tests.report.test_report import designed, record, rung
-from tests.tiny import finish, known
+from tests.kit.records import designed, record, rung
+from tests.kit.tiny import finish, known
 
 STEPS = 10  # an epoch
 QUANTILES = np.linspace(0, 1, 201)

@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 
 from harness import one_line
 from harness.report import figures, pictures
-from tests.test_security import NAMES
+from tests.kit.hostile import NAMES
 
 RNG = np.random.default_rng(0)
 

@@ -14,8 +14,8 @@ import scipy.stats
 from harness import Problem, report
 from harness.report import frames, published
 from harness.store import Store
-from tests.report.test_report import designed, record, rung
-from tests.tiny import finish
+from tests.kit.records import designed, record, rung
+from tests.kit.tiny import finish
 
 TABLES = range(1, 10)
 CELLS = {1: 18, 2: 12, 3: 18, 4: 20, 5: 16, 6: 36, 7: 8, 8: 14, 9: 21}

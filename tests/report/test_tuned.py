@@ -9,9 +9,9 @@ import scipy.stats
 
 from harness import Problem, report, stats
 from harness.report import tuned
-from tests.report.test_report import record, rung
-from tests.report.test_search import lines_of
-from tests.tiny import finish, known
+from tests.kit.records import record, rung
+from tests.kit.tiny import finish, known
+from tests.kit.trials import lines_of
 
 SEEDS = (0, 1, 2)
 BEFORE = {"baseline": [50.0, 52.0, 54.0], "one": [60.0, 61.0, 65.0]}

@@ -11,7 +11,7 @@ from harness.spec import plain, resolved
 from harness.store import Store
 from harness.store.archive import bring, export
 from harness.store.aside import everything
-from tests.tiny import BASELINE, RESULT
+from tests.kit.tiny import BASELINE, RESULT
 
 ID = BASELINE.id
 

@@ -18,8 +18,8 @@ from harness.spec import plain, resolved
 from harness.store import Store
 from harness.store.care import holder, standing, troubles
 from harness.study import describe
-from tests.test_ablate import harness
-from tests.tiny import BASELINE, RESULT, SOURCE, tiny_plan
+from tests.kit.commands import harness
+from tests.kit.tiny import BASELINE, RESULT, SOURCE, tiny_plan
 
 FORMS = {"spec": plain(BASELINE), "resolved": resolved(BASELINE)}
 KEY = BASELINE.id, 0

@@ -18,7 +18,7 @@ from harness.store.garbage import inner, leftovers, remembered, unnamed
 from harness.study import describe, plan
 from harness.trials import named_by
 from harness.tricks.distillation import distillation
-from tests.tiny import BASELINE, RESULT, STUDY, TEACHER
+from tests.kit.tiny import BASELINE, RESULT, STUDY, TEACHER
 
 KEY = BASELINE.id, 0
 

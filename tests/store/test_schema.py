@@ -13,7 +13,7 @@ from harness.store import Store, journal, spec_hash
 from harness.store.archive import bring
 from harness.store.care import damaged, troubles
 from tests.faults.shapes import FULL, NAMES, SEEDS, archived, filled, forge, plan
-from tests.tiny import finish, known
+from tests.kit.tiny import finish, known
 
 KEY = known("a"), 0
 

@@ -9,7 +9,7 @@ import torch
 
 from harness import Problem
 from harness.store import FORMAT, TRACEBACK, Held, Store, spec_hash
-from tests.tiny import BASELINE, RESULT, finish
+from tests.kit.tiny import BASELINE, RESULT, finish
 
 FORMS = {"spec": {"kind": "Spec"}, "resolved": {"kind": "Spec", "epochs": 3}}
 ID = spec_hash(FORMS["resolved"])

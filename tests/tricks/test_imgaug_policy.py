@@ -9,7 +9,7 @@ from harness.parts.imgaug_policy import GROUPS, ImgAug
 from harness.spec import stack
 from harness.study import Study, plan, trick_name, trick_title
 from harness.tricks.imgaug_policy import IMGAUG_GROUPS, imgaug_policy
-from tests.coloured import Coloured
+from tests.kit.coloured import Coloured
 
 
 @pytest.fixture

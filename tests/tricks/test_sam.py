@@ -17,9 +17,9 @@ from harness.tricks.distillation import distillation
 from harness.tricks.fp16 import HalfRunner, fp16
 from harness.tricks.mixup import mixup
 from harness.tricks.sam import SharpnessAware, sam, sam_offsets
+from tests.kit.stops import Plain, Stops, trained, untimed
 from tests.mutants.breaking import traced
 from tests.test_meta import step  # noqa: F401
-from tests.test_train import Plain, Stops, trained, untimed
 
 CPU = torch.device("cpu")
 

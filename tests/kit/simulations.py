@@ -1,0 +1,239 @@
+"""`python -m tests.kit.simulations`: what the statistics say of studies whose truth is known, as Markdown tables.
+
+A study is a ladder of ten rungs, so nine gains, and each rung's noise enters two of them. ± is the Monte Carlo s.e.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import numpy as np
+from scipy.stats import ttest_1samp
+
+from harness import stats
+from harness.stats import Array, Decision
+
+RUNGS = 10
+PAIRS = [(row + 1, row) for row in range(RUNGS - 1)]  # (above, below) of each gain
+LADDER = (0, 0, 0, 0, 0.2, 0.3, 0.5, 1, 2)  # true gains in points
+MIXED = (0, 0.3, 1, 0.5, 0, 2, 0, 0.2, 0)  # the same; a rung stops only when the gains on both its sides have
+SAID = ("helps", "hurts")
+
+# Noise of accuracies by seed, studies x rungs x seeds, in points; s.d. of one seed about 1.
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], rho: float = 0.0) -> Array:
+    """Normal noise that correlates with ρ between any two rungs at one seed."""
+    shared = rng.normal(size=(shape[0], 1, shape[2]))
+    return np.asarray(math.sqrt(rho) * shared + math.sqrt(1 - rho) * rng.normal(size=shape))
+
+
+def heavy(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Student's t with 3 degrees of freedom: a wild seed now and then."""
+    return np.asarray(rng.standard_t(3, shape) / math.sqrt(3))
+
+
+def counted(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Accuracies of 94 % on 300 test images, so in steps of 0.33 points; s.d. 1.4."""
+    return np.asarray(rng.binomial(300, 0.94, shape) / 3)
+
+
+NOISE: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
+    "normal, ρ = 0": normal,
+    "normal, ρ = 0.5": lambda rng, shape: normal(rng, shape, 0.5),
+    "t, 3 degrees of freedom": heavy,
+    "binomial, 300 images": counted,
+}
+
+
+def gains(noise: Array, effects: Sequence[float] | int = 0) -> Array:
+    """Paired differences, studies x rows x seeds, of rungs whose true gains over the rung below are `effects`."""
+    return np.asarray(np.diff(noise, axis=1) + np.reshape(effects, (-1, 1)))
+
+
+# What is measured: one number a study, whose mean and s.e. are printed, so rows of a study need not be independent.
+
+
+def shown(numbers: Iterable[float], digits: int = 3) -> str:
+    """Mean ± s.e. over studies; nan is a study that has nothing to say."""
+    x = np.asarray(list(numbers), float)
+    x = x[~np.isnan(x)]
+    return f"{x.mean():.{digits}f} ± {x.std(ddof=1) / math.sqrt(len(x)):.{digits}f}" if len(x) > 1 else "–"
+
+
+def family(tables: Iterable[Sequence[stats.Comparison | Decision]], effects: Sequence[float] = (0,) * 9) -> list[bool]:
+    """Whether a study says of any row without an effect that it helps or hurts."""
+    return [
+        any(row.verdict in SAID for row, effect in zip(table, effects, strict=True) if not effect) for table in tables
+    ]
+
+
+def powers(tables: Iterable[Sequence[Decision]], effects: Sequence[float]) -> list[float]:
+    """The share of a study's true gains that are resolved, with the right sign."""
+    return [
+        float(np.mean([row.verdict == "helps" for row, effect in zip(table, effects, strict=True) if effect > 0]))
+        for table in tables
+    ]
+
+
+def trained(table: Sequence[Decision], looks: Sequence[int] = stats.LOOKS) -> int:
+    """Runs of all rungs when the study is over."""
+    return sum(stats.seeds_asked(table, PAIRS, looks).values())
+
+
+def fixed(draws: Array, effects: Sequence[float], points: float) -> Array:
+    """Of 2 to as many seeds as there are: mean shares n x 3 by t-tests, Holm and 95 % intervals on n seeds.
+
+    True gains that are resolved; rows that are resolved or known to ± points, by `decide`'s rule that the interval of a
+    known row holds 0; and without that rule, by its width alone.
+    """
+    found = []
+    for n in range(2, draws.shape[-1] + 1):
+        test = ttest_1samp(draws[..., :n], 0, axis=-1)
+        low, high = test.confidence_interval()
+        resolved, fine = np.apply_along_axis(stats.holm, 1, test.pvalue) <= 0.05, (high - low) / 2 <= points
+        helps = (resolved & (low + high > 0))[:, np.asarray(effects) > 0]
+        found.append([share.mean() for share in (helps, resolved | fine & (test.pvalue > 0.05), resolved | fine)])
+    return np.array(found)
+
+
+def saving(runs: Iterable[int], goal: float, shares: Array) -> str:
+    """The fewest seeds for every rung with at least the share `goal`, and the share of their runs that is saved.
+
+    Seeds are whole, up to one more than needed; the s.e. is that of `decide`'s runs.
+    """
+    enough = shares >= goal
+    n = 2 + int(np.argmax(enough)) if enough.any() else 1 + len(shares)
+    beyond = "" if enough.any() else "> "
+    return f"{beyond}{n} | {beyond}{shown(1 - r / (RUNGS * n) for r in runs)}"
+
+
+# The tables
+
+
+def nothing(rng: np.random.Generator, studies: int) -> None:
+    """A/A by `compare`."""
+    print("## Studies without any effect: the share with a verdict (at most .05)\n")
+    print("| noise | n | Holm, t | Holm, sign-flip | unadjusted t |\n|:--|--:|--:|--:|--:|")
+    for name, noise in NOISE.items():
+        for n in (3, 5, 8, 16):
+            draws = gains(noise(rng, (studies, RUNGS, n)))
+            t, flips = ([stats.compare(study, test) for study in draws] for test in ("t", "sign-flip"))
+            raw = [any(row.p <= 0.05 for row in table) for table in t]
+            print(f"| {name} | {n} | {shown(family(t))} | {shown(family(flips))} | {shown(raw)} |", flush=True)
+
+
+def percentile(rng: np.random.Generator, x: Array, times: int = 1000) -> Array:
+    """Percentile bootstrap 95 % intervals of the means of rows, rows x 2."""
+    means = np.array([x[:, rng.integers(0, x.shape[1], x.shape[1])].mean(1) for _ in range(times)])
+    return np.asarray(np.quantile(means, (0.025, 0.975), axis=0).T)
+
+
+def coverage(rng: np.random.Generator, studies: int) -> None:
+    """Intervals of one gain."""
+    print("\n## Coverage of the 95 % interval of one gain\n")
+    print("| noise | n | t | percentile bootstrap |\n|:--|--:|--:|--:|")
+    for name, noise in NOISE.items():
+        for n in (3, 5, 8):
+            draws = gains(noise(rng, (2 * studies, 2, n)))[:, 0]
+            cover = [
+                [low <= 0 <= high for low, high in ends]
+                for ends in (map(stats.t_interval, draws), percentile(rng, draws))
+            ]
+            print(f"| {name} | {n} | {shown(cover[0])} | {shown(cover[1])} |", flush=True)
+
+
+def looked(rng: np.random.Generator, studies: int) -> None:
+    """A/A by `decide`, no stop for precision, so that all looks are had."""
+    print("\n## `decide` without a stop for precision: the share of studies with a false verdict (at most .05)\n")
+    print("| true gains | noise | false verdict |\n|:--|:--|--:|")
+    one = (0, *[6] * 8)  # the one null row has all of α in the end
+    for title, effects in (("none", (0,) * 9), ("eight of nine, 6 points", one)):
+        for name, noise in NOISE.items():
+            draws = gains(noise(rng, (studies, RUNGS, stats.LOOKS[-1])), effects)
+            wrong = family([stats.decide(study, 0) for study in draws], effects)
+            print(f"| {title} | {name} | {shown(wrong)} |", flush=True)
+
+
+def decided(
+    rng: np.random.Generator, studies: int, effects: Sequence[float] = LADDER, every: Sequence[float] = (0.3, 0.5, 1)
+) -> None:
+    """`decide` against fixed designs that find as much."""
+    rows: list[str] = []
+    checks: list[str] = []
+    for sd in (0.15, 0.25, 0.35, 0.5):
+        draws = gains(sd * normal(rng, (studies, RUNGS, 40)), effects)
+        for points in every:
+            tables = [stats.decide(study[:, : stats.LOOKS[-1]], points) for study in draws]
+            runs, power = [trained(table) for table in tables], powers(tables, effects)
+            settled = [float(np.mean([row.decided for row in table])) for table in tables]
+            goals = [float(np.mean(share)) for share in (power, settled, settled)]
+            saved = [
+                saving(runs, goal, shares) for goal, shares in zip(goals, fixed(draws, effects, points).T, strict=True)
+            ]
+            last = shown(1 - r / (RUNGS * stats.LOOKS[-1]) for r in runs)
+            rows.append(
+                f"| {sd} | {points} | {shown(family(tables, effects), 4)} | {shown(runs, 1)} | {shown(power)} |"
+                f" {saved[0]} | {shown(settled)} | {saved[1]} | {saved[2]} | {last} |"
+            )
+            checks.append(f"| {sd} | {points} | {precision(tables, effects, points)} |")
+    print(f"\n## `decide` against fixed seeds; true gains {', '.join(map(str, effects))}\n")
+    print(
+        "Each n: the fewest seeds for every rung with which t-tests after Holm and 95 % intervals find as much, chosen"
+    )
+    print("knowing gains and s.d.; `decide` knows neither. (a) as many true gains are resolved. (b) As many rows are")
+    print(
+        "decided: resolved or known to ± points by `decide`'s rule, whose interval must hold 0. In a fixed design 5 %"
+    )
+    print(
+        "of rows without a gain fail that at any n, so (c) is (b) with fixed seeds let off that rule. Saved: share of"
+    )
+    print("runs. False positives are shares of studies.\n")
+    print(
+        "| s.d. of a seed | points | false positives | runs | power | n (a) | saved | decided | n (b) | saved", end=""
+    )
+    print(f" | n (c) | saved | saved of {stats.LOOKS[-1]} seeds each |\n|{'--:|' * 13}")
+    print("\n".join(rows), flush=True)
+    print("\n## Rows known to ± points: how near the truth they are, and whether intervals cover it\n")
+    print("| s.d. of a seed | points | known | of these within points of the truth | covered | of all rows covered |")
+    print(f"|{'--:|' * 6}")
+    print("\n".join(checks), flush=True)
+
+
+def precision(tables: list[list[Decision]], effects: Sequence[float], points: float) -> str:
+    """Cells: the share of rows known to ± points; of these near the truth and covered; of all rows covered."""
+    pairs = [list(zip(table, effects, strict=True)) for table in tables]
+    known = [[(row, effect) for row, effect in pair if row.verdict.startswith("known")] for pair in pairs]
+    near = [[abs(row.gain - effect) <= points for row, effect in pair] for pair in known]
+    covered, every = (
+        [[row.low <= effect <= row.high for row, effect in pair] for pair in some] for some in (known, pairs)
+    )
+    shares = [len(some) / len(effects) for some in known]
+    return " | ".join([shown(shares), *map(clustered, (near, covered, every))])
+
+
+def clustered(cells: Sequence[Sequence[bool]]) -> str:
+    """The share of all studies' cells that hold, ± its s.e. as a ratio of sums over studies, whose rows correlate."""
+    total, n = np.array([sum(c) for c in cells]), np.array([len(c) for c in cells])
+    if not n.sum():
+        return "–"
+    share = total.sum() / n.sum()
+    return f"{share:.3f} ± {math.sqrt(float(((total - share * n) ** 2).sum())) / n.sum():.3f}"
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(prog="tests.kit.simulations", description=__doc__)
+    p.add_argument("--studies", type=int, default=2000, metavar="N", help="a setting (default: %(default)s)")
+    p.add_argument("--seed", type=int, default=1, help="of the draws (default: %(default)s)")
+    options = p.parse_args()
+    began = time.monotonic()
+    mixed = partial(decided, effects=MIXED, every=(0.5,))
+    for table in (nothing, coverage, looked, decided, mixed):
+        table(np.random.default_rng(options.seed), options.studies)
+    print(f"\n{options.studies} studies a setting, {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

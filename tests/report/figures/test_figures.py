@@ -1,0 +1,75 @@
+import itertools
+import warnings
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import pytest
+
+from harness import one_line
+from harness.report import figures
+from tests.kit.figures import DRAW, runs_of
+from tests.kit.hostile import NAMES, size_of
+
+
+def visible(figure):
+    """Boxes of all letters, as drawn."""
+    with figures.style():
+        figure.draw_without_rendering()
+    labels = [t for axis in figure.axes for t in (*axis.texts, axis.xaxis.label, axis.yaxis.label)]
+    for side in (side for axis in figure.axes for side in (axis.xaxis, axis.yaxis)):
+        low, high = sorted(side.get_view_interval())
+        labels += [tick.label1 for tick in side.get_major_ticks() if low <= tick.get_loc() <= high]
+    labels += [text for axis in figure.axes if axis.get_legend() for text in axis.get_legend().get_texts()]
+    labels.append(figure._suptitle)
+    return [(t.get_text(), t.get_window_extent()) for t in labels if t.get_text() and t.get_visible()]
+
+
+@pytest.mark.parametrize("n", [2, 10, 40])
+@pytest.mark.parametrize("name", DRAW)
+def test_no_letters_overlap_or_leave_the_figure(name, n):
+    titles = [f"+ {'W' * 60 if i == 1 else 'rung'} {i}" for i in range(n)]
+    figure = DRAW[name]("s", *runs_of(n, 2, titles))
+    boxes = visible(figure)
+    width, height = figure.get_size_inches() * figure.dpi
+    for text, box in boxes:
+        assert -3 <= box.x0 <= box.x1 <= width + 3, text
+        assert -3 <= box.y0 <= box.y1 <= height + 3, text
+    for (a, one), (b, other) in itertools.combinations(boxes, 2):
+        across = min(one.x1, other.x1) - max(one.x0, other.x0)
+        down = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert min(across, down) < 1, f"{a} on {b}"
+    for axis in figure.axes:
+        assert axis.get_window_extent().width > width / 6
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_the_same_data_give_the_same_bytes(name, tmp_path):
+    data = runs_of(3)
+    made = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        svg = figures.save(folder, name, DRAW[name]("s", *data))
+        made.append([path.read_bytes() for path in sorted(folder.iterdir())])
+        assert {path.name for path in folder.iterdir()} == {f"{name}.png", f"{name}.svg"}
+        assert (folder / f"{name}.svg").read_text() == svg
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("key", NAMES)
+@pytest.mark.parametrize("name", DRAW)
+def test_a_name_is_letters_in_every_figure(name, key, tmp_path):
+    given, shown = NAMES[key]
+    short = shown if len(shown) <= 40 else f"{shown[:39]}…"
+    data = runs_of(2, 2, ["first", given])
+    with mpl.rc_context({"svg.fonttype": "none", "text.usetex": True, "text.parse_math": True}):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter the font lacks is a box
+            svg = figures.save(tmp_path, name, DRAW[name](given, *data))
+        plain = figures.save(tmp_path / "plain", name, DRAW[name]("s", *runs_of(2, 2)))
+    elements = list(ElementTree.fromstring(svg).iter())
+    assert {e.tag for e in elements} == {e.tag for e in ElementTree.fromstring(plain).iter()}
+    texts = ["".join(e.itertext()).strip() for e in elements if e.tag.endswith("}text")]
+    assert any(line.strip() == one_line(short) for line in texts)
+    assert any(line.startswith(f"{short}: ") for line in texts)
+    assert not any("$\\math" in line for line in texts)
+    pictures = [size_of((folder / f"{name}.png").read_bytes()) for folder in (tmp_path, tmp_path / "plain")]
+    assert pictures[0] == pictures[1]

@@ -1,0 +1,84 @@
+import math
+
+import numpy as np
+import pytest
+
+from harness.report import figures
+from tests.kit.figures import effects_of, lines, runs_of
+
+
+def dots(axis):
+    """(x, y) of each seed, and the marks that stand for them."""
+    seeds = [c for c in axis.collections if c.get_label() == "seeds"]
+    return np.concatenate([c.get_offsets() for c in seeds]), [len(c.get_offsets()) for c in seeds]
+
+
+# --- forest ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "seeds"), [(2, 1), (3, 2), (10, 5), (40, 3)])
+def test_every_seed_and_every_pair_is_a_dot(n, seeds):
+    every, table, gains = runs_of(n, seeds)
+    left, right = figures.forest("s", every, table, gains).axes
+    at, _ = dots(left)
+    assert sorted(at[:, 0]) == pytest.approx(sorted(every["top1"]))
+    assert set(at[:, 1].round()) == set(range(n))
+    (pairs,) = lines(right, "pairs")
+    assert len(pairs.get_xdata()) == (n - 1) * seeds
+    assert sorted(pairs.get_xdata()) == pytest.approx(sorted(g for own in gains.values() for _, g in own))
+    for axis, x in ((left, at[:, 0]), (right, pairs.get_xdata())):
+        assert axis.get_xlim()[0] < min(x)
+        assert max(x) < axis.get_xlim()[1]
+
+
+def test_a_gain_is_hollow_unless_it_helps_or_hurts():
+    every, table, gains = runs_of(10)
+    table.loc[9, "verdict"] = ""
+    right = figures.forest("s", every, table, gains).axes[1]
+    hollow = {round(float(m.get_ydata()[0])): m.get_mfc() == "white" for m in lines(right, "open")}
+    filled = {round(float(m.get_ydata()[0])): m.get_mfc() == m.get_color() for m in lines(right, "resolved")}
+    assert hollow == {2: True, 3: True, 6: True, 7: True, 9: True}
+    assert filled == {1: True, 4: True, 5: True, 8: True}
+    color = {round(float(m.get_ydata()[0])): m.get_color() for m in lines(right, "resolved")}
+    assert color[4] == color[8] != color[1] == color[5]
+
+
+def test_a_diverged_run_is_marked_and_a_refused_one_is_not_there():
+    every, table, gains = runs_of(3, diverged={(1, 0)})
+    every.loc[8, "status"] = "refused"
+    left = figures.forest("s", every, table, gains).axes[0]
+    at, counts = dots(left)
+    assert counts == [7, 1]
+    assert list(at[-1]) == pytest.approx([10, 1 - figures.BESIDE / 2])
+    assert "diverged" in left.get_xlabel()
+    assert every["top1"][8] not in at[:, 0]
+
+
+def test_a_design_without_gains_has_one_panel():
+    every, table, _ = runs_of(4)
+    (axis,) = figures.forest("s", every, table.assign(gain=math.nan), {}).axes
+    assert "paired" not in axis.figure._suptitle.get_text()
+
+
+def test_an_interval_beyond_the_frame_ends_in_an_arrow():
+    every, table, gains = runs_of(3)
+    table.loc[1, ["gain_low", "gain_high"]] = [-1000.0, 1000.0]
+    right = figures.forest("s", every, table, gains).axes[1]
+    assert {m.get_marker() for m in right.lines if round(float(np.ravel(m.get_ydata())[0])) == 1} >= {"<", ">"}
+    assert max(map(abs, right.get_xlim())) < 50
+
+
+# --- effects and cost ------------------------------------------------------------------------------------------------
+
+
+def test_effects_are_bars_main_ones_first():
+    table = effects_of(
+        ("a × b", "b", "a"), main=[False, True, True], aliases=["c × d", "", ""], order_se=[math.nan, 0.1, 0.2]
+    )
+    axis = figures.effects("s", table).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["b", "a", "a × b\nor c × d"]
+    assert [bar.get_width() for bar in axis.patches] == [0.5, 1.5, -0.5]
+    assert [bar.get_facecolor()[3] > 0 for bar in axis.patches] == [True, False, True]
+    spans = [list(line.get_xdata()) for line in lines(axis, "orders")]
+    assert spans == [pytest.approx([0.4, 0.6]), pytest.approx([1.3, 1.7])]
+    assert axis.get_ylim()[0] > axis.get_ylim()[1]

@@ -1,0 +1,44 @@
+from harness.report import frames
+from tests.kit.findings import fill, found, stack
+from tests.kit.records import record
+from tests.kit.tiny import finish, known
+
+
+def test_costs_and_times_are_of_the_last_rung_against_the_first_and_of_every_run_once(store):
+    for seed in range(2):
+        finish(store, "baseline", seed, record(90.0 + seed))
+        finish(store, "mixup", seed, record(91.0 + seed, macs=3_000_000) | {"seconds_per_epoch": 2.0, "seconds": 1000})
+    finish(store, "teacher", 0, record(95.0) | {"seconds": 3600.0})
+    teachers = [{"of": "mixup", "id": known(name)} for name in ("teacher", "teacher", "none")]
+    p = stack(("mixup",), seeds=(0, 1), upstream=teachers)
+    told = found(p, store)
+    assert told["Cost"] == (
+        "An epoch takes 2 s at mixup against 0.5 s at baseline, × 4.00: medians by the clock, whatever else ran. An "
+        "image takes 0.003 against 0.0015 GFLOPs, × 2.00. All 5 runs together, 1 network trained first among them, "
+        "trained for 1.6 h."
+    )  # 2 · 1 + 2 · 1000 + 3600 s
+    assert "Another network is trained first, with one seed, for mixup: " in told["What else may be in a gain"]
+
+
+def test_what_was_not_controlled_is_said_once_and_of_many_rungs_by_their_number(store):
+    assert set(frames.MARKS) == {"budget_changed", "upstream", "emulated", "also", "elsewhere"}, "a mark has a sentence"
+    p = stack(("a", "b", "c", "d"))
+    for own in p["rungs"][1:]:
+        own["also"] = ["teacher"]
+    for i, name in enumerate(("baseline", "a", "b", "c", "d")):
+        fill(store, [(name, (90.0, 91.0, 92.0 + i))], emulated=name != "baseline", device="b" if name == "d" else "a")
+    text = found(p, store)["What else may be in a gain"]
+    assert "FP16 is emulated in 4 of 5 rungs: " in text
+    assert "More than the trick differs for a (teacher); b (teacher); c (teacher); d (teacher)." in text
+    assert "Hardware, commits or library versions differ between the runs compared for d." in text
+    assert "Batch norm saw a pass" not in text
+    fill(store, [("a", (90.0, 91.0, 92.5)), ("b", (90.0, 91.0, 92.5))])
+    assert "emulated in c and d: " in found(p, store)["What else may be in a gain"]
+    fill(store, [("b", (90.0, 91.0, 92.5))], emulated=True)
+    assert "emulated in b, c and d: " in found(p, store)["What else may be in a gain"]
+    fill(store, [(name, (90.0, 91.0, 92.5)) for name in ("baseline", "a")], emulated=True)
+    assert "emulated in all 5 rungs: " in found(p, store)["What else may be in a gain"]
+    p["rungs"][1]["microbatch"] = 8
+    assert "Batch norm saw a pass, not the batch" in found(p, store)["What else may be in a gain"]
+    assert "length of training" not in text
+    assert "first" not in text

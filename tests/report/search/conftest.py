@@ -1,0 +1,19 @@
+import optuna
+import pytest
+
+from harness.report import search as report
+from tests.kit.trials import SEARCH, mixed
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_shuffles():
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.report.search.importances.SHUFFLES", 39)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    return folder, report.render(SEARCH, mixed(), folder)

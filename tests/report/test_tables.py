@@ -1,0 +1,93 @@
+import csv
+
+import pytest
+
+from harness.report import frames, tables
+from tests.kit.records import NASTY, designed, plan, rows, rung, write
+
+
+def test_one_seed_gives_a_gain_without_an_interval_and_no_verdict(store):
+    store.add("baseline", 0, 90.0)
+    store.add("one", 0, 92.0)
+    p = plan(seeds=(0,))
+    shown = tables.shown(rows(store, p).reset_index())
+    assert list(shown["gain over the rung below"]) == ["–", "+2.00"]
+    assert list(shown["top-1"]) == ["90.00", "92.00"]
+    assert list(shown["verdict"]) == ["–", "–"]
+
+
+def test_names_cannot_leave_their_cell(full, tmp_path):
+    p = plan(titles=NASTY)
+    every = frames.runs(p, full)
+    write(tmp_path, p, every, "<b>s</b>")
+    tex = (tmp_path / "table.tex").read_text()
+    assert r"\input" not in tex
+    assert r"50 \% \$x\$ \_y\_ \#1" in tex
+    body = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("|")]
+    assert {len(line.replace("\\|", "").split("|")) for line in body} == {12}
+
+
+def test_markdown_keeps_signs_and_trailing_zeros(full, tmp_path):
+    p = plan()
+    every = frames.runs(p, full)
+    text = write(tmp_path, p, every)
+    assert "+2.00 [" in text
+    assert "91.00 ± 1.00" in text
+
+
+def test_the_csv_is_unrounded_and_has_the_promised_columns(full, tmp_path):
+    for seed in range(3):
+        full.add("baseline", seed, 100 * (1 + seed) / 7, top5=99.0)
+    p = plan()
+    every = frames.runs(p, full)
+    write(tmp_path, p, every)
+    with (tmp_path / "table.csv").open() as file:
+        table = list(csv.DictReader(file))
+    promised = [
+        "rung",
+        "n",
+        "top1_mean",
+        "top1_sd",
+        "gain",
+        "gain_low",
+        "gain_high",
+        "params",
+        "gmacs",
+        "seconds_per_epoch",
+    ]
+    assert set(promised) <= set(table[0])
+    assert float(table[0]["top1_mean"]) == pytest.approx(100 * 2 / 7, abs=1e-12)
+    assert float(table[0]["gmacs"]) == 0.0015
+
+
+def test_latex_is_booktabs_and_compiles_in_its_letters(full, tmp_path):
+    p = plan(titles=("baseline", "+ zero γ", "+ two"))
+    every = frames.runs(p, full)
+    write(tmp_path, p, every)
+    tex = (tmp_path / "table.tex").read_text()
+    assert all(rule in tex for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"$\gamma$", r"$\pm$"))
+    assert tex.isascii()
+
+
+def test_how_far_evidence_goes_is_told_once(store):
+    def check(what, seen):
+        return {"part": "audit", "what": what, "expected": "all", "seen": seen, "ok": True}
+
+    for name, steps in (("a", "100"), ("b", "200")):
+        told = [
+            check(f"steps audited at random, of {steps}", "10"),
+            check("parts known by a second opinion", "all"),
+        ]
+        store.add(name, 0, 90.0, evidence=told)
+    every = frames.runs(p := designed("ladder", [rung("a", seeds=(0,)), rung("b", [1, 0], seeds=(0,))]), store)
+    table = frames.evidence(p, every)
+    assert not table["own"].any(), "what is checked of every run is of no trick"
+    assert tables.how_far(table)[:3] == [
+        *(f"{name}: 10 steps audited at random, of {steps}." for name, steps in (("a", "100"), ("b", "200"))),
+        "every rung: parts known by a second opinion: all.",
+    ]
+    assert tables.how_far(table[table["what"] == "none"]) == []
+
+
+def test_without_looks_and_with_all_runs_there_is_no_column_of_pairs(full):
+    assert "pairs" not in tables.shown(rows(full, plan()).reset_index())
