@@ -285,8 +285,8 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
 def train_and_report(plan: Any, where: list[str], options: argparse.Namespace, said: set[str]) -> int:
     from harness import report, study
     from harness.engine import Engine, key
+    from harness.engine.progress import clock
     from harness.paths import check_locks
-    from harness.progress import clock
     from harness.store import EVERY, Store
     from harness.tracking import Tracker, ui_command
 
@@ -371,7 +371,7 @@ def train(plan: Any, described: Any, asked: list[Any], engine: Any, tracker: Any
     """Train what is missing of `asked`. Raises Problem where neighbours showed what their specifications do not."""
     from harness import report, study
     from harness.engine import key
-    from harness.progress import Progress
+    from harness.engine.progress import Progress
 
     store = engine.store
     for run in asked:

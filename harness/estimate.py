@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from harness import Problem, evidence, one_line, stats
+from harness.engine.progress import clock
 from harness.parts.data import Images, Photos
 from harness.parts.models import cost
 from harness.paths import runs as folder_of_runs
-from harness.progress import clock
 from harness.rng import streams
 from harness.spec import UPSTREAM_SEED, Augment, Data, Model, Precision, Spec, upstream
 from harness.store import KEPT, Store, is_seed

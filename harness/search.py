@@ -477,7 +477,7 @@ def tested(search: Search, best: Best, engine: Any, tracker: "Tracker") -> dict[
     The specifications that were so looked at are kept with the search. Stops where the engine is asked to.
     """
     from harness import Problem, trials
-    from harness.progress import Progress
+    from harness.engine.progress import Progress
     from harness.spec import upstream
     from harness.store import Held
     from harness.study import Plan, Rung, check, missing, stale

@@ -27,7 +27,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from harness import Problem, one_line, without_password
-from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, begin_as_worker, execute, settle, why
+from harness.engine import RETRIES, RETRY, Event, Interrupted, Say, execute, settle, why
+from harness.engine.worker import begin_as_worker
 from harness.parts.holdout import blinded
 from harness.paths import flock, runs, wait_for, write_all
 from harness.rng import stream
