@@ -1,6 +1,6 @@
 """Runs, executed: the scheduler's orders, carried out by a launcher."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Protocol
@@ -63,7 +63,7 @@ class Engine:
         self.launcher: Launcher = launcher or Local(store, places, every, method)
         self.runs: dict[Any, Run] = {}  # in progress, by handle
 
-    def events(self, runs: Sequence[Run] | Source) -> Iterator[Event]:
+    def events(self, runs: Sequence[Run] | Source) -> Generator[Event, None, None]:
         """Execute a list of runs, or what a source asks for while there are free places."""
         source = Listed(runs) if isinstance(runs, Sequence) else runs
         scheduler = Scheduler(source, self.store.__contains__)

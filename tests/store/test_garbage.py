@@ -10,13 +10,13 @@ import torch
 from harness.designs import Options
 from harness.paths import runs
 from harness.report import plan_path, remember
+from harness.search.trial import named_by
 from harness.spec import plain, resolved, shape, stack, upstream
 from harness.store import Store
 from harness.store import __main__ as commands
 from harness.store.aside import bring_back, everything, free, today
 from harness.store.garbage import inner, leftovers, remembered, unnamed
 from harness.study import describe, plan
-from harness.trials import named_by
 from harness.tricks.distillation import distillation
 from tests.tiny import BASELINE, RESULT, STUDY, TEACHER
 
