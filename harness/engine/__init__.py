@@ -1,7 +1,7 @@
 """Where runs execute: what goes next, one process's life, and who starts the processes."""
 
-from harness.engine.engine import Engine, Launcher
-from harness.engine.local import Local, decoders, places
+from harness.engine.engine import Engine
+from harness.engine.local import decoders, places
 from harness.engine.scheduler import RETRIES, RETRY, Event, Key, Source, key
 from harness.engine.signals import ECHO, STOPS, asked_to_stop
 from harness.engine.worker import Interrupted, Say, execute, settle, why
@@ -15,8 +15,6 @@ __all__ = [
     "Event",
     "Interrupted",
     "Key",
-    "Launcher",
-    "Local",
     "Say",
     "Source",
     "asked_to_stop",

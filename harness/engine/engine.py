@@ -17,27 +17,21 @@ class Launcher(Protocol):
 
     def free(self) -> int:
         """How many runs it would start now."""
-        ...
 
     def start(self, run: Run) -> Any:
         """Begin a run: its handle. Nothing is tried again here."""
-        ...
 
     def poll(self, seconds: float) -> Sequence[tuple[Any, Event]]:
         """What workers said, by handle, waiting for so long at most; "lost" with `why` where one is gone."""
-        ...
 
     def stop(self, handle: Any) -> None:
         """Ask politely: the run keeps itself, and says "interrupted"."""
-        ...
 
     def kill(self, handle: Any) -> None:
         """End it at once."""
-        ...
 
     def close(self) -> None:
         """End what has no run."""
-        ...
 
 
 class Engine:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from time import sleep
 from typing import Any
 
 from harness import Problem
@@ -81,8 +80,6 @@ class Local:
 
     def poll(self, seconds: float) -> list[tuple[Worker, Event]]:
         busy = {worker.connection: worker for worker in self.workers if worker.run}
-        if not busy:
-            sleep(seconds)
         return [(busy[heard], self._hear(busy[heard])) for heard in wait(list(busy), seconds)]  # type: ignore[index]
 
     def stop(self, worker: Worker) -> None:

@@ -29,15 +29,12 @@ class Source(Protocol):
     @property
     def over(self) -> bool:
         """Whether no other run will come."""
-        ...
 
     def next(self) -> Run | None:
         """A run to begin, now that a place is free; None where there is none now."""
-        ...
 
     def see(self, event: Event) -> Iterable[Run]:
-        """Hear what happened to a run. The answer are runs to stop."""
-        ...
+        """Hear what happened to a run; return the runs to stop."""
 
 
 class Listed:

@@ -1,5 +1,7 @@
 """Searches on a tiny study; where what is trained does not matter, by runs that only write their record."""
 
+import time
+import warnings
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +16,6 @@ from harness.search.driver import Driver, run_search
 from harness.search.search import make
 from harness.search.storage import opened
 from harness.store import Store
-from tests.faults import commands  # noqa: F401  # what a process below is forked from has imported already
 from tests.search.here import LONG, PEAK, SEARCHED, Here, seen, serve, trained
 
 
@@ -132,6 +133,22 @@ def test_as_many_trials_as_places_are_under_way_and_the_seeds_of_one_take_turns(
     assert started[:4] == [0, 0, 1, 1]
 
 
+def test_a_trial_under_way_gives_signs_of_life_to_a_database(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "GRACE", 1)
+    monkeypatch.setattr(storage, "HEARTBEAT", 1)
+    searched = make(LONG, "baseline", trials=2, storage=f"sqlite:///{tmp_path}/trials.db")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        driver = Driver(searched, Store(), 1, lambda event: None)
+        dead = opened(searched).ask()  # nobody gives any for it
+        flight = driver._take()
+        time.sleep(3.5)
+        queue.revive(searched, opened(searched), {dead._trial_id, flight.trial._trial_id})
+    assert [t.state for t in opened(searched).trials][:2] == [TrialState.FAIL, TrialState.RUNNING]
+    driver.put_back()
+    driver.close()
+
+
 def test_no_trial_begins_when_the_time_is_up(fake):
     searched = make(LONG, "baseline", trials=2)
     best = run_search(searched, Engine(Store(), ["cpu"], launcher=Here(fake.body)), timeout=1e-9)
@@ -141,7 +158,7 @@ def test_no_trial_begins_when_the_time_is_up(fake):
 
 def test_a_killed_worker_loses_no_trial_and_doubles_none():
     searched = make(SEARCHED, "baseline", trials=3)
-    engine = Engine(Store(), ["cpu"], method="forkserver")
+    engine = Engine(Store(), ["cpu"])
     killed, said = [], []
 
     def see(event):
