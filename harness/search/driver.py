@@ -22,7 +22,6 @@ from harness.search.search import Search
 from harness.search.space import assigned
 from harness.search.storage import flocked, opened, reached
 from harness.search.trial import Failed, Score, life, values
-from harness.store import Store
 from harness.study import Run
 
 
@@ -38,7 +37,7 @@ def run_search(search: Search, engine: Engine, see: Say = lambda event: None, ti
     with warnings.catch_warnings(), reached(search):
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", module="optuna")
-        driver = Driver(search, engine.store, len(engine.places), see, until)
+        driver = Driver(search, engine, see, until)
         try:
             with closing(engine.events(driver)) as events:
                 for event in events:
@@ -79,13 +78,13 @@ class Beats:
 
 
 class Driver:
-    """The trials of a search as a source of runs; a trial is begun only where fewer than `jobs` are under way.
+    """The trials of a search as a source of runs; a trial is begun only where fewer are under way than places.
 
     So with one place the trials are the same each time: the values of one depend on the trials before it alone.
     """
 
-    def __init__(self, search: Search, store: Store, jobs: int, say: Say, until: float = float("inf")) -> None:
-        self.search, self.store, self.jobs, self.say, self.until = search, store, jobs, say, until
+    def __init__(self, search: Search, engine: Engine, say: Say, until: float = float("inf")) -> None:
+        self.search, self.engine, self.say, self.until = search, engine, say, until
         self.study = opened(search)
         self.flights: list[_Flight] = []
         self.seen: set[int] = set()  # trials whose signs of life are known
@@ -110,7 +109,7 @@ class Driver:
         run = event["run"]
         for flight in self._wanting(run):
             if event["kind"] in ("finished", "stopped", "interrupted"):
-                flight.asked = False  # if it still wants it: another trial was given up, and this one had just begun
+                flight.asked = False  # it may want it still: one that was stopped as this trial began, for another's
             self._go_on(flight, event)
         return () if self._wanting(run) else (run,)
 
@@ -131,7 +130,8 @@ class Driver:
 
     def _begin(self) -> bool:
         """Begin a trial, if one is due: whether that was so. Its values are drawn while no other's are."""
-        if len(self.flights) >= self.jobs or not self.due or not self.again <= time.monotonic() < self.until:
+        full = len(self.flights) >= len(self.engine.places)
+        if full or not self.due or self.engine.stopping or not self.again <= time.monotonic() < self.until:
             return False
         with flocked(self.search.folder / "turn"):
             revive(self.search, self.study, self.seen)
@@ -149,7 +149,8 @@ class Driver:
     def _take(self) -> _Flight | None:
         """A trial from the queue, or a new one, with its values; None where there is one too many."""
         trial = self.study.ask()
-        flight = _Flight(trial, life(self.search, self.search.label, trial, self.store, self.say), ExitStack())
+        own = life(self.search, self.search.label, trial, self.engine.store, self.say)
+        flight = _Flight(trial, own, ExitStack())
         path = self.search.folder / str(trial.number)
         flight.held.enter_context(flocked(path))
         flight.held.callback(path.unlink, missing_ok=True)

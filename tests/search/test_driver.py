@@ -97,7 +97,7 @@ def test_trials_beyond_those_asked_for_give_themselves_up():
     searched, said = make(LONG, "baseline", trials=2), []
     study = opened(searched)
     others = [study.ask(), study.ask()]
-    driver = Driver(searched, Store(), 1, said.append)
+    driver = Driver(searched, Engine(Store(), ["cpu"]), said.append)
     assert driver._take() is None
     assert [t.state for t in study.trials] == [TrialState.RUNNING, TrialState.RUNNING, TrialState.FAIL]
     assert study.trials[2].user_attrs["why"] == "surplus"
@@ -139,7 +139,7 @@ def test_a_trial_under_way_gives_signs_of_life_to_a_database(tmp_path, monkeypat
     searched = make(LONG, "baseline", trials=2, storage=f"sqlite:///{tmp_path}/trials.db")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        driver = Driver(searched, Store(), 1, lambda event: None)
+        driver = Driver(searched, Engine(Store(), ["cpu"]), lambda event: None)
         dead = opened(searched).ask()  # nobody gives any for it
         flight = driver._take()
         time.sleep(3.5)
