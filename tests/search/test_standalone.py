@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import optuna
 from optuna.distributions import IntDistribution
+from optuna.trial import TrialState
 
 from harness import Problem
-from harness.search import objective
+from harness.search import objective, standalone
 from harness.store import Store
 from tests.search.here import SEARCHED
+from tests.tiny import RESULT, finish
 
 
 def test_an_objective_for_a_study_of_ones_own():
@@ -24,3 +26,31 @@ def test_an_objective_for_a_study_of_ones_own():
     bad = optuna.create_study(direction="maximize")
     bad.optimize(failing, n_trials=1, catch=Problem)
     assert "are fewer than batch_size=" in bad.trials[0].user_attrs["why"]
+
+
+def test_a_run_that_the_pruner_gives_up_is_left_at_a_checkpoint():
+    own = optuna.create_study(direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=101))
+    own.optimize(objective(SEARCHED, rung="baseline"), n_trials=1)
+    (trial,) = own.trials
+    assert (trial.state, list(trial.intermediate_values)) == (TrialState.PRUNED, [0])
+    assert (trial.user_attrs["spec"], 0) not in Store()
+    assert [e["event"] for e in Store().events(trial.user_attrs["spec"], 0)][-2:] == ["checkpoint", "interrupted"]
+
+
+def test_a_run_that_another_process_has_is_waited_for(monkeypatch):
+    monkeypatch.setattr(standalone, "RETRY", 0)
+    asked = []
+
+    def attempt(run, store, device, say, stop):
+        asked.append(run)
+        if len(asked) == 1:
+            return {"kind": "held", "pid": "7"}
+        rows = [{"epoch": epoch, "top1": 90.0} for epoch in range(2)]
+        finish(store, run[0].id, run[1], RESULT | {"epochs": rows})
+        return {"kind": "finished"}
+
+    monkeypatch.setattr(standalone, "attempt", attempt)
+    own = optuna.create_study(direction="maximize")
+    own.optimize(objective(SEARCHED, rung="baseline"), n_trials=1)
+    assert own.trials[0].value == 90
+    assert len(asked) == 2
