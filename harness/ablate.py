@@ -161,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
         raise Problem("--sampler goes with --tuned")
     due = []
     if options.tuned:
-        from harness.tuning import searches
+        from harness.search.tuned import searches
 
         due = searches(loaded, plan, options.tuned, options.sampler or "random", options.accept_stale)
     if options.dry_run:
@@ -173,7 +173,7 @@ def run(options: argparse.Namespace) -> int:
             )
         return shown
     for search in due:
-        from harness.trials import doubt, opened
+        from harness.search.storage import doubt, opened
 
         if line := doubt(search, opened(search)):  # what is wrong with one is said before the first run
             print(f"{options.study}: {one_line(line, 1000)}", file=sys.stderr)
@@ -195,15 +195,15 @@ def lacking(trouble: str | None, said: set[str]) -> None:
 
 def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace, said: set[str]) -> Any:
     """`plan` with values of its own in each rung; None where it was interrupted, which is said."""
-    from harness import tuning
-    from harness.search import Lines
+    from harness.search.lines import Lines
+    from harness.search.tuned import tune as tuned
     from harness.store import Store
     from harness.tracking import Tracker
 
     store, titles = Store(), dict[str, str]()
     tracker = Tracker(plan.study, titles, store, (), " ".join(sys.argv))
     try:
-        better = tuning.tune(
+        better = tuned(
             *(loaded, plan, options.tuned, options.sampler or "random", store, where),
             lambda search: Lines(search, tracker, titles),
             options.accept_stale,
@@ -287,8 +287,8 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
 def train_and_report(plan: Any, where: list[str], options: argparse.Namespace, said: set[str]) -> int:
     from harness import report, study
     from harness.engine import Engine, key
+    from harness.engine.progress import clock
     from harness.paths import check_locks
-    from harness.progress import clock
     from harness.store import EVERY, Store
     from harness.tracking import Tracker, ui_command
 
@@ -373,7 +373,7 @@ def train(plan: Any, described: Any, asked: list[Any], engine: Any, tracker: Any
     """Train what is missing of `asked`. Raises Problem where neighbours showed what their specifications do not."""
     from harness import report, study
     from harness.engine import key
-    from harness.progress import Progress
+    from harness.engine.progress import Progress
 
     store = engine.store
     for run in asked:

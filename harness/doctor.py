@@ -90,7 +90,7 @@ def machine() -> Iterator[tuple[str, str]]:
     import psutil
     import torch
 
-    from harness.environment import cpu_name
+    from harness.engine.environment import cpu_name
     from harness.paths import runs
 
     memory = psutil.virtual_memory()

@@ -299,8 +299,8 @@ def test_a_search_begun_otherwise_is_said_before_the_first_run(home):
     (home / "experiments" / "own.py").write_text(SOURCE + SPACE)
     assert harness(home, "own", "--tuned", "2", "--dry-run").returncode == 0
     assert not (home / "runs" / "searches").exists(), "a dry run begins none"
-    begun = "from harness import study, tuning, trials; s = study.load('own')\n"
-    begun += "trials.opened(tuning.searches(s, study.plan(s), 2, 'random')[0])"
+    begun = "from harness import study; from harness.search import storage, tuned; s = study.load('own')\n"
+    begun += "storage.opened(tuned.searches(s, study.plan(s), 2, 'random')[0])"
     environment = {k: v for k, v in os.environ.items() if k != "HARNESS_RUNS"} | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", begun], cwd=home, env=environment, check=True, timeout=120)
     (home / "experiments" / "own.py").write_text(SOURCE + SPACE.replace("0.01, 0.5", "0.02, 0.5"))

@@ -24,15 +24,11 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("store", "records of runs on disk"),
     ("study", "plans of runs, and what they will cost"),
     ("report", "from records to tables, figures, pages"),
-    ("environment", "the machine that a run was made on"),  # goes with harness/engine/
-    ("progress", "what a user sees while runs train"),  # goes with harness/engine/
     ("engine", "processes that train runs"),
     ("tracking", "MLflow, as a projection of the store"),
-    ("trials", "the trials of a search"),  # goes with harness/search/, and with it the circle of the two
     ("search", "searches of hyper-parameters"),
-    ("tuning", "a ladder whose every rung is searched"),  # goes with harness/search/
     (
-        "ablate bench check doctor gallery landscape sync report.__main__ store.__main__",
+        "ablate bench check doctor gallery landscape sync report.__main__ search.__main__ store.__main__",
         "the command lines, which nothing imports",
     ),
 )

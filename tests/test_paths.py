@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import Problem, paths, tracking, trials
+from harness import Problem, paths, tracking
 from harness.parts.data import ImageFolder
+from harness.search import storage
 from harness.spec import File, assign
 from harness.store import Store
 from harness.store.care import holder
@@ -96,8 +97,8 @@ def test_where_no_file_can_be_locked_the_folder_is_named_and_what_to_do(number, 
         (run, lambda: hold(store.claim("0" * 16, 0))),
         (run, lambda: holder(store, ("0" * 16, 0))),
         (tmp_path, lambda: hold(tracking.one_at_a_time())),
-        (tmp_path, lambda: hold(trials.flocked(tmp_path / "turn"))),
-        (tmp_path, lambda: trials.is_held(tmp_path / "turn")),
+        (tmp_path, lambda: hold(storage.flocked(tmp_path / "turn"))),
+        (tmp_path, lambda: storage.is_held(tmp_path / "turn")),
         (tmp_path, paths.check_locks),
     ):
         with pytest.raises(Problem) as problem:

@@ -12,12 +12,12 @@ import torch
 from harness import Problem, sync
 from harness.engine import Interrupted, execute, key
 from harness.report import remember
+from harness.search.trial import named_by
 from harness.spec import plain, resolved
 from harness.store import Store
 from harness.study import describe
 from harness.tracking import database, open_experiment
 from harness.train import LAYOUT
-from harness.trials import named_by
 from tests.kit.tiny import BASELINE, tiny_plan
 
 CPU = torch.device("cpu")

@@ -88,7 +88,7 @@ def searched() -> list[str]:
 
 
 def called(label: str) -> dict[str, str]:
-    """What a search calls each specification that it asked for, by id, as `harness.trials.named_by` noted it."""
+    """What a search calls each specification that it asked for, by id, as `harness.search.trial.named_by` noted it."""
     path, kind, found = runs() / "searches" / f"{label}.specs", label.partition("@")[2], dict[str, str]()
     for line in path.read_text(errors="replace").splitlines():
         spec_id, _, what = line.partition(" ")

@@ -13,7 +13,8 @@ from typing import Any
 import sqlalchemy
 from optuna.distributions import FloatDistribution
 
-from harness import search, trials
+from harness.search.search import make
+from harness.search.storage import opened
 from harness.study import Plan, Run, Study
 from tests.faults import served
 from tests.faults.commands import FORKS, Command, until
@@ -138,4 +139,4 @@ def _opening(folder: Path, kills: int | None = None, after: bool = False) -> Non
     os.environ["HARNESS_RUNS"] = str(folder / "runs")
     folder.mkdir(exist_ok=True)
     study = Study("own", "", tiny.BASELINE, (), (0,), {"optimizer.lr": FloatDistribution(0.01, 1)})
-    trials.opened(search.make(study, storage=f"sqlite:///{folder}/search.db"))
+    opened(make(study, storage=f"sqlite:///{folder}/search.db"))

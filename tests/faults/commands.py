@@ -31,7 +31,7 @@ FORKS.set_forkserver_preload(
             "harness.report",
             "harness.tracking",
             "harness.parts.data",
-            "harness.trials",
+            "harness.search.tuned",
         ),
     ]
 )

@@ -20,10 +20,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.engine import key
 from harness.parts.data.holdout import blinded
+from harness.search.space import assigned
+from harness.search.storage import PATIENCE, Database
 from harness.store import Store
 from harness.store.care import holder
 from harness.study import Run
-from harness.trials import PATIENCE, Database, assigned
 from tests.faults import world
 from tests.faults.commands import Command, in_session, until
 from tests.faults.parts import Slow

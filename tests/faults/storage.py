@@ -316,12 +316,12 @@ def kill_9_of_a_worker(folder: Path, times: int, seed: int) -> Outcome:
         said = []
         for event in events(engine, [(TEACHER, 0), *home.runs.values()]):
             said.append(event)
-            busy = [process for process in engine.processes if process.run]
+            busy = [worker for worker in engine.launcher.workers if worker.run]
             if event["kind"] in ("started", "epoch") and busy and deaths < 2 and rng.random() < 0.3:
                 os.kill(rng.choice(busy).process.pid, signal.SIGKILL)
                 deaths += 1
         assert sum(event["kind"] == "finished" for event in said) == 3, said
-        assert not engine.processes
+        assert not engine.launcher.workers
         message = next((text for text in notes(said) if "SIGKILL" in text), message)
         redone += home.redone(deaths)
         killed += deaths
@@ -338,7 +338,7 @@ def kill_9_of_a_worker_a_third_time(folder: Path, times: int, seed: int) -> Outc
         failed = []
         for event in events(engine, list(home.runs.values())):
             if event["kind"] == "started" and event["run"][1] == 0:
-                os.kill(engine.processes[0].process.pid, signal.SIGKILL)
+                os.kill(engine.launcher.workers[0].process.pid, signal.SIGKILL)
             failed += [event] * (event["kind"] == "failed")
         message = one_line(*[event["why"] for event in failed])
         assert message == "its process was killed by SIGKILL, 3 times"

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from harness import paths, store, train
-from harness.engine import _work, execute, settle
+from harness.engine import execute, settle
+from harness.engine.worker import work
 from harness.spec import Augment, Model, Spec, stack, upstream
 from harness.store import Held, Store, journal
 from harness.study import Run
@@ -214,7 +215,7 @@ def _victim(connection: Connection, runs: Store, every: float, harm: Harm) -> No
     said = os.open(runs.root.parent / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 2)
     harm()
-    _work(connection, runs, "cpu", 1, every)
+    work(connection, runs, "cpu", 1, every)
 
 
 def start(runs: Store, run: Run, every: float = 0.0, harm: Harm = nothing) -> tuple[Any, Connection]:

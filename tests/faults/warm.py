@@ -3,7 +3,7 @@
 import torch
 import torch._dynamo  # two seconds, that the first optimizer of a process would take
 
-from harness.environment import environment
+from harness.engine.environment import environment
 from tests.faults import victim
 
 torch.set_num_threads(1)  # a pool of threads does not survive a fork

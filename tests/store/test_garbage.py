@@ -9,6 +9,7 @@ import torch
 
 from harness.paths import runs
 from harness.report import plan_path, remember
+from harness.search.trial import named_by
 from harness.spec import plain, resolved, shape, stack, upstream
 from harness.stats.designs import Options
 from harness.store import Store
@@ -16,7 +17,6 @@ from harness.store import __main__ as commands
 from harness.store.aside import bring_back, everything, free, today
 from harness.store.garbage import inner, leftovers, remembered, unnamed
 from harness.study import describe, plan
-from harness.trials import named_by
 from harness.tricks.distillation import distillation
 from tests.kit.tiny import BASELINE, RESULT, STUDY, TEACHER
 

@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import Problem, engine, trials
+from harness import Problem, engine
+from harness.engine import worker
 from harness.parts.augment import PAPER, OnPixels
 from harness.parts.data import ImageFolder, decoding
 from harness.parts.data.reading import opened
@@ -273,17 +274,12 @@ class Over:
 
 
 @pytest.mark.parametrize("user", ["7", None])
-@pytest.mark.parametrize("room", [engine, trials])
-def test_a_number_of_decoders_that_a_user_set_stays(room, user, monkeypatch):
-    monkeypatch.setattr(room, "begin_as_worker", lambda: None)
-    monkeypatch.setattr(room, "settle", lambda place: CPU)
-    monkeypatch.setattr(trials, "serve", lambda *_: None)
+def test_a_number_of_decoders_that_a_user_set_stays(user, monkeypatch):
+    monkeypatch.setattr(worker, "begin_as_worker", lambda: None)
+    monkeypatch.setattr(worker, "settle", lambda place: CPU)
     if user is None:
         monkeypatch.delenv("HARNESS_DECODERS")
     else:
         monkeypatch.setenv("HARNESS_DECODERS", user)
-    if room is engine:
-        engine._work(Over(), None, "cpu", 3, 1.0)
-    else:
-        trials.work(Over(), None, None, "cpu", 3, 1.0)
+    worker.work(Over(), None, "cpu", 3, 1.0)
     assert os.environ["HARNESS_DECODERS"] == (user or "3")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness import progress
-from harness.progress import Progress, clock
+from harness.engine import progress
+from harness.engine.progress import Progress, clock
 from tests.kit.tiny import tiny_plan
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import features
 
-from harness import environment
+from harness.engine import environment
 
 
 def test_every_library_that_touches_a_number_is_recorded():

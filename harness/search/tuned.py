@@ -9,11 +9,13 @@ from typing import Any
 from optuna.trial import TrialState
 
 from harness import Problem
-from harness.search import Event, Search, fitting, run_search
+from harness.engine import Engine, Say
+from harness.search.driver import run_search
+from harness.search.search import Search, fitting
+from harness.search.storage import opened
 from harness.spec import Spec, moved
 from harness.store import Store
 from harness.study import Plan, Rung, Study, describe, retuned, spare_seed
-from harness.trials import opened
 
 SHARE = 0.2  # of the training images, held out to score trials by
 
@@ -62,13 +64,13 @@ def tune(
     sampler: str,
     store: Store,
     places: Sequence[str],
-    watched: Callable[[Search], Callable[[Event], None]],
+    watched: Callable[[Search], Say],
     accept_stale: bool = False,
 ) -> Plan | None:
     """`plan` with each rung at the values that its own search chose; None where one was asked to stop."""
     specs, told = [], []
     for search in searches(study, plan, trials, sampler, accept_stale):
-        best = run_search(search, store, places, watched(search))
+        best = run_search(search, Engine(store, places), watched(search))
         if best.stopped:
             return None
         complete = opened(search).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

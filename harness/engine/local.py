@@ -1,0 +1,131 @@
+"""Processes on this machine: they are started, told what to do, and heard."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from harness import Problem
+from harness.engine.scheduler import ENDS, Event
+from harness.engine.signals import STOPS
+from harness.engine.worker import STOP, work
+from harness.store import Store
+from harness.study import Run
+
+
+def places(device: str | None, jobs: int | None) -> list[str]:
+    """A device name for each process: one a core on the CPU, one a GPU on CUDA, unless `jobs` says otherwise.
+
+    Raises Problem on a device that is not there.
+    """
+    import torch
+
+    try:
+        kind = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise Problem(f"--device {device}: unknown; use cpu, cuda or cuda:N") from None
+    if kind.type == "cpu":
+        return ["cpu"] * (jobs or len(os.sched_getaffinity(0)))
+    if kind.type != "cuda":
+        raise Problem(f"--device {device}: only cpu and cuda are supported")
+    count = torch.cuda.device_count()
+    if count <= (kind.index or 0):
+        raise Problem(f"--device {device}: this machine has {count} CUDA devices")
+    chosen = [kind.index] if kind.index is not None else list(range(count))
+    return [f"cuda:{chosen[i % len(chosen)]}" for i in range(jobs or len(chosen))]
+
+
+def decoders(jobs: int) -> int:
+    """Processes that decode photos for each of `jobs`."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) // jobs))
+
+
+@dataclass(eq=False)
+class Worker:
+    """A process, which trains one run at a time."""
+
+    connection: Connection
+    process: Any
+    place: str
+    run: Run | None = None
+
+
+@dataclass
+class Local:
+    """The launcher of this machine: a process for each of `places`, once there is a run for it; see `Launcher`.
+
+    A run's handle is the process that has it.
+    """
+
+    store: Store
+    places: Sequence[str]
+    every: float  # seconds between checkpoints within an epoch
+    method: str = "spawn"  # how processes start
+    workers: list[Worker] = field(default_factory=list, init=False)
+
+    def free(self) -> int:
+        return len(self.places) - sum(worker.run is not None for worker in self.workers)
+
+    def start(self, run: Run) -> Worker:
+        worker = next((worker for worker in self.workers if worker.run is None), None) or self._begin()
+        worker.run = run
+        with suppress(OSError):  # it died idle: reading from it says so
+            worker.connection.send(run)
+        return worker
+
+    def poll(self, seconds: float) -> list[tuple[Worker, Event]]:
+        busy = {worker.connection: worker for worker in self.workers if worker.run}
+        return [(busy[heard], self._hear(busy[heard])) for heard in wait(list(busy), seconds)]  # type: ignore[index]
+
+    def stop(self, worker: Worker) -> None:
+        with suppress(OSError):
+            worker.connection.send(STOP)
+
+    def kill(self, worker: Worker) -> None:
+        worker.process.kill()  # nothing it writes can be torn
+
+    def close(self) -> None:
+        for worker in self.workers:
+            with suppress(OSError):
+                worker.connection.send(None)
+        for worker in self.workers:
+            worker.process.join()
+        self.workers.clear()
+
+    def _begin(self) -> Worker:
+        left = list(self.places)
+        for worker in self.workers:
+            left.remove(worker.place)
+        context: Any = multiprocessing.get_context(self.method)
+        ours, theirs = context.Pipe()
+        arguments = theirs, self.store, left[0], decoders(len(self.places)), self.every
+        process = context.Process(target=work, args=arguments)
+        resource_tracker.ensure_running()  # else starting it, on the way to the process, would unblock them again
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        process.start()  # it inherits what is blocked: Ctrl-C goes to the whole group, and is the parent's to handle
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        theirs.close()
+        self.workers.append(Worker(ours, process, left[0]))
+        return self.workers[-1]
+
+    def _hear(self, worker: Worker) -> Event:
+        try:
+            event: Event = worker.connection.recv()
+        except (EOFError, ConnectionResetError):
+            event = {"kind": "lost", "why": self._bury(worker)}
+        if event["kind"] in ENDS:
+            worker.run = None
+        return event
+
+    def _bury(self, worker: Worker) -> str:
+        """Why a process is gone."""
+        worker.connection.close()
+        worker.process.join()
+        self.workers.remove(worker)
+        code = worker.process.exitcode
+        return f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended ({code})"

@@ -1,0 +1,193 @@
+"""Which run goes next, which ends, and what became of each: events in, orders out.
+
+It starts no process, reads no clock and opens no store: it is told what happened, what time it is and what is there.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Protocol
+
+from harness.spec import UPSTREAM_SEED, upstream
+from harness.study import Run
+
+Event = dict[str, Any]
+Key = tuple[str, int]
+RETRIES = 2  # of a run whose process died
+RETRY = 0.25  # seconds between looks at what others hold, and at Ctrl-C
+ENDS = ("finished", "failed", "interrupted", "held", "lost")  # after these a run has left its place
+
+
+def key(run: Run) -> Key:
+    return run[0].id, run[1]
+
+
+class Source(Protocol):
+    """Where runs come from."""
+
+    @property
+    def over(self) -> bool:
+        """Whether no other run will come."""
+
+    def next(self) -> Run | None:
+        """A run to begin, now that a place is free; None where there is none now."""
+
+    def see(self, event: Event) -> Iterable[Run]:
+        """Hear what happened to a run; return the runs to stop."""
+
+
+class Listed:
+    """A fixed list of runs as a source."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.left = deque(runs)
+
+    @property
+    def over(self) -> bool:
+        return not self.left
+
+    def next(self) -> Run | None:
+        return self.left.popleft() if self.left else None
+
+    def see(self, event: Event) -> Iterable[Run]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """An order: begin this run in a free place."""
+
+    run: Run
+
+
+@dataclass(frozen=True)
+class Stop:
+    """An order: let this run keep itself and end."""
+
+    run: Run
+
+
+Order = Start | Stop | Event  # an event is to be told to whoever listens
+
+
+@dataclass
+class Scheduler:
+    """Orders for the runs of a `source`; `stored` tells which runs have a record.
+
+    What a run builds on goes first, and is added where nobody trains it and its record is not there. What builds on a
+    failed run fails with it. A run whose process is lost is taken up again, at most `RETRIES` times. One that others
+    hold is asked for again after `RETRY` seconds.
+    """
+
+    source: Source
+    stored: Callable[[Key], bool]
+    stopping: bool = field(default=False, init=False)
+    waiting: dict[Key, Run] = field(default_factory=dict, init=False)
+    running: dict[Key, Run] = field(default_factory=dict, init=False)
+    asked: set[Key] = field(default_factory=set, init=False)  # to stop
+    failed: set[Key] = field(default_factory=set, init=False)
+    lost: Counter[Key] = field(default_factory=Counter, init=False)  # processes of a run
+    held: dict[Key, float] = field(default_factory=dict, init=False)  # by others, and when to ask again
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing runs, and nothing will."""
+        return not self.running and (self.stopping or (not self.waiting and self.source.over))
+
+    def orders(self, free: int, now: float) -> Iterator[Order]:
+        """What to do at the time `now`, in seconds, with `free` places."""
+        while free and not self.stopping and (run := self._next(now)):
+            if self._doomed(run):
+                self.failed.add(key(run))
+                yield from self._tell(run, {"kind": "failed", "why": "the run it builds on failed"})
+            elif self.stored(key(run)):
+                yield from self._tell(run, {"kind": "finished", "reused": True})
+            else:
+                free -= 1
+                self.running[key(run)] = run
+                yield Start(run)
+
+    def hear(self, run: Run, event: Event, now: float) -> Iterator[Order]:
+        """What to do as this happened to a run, which was started."""
+        kind, asked = event["kind"], key(run) in self.asked
+        if kind in ENDS:
+            del self.running[key(run)]
+            self.asked.discard(key(run))
+        if kind == "held":
+            yield from self._wait_for(run, event["pid"], now, asked)
+        elif kind in ("interrupted", "lost") and asked:
+            yield from self._tell(run, {"kind": "interrupted" if self.stopping else "stopped"})
+        elif kind == "lost":
+            yield from self._again(run, event["why"])
+        else:
+            if kind == "failed":
+                self.failed.add(key(run))
+            yield from self._tell(run, event)
+
+    def stop(self) -> Iterator[Order]:
+        """Stop everything."""
+        self.stopping = True
+        self.waiting.clear()
+        for run in self.running.values():
+            yield from self._ask_to_stop(run)
+
+    def _next(self, now: float) -> Run | None:
+        """A run that may go, or that can go no more."""
+        for run in chain(list(self.waiting.values()), iter(self._pull, None)):
+            missing = [inner for inner in builds_on(run) if not self.stored(key(inner))]
+            if self._doomed(run) or (not missing and self.held.get(key(run), 0) <= now):
+                return self.waiting.pop(key(run))
+            unknown = {key(i): i for i in missing if key(i) not in self.running and key(i) not in self.waiting}
+            if unknown:  # their records were there, and were moved away
+                self.waiting = unknown | self.waiting
+                return self._next(now)
+        return None
+
+    def _pull(self) -> Run | None:
+        """A run of the source that is neither waiting nor running; None where it has none now."""
+        while run := self.source.next():
+            if key(run) not in self.running and key(run) not in self.waiting:
+                self.failed.discard(key(run))  # it is asked for anew
+                self.waiting[key(run)] = run
+                return run
+        return None
+
+    def _doomed(self, run: Run) -> bool:
+        return any(key(inner) in self.failed for inner in builds_on(run))
+
+    def _wait_for(self, run: Run, pid: str, now: float, asked: bool) -> Iterator[Order]:
+        if key(run) not in self.held:
+            yield from self._tell(run, {"kind": "note", "text": f"is being trained by process {pid}"})
+        self.held[key(run)] = now + RETRY
+        if not asked:
+            self.waiting[key(run)] = run
+        elif not self.stopping:
+            yield from self._tell(run, {"kind": "stopped"})
+
+    def _again(self, run: Run, why: str) -> Iterator[Order]:
+        self.lost[key(run)] += 1
+        if self.lost[key(run)] <= RETRIES:
+            self.waiting = {key(run): run} | self.waiting
+            yield from self._tell(run, {"kind": "note", "text": f"is taken up again, {why}"})
+        else:
+            self.failed.add(key(run))
+            deaths = self.lost.pop(key(run))
+            yield from self._tell(run, {"kind": "failed", "why": f"{why}, {deaths} times", "deaths": deaths})
+
+    def _ask_to_stop(self, run: Run) -> Iterator[Order]:
+        if key(run) not in self.asked:
+            self.asked.add(key(run))
+            yield Stop(run)
+
+    def _tell(self, run: Run, event: Event) -> Iterator[Order]:
+        event = {**event, "run": run}
+        yield event
+        for each in self.source.see(event):
+            self.waiting.pop(key(each), None)
+            if key(each) in self.running:
+                yield from self._ask_to_stop(each)
+
+
+def builds_on(run: Run) -> list[Run]:
+    return [(inner, UPSTREAM_SEED) for inner in upstream(run[0])]

@@ -1,0 +1,223 @@
+"""One process's life: take a run, train it, say what happens."""
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any
+
+from harness import Problem
+from harness.cli import open_displays
+from harness.engine.environment import environment, repository
+from harness.engine.scheduler import Event
+from harness.engine.signals import STOPS
+from harness.evidence import Upstream, apart
+from harness.parts.data import decoding
+from harness.spec import UPSTREAM_SEED, Spec, blame, plain, resolved, sources
+from harness.store import EVERY, TRACEBACK, Claim, Held, Store, is_seed
+from harness.study import Run
+from harness.train import LAYOUT, Keeper, State, train
+
+Say = Callable[[Event], None]
+STOP = "stop"  # said to a worker: keep the run that you train, and leave it
+
+
+def begin_as_worker() -> None:
+    """In a process that works for another: what a terminal sends to all is for its parent to heed."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)  # a parent that is gone is seen by its pipe
+    open_displays()  # a user's part may print
+
+
+def settle(place: str) -> Any:
+    """Set this process up to train on the device of that name, which is returned."""
+    import torch
+
+    device = torch.device(place)
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # one thread a process: fastest together, and bits do not depend on `jobs`
+    elif device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.deterministic = True  # and no benchmark, whose pick of algorithms changes the bits
+    return device
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and is kept."""
+
+
+class _Kept(Keeper):
+    """Keeps a run by its claim, and says how it goes; `stop` tells whether to leave it at the next batch."""
+
+    def __init__(self, claim: Claim, by: str, say: Say, stop: Callable[[], bool]) -> None:
+        self.claim, self.by, self.say, self.stop = claim, by, say, stop
+        self.stopping = False
+
+    def saved(self) -> State | None:
+        state = self.claim.saved(self.by)
+        happened = self.claim.since_start()
+        for event in happened:
+            if event["event"] == "resumed":
+                epoch, batch = event["epoch"], event["batch"]
+                at = f"{epoch + 1}, batch {batch + 1}" if batch else f"{epoch}'s end"
+                text = f"goes on from epoch {at}"
+            else:
+                text = f"passes over {event['file']}: {event['why']}"
+            self.say({"kind": "note", "text": text})
+        if happened and state is None:
+            self.say({"kind": "note", "text": "starts anew: no checkpoint will do"})
+        return state
+
+    def due(self, epoch_done: bool) -> bool:
+        self.stopping = self.stop()
+        return self.stopping or self.claim.due(epoch_done)
+
+    def leave(self) -> None:
+        """Where there is no next batch to stop at: the run goes on from its last checkpoint."""
+        if self.stop():
+            raise Interrupted
+
+    def keep(self, state: State) -> None:
+        self.claim.keep(state, self.by)
+        if self.stopping:
+            raise Interrupted
+
+    def report(self, event: Event) -> None:
+        if "batch" not in event:
+            self.claim.note("epoch", **event)
+        self.say({"kind": "batch" if "batch" in event else "epoch", "at": event})
+
+
+def work(connection: Connection, store: Store, place: str, decoding: int, every: float) -> None:
+    """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
+    begin_as_worker()
+    os.environ.setdefault("HARNESS_DECODERS", str(decoding))  # what a user set stays
+    device = settle(place)
+
+    def say(event: Event) -> None:
+        with suppress(OSError):  # the parent is gone, and `poll` will say so
+            connection.send(event)
+
+    while True:
+        try:
+            run: Run | str | None = connection.recv()
+        except (EOFError, OSError):  # the parent is gone
+            return
+        except Exception as error:  # a module of the user's, which this process imports for the first time
+            say({"kind": "failed", "why": why(error)})
+            continue
+        if run is None:
+            return
+        if not isinstance(run, str):  # else it is STOP, of a run that had just ended
+            say(attempt(run, store, device, say, connection.poll, every))
+
+
+def attempt(run: Run, store: Store, device: Any, say: Say, stop: Callable[[], bool], every: float = EVERY) -> Event:
+    """Execute a run: how that ended."""
+    spec, seed = run
+    try:
+        execute(spec, seed, store, device, say, stop, every)
+    except Held as held:
+        return {"kind": "held", "pid": held.pid}
+    except Interrupted:
+        return {"kind": "interrupted"}
+    except Exception as error:
+        more = (store.folder(spec.id, seed) / TRACEBACK).exists() and not isinstance(error, Problem)
+        advice = f"; the whole traceback: python -m harness.store show {spec.id}/{seed}" if more else ""
+        return {"kind": "failed", "why": why(error, spec) + advice}
+    return {"kind": "finished"}
+
+
+def execute(
+    spec: Spec,
+    seed: int,
+    store: Store,
+    device: Any,
+    say: Say = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+    every: float = EVERY,
+) -> None:
+    """Train one run into the store, unless it is there by the time the claim is ours; from its checkpoint, if any.
+
+    Raises Held where another process has it, and Interrupted when `stop` said so and the run is kept.
+    """
+    import torch
+
+    def inner(upstream_spec: Spec) -> Upstream:
+        record = store.read(upstream_spec.id, UPSTREAM_SEED)
+        if record["status"] != "finished":
+            raise Problem(f"the run it builds on, {upstream_spec.id}, was {record['status']}")
+        model = upstream_spec.model.build(upstream_spec.data.channels, len(upstream_spec.data.load().classes))
+        model.load_state_dict(store.weights(upstream_spec.id, UPSTREAM_SEED))
+        return Upstream(model, record["spec_id"], record)
+
+    with store.claim(spec.id, seed, every) as claim:
+        if (spec.id, seed) in store:
+            return
+        if spec.but().id != spec.id:
+            raise Problem("its data has changed since the plan was made: start again")
+        around, own = environment(device), sources.of(spec)
+        claim.begin({"spec": plain(spec), "resolved": resolved(spec)})
+        say({"kind": "started"})
+        try:
+            by = ", ".join(
+                [f"torch {torch.__version__} on {device.type}, layout {LAYOUT}", *map(" ".join, own.items())]
+            )
+            keeper = _Kept(claim, by, say, stop)
+            decoding.waiting = keeper.leave
+            trained = train(spec, seed, device, inner, keeper)
+        except Interrupted:
+            claim.note("interrupted", safe=True)
+            raise
+        except Exception as error:
+            with suppress(OSError):  # the disk may be full
+                claim.note("failed", why=why(error, spec))
+                if not isinstance(error, Problem):
+                    claim.leave_traceback(error)
+            raise
+        finally:
+            decoding.waiting = decoding.go_on
+        made = {**trained.result, "environment": around}
+        if own:  # the package's own parts are of its commit
+            made |= {"sources": own, "repository": ", ".join(dict.fromkeys(map(repository, sources.files(own))))}
+        check = apart(made["seen"], siblings(store, spec.id, seed))
+        made["evidence"] = [*made["evidence"], {"part": "split", **asdict(check)}]
+        if not check.ok:
+            made["status"] = "refused"
+        record = claim.finish(made, trained.model.state_dict())
+    if record["status"] == "refused":
+        bad = next(check for check in record["evidence"] if not check["ok"])
+        seen = f"{bad['part']}, {bad['what']}: expected {bad['expected']}, seen {bad['seen']}"
+        raise Problem(f"REFUSED by its evidence: {seen}; see {store.folder(spec.id, seed)}")
+
+
+def siblings(store: Store, spec_id: str, seed: int) -> dict[int, dict[str, str]]:
+    """What the finished runs of a specification showed, by their seeds, but for this one."""
+    found = {}
+    folder = store.root / spec_id
+    for name in filter(is_seed, os.listdir(folder) if folder.is_dir() else ()):
+        if int(name) != seed and (spec_id, int(name)) in store:
+            with suppress(Problem, OSError):  # damaged, which reports name
+                found[int(name)] = store.read(spec_id, int(name)).get("seen") or {}
+    return found
+
+
+def why(error: Exception, spec: Spec | None = None) -> str:
+    """One line: what went wrong, where in the user's code if it went through that, and what to do."""
+    import torch
+
+    starved = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    if starved and spec:
+        batch = f"batch_size={spec.batch_size}" + (f", microbatch={spec.microbatch}" if spec.microbatch else "")
+        half = (spec.microbatch or spec.batch_size) // 2
+        smaller = "" if spec.microbatch else f"--set batch_size={half}, or "
+        passes = f"--set microbatch={half}, which keeps the batch but shows batch norm {half} images at a time"
+        advice = smaller + passes if half else "take a smaller model, or another device"
+        return f"out of memory at {batch}, {spec.model!r}, {type(spec.precision).__name__}: {advice}"
+    if isinstance(error, Problem):
+        return str(error)
+    if isinstance(error, OSError) and not blame.blamed(error):
+        return f"{error}: mend that, and the same command goes on from the last checkpoint"
+    return blame.told(error)

@@ -1,0 +1,208 @@
+"""The scheduler, by events made by hand: no process, no clock, no store."""
+
+import pytest
+
+from harness.engine.scheduler import RETRIES, RETRY, Listed, Scheduler, Start, Stop, key
+from harness.spec import upstream
+from tests.kit.tiny import BASELINE, tiny_plan
+
+A, B, C = ((BASELINE.but(epochs=epochs), 0) for epochs in (2, 3, 4))
+STUDENT = (tiny_plan().rungs[-1].spec, 0)
+TEACHER = (upstream(STUDENT[0])[0], 0)
+NAMES = {key(A): "a", key(B): "b", key(C): "c", key(STUDENT): "student", key(TEACHER): "teacher"}
+LOST = {"kind": "lost", "why": "it was killed"}
+
+
+class Asked(Listed):
+    """A source to which runs may be added, and which stops those that it is told to at an event."""
+
+    def __init__(self, *runs):
+        super().__init__(runs)
+        self.more, self.stops, self.seen = False, {}, []
+
+    @property
+    def over(self):
+        return not self.left and not self.more
+
+    def see(self, event):
+        self.seen.append(event["kind"])
+        return self.stops.get(event["kind"], ())
+
+
+class World:
+    """A scheduler, its clock and what is stored; `do` tells what it orders, in words."""
+
+    def __init__(self, *runs, stored=(), source=None):
+        self.stored, self.now = {key(run) for run in stored}, 0.0
+        self.scheduler = Scheduler(source or Listed(runs), self.stored.__contains__)
+
+    def do(self, free=1):
+        return self.told(self.scheduler.orders(free, self.now))
+
+    def hear(self, run, kind, **fields):
+        if kind == "finished":
+            self.stored.add(key(run))
+        return self.told(self.scheduler.hear(run, {"kind": kind, **fields}, self.now))
+
+    def stop(self):
+        return self.told(self.scheduler.stop())
+
+    def told(self, orders):
+        words = []
+        for order in orders:
+            if isinstance(order, Start | Stop):
+                words.append(f"{type(order).__name__.lower()} {NAMES[key(order.run)]}")
+            else:
+                more = [str(order[name]) for name in ("why", "text", "reused") if name in order]
+                words.append(" ".join([NAMES[key(order["run"])], order["kind"], *more]))
+        return words
+
+
+def test_a_free_place_has_one_run_in_the_order_asked_for():
+    world = World(A, B, C)
+    assert world.do(free=2) == ["start a", "start b"]
+    assert world.do(free=0) == []
+    assert world.hear(A, "epoch", at={}) == ["a epoch"]
+    assert world.hear(B, "finished") == ["b finished"]
+    assert world.do() == ["start c"]
+    assert world.hear(C, "failed", why="it cannot") == ["c failed it cannot"]
+    assert not world.scheduler.over
+    assert world.hear(A, "finished") == ["a finished"]
+    assert world.scheduler.over
+
+
+def test_what_is_there_already_is_not_started():
+    world = World(A, B, stored=[A])
+    assert world.do() == ["a finished True", "start b"]
+
+
+def test_a_run_asked_for_twice_is_started_once():
+    world = World(A, A, B)
+    assert world.do(free=3) == ["start a", "start b"]
+
+
+@pytest.mark.parametrize("asked", [(TEACHER, STUDENT, A), (STUDENT, A), (STUDENT, TEACHER, A)])
+def test_what_a_run_builds_on_goes_first_even_where_nobody_asked_for_it(asked):
+    world = World(*asked)
+    assert world.do() == ["start teacher"]
+    assert world.do() == ["start a"], "others do not wait for it"
+    assert world.do() == []
+    world.hear(TEACHER, "finished")
+    assert world.do(free=1)[-1] == "start student"
+
+
+def test_a_record_that_goes_away_while_others_wait_is_made_anew():
+    world = World(STUDENT)
+    world.do()
+    world.hear(TEACHER, "finished")
+    world.stored.clear()
+    assert world.do() == ["start teacher"]
+
+
+def test_what_builds_on_a_failed_run_fails_with_it_and_the_rest_goes_on():
+    world = World(TEACHER, STUDENT, A)
+    world.do()
+    assert world.hear(TEACHER, "failed", why="it cannot") == ["teacher failed it cannot"]
+    assert world.do() == ["student failed the run it builds on failed", "start a"]
+
+
+def test_a_failed_run_that_is_asked_for_anew_is_tried_anew():
+    source = Asked(A)
+    world = World(source=source)
+    source.more = True
+    world.do()
+    world.hear(A, "failed", why="it cannot")
+    source.left.append(A)
+    assert world.do() == ["start a"]
+
+
+def test_a_run_whose_process_is_lost_is_taken_up_again_and_fails_at_last():
+    world = World(A, B)
+    for _ in range(RETRIES):
+        assert world.do() == ["start a"], "before others"
+        assert world.hear(A, "lost", why="it was killed") == ["a note is taken up again, it was killed"]
+    assert world.do() == ["start a"]
+    (failed,) = world.scheduler.hear(A, LOST, 0.0)
+    assert failed == {"kind": "failed", "run": A, "why": "it was killed, 3 times", "deaths": 3}
+    assert world.do() == ["start b"]
+
+
+def test_what_others_hold_is_said_once_and_asked_for_again_later():
+    world = World(A, B)
+    world.do()
+    assert world.hear(A, "held", pid="7") == ["a note is being trained by process 7"]
+    assert world.do() == ["start b"], "meanwhile"
+    world.hear(B, "finished")
+    assert world.do() == []
+    world.now += RETRY
+    assert world.do() == ["start a"]
+    assert world.hear(A, "held", pid="7") == []
+    world.stored.add(key(A))
+    world.now += RETRY
+    assert world.do() == ["a finished True"]
+    assert world.scheduler.over
+
+
+def test_a_stop_of_everything_is_asked_once_and_starts_nothing_more():
+    world = World(A, B, C)
+    world.do(free=2)
+    assert world.stop() == ["stop a", "stop b"]
+    assert world.stop() == []
+    assert world.do() == []
+    assert world.hear(A, "interrupted") == ["a interrupted"]
+    assert not world.scheduler.over
+    assert world.hear(B, "lost", why="it was killed") == ["b interrupted"]
+    assert world.scheduler.over
+
+
+def test_a_run_that_others_hold_is_not_waited_for_by_who_stops():
+    world = World(A)
+    world.do()
+    world.stop()
+    assert world.hear(A, "held", pid="7") == ["a note is being trained by process 7"]
+    assert world.scheduler.over
+
+
+@pytest.mark.parametrize("end", [{"kind": "interrupted"}, LOST])
+def test_one_run_is_stopped_by_its_source_and_the_others_go_on(end):
+    source = Asked(A, B)
+    source.stops = {"epoch": [A]}
+    world = World(source=source)
+    world.do(free=2)
+    assert world.hear(A, "epoch", at={}) == ["a epoch", "stop a"]
+    assert world.hear(A, "epoch", at={}) == ["a epoch"], "it is asked once"
+    assert world.hear(A, end["kind"], why="it was killed") == ["a stopped"]
+    assert world.hear(B, "finished") == ["b finished"]
+    assert source.seen == ["epoch", "epoch", "stopped", "finished"]
+    assert world.scheduler.over
+
+
+def test_a_run_that_waits_is_stopped_without_a_word():
+    source = Asked(STUDENT)
+    source.stops = {"finished": [STUDENT]}
+    world = World(source=source)
+    world.do()
+    assert world.hear(TEACHER, "finished") == ["teacher finished"]
+    assert world.do() == []
+    assert world.scheduler.over
+
+
+def test_a_run_that_is_stopped_and_asked_for_again_is_started_again():
+    source = Asked(A)
+    source.stops, source.more = {"epoch": [A]}, True
+    world = World(source=source)
+    world.do()
+    world.hear(A, "epoch", at={})
+    assert world.hear(A, "interrupted") == ["a stopped"]
+    source.left.append(A)
+    assert world.do() == ["start a"]
+
+
+def test_a_source_that_may_have_more_is_asked_again():
+    source = Asked()
+    source.more = True
+    world = World(source=source)
+    assert world.do() == []
+    assert not world.scheduler.over
+    source.left.append(A)
+    assert world.do() == ["start a"]

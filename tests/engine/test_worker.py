@@ -1,0 +1,87 @@
+"""One run, executed where the test stands."""
+
+import re
+
+import pytest
+import torch
+
+from harness import Problem
+from harness import train as loop
+from harness.engine import execute, why
+from harness.rng import streams
+from harness.store import Store
+from tests.faults import commands  # noqa: F401  # what the processes below are forked from has imported already
+from tests.kit.tiny import BASELINE, Lying, finish, tiny_plan
+
+
+def test_a_refused_run_is_said_kept_apart_and_trained_again(tmp_path):
+    store, spec = Store(tmp_path), BASELINE.but(augment=(Lying(),))
+    for _ in range(2):
+        epochs = []
+        with pytest.raises(Problem, match="REFUSED by its evidence: Lying, what was promised: expected done, seen not"):
+            execute(spec, 0, store, torch.device("cpu"), epochs.append)
+        assert [e["kind"] for e in epochs] == ["started", "epoch", "epoch"], "trained, not taken from the store"
+    assert (spec.id, 0) not in store
+    assert store.refused(spec.id, 0)["status"] == "refused"
+    assert store.refused(spec.id, 1) is None
+
+
+def test_what_builds_on_a_run_that_diverged_says_so(tmp_path):
+    store, plan = Store(tmp_path), tiny_plan()
+    teacher, student = plan.runs()[0][0], plan.rungs[-1].spec
+    finish(store, teacher.id, 0, {"status": "diverged"})
+    with pytest.raises(Problem, match=f"{teacher.id}, was diverged"):
+        execute(student, 0, store, torch.device("cpu"), lambda event: None)
+
+
+def raised(source, name="/home/me/mine.py"):
+    """The error of code that lies at `name`, as it arrives here."""
+    try:
+        exec(compile(source, name, "exec"), {})
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+IN_A_DECODER = """Caught ValueError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "/lib/python3.11/site-packages/torch/utils/data/_utils/worker.py", line 358, in _worker_loop
+    data = fetcher.fetch(index)
+  File "/home/me/mine.py", line 7, in on_pixels
+    raise ValueError("odd pixels")
+ValueError: odd pixels
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            raised("import torch\ndef f(x):\n    return torch.nn.functional.conv2d(x, x)\nf(torch.ones(2, 3))"),
+            r"RuntimeError: .* \(mine\.py:3\)",
+        ),
+        (raised("import json\njson.loads('{')"), r"JSONDecodeError: Expecting .* \(mine\.py:2\)"),
+        (raised("open('/nowhere/weights.pt')"), r"FileNotFoundError: .*/nowhere/weights\.pt' \(mine\.py:1\)"),
+        (raised("raise ValueError('two\\nlines')"), r"ValueError: two lines \(mine\.py:1\)"),
+        (RuntimeError(IN_A_DECODER), r"ValueError: odd pixels \(mine\.py:7\)"),
+    ],
+)
+def test_a_failure_names_the_users_deepest_line_and_no_librarys(error, said):
+    assert re.fullmatch(said, why(error))
+
+
+def test_a_run_that_begins_as_another_seed_did_is_refused(tmp_path):
+    """Every seed from the first one's weights: no run sees it of itself alone."""
+    store = Store(tmp_path)
+    spec = BASELINE.but(epochs=1)
+    execute(spec, 0, store, torch.device("cpu"))
+    first = store.read(spec.id, 0)
+    build = loop.build
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "streams", lambda seed: streams(0))
+        with pytest.raises(Problem, match="REFUSED by its evidence: split, runs of other seeds with the same initial"):
+            execute(spec, 1, store, torch.device("cpu"))
+    assert loop.build is build
+    execute(spec, 2, store, torch.device("cpu"))
+    assert [row for row in store.read(spec.id, 2)["evidence"] if not row["ok"]] == []
+    assert first["seen"]["weights"] != store.read(spec.id, 2)["seen"]["weights"]
