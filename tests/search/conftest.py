@@ -1,5 +1,6 @@
 import pytest
 
+from harness.spec import sources
 from tests.search.here import Fake
 
 
