@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from harness import tasks
 from harness.evidence import Trace, Upstream, confirm, digest, opinions, prove, rates, rehearse, seen, watch
 from harness.parts.averaging import Averaging
-from harness.parts.data import Images
+from harness.parts.data import Images, drawing
 from harness.parts.grouping import groups, set_rate
 from harness.parts.models import cost
 from harness.parts.precision import Runner
@@ -47,7 +47,7 @@ class Keeper:
 
 
 LAYOUT = 7  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
-KEPT = ("epoch", "batch", "in_epoch", "history", "best", "kept")  # plain values of a `Live` in a checkpoint
+KEPT = ("epoch", "batch", "in_epoch", "history", "best", "answered")  # plain values of a `Live` in a checkpoint
 
 
 @dataclass
@@ -80,7 +80,11 @@ class Live:
     since: float = field(default_factory=time.monotonic)
     history: list[Event] = field(default_factory=list)
     best: State | None = None  # the weights kept so far, where the specification says which
-    kept: dict[str, Any] = field(default_factory=dict)  # of the last evaluation, what a record has of single images
+    answered: dict[str, Any] = field(default_factory=dict)  # of the last evaluation, what a record has of each image
+
+    def next_epoch(self) -> None:
+        self.epoch, self.batch, self.in_epoch = self.epoch + 1, 0, 0.0
+        self.total, self.hits = torch.zeros(2, device=self.total.device)
 
     def state(self) -> State:
         return {
@@ -185,8 +189,7 @@ def train(
         keeper.report(run.history[-1])
         if run.epoch == 0:
             rehearse(spec, run.trace)
-        run.epoch += 1
-        run.batch, run.in_epoch, run.total, run.hits = 0, 0.0, *torch.zeros(2, device=device)
+        run.next_epoch()
         run.trace.diverged = not math.isfinite(event["loss"])
         if run.trace.diverged:
             break
@@ -222,8 +225,8 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
         for target in spec.targets:
             y = target(y)
         stages = [(x, y)]
-        for mix in spec.mix:
-            x, y = mix(x, y, rng("mix", type(mix).__name__, run.epoch, run.batch))
+        for mix, draw in drawing(spec.mix, rng, run.epoch, run.batch, "mix"):
+            x, y = mix(x, y, draw)
             stages.append((x, y))
         x = x.contiguous(memory_format=torch.channels_last)
         for z, loss, own in gradient(spec, run, x, y, labels):
@@ -233,7 +236,7 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
         run.trace.saw_step(labels, stages)
         for part in spec.ascent:
             seed_torch(rng("torch", run.epoch, run.batch))  # the same dropout: under another it is another loss
-            with run.trace.away(), part.away(run.model):
+            with run.trace.away(), part.away(run.model):  # which clears the gradient that took it there
                 deque(gradient(spec, run, x, y, labels), maxlen=0)
         run.trace.saw_gradient()
         for clip in spec.clip:
@@ -274,7 +277,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
     """The result of a run that came to its end, JSON-ready."""
     history, runner = run.history, run.runner
     peak = peak_memory(device)  # before the evidence, which asks teachers again
-    evidence = prove(spec, run.trace, metrics, run.kept)
+    evidence = prove(spec, run.trace, metrics, run.answered)
     params, macs = cost(spec.model, images.channels, len(images.classes), images.size)
     later = [e["seconds"] for e in history[1:]] or [history[0]["seconds"]]  # the first epoch warms caches up
     status, kept = "diverged" if run.trace.diverged else "finished", len(history) - 1
@@ -301,15 +304,15 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "seconds": run.seconds + time.monotonic() - run.since,
         "seconds_per_epoch": float(np.median(later)),
         "peak_memory": peak,
-        **run.kept,
+        **run.answered,
     }
 
 
 def test(spec: Spec, run: Live, images: Images, split: str) -> dict[str, float]:
     """The scores of the network on a split, which the trace is told of too."""
     shown = spec.evaluation.view(images) if spec.evaluation else images
-    scores, run.kept = evaluate(tasks.of(spec), run.model, shown, run.runner, run.total.device, split)
-    run.trace.saw_test(split, scores, run.kept)
+    scores, run.answered = evaluate(tasks.of(spec), run.model, shown, run.runner, run.total.device, split)
+    run.trace.saw_test(split, scores, run.answered)
     return scores
 
 

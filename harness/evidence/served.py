@@ -42,8 +42,8 @@ def served(spec: Spec, task: Any, images: Any, classes: int, rng: Stream, epoch:
     for part in spec.targets:
         y = part.reference(y) if referenced(part) else part(torch.from_numpy(y).float()).double().numpy()
     mixed_x, mixed_y = x, y
-    for mix in spec.mix:
-        draw = rng("mix", type(mix).__name__, epoch, batch)
+    for mix, name in named(spec.mix, epoch, batch):
+        draw = rng("mix", *name)
         if referenced(mix):
             mixed_x, mixed_y = mix.reference(mixed_x, mixed_y, draw)
         else:

@@ -178,6 +178,12 @@ class Trace:
             self.images.append((*(thinned(x) for x, _ in stages[:-1] or stages), torch.cat(self._got)))
             self._got = []
 
+    def drew(self, spec: Spec, place: int, batch: int) -> np.random.Generator:
+        """The stream of the mixer at `place`, at one of the batches kept."""
+        kinds = [type(part).__name__ for part in spec.mix[: place + 1]]
+        again = kinds.count(kinds[-1]) - 1
+        return self.rng("mix", kinds[-1], *divmod(batch, self.steps_per_epoch), *([again] if again else []))
+
     def through(self, place: int) -> tuple[list[tuple[Tensor, ...]], list[tuple[Tensor, Tensor]]]:
         """By batch, what came into and out of the mixer at `place`: (labels, targets before, after), and images."""
         targets = [(labels, *mixed[place : place + 2]) for labels, *mixed in self.fed]

@@ -41,10 +41,10 @@ class Mixup(Mix):
         place = spec.mix.index(self)
         targets, images = trace.through(place)
         if place:  # what comes is mixed already, and tells no λ
-            yield self.check_of_mixed(trace, targets, images)
+            yield self.check_of_mixed(spec, trace, targets, images)
             return
         for i, (labels, before, after) in enumerate(targets):
-            rng = trace.rng("mix", "Mixup", i // trace.steps_per_epoch, i % trace.steps_per_epoch)
+            rng = trace.drew(spec, place, i)
             lam, partners = rng.beta(self.alpha, self.alpha), rng.permutation(len(labels))
             if bool((labels[torch.from_numpy(partners)] != labels).any()):  # else mixing leaves the targets as they are
                 seen.append(drawn_lambda(labels, before, after))
@@ -58,11 +58,13 @@ class Mixup(Mix):
         off = max(image_gap(*fed, *pair) for fed, pair in zip(targets, images, strict=False))  # type: ignore[call-arg]
         yield Check("images less λ of their own: gap from (1 - λ) of the targets' other", "0", f"{off:.1g}", off < 1e-4)
 
-    def check_of_mixed(self, trace: Trace, targets: Sequence[tuple[Tensor, ...]], images: Sequence[Any]) -> Check:
+    def check_of_mixed(
+        self, spec: Spec, trace: Trace, targets: Sequence[tuple[Tensor, ...]], images: Sequence[Any]
+    ) -> Check:
         """How far images and targets are from λ of what came, and 1 - λ of the partner drawn."""
         off = 0.0
         for i, (_, before, after) in enumerate(targets):
-            rng = trace.rng("mix", "Mixup", i // trace.steps_per_epoch, i % trace.steps_per_epoch)
+            rng = trace.drew(spec, spec.mix.index(self), i)
             lam, partners = rng.beta(self.alpha, self.alpha), rng.permutation(len(before))
             for x, mixed in ((before, after), *images[i : i + 1]):
                 due = lam * x + (1 - lam) * x[torch.from_numpy(partners).to(x.device)]

@@ -132,7 +132,9 @@ def failed(spec, run, scores=None, right=None):
     """The checks of the evaluation that do not hold."""
     run.trace.history = [{"loss": run.total.item() / 2}]
     reported = scores if scores is not None else run.reported
-    rows = list(checks_of(spec, run.trace, reported, run.kept if right is None else run.kept | {"correct": right}))
+    rows = list(
+        checks_of(spec, run.trace, reported, run.answered if right is None else run.answered | {"correct": right})
+    )
     assert len(rows) == 13
     return {row.what.partition(":")[0].partition(",")[0] for row in rows if not row.ok}
 

@@ -50,8 +50,9 @@ from tests.mutants.breaking import (
     text,
 )
 
-TARGETS, MIXES, ASCENT = "for target in spec.targets:", "for mix in spec.mix:", "for part in spec.ascent:"
-DRAWN = 'rng("mix", type(mix).__name__, run.epoch, run.batch)'
+TARGETS, ASCENT = "for target in spec.targets:", "for part in spec.ascent:"
+MIXES = 'in drawing(spec.mix, rng, run.epoch, run.batch, "mix"):'
+DRAWN = "drawing(spec.mix, rng, run.epoch, run.batch"
 
 
 def only_when(loop: str, when: str) -> Inject:

@@ -33,7 +33,7 @@ from tests.mutants.breaking import (
 )
 
 ORDER, SERVED = 'rng("order", epoch)', "yield self.normalised(x), labels[index]"
-MIXED = 'rng("mix", type(mix).__name__, run.epoch, run.batch)'
+MIXED = "drawing(spec.mix, rng, "
 
 
 class Mixed(Data):
@@ -244,7 +244,7 @@ BROKEN: Broken = {
         (
             "moved by seed 0 whatever the seed",
             TINY,
-            edited(room(data_room.Cached), "drawing", 'rng("augment", *name)', 'rng.func(0, "augment", *name)'),
+            edited(room(data_room.Cached), "drawing", "rng(purpose, *name)", "rng.func(0, purpose, *name)"),
             1,
         )
     ],
@@ -252,12 +252,12 @@ BROKEN: Broken = {
         (
             "drawn by seed 0 whatever the seed",
             POLICY,
-            edited(room(data_room.Cached), "drawing", 'rng("augment", *name)', 'rng.func(0, "augment", *name)'),
+            edited(room(data_room.Cached), "drawing", "rng(purpose, *name)", "rng.func(0, purpose, *name)"),
             1,
         )
     ],
     "mixup": [
-        ("mixed by seed 0 whatever the seed", mixup(TINY), text(MIXED, f"streams(0){MIXED[3:]}"), 1),
+        ("mixed by seed 0 whatever the seed", mixup(TINY), text(MIXED, MIXED.replace("rng", "streams(0)")), 1),
         (
             "mixed with test images",
             mixup(TINY),

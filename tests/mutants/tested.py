@@ -210,8 +210,9 @@ BROKEN: Broken = {
             "right answers of the first epoch",
             TINY,
             text(
-                "run.trace.saw_test(split, scores, run.kept)",
-                "run.kept = run.old = getattr(run, 'old', run.kept); run.trace.saw_test(split, scores, run.old)",
+                "run.trace.saw_test(split, scores, run.answered)",
+                "run.answered = run.old = getattr(run, 'old', run.answered)"
+                "; run.trace.saw_test(split, scores, run.old)",
             ),
         ),
         ("right answers in another order", TINY, marked("np.packbits(correct[:, 0])", "np.packbits(correct[::-1, 0])")),

@@ -39,9 +39,10 @@ class CutMix(Mix):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         size, gaps = spec.data.load().size, []
-        targets, images = trace.through(spec.mix.index(self))
+        place = spec.mix.index(self)
+        targets, images = trace.through(place)
         for i, ((labels, y, fed_y), (x, fed_x)) in enumerate(zip(targets, images, strict=False)):
-            rng = trace.rng("mix", "CutMix", i // trace.steps_per_epoch, i % trace.steps_per_epoch)
+            rng = trace.drew(spec, place, i)
             box, perm = drawn(rng, self.alpha, len(labels), size, size)
             inside = torch.zeros(size, size, dtype=torch.bool)
             inside[box] = True

@@ -89,3 +89,13 @@ def test_batches_whose_partners_have_the_same_class_hide_nothing_and_are_left_ou
     small = tiny.but(batch_size=2, epochs=1)
     trained, _ = live(mixup(small, epochs=1))
     assert trained.result["status"] == "finished"
+
+
+def test_two_in_one_run_draw_apart_and_the_first_as_if_alone(tiny, live):
+    (_, alone), (both, trace) = (live(tiny.but(mix=mix)) for mix in ((Mixup(),), (Mixup(), Mixup())))
+    assert [row for row in both.result["evidence"] if not row["ok"]] == []
+    for (_, _, mixed), (_, _, between, after) in zip(alone.fed, trace.fed, strict=True):
+        assert torch.equal(mixed, between)
+        assert not torch.equal(after, between)
+    first, second = (trace.drew(tiny.but(mix=(Mixup(), Mixup())), place, 0).random() for place in (0, 1))
+    assert first != second

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -22,15 +22,15 @@ from harness.spec import Augment, Sampler, referenced
 SMALL = 64  # px: up to here a data set is held in memory
 Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
 Triple = tuple[float, ...]
-Drawing = list[tuple[Augment, np.random.Generator]]
+Drawing = list[tuple[Any, np.random.Generator]]
 
 
-def drawing(augment: Sequence[Augment], rng: Stream, epoch: int, batch: int) -> Drawing:
+def drawing(parts: Sequence[Any], rng: Stream, epoch: int, batch: int, purpose: str = "augment") -> Drawing:
     """Each part with a stream of its own, so that adding one leaves the draws of the others as they were."""
-    kinds = [type(part).__name__ for part in augment]
+    kinds = [type(part).__name__ for part in parts]
     again = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]  # two of a kind draw apart
     names = [(kind, epoch, batch, *([n] if n else [])) for kind, n in zip(kinds, again, strict=True)]
-    return [(part, rng("augment", *name)) for part, name in zip(augment, names, strict=True)]
+    return [(part, rng(purpose, *name)) for part, name in zip(parts, names, strict=True)]
 
 
 def augmented(x: Tensor, parts: Drawing) -> Tensor:
