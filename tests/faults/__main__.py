@@ -1,6 +1,7 @@
 """`make faults`: inject every fault as often as it should be survived, and print the table."""
 
 import argparse
+import signal
 import sys
 import tempfile
 import traceback
@@ -16,6 +17,7 @@ def main() -> int:
     p.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
     p.add_argument("--quick", action="store_true", help="as few times as the tests do")
     options = p.parse_args()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and commands would inherit that
     failed = 0
     print("| fault | times injected | lost | redone | message |\n|:--|--:|--:|--:|:--|", flush=True)
     for name, fault in FAULTS.items():
