@@ -47,13 +47,13 @@ def audits(tiny):
     def run(spec, seed=0):
         steps, judged = [], audit.judged
 
-        def keep(auditor, step):
-            steps.append((auditor, step))
-            return judged(auditor, step)
+        def keep(replay, step, first):
+            steps.append((replay, step))
+            return judged(replay, step, first)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(audit, "judged", keep)
             _, trace = traced(spec, seed)
-        return trace, [step for auditor, step in steps if auditor is trace.auditor]
+        return trace, [step for replay, step in steps if replay is trace.auditor.replay]
 
     return run

@@ -230,7 +230,9 @@ def size_of_plain():
     figure = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
         keep = lambda path, data: path.suffix == ".png" and figure.write(data)  # noqa: E731
-        patch.setattr("harness.report.figures.style.write_atomic", keep)
+        patch.setattr(
+            import_module("harness.report.figures.style"), "write_atomic", keep
+        )  # the package has a function so called
         plan = a_plan("plain")
         every = frames.runs(plan, Records("plain"))
         forest(Path(), "plain", plan, every)

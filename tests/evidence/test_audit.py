@@ -173,7 +173,7 @@ def test_a_right_step_is_judged_alike_again(tiny, audits):
     assert torch.equal(torch.random.get_rng_state(), state), "the random numbers of others stay as they were"
     assert trace.auditor.errors == []
     assert {k: v for k, v in trace.auditor.found[0].items() if k != "step"} == pytest.approx(
-        judged(trace.auditor, steps[3]), rel=1e-6, nan_ok=True
+        judged(trace.auditor.replay, steps[3]), rel=1e-6, nan_ok=True
     )
 
 
@@ -236,7 +236,7 @@ FAULTS = {  # how a step is falsified; the gaps that are above their limits
 def test_one_fault_is_told_by_its_own_gaps(fault, at, tiny, audits):
     trace, steps = audits(tiny.but(epochs=4, decay=tiny.decay.but(weight=0.0)))  # else the state is of weights, too
     change, due = FAULTS[fault]
-    gaps = judged(trace.auditor, replace(steps[at], **change(steps[at])))
+    gaps = judged(trace.auditor.replay, replace(steps[at], **change(steps[at])))
     assert over(gaps) == due, gaps
 
 
@@ -261,19 +261,19 @@ def there(step):
 def test_a_climb_that_went_wrong_is_told(fault, tiny, audits):
     trace, steps = audits(sam(tiny.but(epochs=4)))
     change, due = CLIMBS[fault]
-    assert over(judged(trace.auditor, replace(steps[3], **change(steps[3])))) == due
+    assert over(judged(trace.auditor.replay, replace(steps[3], **change(steps[3])))) == due
 
 
 def test_a_step_of_another_number_is_none_of_its(tiny, audits):
     """Other images, other labels, and, where the schedule cuts, another rate."""
     trace, steps = audits(tiny.but(epochs=4))
-    assert {"labels", "targets", "images"} <= over(judged(trace.auditor, replace(steps[1], number=2)))
+    assert {"labels", "targets", "images"} <= over(judged(trace.auditor.replay, replace(steps[1], number=2)))
 
 
 def with_spec(trace, spec):
-    auditor = copy.copy(trace.auditor)
-    auditor.spec = spec
-    return auditor
+    replay = copy.copy(trace.auditor.replay)
+    replay.spec = spec
+    return replay
 
 
 OTHERS = {  # a run held against another specification; the gaps that tell
@@ -457,10 +457,10 @@ def test_augmentation_that_changes_nothing_is_refused_but_of_few_images(tiny, li
 
 def test_order_is_that_of_the_seed(tiny, audits):
     trace, steps = audits(tiny.but(epochs=4))
-    auditor = copy.copy(trace.auditor)
-    auditor.trace = copy.copy(trace)
-    auditor.trace.rng = streams(1)
-    assert {"labels", "images", "targets"} <= over(judged(auditor, steps[2]))
+    replay = copy.copy(trace.auditor.replay)
+    replay.trace = copy.copy(trace)
+    replay.trace.rng = streams(1)
+    assert {"labels", "images", "targets"} <= over(judged(replay, steps[2]))
 
 
 def test_photos_are_drawn_anew_and_their_decoders_sent_home(tmp_path):

@@ -11,8 +11,10 @@ from torch import nn
 
 from harness import train as loop
 from harness.evidence import Trace, packed, unpacked
+from harness.evidence.numbers import same, weighed
 from harness.evidence.proofs import test_checks as checks_of
-from harness.evidence.tested import Exams, apart, close, same, shadow, weighed
+from harness.evidence.replay import Replay
+from harness.evidence.tested import Exams, apart, close, shadow
 from harness.parts.data import Cached
 from harness.parts.models import Dense
 from harness.rng import stream, streams
@@ -283,7 +285,7 @@ def test_losses_are_scipys(tiny):
     z = 200 * np.random.default_rng(0).normal(size=(6, 64))
     data = SimpleNamespace(labels=lambda split: labels, size=8, classes=range(64))
     spec = SimpleNamespace(data=SimpleNamespace(load=lambda: data), epochs=1)
-    exams = Exams(spec, trace)
+    exams = Exams(spec, trace, Replay(spec, trace))
     exams._known["test"] = np.arange(6.0)  # strangers, whatever they are
     net.eval()
     net(torch.from_numpy(z).float().view(6, 1, 8, 8))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.evidence import Trace
+from harness.evidence import Trace, watch
 from harness.evidence.trace import initial_gap
 from harness.parts.models import ResNet
 from harness.rng import streams
@@ -137,7 +137,7 @@ def test_labels_of_every_step_are_those_of_the_order(tiny):
     known = np.asarray(images.labels("train"))
     net = tiny.model.build(1, 10)
     trace = Trace(2, 10, model=net, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
-    trace.watch(tiny)
+    watch(tiny, trace)
     for step in range(4):
         order = streams(0)("order", step // 2).permutation(len(known))
         labels = torch.from_numpy(known[order][step % 2 * 298 :][:298].copy())
@@ -151,7 +151,7 @@ def test_labels_of_every_step_are_those_of_the_order(tiny):
 def test_what_a_checkpoint_holds_brings_back_the_trace(tiny, live):
     _, trace = live(tiny)
     again = Trace(2, 10, model=tiny.model.build(1, 10), optimizer=trace.optimizer)
-    again.watch(tiny)
+    watch(tiny, again)
     file = io.BytesIO()
     torch.save(trace.state(), file)
     file.seek(0)

@@ -244,7 +244,7 @@ BROKEN: Broken = {
         (
             "moved by seed 0 whatever the seed",
             TINY,
-            edited(room(data_room.Cached), "drawing", 'rng("augment", *name)', 'stream(0, "augment", *name)'),
+            edited(room(data_room.Cached), "drawing", 'rng("augment", *name)', 'rng.func(0, "augment", *name)'),
             1,
         )
     ],
@@ -252,7 +252,7 @@ BROKEN: Broken = {
         (
             "drawn by seed 0 whatever the seed",
             POLICY,
-            edited(room(data_room.Cached), "drawing", 'rng("augment", *name)', 'stream(0, "augment", *name)'),
+            edited(room(data_room.Cached), "drawing", 'rng("augment", *name)', 'rng.func(0, "augment", *name)'),
             1,
         )
     ],

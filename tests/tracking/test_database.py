@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,9 @@ def spoil(logged, tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     copied = lambda path: Path(shutil.copy(whole, tmp_path / "new"))  # noqa: E731  # it takes seconds
-    monkeypatch.setattr("harness.tracking.database._made", copied)
+    monkeypatch.setattr(
+        import_module("harness.tracking.database"), "_made", copied
+    )  # the package has a function so called
 
     def see(harm, thorough=False):
         shutil.copy(whole, database())
