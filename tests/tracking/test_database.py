@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
-from importlib import import_module
 from pathlib import Path
 
 import pytest
