@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import sqlite3
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -65,9 +66,7 @@ def spoil(logged, tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     copied = lambda path: Path(shutil.copy(whole, tmp_path / "new"))  # noqa: E731  # it takes seconds
-    monkeypatch.setattr(
-        import_module("harness.tracking.database"), "_made", copied
-    )  # the package has a function so called
+    monkeypatch.setattr(sys.modules["harness.tracking.database"], "_made", copied)  # `database` is a function
 
     def see(harm, thorough=False):
         shutil.copy(whole, database())
