@@ -26,7 +26,7 @@ def home(tmp_path):
 
 
 def test_a_study_ends_in_a_table_and_a_figure_and_is_not_trained_twice(home):
-    first = harness(home, "own", "--jobs", "1", fresh=True)
+    first = harness(home, "own", "--jobs", "1")
     assert first.returncode == 0, first.stderr
     assert "9 runs trained, 0 reused" in first.stdout
     assert "mlflow ui" in first.stdout
@@ -73,7 +73,10 @@ BASELINE = BASELINE.having("augment", Talking())
 
 
 def test_output_that_nobody_reads_ends_no_training(home):
-    """Of `ablate | head -1` from a terminal that is closed meanwhile, and of a user's part; no home, no γ."""
+    """Of `ablate | head -1` from a terminal that is closed meanwhile, and of a user's part; no home, no γ.
+
+    The command is Python's own, and so are its workers.
+    """
     known_to_mlflow(home)
     (home / "experiments" / "own.py").write_text(SOURCE + TALKING)
     own = {"PYTHONPATH": str(ROOT), "HOME": str(home / "nowhere")}
