@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import Problem, ablate
-from tests.kit.commands import harness
+from tests.kit.commands import harness, known_to_mlflow
 from tests.kit.tiny import SOURCE, tiny_plan
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +26,7 @@ def home(tmp_path):
 
 
 def test_a_study_ends_in_a_table_and_a_figure_and_is_not_trained_twice(home):
-    first = harness(home, "own", "--jobs", "1", fresh=True)
+    first = harness(home, "own", "--jobs", "1")
     assert first.returncode == 0, first.stderr
     assert "9 runs trained, 0 reused" in first.stdout
     assert "mlflow ui" in first.stdout
@@ -73,7 +73,11 @@ BASELINE = BASELINE.having("augment", Talking())
 
 
 def test_output_that_nobody_reads_ends_no_training(home):
-    """Of `ablate | head -1` from a terminal that is closed meanwhile, and of a user's part; no home, no γ."""
+    """Of `ablate | head -1` from a terminal that is closed meanwhile, and of a user's part; no home, no γ.
+
+    The command is Python's own, and so are its workers.
+    """
+    known_to_mlflow(home)
     (home / "experiments" / "own.py").write_text(SOURCE + TALKING)
     own = {"PYTHONPATH": str(ROOT), "HOME": str(home / "nowhere")}
     own |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # else Python takes UTF-8 for C's letters
@@ -122,6 +126,7 @@ def test_the_plan_shows_what_differs_and_writes_nothing(home):
 
 
 def test_designs_share_their_runs_and_end_in_effects(home):
+    known_to_mlflow(home)
     done = harness(home, "own", "--design", "shapley", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert "20 runs trained, 0 reused" in done.stdout, "8 subsets of 2 seeds, and 4 teachers"
@@ -138,6 +143,7 @@ def test_designs_share_their_runs_and_end_in_effects(home):
 
 
 def test_seeds_are_added_where_gains_need_them_and_never_by_asking_again(home):
+    known_to_mlflow(home)
     words = ("own", "--decide", "2", "--looks", "2", "3", "--jobs", "2")
     done = harness(home, *words)
     assert done.returncode == 0, done.stderr
@@ -247,6 +253,7 @@ BASELINE, TRICKS = BASELINE.but(epochs=1), TRICKS[1:2]
 
 
 def test_a_tuned_ladder_spends_as_many_trials_on_each_rung_and_is_set_beside_the_untuned(home):
+    known_to_mlflow(home)
     (home / "experiments" / "own.py").write_text(SOURCE + SPACE)
     made = harness(home, "own", "--tuned", "2", "--jobs", "1", more={"MLFLOW_TRACKING_URI": "nosuch://here"})
     assert made.returncode == 0, made.stderr

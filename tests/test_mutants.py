@@ -50,7 +50,7 @@ def test_is_not_refused_unbroken(spec, seed):
 
 
 def test_every_trick_that_is_shipped_has_mutants():
-    assert {FAMILY.get(trick, trick) for trick in shipped.TRICKS} | {"the rest"} == set(BROKEN)
+    assert {FAMILY.get(trick, trick) for trick in shipped.TRICKS} | {"the rest", "several mixers"} == set(BROKEN)
     assert all(len(mutants) >= 4 for mutants in BROKEN.values())
     assert len(MUTANTS) == len({named(mutant) for mutant in MUTANTS})
     assert all("does nothing" in mutants[0][0] for trick, mutants in BROKEN.items() if trick != "the rest")

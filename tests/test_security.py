@@ -12,6 +12,7 @@ import html.parser
 import io
 import json
 import re
+import sys
 import tarfile
 import tempfile
 import warnings
@@ -230,7 +231,7 @@ def size_of_plain():
     figure = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
         keep = lambda path, data: path.suffix == ".png" and figure.write(data)  # noqa: E731
-        patch.setattr("harness.report.figures.style.write_atomic", keep)
+        patch.setattr(sys.modules["harness.report.figures.style"], "write_atomic", keep)  # `style` is a function
         plan = a_plan("plain")
         every = frames.runs(plan, Records("plain"))
         forest(Path(), "plain", plan, every)

@@ -1,4 +1,4 @@
-"""What MLflow costs a study."""
+"""How long the store and a report of it take."""
 
 import subprocess
 import sys

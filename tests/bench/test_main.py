@@ -8,6 +8,7 @@ import pytest
 from harness import Problem, bench
 from harness.bench.loop import Measured
 from tests.kit.bench import command
+from tests.kit.commands import harness
 
 
 def test_the_ratio_is_of_medians(monkeypatch, capsys):
@@ -61,9 +62,9 @@ def test_a_mistake_is_one_line_and_help_is_light():
     assert done.stdout == "set()\n"
 
 
-def test_the_command_measures_a_study_in_processes_of_its_own():
+def test_the_command_measures_a_study_in_processes_of_its_own(tmp_path):
     words = ("--model", "small", "--jobs", "1", "--device", "cpu", "--seconds", "0.5")
-    done = subprocess.run([sys.executable, "-m", "harness.bench", *words], capture_output=True, text=True)
+    done = harness(tmp_path, *words, module="harness.bench")
     assert done.returncode == 0, done.stderr
     assert re.search(r"harness / bound = [0-9.]+", done.stdout)
     assert re.search(r"journal and checkpoints took [0-9.]+ ?% of the runs' time", done.stdout)

@@ -574,7 +574,9 @@ def _at_once(home: Path, study: str, times: int, wanted: Plan, fresh: bool) -> s
         (home / "runs").mkdir()
         shutil.copy(database(), home / "runs" / "mlflow.db")
     with ExitStack() as stack:
-        commands = [stack.enter_context(Command(home, study, "--jobs", "1", fresh=fresh)) for _ in range(times)]
+        commands = [
+            stack.enter_context(Command(home, study, "--jobs", "1", fresh=fresh, forks=not fresh)) for _ in range(times)
+        ]
         for command in commands:
             command.ends(0, seconds=1200)
     lines = [command.out.splitlines() for command in commands]

@@ -600,7 +600,7 @@ def Ctrl_C(folder: Path, times: int, seed: int) -> Outcome:
         os.kill(command.pid, signal.SIGINT)
         return asked_to_stop(command)
 
-    return kept(folder, struck(folder, times, seed, strike, fresh=0))
+    return kept(folder, struck(folder, times, seed, strike, fresh=0 if times > 1 else 1))
 
 
 @fault(quick=0, full=2)

@@ -10,8 +10,6 @@ from harness import one_line, stats
 from harness.report import figures
 
 EPOCHS, STEPS = 4, 10
-
-
 MARKS = {"budget_changed": False, "upstream": False, "also": False, "elsewhere": False}
 
 

@@ -6,11 +6,7 @@ from tests.kit.records import designed, record, rung
 from tests.kit.tiny import finish
 
 NAMES = ("warmup", "zero_gamma", "mixup")
-
-
 TITLES = {"warmup": "LR warmup", "zero_gamma": "zero γ"}
-
-
 LADDER = [  # gains by hand: +1, +1.1, +0.9; then -1, -1.1, -0.9; then +1, -1, +0.3
     ("baseline", (90.0, 91.0, 92.0)),
     ("warmup", (91.0, 92.1, 92.9)),

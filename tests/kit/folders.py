@@ -13,8 +13,6 @@ from harness.parts.data import (
 from harness.rng import streams
 
 CPU = torch.device("cpu")
-
-
 COLOURS = {"cat": (250, 0, 0), "dog": (0, 0, 250)}
 
 

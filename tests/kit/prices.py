@@ -8,8 +8,6 @@ from harness.study.costs import Price
 from harness.study.measured import Measured
 
 CPU = torch.device("cpu")
-
-
 KNOWN = Measured(
     images=4,
     train=0.01,

@@ -4,8 +4,6 @@ from harness.report import frames, tables
 from tests.kit.tiny import known
 
 NAMES = ["baseline", "one", "two"]
-
-
 EPOCHS = [2, 2, 3]
 
 

@@ -9,8 +9,6 @@ from harness import train as loop
 from harness.spec import Model
 
 CPU = torch.device("cpu")
-
-
 TIMES = {"seconds", "time"}
 
 

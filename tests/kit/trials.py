@@ -9,11 +9,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 
 RATE, DECAY = FloatDistribution(1e-4, 1.0, log=True), FloatDistribution(0.0, 0.3)
-
-
 SHAPE, EPOCHS = CategoricalDistribution(["cosine", "step"]), IntDistribution(10, 60, step=10)
-
-
 SEARCH = {
     "label": "digits-cosine",
     "study": "digits",

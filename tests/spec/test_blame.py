@@ -1,8 +1,9 @@
-from tests.kit.commands import harness
+from tests.kit.commands import harness, known_to_mlflow
 from tests.kit.own import OWN
 
 
 def test_a_crash_of_the_users_is_told_by_their_line_and_kept_whole(tmp_path):
+    known_to_mlflow(tmp_path)
     (tmp_path / "experiments").mkdir()
     text = OWN.replace("return x * GAIN", "return x @ x.new_ones(3, 3)")
     (tmp_path / "experiments" / "own.py").write_text(text)

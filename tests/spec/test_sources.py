@@ -8,7 +8,7 @@ import pytest
 
 from harness import Problem
 from harness.spec import File, Init, parse, plain, resolved, sources
-from tests.kit.commands import harness
+from tests.kit.commands import harness, known_to_mlflow
 from tests.kit.own import OWN
 from tests.kit.tiny import BASELINE
 
@@ -212,6 +212,7 @@ def test_the_content_of_a_file_is_in_the_id_and_where_it_lies_is_not(tmp_path):
 
 
 def test_a_run_whose_part_changed_is_said_and_trained_anew(tmp_path):
+    known_to_mlflow(tmp_path)
     (tmp_path / "experiments").mkdir()
     study = tmp_path / "experiments" / "own.py"
     study.write_text(OWN)

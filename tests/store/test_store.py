@@ -1,6 +1,5 @@
 import hashlib
 import json
-import multiprocessing
 import os
 import time
 
@@ -9,6 +8,7 @@ import torch
 
 from harness import Problem
 from harness.store import FORMAT, TRACEBACK, Held, Store, spec_hash
+from tests.faults.commands import FORKS
 from tests.kit.tiny import BASELINE, RESULT, finish
 
 FORMS = {"spec": {"kind": "Spec"}, "resolved": {"kind": "Spec", "epochs": 3}}
@@ -209,9 +209,8 @@ def hold(root, held, seconds):
 
 
 def test_a_claim_keeps_others_out_says_whose_it_is_and_dies_with_its_owner(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    held = context.Event()
-    owner = context.Process(target=hold, args=(tmp_path, held, 600))
+    held = FORKS.Event()
+    owner = FORKS.Process(target=hold, args=(tmp_path, held, 600))
     owner.start()
     assert held.wait(60)
     store = Store(tmp_path)

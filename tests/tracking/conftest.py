@@ -7,7 +7,7 @@ from harness.tracking import Tracker, open_experiment
 from tests.kit.tiny import tiny_plan
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def logged(tmp_path_factory):
     """A plan of one rung and two seeds: seed 0 was in the store before, seed 1 is trained before the tracker's eyes."""
     home = tmp_path_factory.mktemp("home")

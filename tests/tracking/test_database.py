@@ -1,9 +1,9 @@
 import json
-import multiprocessing
 import os
 import resource
 import shutil
 import sqlite3
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from harness import tracking
 from harness.tracking import database, default_uri, open_experiment, ready, tracking_uri, ui_command
 from harness.tracking.database import _broken
+from tests.faults.commands import FORKS
 
 
 def test_the_address_is_mlflows_own_variable_else_beside_the_runs(tmp_path, monkeypatch):
@@ -35,9 +36,8 @@ def first_open(home, barrier, answers):
 
 
 def test_two_processes_may_open_a_fresh_database_at_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    barrier, answers = context.Barrier(2), context.Queue()
-    racers = [context.Process(target=first_open, args=(str(tmp_path), barrier, answers)) for _ in range(2)]
+    barrier, answers = FORKS.Barrier(2), FORKS.Queue()
+    racers = [FORKS.Process(target=first_open, args=(str(tmp_path), barrier, answers)) for _ in range(2)]
     for racer in racers:
         racer.start()
     assert len({answers.get(timeout=180) for _ in racers}) == 1
@@ -65,7 +65,7 @@ def spoil(logged, tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     copied = lambda path: Path(shutil.copy(whole, tmp_path / "new"))  # noqa: E731  # it takes seconds
-    monkeypatch.setattr("harness.tracking.database._made", copied)
+    monkeypatch.setattr(sys.modules["harness.tracking.database"], "_made", copied)  # `database` is a function
 
     def see(harm, thorough=False):
         shutil.copy(whole, database())

@@ -19,7 +19,7 @@ from harness.report.search.figures import (
     room,
     slices,
 )
-from harness.report.search.importances import POOL, SHUFFLES, Importance, importances
+from harness.report.search.matters import POOL, SHUFFLES, Importance, importances
 from harness.report.search.page import draw, render
 from harness.report.search.read import (
     BEST,

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from harness import one_line, stats
 from harness.report import figures
 from harness.report.figures import HELPS, HURTS, INK, LONG, SEED, SMALL
-from harness.report.search.importances import Importance
+from harness.report.search.matters import Importance
 from harness.report.search.read import COSTS, SCORE, Trial, complete, ranked
 from harness.report.search.scales import Scale
 from harness.report.words import count

@@ -14,7 +14,7 @@ from harness import Problem, one_line
 from harness.paths import write_atomic
 from harness.report import Report, figures, page, tables
 from harness.report.search.figures import ACROSS, PANELS, best_of_n, front, history, importance, parallel, pool, slices
-from harness.report.search.importances import POOL, Importance, importances
+from harness.report.search.matters import POOL, Importance, importances
 from harness.report.search.read import BEST, TOLD, Trial, complete, ranked, read
 from harness.report.search.scales import Scale, scales
 from harness.report.search.tables import markdown, space_table, trial_csv, trial_table

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness import __version__, one_line, stats
-from harness.report.search.importances import Importance
+from harness.report.search.matters import Importance
 from harness.report.search.read import COSTS, STATES, Trial, complete, ranked, score_of
 from harness.report.search.scales import shown
 from harness.report.words import count, together

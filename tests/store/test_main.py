@@ -1,0 +1,131 @@
+"""The store's command line."""
+
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.engine import execute
+from harness.report import remember
+from harness.store import Store
+from harness.study import describe
+from tests.kit.commands import harness
+from tests.kit.tiny import BASELINE, SOURCE, tiny_plan
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A user's folder with a study, its runs of one seed, and a run that no study names."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "experiments").mkdir()
+    (home / "experiments" / "own.py").write_text(SOURCE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_RUNS", str(home / "runs"))
+        store, plan = Store(), tiny_plan()
+        remember({**describe(plan, store), "label": "own", "study": "own"})
+        for spec, seed in [*plan.runs(["baseline"])[:1], (BASELINE.but(epochs=1), 7)]:
+            execute(spec, seed, store, torch.device("cpu"))
+    return home
+
+
+def told(home, *words):
+    done = harness(home, *words, module="harness.store")
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_list_and_show(home):
+    lines = told(home, "list").stdout.splitlines()
+    assert len(lines) == 3
+    assert any("own: baseline" in line and "finished" in line for line in lines)
+    shown = told(home, "show", f"{BASELINE.id[:6]}/0").stdout
+    assert "optimizer.lr: " in shown
+    assert re.search(r"seed 0: finished, in .*/store/", shown)
+    assert re.search(r"0 +\d+\.\d\d s +started", shown)
+    for words, said in ((("show", "ffff"), "no run ffff"), (("show", ""), "no run")):
+        done = told(home, *words)
+        assert (done.returncode, said in done.stderr) == (2, True)
+
+
+def test_verify_names_what_is_wrong_and_says_so_by_its_status(home):
+    assert told(home, "verify").stdout == "2 runs, 2 whole, 0 with something wrong\n"
+    weights = home / "runs" / "store" / BASELINE.id / "0" / "weights.pt"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1])
+    done = told(home, "verify")
+    weights.write_bytes(data)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f"{weights}: is damaged, its digest is another",
+        "2 runs, 1 whole, 1 with something wrong",
+    ]
+
+
+def test_gc_sets_aside_what_nothing_names_and_a_dated_step_frees_it(home):
+    other = BASELINE.but(epochs=1).id
+    there = home / "runs" / "store" / other / "7"
+    (home / "experiments" / "broken.py").write_text("import nosuch")
+    dry = told(home, "gc").stdout
+    assert f"unnamed: {other}, seed 7, finished" in dry
+    assert "broken does not load, so what it was last seen to name is kept" in dry
+    assert BASELINE.id not in dry
+    assert there.exists()
+    done = told(home, "gc", "--delete").stdout
+    (home / "experiments" / "broken.py").unlink()
+    day = time.strftime("%Y-%m-%d")
+    assert f"harness.store restore {day} brings runs back" in done
+    assert not there.exists()
+    assert (home / "runs" / "store" / BASELINE.id / "0" / "result.json").exists()
+    assert told(home, "restore", day).stdout == "1 runs brought back\n"
+    assert (there / "result.json").exists()
+    assert told(home, "verify").returncode == 0
+    told(home, "gc", "--delete")
+    assert "left aside" not in told(home, "restore", f"{other}/7").stdout
+    told(home, "gc", "--delete")
+    for bad in ("2999-01-01", "1999-13-01", "yesterday"):
+        assert "is not a day that has begun" in told(home, "free", bad).stderr
+    assert "nothing was set aside" in told(home, "free", "1999-01-01").stderr
+    assert "removed: " in told(home, "free", day).stdout
+    assert list((home / "runs" / "aside").iterdir()) == [] if (home / "runs" / "aside").exists() else True
+    assert "no such day" in told(home, "restore", day).stderr
+
+
+def test_runs_of_two_machines_join(home, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "own.py").write_text(SOURCE)
+    assert "1 runs written" in told(home, "export", str(tmp_path / "a.tar"), "own").stdout
+    assert "1 runs imported" in told(tmp_path, "import", "a.tar").stdout
+    assert told(tmp_path, "verify").stdout.startswith("1 runs, 1 whole")
+    again = told(tmp_path, "import", "a.tar").stdout
+    assert f"{BASELINE.id}, seed 0: here already\n" in again
+    plan = json.loads(harness(tmp_path, "own", "--dry-run", "--json").stdout)
+    assert plan["runs"] == {"asked": 9, "missing": 8}
+
+
+def test_help_is_light():
+    code = """
+import sys, runpy
+sys.argv = ["x", "--help"]
+try:
+    runpy.run_module("harness.store", run_name="__main__")
+except SystemExit:
+    pass
+assert not {"torch", "mlflow", "numpy", "pandas", "pydantic"} & sys.modules.keys()
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_archive_is_a_plain_tar(home, tmp_path):
+    told(home, "export", str(tmp_path / "a.tar"))
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        names = {member.name.rpartition("/")[2] for member in tar}
+        assert names == {"spec.json", "journal.jsonl", "weights.pt", "result.json"}
+        assert {(member.uid, member.uname) for member in tar} == {(0, "")}
