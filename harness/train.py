@@ -43,7 +43,7 @@ class Keeper:
     def keep(self, state: State) -> None: ...
 
     def report(self, event: Event) -> None:
-        """A dict an epoch, `{"epoch": 0, "loss": …, "top1": …, …}`, and every 2 seconds one with `"batch"`."""
+        """A dict an epoch, `{"epoch": 0, "loss": …, the scores, …}`, and every 2 seconds one with `"batch"`."""
 
 
 LAYOUT = 7  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from

@@ -1,5 +1,6 @@
 """Who may import whom: each room only from the floors above its own, and no two modules from each other."""
 
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -103,6 +104,13 @@ def test_the_loop_names_no_trick():
     words = set("".join(c if c.isalnum() or c == "_" else " " for c in source.lower()).split())
     assert shipped.TRICKS
     assert not shipped.TRICKS & words
+
+
+@pytest.mark.parametrize("room", ["train.py", "evidence/*.py"])
+def test_neither_the_loop_nor_the_evidence_names_a_task(room):
+    for path in (TREE / "harness").glob(room):
+        words = set(re.findall(r"\w+", path.read_text().lower()))
+        assert not words & {"classify", "top1", "top5", "val_loss", "cross_entropy", "one_hot", "argmax"}, path.name
 
 
 def of_room(name):

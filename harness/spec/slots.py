@@ -174,6 +174,22 @@ class Task(Part, ABC):
     learned: ClassVar[str]  # the score of training images
     watched: ClassVar[tuple[str, ...]]  # scores of held-out images that a run may be stopped, or chosen, by
 
+    @abstractmethod
+    def targets(self, labels: Tensor, classes: int) -> Tensor:
+        """What the network should answer, from the labels of a batch."""
+
+    @abstractmethod
+    def hits(self, z: Tensor, labels: Tensor) -> Tensor:
+        """How many images of a pass are answered right."""
+
+    @abstractmethod
+    def marking(self, classes: int) -> Any:
+        """Marks an evaluation: `add` its batches, and ask its `scores`."""
+
+    @abstractmethod
+    def examiner(self, classes: int) -> Any:
+        """Marks it again, for the evidence, sharing no code with `marking`."""
+
 
 class Precision(Part, ABC):
     half: ClassVar[bool | None] = None  # float16 in conv and linear layers; None of a precision that is not known

@@ -350,7 +350,7 @@ def _said(value: Any) -> str:
 
 def _names(held: Any) -> list[str]:
     """What a slot holds, each part with its fields, for a message."""
-    items = held if isinstance(held, tuple) else (held,)
+    items = held if isinstance(held, tuple) else () if held is None else (held,)
     return [
         f"{type(i).__name__}({', '.join(type(i).model_fields)})" if isinstance(i, Part) else "a plain value"
         for i in items

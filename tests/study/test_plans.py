@@ -4,6 +4,8 @@ from functools import partial
 import pytest
 
 from harness import Problem, file_name, study
+from harness.parts.data import Holdout
+from harness.parts.stopping import EarlyStopping
 from harness.spec import Branches, Spec, declares, upstream
 from harness.stats.designs import DESIGNS, Options
 from harness.store import Store
@@ -286,3 +288,14 @@ def test_branches_that_train_as_long_share_the_rung_they_are_set_against():
     rungs = plan(Study("s", "", BASELINE, both, (0,)), same_epochs=True).rungs
     assert [r.name for r in rungs] == ["baseline", "cosine", "cosine_3_epochs", "mixup", "mixup+distillation"]
     assert [r.gain for r in rungs] == [None, (1, 0), (2, 1), (3, 2), (4, 2)]
+
+
+def test_a_path_of_an_empty_slot_says_that_it_holds_nothing():
+    with pytest.raises(Problem, match=r"^--set rates.biases: no rung has it; rates holds nothing"):
+        plan(STUDY, [("rates.biases", 2)])
+
+
+def test_a_stop_by_a_score_that_the_task_has_not_is_refused():
+    held = BASELINE.but(data=Holdout(of=BASELINE.data), stop=(EarlyStopping(keep="val_mAP"),))
+    with pytest.raises(Problem, match=r"^baseline: stop goes by val_mAP, and there is val_loss, val_top1 to go by$"):
+        study.check(plan(replace(STUDY, baseline=held, tricks=())))
