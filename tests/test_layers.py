@@ -65,9 +65,6 @@ def f():
     assert imports(source, "harness.parts") == run | {"seen.by.checkers"}
 
 
-CIRCLE = pytest.mark.xfail(reason="trials and search import each other", strict=True)  # goes with harness/search/
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=CIRCLE) if name == "harness.trials" else name for name in HARNESS]
 )
@@ -77,7 +74,6 @@ def test_each_room_imports_from_the_floors_above_its_own(name):
     assert not others, f"{name} imports {', '.join(others)}, of a floor that is not above its own"
 
 
-@CIRCLE
 def test_no_two_modules_import_each_other_in_a_circle():
     try:
         TopologicalSorter({name: inner(name) for name in graph()}).prepare()
