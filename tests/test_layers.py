@@ -65,9 +65,7 @@ def f():
     assert imports(source, "harness.parts") == run | {"seen.by.checkers"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=CIRCLE) if name == "harness.trials" else name for name in HARNESS]
-)
+@pytest.mark.parametrize("name", HARNESS)
 def test_each_room_imports_from_the_floors_above_its_own(name):
     here = room(name)
     others = sorted(other for other in inner(name) if room(other) != here and FLOOR[room(other)] >= FLOOR[here])
