@@ -101,7 +101,9 @@ class Market:
         here = Network.of(spec)
         evaluated = EVAL_BATCH.get(self.device.type, 512)
         image = own.trained(here.images) + sum(teacher.tested(here.images) for teacher in taught)
-        network = steps * (spec.batch_size * image + own.step) + test * own.tested(evaluated)
+        seen = spec.evaluation.view(images) if spec.evaluation else images
+        larger = ((getattr(seen, "shown", None) or seen.size) / here.size) ** 2  # a test image than a training image
+        network = steps * (spec.batch_size * image + own.step) + test * larger * own.tested(evaluated)
         one = self.paths[spec.data, spec.augment]
         decoded = bound = None
         if isinstance(images, Photos):
@@ -116,9 +118,10 @@ class Market:
         else:
             seconds = network + steps * spec.batch_size * one
         pixels = 4 * here.channels * here.size**2
-        holding = max(own.kept * here.images, own.passing * evaluated) + own.static
+        holding = max(own.kept * here.images, own.passing * evaluated * larger) + own.static
         holding += sum(t.weights + t.passing * here.images for t in taught) + 3 * spec.batch_size * pixels
         holding += (6 + 2 * spec.optimizer.buffers) * own.weights  # of an audited step: before, after, worked out anew
+        holding += 4 * len(spec.average) * own.weights  # the average, and its audited step
         arrays = getattr(images, "arrays", {}) if self.device.type == "cuda" else {}
         holding += sum(array.nbytes for pair in arrays.values() for array in pair)
         measured = self.device.type == "cuda" and own.images == here.images and not taught
@@ -128,7 +131,7 @@ class Market:
             self.base + (holding + _traced(spec)) * (SPARE if self.device.type == "cpu" else 1.0),
             "measured" if measured else "estimated",
             own.weights,
-            (1 + spec.optimizer.buffers + len(spec.stop)) * own.weights + _traced(spec),
+            (1 + spec.optimizer.buffers + len(spec.stop) + len(spec.average)) * own.weights + _traced(spec),
             1 / image,
             decoded,
             bound,

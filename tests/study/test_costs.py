@@ -10,6 +10,8 @@ from harness.study import plan
 from harness.study.costs import Market, recorded_bytes
 from harness.study.measured import SPARE, Network
 from harness.study.shown import as_text
+from harness.tricks.ema import ema
+from harness.tricks.evaluation_size import evaluation_size
 from tests.kit.prices import CPU, KNOWN, Shots, quiet
 from tests.kit.tiny import BASELINE, RESULT, STUDY, finish
 
@@ -36,6 +38,17 @@ def test_an_epoch_is_put_together_from_its_parts(store):
     assert here.estimated(rung).seconds == pytest.approx(3 * (epoch + more))
     bare = here.base + SPARE * (3e6 + 1e6)  # own, and the teacher's weights
     assert bare < price.memory < bare + SPARE * 32 * 9e5
+
+
+def test_an_average_takes_memory_and_disk_and_larger_test_images_take_time(store):
+    """Four times the weights in memory and once on disk; images of twice the side take four times as long to test."""
+    here = market(store)
+    here.networks = {Network.of(BASELINE): KNOWN}
+    here.paths = {(BASELINE.data, BASELINE.augment): 0.001}
+    plain, averaged, larger = (here.estimated(s) for s in (BASELINE, ema(BASELINE), evaluation_size(BASELINE, 2.0)))
+    assert averaged.memory - plain.memory == pytest.approx(SPARE * 4 * KNOWN.weights)
+    assert averaged.seconds == plain.seconds
+    assert larger.seconds - plain.seconds == pytest.approx(BASELINE.epochs * 1200 * 3 * 0.002)
 
 
 @pytest.mark.parametrize(
