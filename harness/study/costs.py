@@ -18,7 +18,7 @@ from harness.rng import streams
 from harness.spec import UPSTREAM_SEED, Augment, Data, Spec, upstream
 from harness.store import KEPT, Store, is_seed
 from harness.study import Run, missing
-from harness.study.measured import COMPILER, SPARE, Measured, Network, Say, calibrate, served
+from harness.study.measured import COMPILER, ENTRY, SPARE, Measured, Network, Say, calibrate, served
 from harness.train import EVAL_BATCH, peak_memory
 
 RECORD = 30_000, 600  # bytes of specification, journal and result, and of both for each epoch
@@ -150,13 +150,15 @@ def _traced(spec: Spec) -> float:
     batch, classes, size = spec.batch_size, len(images.classes), images.size
     total = spec.epochs * (images.counts["train"] // spec.batch_size)
     side = len(range(0, size, max(1, size // evidence.KEPT_PIXELS)))
-    fed = min(total, evidence.KEPT_BATCHES) * batch * (8 + 4 * classes * (2 if spec.mix else 1))
-    pictures = min(total, evidence.KEPT_IMAGES) * 2 * 4 * batch * images.channels * side**2
+    fed = min(total, evidence.KEPT_BATCHES) * batch * (8 + 4 * classes * (1 + len(spec.mix)))
+    kept = min(total, evidence.KEPT_IMAGES)
+    pictures = kept * (1 + max(1, len(spec.mix))) * 4 * batch * images.channels * side**2
+    logits = kept * (4 * batch * classes + 2 * ENTRY)
     answers = len(spec.teacher) * 4 * batch * classes
     asked = len(spec.teacher) * 4 * min(batch, 32) * images.channels * size**2
     audits = 120 * len(evidence.audited(streams(0), total, images.counts["train"] // batch)) + 100 * spec.epochs
     plain = 8 * total + 4.25 * images.counts["test"] + 200 * spec.epochs
-    return float(fed + pictures + answers + asked + audits + plain)
+    return float(fed + pictures + logits + answers + asked + audits + plain)
 
 
 def estimate(asked: Sequence[Run], store: Store, places: Sequence[str], decoding: int, say: Say) -> dict[str, Any]:
