@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-from harness import Problem
+from harness import Problem, tasks
 from harness.engine import Event, Say, key, why
 from harness.parts.data.holdout import blinded
 from harness.paths import runs, write_all
@@ -98,15 +98,16 @@ def _trained(search: Search, trial: optuna.Trial, spec: Spec, store: Store) -> G
     steps = _Steps(trial, search.seeds[-1] if by_seed else spec.epochs * len(search.seeds) - 1)
     for inner in upstream(spec):
         yield from _run(search, (inner, UPSTREAM_SEED), store, lambda row: False)
-    records = {}
+    records, task = {}, tasks.of(spec)
+    aim = task.headline
     for place, seed in enumerate(search.seeds):
         first = place * spec.epochs
 
         def prunes(row: Event, first: int = first) -> bool:
-            return not by_seed and steps(first + row["epoch"], row["top1" if "top1" in row else "val_top1"])
+            return not by_seed and steps(first + row["epoch"], row[aim if aim in row else task.named(aim, "val")])
 
         records[seed] = yield from _run(search, (spec, seed), store, prunes)
-        if by_seed and steps(seed, records[seed]["metrics"]["top1"]):
+        if by_seed and steps(seed, records[seed]["metrics"][aim]):
             raise optuna.TrialPruned
     return records
 
@@ -139,8 +140,9 @@ def _epochs(store: Store, run: Run) -> list[Event]:
 
 
 def _score(search: Search, trial: optuna.Trial, records: dict[int, Record]) -> Score:
-    """The mean top-1 in percent; with a second aim both."""
-    scores = {str(seed): record["metrics"]["top1"] for seed, record in records.items()}
+    """The mean of the task's headline score; with a second aim both."""
+    aim = tasks.of(search.rung.spec).headline
+    scores = {str(seed): record["metrics"][aim] for seed, record in records.items()}
     costs = {
         "seconds": sum(record["seconds"] for record in records.values()),
         "gmacs": next(iter(records.values()))["macs"] / 1e9,

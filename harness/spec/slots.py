@@ -174,6 +174,11 @@ class Task(Part, ABC):
     learned: ClassVar[str]  # the score of training images
     watched: ClassVar[tuple[str, ...]]  # scores of held-out images that a run may be stopped, or chosen, by
 
+    @staticmethod
+    @abstractmethod
+    def named(score: str, split: str) -> str:
+        """What a score of a split, "test" or "val", is called in a record."""
+
     @abstractmethod
     def targets(self, labels: Tensor, classes: int) -> Tensor:
         """What the network should answer, from the labels of a batch."""
