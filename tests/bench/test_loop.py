@@ -13,7 +13,6 @@ from harness import Problem, engine, tracking
 from harness.bench.loop import Slice, _bare_loop, bound, sized, study
 from harness.parts.data import Digits
 from harness.spec import parse, plain
-from tests.faults.commands import FORKS
 
 
 def test_slice_keeps_the_proportion_the_classes_and_the_images():
@@ -76,7 +75,7 @@ def test_a_study_runs_for_real_among_runs_of_its_own(spec, tmp_path, monkeypatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr(tracking, "open_experiment", lambda study: None)
     monkeypatch.setattr(tracking, "Tracker", NoTracker)
-    monkeypatch.setattr(engine, "Engine", partial(engine.Engine, method=FORKS))
+    monkeypatch.setattr(engine, "Engine", partial(engine.Engine, method="forkserver"))
     seen = study(sized(spec, 32, 2), ["cpu"])
     assert NoTracker.seen == ["started", "epoch", "finished"]
     assert seen.rate == pytest.approx(64 / seen.wall)

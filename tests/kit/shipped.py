@@ -20,4 +20,4 @@ def ours(path: Path) -> bool:
 
 
 STUDIES = _between("\nexperiments/", "\nharness/")
-TRICKS = _between("\n  tricks/", "\n  train.py")
+TRICKS = _between("\n  tricks/", "\n  tasks/")
