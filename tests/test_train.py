@@ -239,12 +239,18 @@ def doors(tiny):
     return spec.but(epochs=3, mix=(Mixup(alpha=1.0), Mixup()))
 
 
+AT = [[1], [2], [3], [5, 1, 4], range(1, 99, 2)]
+
+
+def dropout(tiny):
+    return tiny.but(model=Forgetful(), epochs=4)
+
+
 @pytest.mark.parametrize(
-    "change",
-    [everything, doors, lambda tiny: tiny.but(model=Forgetful(), epochs=4)],
-    ids=["all", "doors", "dropout"],
+    ("change", "at"),
+    [(change, at) for change in (everything, dropout) for at in AT] + [(doors, [5, 1, 4])],
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
-@pytest.mark.parametrize("at", [[1], [2], [3], [5, 1, 4], range(1, 99, 2)], ids=str)
 def test_stopped_and_gone_on_is_as_if_never_stopped(tiny, at, change):
     """After a batch, after an epoch's last, after an epoch, several times; and the loop's draws are those of a step."""
     spec = change(tiny)
