@@ -99,7 +99,12 @@ def few(spec: Spec, scale: float) -> Spec:
 
 
 def slice_of(data: Data, batch: int) -> Data:
-    """A few of its images: `Few` is made here, so that asking for help loads no torch."""
+    """A few of its images; of data that holds some out a few of all, so that what it says of them can be proven.
+
+    `Few` is made here, so that asking for help loads no torch.
+    """
+    if isinstance(within := getattr(data, "of", None), Data):
+        return data.but(of=slice_of(within, batch + -(-batch // 2)))  # two batches are left of three
     made: Data = _few()(of=data, batch=batch)
     return made
 

@@ -224,10 +224,10 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
         y = task.targets(labels, len(images.classes))
         for target in spec.targets:
             y = target(y)
-        stages = [(x, y)]
+        stages = [run.trace.stage(x, y)]
         for mix, draw in drawing(spec.mix, rng, run.epoch, run.batch, "mix"):
             x, y = mix(x, y, draw)
-            stages.append((x, y))
+            stages.append(run.trace.stage(x, y))
         x = x.contiguous(memory_format=torch.channels_last)
         for z, loss, own in gradient(spec, run, x, y, labels):
             run.total += loss.detach()

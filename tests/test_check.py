@@ -1,8 +1,12 @@
 """`harness.check` on studies of a user's own."""
 
 import pytest
+import torch
 
 from harness import Problem, check
+from harness.parts.data import Holdout
+from harness.parts.stopping import EarlyStopping
+from tests.kit.tiny import BASELINE as TINY
 
 OWN = """
 from harness.evidence import Check
@@ -98,3 +102,14 @@ def test_batches_are_scaled_alike(tiny):
     assert (small.batch_size, large.batch_size) == (8, 32)
     assert small.data.load().counts["train"] == 16
     assert check.few(tiny.but(batch_size=512, microbatch=128), 32 / 512).microbatch == 8
+
+
+def test_images_held_out_are_of_the_few():
+    """What holding out must keep is told of the images that are there."""
+    held = TINY.but(data=Holdout(of=TINY.data), stop=(EarlyStopping(),))
+    made = check.few(held, 0.25)
+    images, whole = made.data.load(), made.data.of.load()
+    assert images.counts["train"] + images.counts["val"] == whole.counts["train"] < 200
+    assert images.counts["train"] >= 2 * made.batch_size
+    told, _, _ = check.tried(made, torch.device("cpu"))
+    assert told == []

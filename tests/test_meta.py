@@ -76,7 +76,7 @@ def step(tiny, monkeypatch):
     """
     monkeypatch.setattr(Tensor, "item", lambda self: 0.0)
     told = ("saw_pass", "saw_step", "saw_gradient", "saw_clipped", "saw_averaged")
-    unseen = SimpleNamespace(**dict.fromkeys(told, lambda *seen: None), away=nullcontext)
+    unseen = SimpleNamespace(**dict.fromkeys(told, lambda *seen: None), away=nullcontext, stage=lambda x, y: (x, y))
     monkeypatch.setattr(loop, "watch", lambda spec, trace: None)
     monkeypatch.setattr(loop, "Trace", lambda *args: unseen)
     inner = ResNet(blocks=(1,), width=4, small=True).build(1, 10)

@@ -99,16 +99,16 @@ def criterion(replay: Replay) -> Any:
     return replay.spec.loss or replay.trace.task.loss
 
 
-def valued(loss: Any, y: np.ndarray, z: np.ndarray) -> tuple[float, np.ndarray]:
-    """A loss of targets and logits N x K, and its gradient by these, by its reference; else by itself, in float64."""
+def valued(loss: Any, y: np.ndarray, z: np.ndarray, device: torch.device | str = "cpu") -> tuple[float, np.ndarray]:
+    """A loss of targets and logits N x K, and its gradient by these, by its reference; else by itself, as it is run."""
     if referenced(loss):
         found: tuple[float, np.ndarray] = loss.reference(y, z)
         return found
-    logits = torch.from_numpy(z).requires_grad_()
-    value = loss(logits, torch.from_numpy(y))
+    logits = torch.from_numpy(z).float().to(device).requires_grad_()
+    value = loss(logits, torch.from_numpy(y).float().to(device))
     value.backward()
     assert logits.grad is not None
-    return value.item(), logits.grad.numpy()
+    return value.item(), array(logits.grad)
 
 
 def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
@@ -164,7 +164,7 @@ def losses(replay: Replay, step: Step, due: Served) -> Gaps:
     for x, z in zip(step.inputs, step.logits, strict=True):
         y, share = due.mixed_y[start : start + len(z)], len(z) / len(due.mixed_y)
         start += len(z)
-        loss, slope = valued(criterion(replay), y, array(z))
+        loss, slope = valued(criterion(replay), y, array(z), replay.device)
         for part, bound, network in zip(spec.teacher, trace.teachers, replay.teachers, strict=True):
             pull, pull_slope = part.reference(array(z), answered(replay, bound, network, x))
             loss, slope = loss + pull, slope + pull_slope
@@ -257,7 +257,7 @@ def backward(
         if slopes:
             z.backward(slopes[place])
             continue
-        own_slope = valued(criterion(replay), array(y), array(z))[1]
+        own_slope = valued(criterion(replay), array(y), array(z), replay.device)[1]
         loss = (z * torch.from_numpy(own_slope).to(z)).sum()  # its value is another, its gradient is the loss's
         for part, bound, own in zip(spec.teacher, trace.teachers, replay.teachers, strict=True):
             slope = torch.from_numpy(part.reference(array(z), answered(replay, bound, own, x))[1]).to(z)

@@ -156,6 +156,12 @@ class Trace:
         if self.auditor:
             self.auditor.saw_pass(loss)
 
+    def stage(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and targets between two mixers, kept as they are now: the next may change them in place."""
+        if len(self.fed) >= KEPT_BATCHES:
+            return x, y
+        return thinned(x) if len(self.images) < KEPT_IMAGES else x, y.clone()
+
     def saw_step(self, labels: Tensor, stages: Sequence[tuple[Tensor, Tensor]]) -> None:
         """After the passes of a step: labels N, and images and targets N x K before each mixer and after the last."""
         fed = stages[-1][1]
@@ -169,13 +175,14 @@ class Trace:
             logits, losses = zip(*self._said, strict=True)
             self.answered.append((torch.cat(logits), torch.stack(losses).sum()))
             self._said = []
-        rates = [group["lr"] / group.get("factor", 1.0) for group in self.optimizer.param_groups]
+        moving = [group for group in self.optimizer.param_groups if group.get("factor", 1.0)]  # 0 is frozen
+        rates = [group["lr"] / group.get("factor", 1.0) for group in moving] or [0.0]
         self.lr.append(rates[0] if all(math.isclose(rate, rates[0]) for rate in rates) else float("nan"))
         self._past_step_1()
         if len(self.fed) < KEPT_BATCHES:
             self.fed.append((labels, stages[0][1], *(y for _, y in stages[1:] or stages)))
         if self._got:
-            self.images.append((*(thinned(x) for x, _ in stages[:-1] or stages), torch.cat(self._got)))
+            self.images.append((*(x for x, _ in stages[:-1] or stages), torch.cat(self._got)))
             self._got = []
 
     def drew(self, spec: Spec, place: int, batch: int) -> np.random.Generator:

@@ -22,6 +22,7 @@ from harness.search.search import Search
 from harness.search.space import assigned
 from harness.search.storage import flocked, opened, reached
 from harness.search.trial import Failed, Score, life, values
+from harness.spec import UPSTREAM_SEED, upstream
 from harness.study import Run
 
 
@@ -111,14 +112,16 @@ class Driver:
             if event["kind"] in ("finished", "stopped", "interrupted"):
                 flight.asked = False  # it may want it still: one that was stopped as this trial began, for another's
             self._go_on(flight, event)
-        return () if self._wanting(run) else (run,)
+        below = {key((inner, UPSTREAM_SEED)) for f in self.flights if f.run for inner in upstream(f.run[0])}
+        return () if self._wanting(run) or key(run) in below else (run,)
 
     def put_back(self) -> None:
         """Leave what is under way to who comes next."""
-        for flight in list(self.flights):
-            with suppress(UpdateFinishedTrialError):
-                self.study._storage.set_trial_state_values(flight.trial._trial_id, TrialState.WAITING)
-            self._leave(flight)
+        with flocked(self.search.folder / "turn"):  # else another may take one whose file is still held here
+            for flight in list(self.flights):
+                with suppress(UpdateFinishedTrialError):
+                    self.study._storage.set_trial_state_values(flight.trial._trial_id, TrialState.WAITING)
+                self._leave(flight)
 
     def close(self) -> None:
         for flight in list(self.flights):

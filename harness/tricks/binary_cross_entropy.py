@@ -1,5 +1,6 @@
 """Binary cross-entropy: each class by itself (Beyer et al. 2020; Wightman et al. 2021, "ResNet strikes back")."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,8 +29,9 @@ class BinaryCrossEntropy(Loss):
             return  # the loss is a sum then, which audits tell
         off = 0.0
         for (z, loss), (*_, y) in zip(trace.answered, trace.fed, strict=False):
-            due = -(y * z.sigmoid().log() + (1 - y) * (-z).sigmoid().log()).double().mean()
-            off = max(off, abs(float(loss / due) - 1))
+            likely, unlikely = (nn.functional.logsigmoid(sign * z.double()) for sign in (1, -1))
+            gap = abs(float(loss / -(y * likely + (1 - y) * unlikely).mean()) - 1)
+            off = max(off, gap if gap == gap else math.inf)
         what = f"loss of the first {len(trace.answered)} steps, from the logits and targets: gap"
         yield Check(what, "0", f"{off:.1g}", off < 1e-4 or trace.diverged)
 

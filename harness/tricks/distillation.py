@@ -79,7 +79,8 @@ class Distill(Teacher):
 def examined(spec: Spec, trace: Trace, teacher: "BoundTeacher") -> tuple[np.ndarray, np.ndarray]:
     """Which of the first test images the teacher gets right, asked now; and which it did by its record."""
     device, right = next(teacher.model.parameters()).device, list[Tensor]()
-    with closing(spec.data.load().test(EXAM // 4, device)) as served, torch.inference_mode(), trace.runner.forward():
+    images = spec.evaluation.view(spec.data.load()) if spec.evaluation else spec.data.load()
+    with closing(images.test(EXAM // 4, device)) as served, torch.inference_mode(), trace.runner.forward():
         for x, labels in islice(served, 4):
             z = teacher.model(x.contiguous(memory_format=torch.channels_last)).float()
             right.append(z.topk(min(5, trace.classes), dim=1).indices[:, 0] == labels)  # as it was tested: ties too

@@ -1,6 +1,6 @@
 """Mixup (He et al. 2019, section 5.4; Zhang et al. 2018)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,12 @@ class Mixup(Mix):
         return images, targets
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        seen, draws = [], []
-        place = spec.mix.index(self)
-        targets, images = trace.through(place)
-        if place:  # what comes is mixed already, and tells no λ
-            yield self.check_of_mixed(spec, trace, targets, images)
+        for place in (i for i, part in enumerate(spec.mix) if part == self and i):
+            yield self.check_of_mixed(spec, trace, place)  # what comes is mixed already, and tells no λ
+        if spec.mix[0] != self:
             return
+        seen, draws, place = [], [], 0
+        targets, images = trace.through(place)
         for i, (labels, before, after) in enumerate(targets):
             rng = trace.drew(spec, place, i)
             lam, partners = rng.beta(self.alpha, self.alpha), rng.permutation(len(labels))
@@ -58,15 +58,15 @@ class Mixup(Mix):
         off = max(image_gap(*fed, *pair) for fed, pair in zip(targets, images, strict=False))  # type: ignore[call-arg]
         yield Check("images less λ of their own: gap from (1 - λ) of the targets' other", "0", f"{off:.1g}", off < 1e-4)
 
-    def check_of_mixed(
-        self, spec: Spec, trace: Trace, targets: Sequence[tuple[Tensor, ...]], images: Sequence[Any]
-    ) -> Check:
+    def check_of_mixed(self, spec: Spec, trace: Trace, place: int) -> Check:
         """How far images and targets are from λ of what came, and 1 - λ of the partner drawn."""
+        targets, images = trace.through(place)
         off = 0.0
         for i, (_, before, after) in enumerate(targets):
-            rng = trace.drew(spec, spec.mix.index(self), i)
+            rng = trace.drew(spec, place, i)
             lam, partners = rng.beta(self.alpha, self.alpha), rng.permutation(len(before))
-            for x, mixed in ((before, after), *images[i : i + 1]):
+            pairs: list[Any] = [(before, after), *images[i : i + 1]]
+            for x, mixed in pairs:
                 due = lam * x + (1 - lam) * x[torch.from_numpy(partners).to(x.device)]
                 off = max(off, float((mixed - due).abs().max() / due.abs().max()))
         return Check("images and targets, from λ of what was mixed before: gap", "0", f"{off:.1g}", off < 1e-4)

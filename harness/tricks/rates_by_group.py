@@ -31,7 +31,8 @@ class GroupRates(Rates):
     def reference(self, name: str, layer: nn.Module) -> float:
         """By the layer's name and the parameter's, as Caffe's files say it, layer by layer."""
         by_kind = {"Conv2d": (self.conv, self.biases), "Linear": (self.linear, self.biases)}
-        weight, bias = by_kind.get(type(layer).__name__, (self.norms, self.norms))
+        kinds = [kind.__name__ for kind in type(layer).__mro__]  # timm's convolutions are kinds of torch's
+        weight, bias = next((by_kind[kind] for kind in kinds if kind in by_kind), (self.norms, self.norms))
         return bias if name.rpartition(".")[2] == "bias" else weight
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:

@@ -26,6 +26,7 @@ from harness.parts.data import ImageFolder
 from harness.parts.models import Dense, ResNet
 from harness.parts.optimizers import SGD, Adam, AdamP, AdamW, Expectigrad
 from harness.rng import streams
+from harness.spec import Loss
 from harness.tasks.classify import CrossEntropy
 from harness.tricks.distillation import Distill
 from harness.tricks.fp16 import fp16
@@ -483,3 +484,16 @@ def test_photos_are_drawn_anew_and_their_decoders_sent_home(tmp_path):
     assert [row for row in result["evidence"] if not row["ok"]] == []
     assert result["status"] == "finished"
     assert set(multiprocessing.active_children()) <= before
+
+
+class Blurred(Loss):
+    """A user's, without a reference, with a table of its own in float32."""
+
+    def __call__(self, z, y):
+        return nn.functional.cross_entropy(z, y @ (0.9 * torch.eye(10) + 0.01))
+
+
+def test_a_loss_without_a_reference_is_asked_again_as_it_is_run(tiny):
+    _, trace = traced(tiny.but(loss=Blurred(), epochs=1))
+    assert trace.auditor.errors == []
+    assert max(gaps["slopes"] for gaps in trace.auditor.found) < 1e-3

@@ -56,7 +56,7 @@ def test_few_batches_are_kept_and_fewer_images_as_the_network_got_them():
         labels, y, x = torch.full((4,), i), torch.full((4, 10), float(i)), torch.full((4, 3, 224, 224), float(i))
         net(x + 0.25)
         trace.saw_pass(y, torch.tensor(float(i)))
-        trace.saw_step(labels, [(x, y), (x + 0.25, y + 0.5)])
+        trace.saw_step(labels, [trace.stage(x, y), trace.stage(x + 0.25, y + 0.5)])
         x.zero_()
     assert [int(labels[0]) for labels, *_ in trace.fed] == list(range(16))
     assert [float(mixed[0, 0]) for *_, mixed in trace.fed] == [i + 0.5 for i in range(16)]

@@ -5,6 +5,7 @@ from PIL import Image
 from harness import Problem
 from harness.parts.data import Digits, ImageFolder
 from harness.parts.models import Dense
+from harness.tricks.distillation import distillation
 from harness.tricks.evaluation_size import EvaluationSize, evaluation_size
 
 
@@ -43,3 +44,8 @@ def test_a_network_of_one_size_says_so(tiny):
     spec = tiny.but(model=Dense(hidden=(8,), size=8), evaluation=EvaluationSize(size=9))
     with pytest.raises(Problem, match=r"^evaluation.size=9: .* cannot take images of 9 x 9"):
         spec.agree()
+
+
+def test_a_teacher_is_asked_again_at_the_size_that_it_was_tested_at(tiny, live):
+    trained, _ = live(distillation(evaluation_size(tiny, 1.5), model=tiny.model, tricks=()))
+    assert [row for row in trained.result["evidence"] if not row["ok"] and "teacher" not in row["what"]] == []

@@ -4,6 +4,7 @@ import torch
 from scipy import stats
 
 from harness.evidence import prove
+from harness.spec import Mix
 from harness.tricks.mixup import Mixup, mixup, mixup_batch
 
 
@@ -99,3 +100,16 @@ def test_two_in_one_run_draw_apart_and_the_first_as_if_alone(tiny, live):
         assert not torch.equal(after, between)
     first, second = (trace.drew(tiny.but(mix=(Mixup(), Mixup())), place, 0).random() for place in (0, 1))
     assert first != second
+
+
+class InPlace(Mix):
+    """Writes into the batch that it is given."""
+
+    def __call__(self, x, y, rng):
+        x[:, :, :2] = 0
+        return x, y
+
+
+def test_a_mixer_that_writes_in_place_spoils_no_evidence_of_the_one_before(tiny, live):
+    trained, _ = live(tiny.but(mix=(Mixup(), InPlace()), epochs=2))
+    assert [row for row in trained.result["evidence"] if not row["ok"]] == []

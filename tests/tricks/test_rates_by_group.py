@@ -33,3 +33,29 @@ def test_the_rates_that_are_told_are_those_before_the_factors(tiny, live):
 def test_a_factor_is_above_0():
     with pytest.raises(ValueError, match="biases"):
         GroupRates(biases=0.0)
+
+
+def test_timms_own_convolutions_are_convolutions():
+    from timm.layers import Conv2dSame
+
+    layer = Conv2dSame(1, 1, 3)
+    assert RATES.factor("a.weight", layer) == RATES.reference("a.weight", layer) == 2.0
+
+
+class Frozen(GroupRates):
+    """Biases stay as they are."""
+
+    def factor(self, name, layer):
+        return 0.0 if name.endswith("bias") else 1.0
+
+    def reference(self, name, layer):
+        return 0.0 if name.endswith("bias") else 1.0
+
+    def proof(self, spec, trace):
+        return ()
+
+
+def test_a_factor_of_0_freezes(tiny, live):
+    trained, trace = live(tiny.but(rates=Frozen(), epochs=1))
+    assert [row for row in trained.result["evidence"] if not row["ok"]] == []
+    assert trace.lr[0] > 0

@@ -51,7 +51,7 @@ class Holdout(Data):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         """Against the images it is made of: none is lost or on both sides, and each class gives its share."""
-        whole, images = self.of.load(), spec.data.load()
+        whole, images = self.of.load(), self.load()
         out = "test" if self.blind else "val"
         served = Counter(zip(images.content("train"), images.labels("train").tolist(), strict=True))
         held = Counter(zip(images.content(out), images.labels(out).tolist(), strict=True))

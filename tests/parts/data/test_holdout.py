@@ -136,3 +136,9 @@ def test_a_teacher_that_learned_what_is_held_out_is_refused():
     with pytest.raises(Problem, match="a teacher has learned images that are held out here"):
         late.agree()
     distillation(digits.BASELINE.but(data=Holdout(of=DIGITS)), model=digits.TEACHER).agree()
+
+
+def test_what_is_held_out_twice_is_proven_each_by_its_own(tiny, live):
+    """As a search has it of a study that holds images out already."""
+    trained, _ = live(blinded(tiny.but(data=Holdout(of=tiny.data, share=0.3), epochs=1)))
+    assert [row for row in trained.result["evidence"] if not row["ok"]] == []
