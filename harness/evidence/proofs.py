@@ -76,7 +76,8 @@ def loop_checks(spec: Spec, trace: Trace) -> Iterable[Check]:
     once = sorted(held) == sorted(wanted)
     yield Check(words.STEPS["once"], f"{len(wanted)}", f"{len(set(held) & set(wanted))}", once)
     audits = trace.auditor.found if trace.auditor else []
-    idle = bool(audits) and not any(moving(trace, gaps) for gaps in audits)
+    last = (best_of(spec, trace) + 1) * trace.steps_per_epoch if trace.history else len(trace.lr)  # of those kept
+    idle = bool(audits) and not any(moving(trace, gaps) for gaps in audits if gaps["step"] < last)
     if not trace.diverged and not idle and max(trace.lr) >= LEAST:
         after = trace.averages[0].tensors if trace.averages else dict(trace.model.named_parameters())
         moved = sum(not bool((old == after[name].detach()).all()) for name, old in trace.before.items())
