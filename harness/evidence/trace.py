@@ -82,10 +82,8 @@ class Trace:
         self.initial = digest(self.model.named_parameters())
         self.before = {name: p.detach().clone() for name, p in self.model.named_parameters() if p.ndim == 2}
         self.is_away = False
-        self.longest, self.cut = (
-            torch.zeros(()),
-            torch.zeros(()),
-        )  # norm of what was clipped; steps at it
+        self.longest = torch.zeros(())  # norm of gradients that were clipped
+        self.cut = torch.zeros(())  # steps by gradients as long as they may be
         self.total, self.hits = torch.zeros(1), torch.zeros(1)  # of this epoch: losses, and images answered right
         self._said: list[tuple[Tensor, Tensor]] = []  # logits and losses of this step's passes
         self._guesses: list[Tensor] = []  # of this step's passes
@@ -229,11 +227,11 @@ class Trace:
 
     def saw_clipped(self) -> None:
         """After what is done to the gradients, before the optimizer goes by them."""
-        for most in (part.most for part in (self.spec.clip if self.spec else ()) if hasattr(part, "most")):
+        for bound in filter(None, (part.bound for part in (self.spec.clip if self.spec else ()))):
             norms = torch._foreach_norm([p.grad for p in self.model.parameters() if p.grad is not None])
             norm = torch.stack(norms).norm().nan_to_num(0.0, 0.0)  # of half precision, a step that is left out
             self.longest = torch.maximum(self.longest.to(norm.device), norm)
-            self.cut = self.cut.to(norm.device) + ((norm / most - 1).abs() < 1e-3)
+            self.cut = self.cut.to(norm.device) + ((norm / bound - 1).abs() < 1e-3)
         if self.auditor:
             self.auditor.saw_clipped()
 

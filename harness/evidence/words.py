@@ -63,7 +63,6 @@ RESULTS = {
     "told": "evaluations of which a result can tell",
     "scores": "scores that are reported, from the answers: gap",
     "epochs": "scores of each epoch that are reported: gap",
-    "gaps": "gaps of logits that are reported: gap",
     "fields": "fields of the result that are not what was seen",
     "network": "the network that is handed over is the one tested last",
     "known": "parts known by a second opinion",

@@ -142,6 +142,11 @@ class Loss(Part, ABC):
 class Clip(Part, ABC):
     """What is done to the gradients of a step before the optimizer goes by them."""
 
+    @property
+    def bound(self) -> float | None:
+        """The greatest norm, over all parameters, that a step may go by; None where no norm is bounded."""
+        return None
+
     @abstractmethod
     def __call__(self, parameters: Sequence[nn.Parameter]) -> None:
         """Change the gradients in place; no loss scale is in them. `reference(gradients)` does so by name, in numpy."""
@@ -172,7 +177,13 @@ class Task(Part, ABC):
 
     headline: ClassVar[str]  # the score that a study is about
     learned: ClassVar[str]  # the score of training images
+    loss: ClassVar[Loss]  # where the slot `loss` is empty
     watched: ClassVar[tuple[str, ...]]  # scores of held-out images that a run may be stopped, or chosen, by
+
+    @property
+    @abstractmethod
+    def scores(self) -> tuple[str, ...]:
+        """The names of all scores, of either split."""
 
     @staticmethod
     @abstractmethod
@@ -190,6 +201,14 @@ class Task(Part, ABC):
     @abstractmethod
     def marking(self, classes: int) -> Any:
         """Marks an evaluation: `add` its batches, and ask its `scores`."""
+
+    @abstractmethod
+    def targets_again(self, labels: np.ndarray, classes: int) -> np.ndarray:
+        """`targets`, written again in numpy, for the evidence."""
+
+    @abstractmethod
+    def guesses(self, z: Tensor) -> Tensor:
+        """What is answered to each image, for the evidence to count what `hits` counts."""
 
     @abstractmethod
     def examiner(self, classes: int) -> Any:

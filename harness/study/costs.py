@@ -102,7 +102,7 @@ class Market:
         evaluated = EVAL_BATCH.get(self.device.type, 512)
         image = own.trained(here.images) + sum(teacher.tested(here.images) for teacher in taught)
         seen = spec.evaluation.view(images) if spec.evaluation else images
-        larger = ((getattr(seen, "shown", None) or seen.size) / here.size) ** 2  # a test image than a training image
+        larger = (seen.tested / here.size) ** 2  # a test image than a training image
         network = steps * (spec.batch_size * image + own.step) + test * larger * own.tested(evaluated)
         one = self.paths[spec.data, spec.augment]
         decoded = bound = None

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.evidence.tested import apart
 from harness.spec import Check, Loss, Task
 
 GAPS = 201  # quantiles, from 0 to 100 %
@@ -39,7 +40,6 @@ class Classify(Task):
     watched: ClassVar[tuple[str, ...]] = ("val_loss", "val_top1")
     learned: ClassVar[str] = "train_top1"  # the score of training images, as they were trained on, in percent
     loss: ClassVar[Loss] = CrossEntropy()
-    kept: ClassVar[tuple[str, ...]] = ("correct", "gaps")  # of the test images, what the loop has for a record
 
     @staticmethod
     def named(score: str, split: str) -> str:
@@ -167,6 +167,12 @@ class Examiner:
         whole = len(self.answers) == len(labels)
         right = np.packbits(self.answers.numpy() == labels).tobytes().hex() if whole else ""
         return {"correct": right, "answers": packed(self.answers)}
+
+    def confirmed(self, result: Mapping[str, Any]) -> Iterator[Check]:
+        """That the quantiles of a finished result are those of the logits seen."""
+        pairs = zip(result["gaps"], self.gaps, strict=False)
+        off = max((apart(a, b) for a, b in pairs), default=math.inf)
+        yield Check("gaps of logits that are reported: gap", "0", f"{off:.1g}", off < 1e-3)
 
     def checks(self, labels: np.ndarray, metrics: Mapping[str, float], kept: Mapping[str, Any]) -> Iterator[Check]:
         """That the score that is reported, and which images are right, are those of the answers kept."""

@@ -22,6 +22,10 @@ class ClipNorm(Clip):
 
     most: float = Field(1.0, gt=0)
 
+    @property
+    def bound(self) -> float:
+        return self.most
+
     def __call__(self, parameters: Sequence[nn.Parameter]) -> None:
         nn.utils.clip_grad_norm_(parameters, self.most)
 

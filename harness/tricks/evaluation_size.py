@@ -12,31 +12,36 @@ from harness.spec import Evaluation, Spec, declares
 
 
 class EvaluationSize(Evaluation):
-    """Images are tested, and held-out ones measured, at `size` px a side. Slot: `evaluation`, neutral absent.
+    """Images are tested, and held-out ones measured, at `size` px a side; by default 256 for every 224 of training.
+
+    Slot: `evaluation`, neutral absent.
 
     Photos are decoded and cut at that size, as at any other; images in memory are scaled, bilinear and antialiased.
     Random crops make training images look larger than test images are: a larger test size evens that out.
     """
 
-    size: int = Field(ge=4)
+    size: int | None = Field(None, ge=4)
 
     def check(self, spec: Spec) -> None:
         images = spec.data.load()
         try:
-            cost(spec.model, images.channels, len(images.classes), self.size)
+            cost(spec.model, images.channels, len(images.classes), self.side(images))
         except Problem as problem:
-            raise ValueError(f"evaluation.size={self.size}: {problem}") from None
+            raise ValueError(f"evaluation.size={self.side(images)}: {problem}") from None
+
+    def side(self, images: Any) -> int:
+        return self.size or round(images.size * 256 / 224)
 
     def view(self, images: Any) -> Any:
-        return images.resized(self.size)
+        return images.resized(self.side(images))
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         sides = sorted(trace.exams.sides) if trace.exams else []
-        seen = ", ".join(f"{side}" for side in sides) or "none"
-        yield Check("sides of the images that were tested, px", f"{self.size}", seen, sides == [self.size])
+        due, seen = self.side(spec.data.load()), ", ".join(f"{side}" for side in sides) or "none"
+        yield Check("sides of the images that were tested, px", f"{due}", seen, sides == [due])
 
 
 @declares("evaluation")
-def evaluation_size(spec: Spec, larger: float = 256 / 224) -> Spec:
+def evaluation_size(spec: Spec, size: int | None = None) -> Spec:
     """larger test images: 256 px for every 224 px of training."""
-    return spec.but(evaluation=EvaluationSize(size=round(spec.data.load().size * larger)))
+    return spec.but(evaluation=EvaluationSize(size=size))

@@ -186,7 +186,11 @@ BROKEN: Broken = {
     ],
     "evaluation_size": [
         ("does nothing", SIZED, method(EvaluationSize, "view", lambda self, images: images)),
-        ("a pixel larger", SIZED, method(EvaluationSize, "view", lambda self, images: images.resized(self.size + 1))),
+        (
+            "a pixel larger",
+            SIZED,
+            method(EvaluationSize, "view", lambda self, images: images.resized(self.side(images) + 1)),
+        ),
         (
             "the nearest pixel",
             SIZED,

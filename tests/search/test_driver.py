@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -12,10 +13,12 @@ from optuna.trial import TrialState
 
 from harness.engine import Engine
 from harness.search import queue, storage
-from harness.search.driver import Driver, run_search
+from harness.search.driver import Driver, _Flight, run_search
 from harness.search.search import make
 from harness.search.storage import opened
+from harness.spec import UPSTREAM_SEED, upstream
 from harness.store import Store
+from harness.study import plan
 from tests.search.here import LONG, PEAK, SEARCHED, Here, seen, serve, trained
 
 
@@ -191,3 +194,14 @@ def test_a_trial_that_was_interrupted_goes_on_from_its_checkpoint():
     again, said = serve(searched)
     assert next(e["text"] for e in said if e["kind"] == "note").startswith("goes on from epoch ")
     assert (again[0].number, again[0].state, again[0].params) == (0, TrialState.COMPLETE, found[0].params)
+
+
+def test_what_a_trial_builds_on_is_not_stopped_though_no_trial_asked_for_it():
+    """As where its record was moved aside meanwhile, and the engine trains it again by itself."""
+    driver = Driver(make(SEARCHED, trials=1), Engine(Store(), ["cpu"]))
+    spec = plan(SEARCHED).rungs[-1].spec
+    driver.flights = [_Flight(None, iter(()), ExitStack(), (spec, 0))]
+    (inner,) = upstream(spec)
+    assert driver.see({"kind": "started", "run": (inner, UPSTREAM_SEED)}) == ()
+    stranger = (spec.but(epochs=1), 0)
+    assert driver.see({"kind": "started", "run": stranger}) == (stranger,)

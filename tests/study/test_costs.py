@@ -45,7 +45,7 @@ def test_an_average_takes_memory_and_disk_and_larger_test_images_take_time(store
     here = market(store)
     here.networks = {Network.of(BASELINE): KNOWN}
     here.paths = {(BASELINE.data, BASELINE.augment): 0.001}
-    plain, averaged, larger = (here.estimated(s) for s in (BASELINE, ema(BASELINE), evaluation_size(BASELINE, 2.0)))
+    plain, averaged, larger = (here.estimated(s) for s in (BASELINE, ema(BASELINE), evaluation_size(BASELINE, 16)))
     assert averaged.memory - plain.memory == pytest.approx(SPARE * 4 * KNOWN.weights)
     assert averaged.seconds == plain.seconds
     assert larger.seconds - plain.seconds == pytest.approx(BASELINE.epochs * 1200 * 3 * 0.002)

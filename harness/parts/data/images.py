@@ -86,6 +86,11 @@ class Images(ABC):
     def resized(self, size: int) -> Self:
         """The same images, tested at another size: what `test` and `reference` give."""
 
+    @property
+    def tested(self) -> int:
+        """Pixels a side of an image as `test` gives it."""
+        return self.size
+
     def order(self, epoch: int, batch_size: int, rng: Stream) -> list[np.ndarray]:
         """The training images of each batch of an epoch."""
         draw = rng("order", epoch)

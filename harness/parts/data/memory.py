@@ -73,6 +73,10 @@ class Cached(Images):
             x = np.einsum("ih,nchw,jw->ncij", down, x, across)
         return x
 
+    @property
+    def tested(self) -> int:
+        return self.shown or self.size
+
     def resized(self, size: int) -> Self:
         return replace(self, shown=size)
 
