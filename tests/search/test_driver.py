@@ -198,7 +198,7 @@ def test_a_trial_that_was_interrupted_goes_on_from_its_checkpoint():
 
 def test_what_a_trial_builds_on_is_not_stopped_though_no_trial_asked_for_it():
     """As where its record was moved aside meanwhile, and the engine trains it again by itself."""
-    driver = Driver(make(SEARCHED, trials=1), Engine(Store(), ["cpu"]))
+    driver = Driver(make(SEARCHED, trials=1), Engine(Store(), ["cpu"]), lambda event: None)
     spec = plan(SEARCHED).rungs[-1].spec
     driver.flights = [_Flight(None, iter(()), ExitStack(), (spec, 0))]
     (inner,) = upstream(spec)
