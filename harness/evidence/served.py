@@ -29,15 +29,16 @@ class Served:
 def served(spec: Spec, task: Any, images: Any, classes: int, rng: Stream, epoch: int, batch: int) -> Served:
     """What the network should get, from the data as it is stored and the streams of the seed."""
     size = spec.batch_size
-    known = np.asarray(images.labels("train"))
-    places = ordered(spec, known, rng, epoch)[batch * size : (batch + 1) * size]
+    places = ordered(spec, images.strata("train"), rng, epoch)[batch * size : (batch + 1) * size]
     draws = [(part, rng("augment", *names)) for part, names in named(spec.augment, epoch, batch)]
+    labels = images.truths(
+        "train", places, [(part, rng("augment", *n)) for part, n in named(spec.augment, epoch, batch)]
+    )
     x = images.reference("train", places, draws)
     plain = images.reference("train", places, []) if draws else x
     changed = float((np.abs(x - plain).reshape(len(x), -1).max(1) > 1e-2).sum())
     mean, std = (np.asarray(values, dtype=np.float64).reshape(1, -1, 1, 1) for values in (images.mean, images.std))
     x = (x - mean) / std
-    labels = known[places]
     y = task.targets_again(labels, classes)
     for part in spec.targets:
         y = part.reference(y) if referenced(part) else part(torch.from_numpy(y).float()).double().numpy()

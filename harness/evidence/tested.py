@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.evidence.numbers import array, distance, held_by_half, is_layer, own_numbers, same, some, weighed
-from harness.evidence.replay import Replay, precisely
+from harness.evidence.replay import Given, Replay, precisely
 from harness.evidence.trace import Trace
 from harness.rng import stream
 from harness.spec import Spec
@@ -32,7 +32,7 @@ class Exams:
     def __init__(self, spec: Spec, trace: Trace, replay: Replay) -> None:
         self.spec, self.trace, self.replay = spec, trace, replay
         self.images = spec.evaluation.view(replay.images) if spec.evaluation else replay.images
-        self.examiner = trace.task.examiner(trace.classes)
+        self.examiner = trace.task.examiner(self.images)
         self.found: list[dict[str, float]] = []  # one an evaluation
         self.scores: list[dict[str, float]] = []  # of each, worked out here
         self.sides: set[int] = set()  # px, of the images that were tested
@@ -55,7 +55,7 @@ class Exams:
         self._rounded: list[bool] = []  # outputs of the first batch's layers: whether float16 holds them
         self._handles: list[Any] = []
         self._weight = math.nan
-        self._batches: list[tuple[Tensor, Tensor]] = []  # (images, logits) of the batch to answer again
+        self._batches: list[tuple[Given, Tensor]] = []  # (images, logits) of the batch to answer again
         self._place = -1
 
     def _stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -97,25 +97,25 @@ class Exams:
         for handle in self._handles:
             handle.remove()
         x, z = args[0].detach(), z.detach().float()
-        self.examiner.saw(z)
+        self.examiner.saw(args, z)
         self.sides |= {*x.shape[2:]}
-        self._prints.append(x.flatten(1) @ shadow(x))
+        self._prints.append(x.flatten(1) @ shadow(x, self.images.canvas))
         # of all batches so far each is the one that is kept with the same chance, and none is known beforehand
         if np.random.default_rng([self._place, len(self._prints)]).random() < 1 / len(self._prints):
-            self._batches = [(x.clone(), z.clone())]
+            self._batches = [(tuple(tensor.detach().clone() for tensor in args), z.clone())]
 
     def saw(self, split: str, scores: Mapping[str, float], kept: Mapping[str, Any]) -> None:
         """An evaluation is over: `scores` by their names, and what is `kept` of its images."""
-        labels = np.asarray(self.images.labels(split))
+        due = self.images.counts[split]
         prints = torch.cat([torch.zeros(0, device=self.device), *self._prints]).double().cpu().numpy()
-        row = {"n": float(len(prints)), "due": float(len(labels)), "split": float(split == "test")}
+        row = {"n": float(len(prints)), "due": float(due), "split": float(split == "test")}
         row["rounded"] = sum(self._rounded) / len(self._rounded) if self._rounded else math.nan
         row |= {"weight": self._weight, "trained": self._trained, "kept": weighed(self.trace.model)}
         self.scores.append({})
-        if len(prints) == len(labels):
+        if len(prints) == due:
             row["strangers"] = float((~close(prints, self._due(split), self._first.get(split))).sum())
             self._first.setdefault(split, prints)
-            self.scores[-1], row["right"] = self.examiner.marked(labels, split, kept)
+            self.scores[-1], row["right"] = self.examiner.marked(split, kept)
             off = [apart(scores.get(key, math.nan), value) for key, value in self.scores[-1].items()]
             row["marks"] = max(off)
         if self._batches and (len(self.found) in self._looked or len(self.found) >= self.spec.epochs - 1):
@@ -126,12 +126,12 @@ class Exams:
 
     def _again(self) -> float:
         """How far one batch's answers are from a reference's, of the weights that the network has."""
-        trace, ((x, z),) = self.trace, self._batches
+        trace, ((given, z),) = self.trace, self._batches
         weights = dict((*trace.model.named_parameters(), *trace.model.named_buffers()))
         with own_numbers(self.device), torch.no_grad(), precisely(self.replay):
             half = self.spec.precision.half is True and self.device.type != "cuda"
             try:
-                due = self.replay.network(weights, x, False, half).float()
+                due = self.replay.network(weights, given, False, half).float()
             except Exception:  # a network of another make
                 return math.inf
         return distance(array(z), array(due))
@@ -139,7 +139,7 @@ class Exams:
     def _due(self, split: str) -> np.ndarray:
         """The prints of a split's images, from the data as it is stored; nan of those that are not looked at."""
         if split not in self._known:
-            n = len(self.images.labels(split))
+            n = self.images.counts[split]
             mean, std = (
                 np.asarray(v, dtype=np.float64).reshape(1, -1, 1, 1) for v in (self.images.mean, self.images.std)
             )
@@ -149,14 +149,14 @@ class Exams:
             found = np.full(n, math.nan)
             for places in np.split(looked, range(256, len(looked), 256)):
                 x = torch.from_numpy((self.images.reference(split, places, []) - mean) / std).float()
-                found[places] = (x.flatten(1).double() @ shadow(x).double()).numpy()
+                found[places] = (x.flatten(1).double() @ shadow(x, self.images.canvas).double()).numpy()
             self._known[split] = found
         return self._known[split]
 
     @property
     def answers(self) -> str:
         """To the test images, the last time, as a record has them."""
-        told: str = self.examiner.record(np.asarray(self.images.labels("test")))["answers"]
+        told: str = self.examiner.record()["answers"]
         return told
 
     def state(self) -> dict[str, Any]:
@@ -180,16 +180,21 @@ def apart(seen: float, due: float) -> float:
     return abs(seen - due) / max(1.0, abs(due)) if math.isfinite(seen) else math.inf
 
 
-_shadows: dict[tuple[int, torch.device], Tensor] = {}
+_shadows: dict[tuple[int, int, int, torch.device], Tensor] = {}
 
 
-def shadow(x: Tensor) -> Tensor:
-    """The fixed random image, flat, that images are multiplied with."""
-    key = x[0].numel(), x.device
+def shadow(x: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """The fixed random image, flat, that images are multiplied with: that of the set's greatest, cut to theirs.
+
+    An image's print is then the same in any batch, whose images are padded with 0 to the greatest among them.
+    """
+    _, channels, height, width = x.shape
+    most = max(canvas[0], height), max(canvas[1], width)
+    key = channels, *most, x.device
     if key not in _shadows:
-        drawn = stream(0, "print").standard_normal(key[0])
-        _shadows[key] = torch.from_numpy(drawn).float().to(x.device)
-    return _shadows[key]
+        drawn = stream(0, "print").standard_normal(channels * most[0] * most[1])
+        _shadows[key] = torch.from_numpy(drawn).float().view(channels, *most).to(x.device)
+    return _shadows[key][:, :height, :width].flatten()
 
 
 def close(prints: np.ndarray, due: np.ndarray, first: np.ndarray | None) -> np.ndarray:

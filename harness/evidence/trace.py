@@ -23,7 +23,7 @@ KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing co
 GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
     *("first_gammas", "first_weights", "outputs", "gradients", "macs", "fed", "images"),
     *("forwards", "awake", "aways", "amiss", "drawn", "losses", "total", "accuracies", "hits", "longest", "cut"),
-    "answered",
+    *("answered", "canvas", "taken"),
 )
 
 
@@ -55,6 +55,9 @@ class Trace:
     teachers: tuple[Any, ...] = ()
     averages: tuple[Any, ...] = ()
     task: Any = None  # of `harness.tasks`
+    below: Upstream | None = None  # the run that the network takes weights over from
+    canvas: tuple[int, ...] = ()  # px, height and width of the first images
+    taken: tuple[int, int, int] = (0, 0, 0)  # tensors that were to be taken over, those that were, frozen ones
     lr: list[float] = field(default_factory=list)  # of each step; nan where the parameter groups differed
     first_gammas: dict[str, tuple[float, float]] = field(default_factory=dict)
     first_weights: dict[str, tuple[float, float]] = field(default_factory=dict)  # greatest |w| and |bias| of a layer
@@ -104,7 +107,11 @@ class Trace:
         """At the first forward the layers' weights and every batch norm's γ; in training the images that came."""
         self._batch = len(args[0])
         if self.forwards == 0:
+            self.canvas = self.canvas or tuple(args[0].shape[2:])
+            due = handed_over(self)
             for name, module in model.named_modules():
+                if f"{name}.weight" in due:
+                    continue
                 if isinstance(module, nn.BatchNorm2d):
                     low, high = module.weight.detach().aminmax()
                     self.first_gammas[name] = (low.item(), high.item())
@@ -112,7 +119,8 @@ class Trace:
                     bias = 0.0 if module.bias is None else module.bias.detach().abs().max().item()
                     self.first_weights[name] = (module.weight.detach().abs().max().item(), bias)
             if self.spec and not self.drawn:
-                self.drawn = list(initial_gap(self.spec, model, self.rng))
+                self.drawn = list(initial_gap(self.spec, model, self.rng, due))
+                self.taken = taken(self.spec, model, due)
         if not model.training:
             self.awake += sum(module.training for module in model.modules())
             return
@@ -149,7 +157,7 @@ class Trace:
         self.total = self.total.to(loss.device) + loss.detach().float()
         if self.task:
             self._guesses.append(self.task.guesses(z.detach()))
-        if len(self.answered) < KEPT_IMAGES:
+        if len(self.answered) < KEPT_IMAGES and (self.task is None or self.task.brief):
             self._said.append((z.detach().float(), loss.detach().float()))
         if self.auditor:
             self.auditor.saw_pass(loss)
@@ -163,9 +171,9 @@ class Trace:
     def saw_step(self, labels: Tensor, stages: Sequence[tuple[Tensor, Tensor]]) -> None:
         """After the passes of a step: labels N, and images and targets N x K before each mixer and after the last."""
         fed = stages[-1][1]
-        guesses, self._guesses = torch.cat([labels[:0], *self._guesses]), []
-        if guesses.shape == labels.shape:
-            self.hits = self.hits.to(labels.device) + (guesses == labels).sum()
+        if self._guesses:
+            self.hits = self.hits.to(labels.device) + self.task.right(torch.cat(self._guesses), labels)
+            self._guesses = []
         if self.auditor:
             self.auditor.saw_step(labels, fed)
             self._compare(labels)
@@ -178,7 +186,9 @@ class Trace:
         self.lr.append(rates[0] if all(math.isclose(rate, rates[0]) for rate in rates) else float("nan"))
         self._past_step_1()
         if len(self.fed) < KEPT_BATCHES:
-            self.fed.append((labels, stages[0][1], *(y for _, y in stages[1:] or stages)))
+            told = (labels, stages[0][1], *(y for _, y in stages[1:] or stages))
+            brief = self.task is None or self.task.brief
+            self.fed.append(told if brief else tuple(thinned(y) for y in told))
         if self._got:
             self.images.append((*(x for x, _ in stages[:-1] or stages), torch.cat(self._got)))
             self._got = []
@@ -198,11 +208,14 @@ class Trace:
         """Count the labels that are not those of the order drawn; on the device, which is not waited for."""
         assert self.spec
         epoch, batch = divmod(len(self.lr), self.steps_per_epoch)
+        labels = self.task.order(labels)
+        if labels is None:
+            return
         if self._due is None or batch == 0:
             self.tally()
-            known = np.asarray(self.spec.data.load().labels("train"))
-            order = ordered(self.spec, known, self.rng, epoch)
-            self._due = torch.from_numpy(known[order]).to(labels.device)
+            images = self.spec.data.load()
+            order = ordered(self.spec, images.strata("train"), self.rng, epoch)
+            self._due = torch.from_numpy(self.task.ordered(images)[order]).to(labels.device)
         due = self._due[batch * self.spec.batch_size :][: self.spec.batch_size]
         off = (labels != due).sum() if labels.shape == due.shape else torch.tensor(len(due), device=labels.device)
         self._off = off if self._off is None else self._off + off
@@ -320,14 +333,33 @@ class Trace:
             setattr(self, name, [tuple(item.to(device) for item in kept) for kept in state[name]])
 
 
-def initial_gap(spec: Spec, model: nn.Module, rng: Stream) -> tuple[float, float, float]:
-    """(Parameters, those that `init` sets by its references, their greatest gap from them before the first step)."""
-    live = {name: p.detach().cpu().double().numpy() for name, p in model.named_parameters()}
+def handed_over(trace: Trace) -> dict[str, Tensor]:
+    """The weights and buffers that the network should have of its upstream run, by their names in it."""
+    if trace.below is None or trace.spec is None:
+        return {}
+    of: dict[str, Tensor] = trace.spec.model.adopted(trace.below.model.state_dict())
+    return of
+
+
+def taken(spec: Spec, model: nn.Module, due: dict[str, Tensor]) -> tuple[int, int, int]:
+    """(Tensors to be taken over, those that are there to the bit, parameters that ask for no gradient)."""
+    live = model.state_dict()
+    there = sum(name in live and torch.equal(live[name].cpu(), tensor.cpu()) for name, tensor in due.items())
+    return len(due), there, sum(not p.requires_grad for p in model.parameters())
+
+
+def initial_gap(spec: Spec, model: nn.Module, rng: Stream, handed: dict[str, Tensor]) -> tuple[float, float, float]:
+    """(Parameters, those that `init` sets by its references, their greatest gap from them before the first step).
+
+    Those `handed` over from another run are not `init`'s.
+    """
+    live = {n: p.detach().cpu().double().numpy() for n, p in model.named_parameters() if n not in handed}
     due: dict[str, np.ndarray] = {}
     for part in spec.init:
         if not referenced(part):
             return float(len(live)), 0.0, 0.0  # whatever it did to the others' weights is not known
-        due |= part.reference({name: p.shape for name, p in live.items()}, model, rng)
+        shapes = {name: p.shape for name, p in model.named_parameters()}
+        due |= {name: values for name, values in part.reference(shapes, model, rng).items() if name in live}
     gaps = [distance(live[name], values) for name, values in due.items()]
     return float(len(live)), float(len(due)), max(gaps, default=0.0)
 
@@ -342,5 +374,7 @@ def ordered(spec: Spec, labels: np.ndarray, rng: Stream, epoch: int) -> np.ndarr
 
 
 def thinned(images: Tensor) -> Tensor:
+    if images.ndim < 3 or not images.numel():
+        return images.clone()
     every = max(1, images.shape[-1] // KEPT_PIXELS)
     return images[..., ::every, ::every].clone()

@@ -20,7 +20,7 @@ AUDITS = {
 COUNTED = {  # of audited steps, things of which there must be none
     "passes": "audited steps whose passes were not those due",
     "labels": "labels of audited steps that are not those of the data",
-    "frozen": "parameters that asked for no gradient at an audited step",
+    "frozen": "parameters that asked for a gradient otherwise than is due at an audited step",
     "missing": "parameters without a gradient at an audited step",
     "handed": "audited steps whose weights, or optimizer, are not as the step before left them",
     "decayed": "parameters that the optimizer decays otherwise at an audited step",

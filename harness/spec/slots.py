@@ -42,7 +42,18 @@ class Data(Part, ABC):
 class Model(Part, ABC):
     @abstractmethod
     def build(self, channels: int, classes: int) -> nn.Module:
-        """A network from N x `channels` x H x W images to N x `classes` logits."""
+        """A network from N x `channels` x H x W images to N x `classes` logits, or to what the task makes of others."""
+
+    def adopt(self, net: nn.Module, upstream: nn.Module) -> None:
+        """Take over, in place, what the network of its upstream run has learned; of most models there is none."""
+
+    def adopted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `adopt` should have taken of an upstream network's `weights` and buffers, by its name here."""
+        return {}
+
+    def frozen(self, name: str) -> bool:
+        """Whether a parameter, by its name, is never trained."""
+        return False
 
     def fresh(self, channels: int, classes: int) -> nn.Module:
         """Another such network, to run again on the weights of the first. It shares what `build` gets wrong.
@@ -179,6 +190,8 @@ class Task(Part, ABC):
     learned: ClassVar[str]  # the score of training images
     loss: ClassVar[Loss]  # where the slot `loss` is empty
     watched: ClassVar[tuple[str, ...]]  # scores of held-out images that a run may be stopped, or chosen, by
+    at_once: ClassVar[Mapping[str, int]]  # images of a test batch, by the kind of device; "" of others
+    brief: ClassVar[bool]  # whether answers and targets of the first batches are few enough to be kept
 
     @property
     @abstractmethod
@@ -194,25 +207,45 @@ class Task(Part, ABC):
     def targets(self, labels: Tensor, classes: int) -> Tensor:
         """What the network should answer, from the labels of a batch."""
 
-    @abstractmethod
-    def hits(self, z: Tensor, labels: Tensor) -> Tensor:
-        """How many images of a pass are answered right."""
+    def given(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        """What the network is called with: the images of a pass, and, where it needs them, their targets."""
+        return (x,)
 
     @abstractmethod
-    def marking(self, classes: int) -> Any:
-        """Marks an evaluation: `add` its batches, and ask its `scores`."""
+    def hits(self, z: Tensor, labels: Tensor) -> Tensor:
+        """How many images of a pass are answered right; of many answers an image, the sum of its images' shares."""
+
+    @abstractmethod
+    def marking(self, images: Any, split: str) -> Any:
+        """Marks an evaluation of a split of `harness.parts.data.Images`: `add` its batches, and ask its `scores`."""
+
+    @abstractmethod
+    def noise(self, n: int, classes: int, height: int, width: int) -> Tensor:
+        """Targets of `n` images of any kind, to time and to count a step by."""
 
     @abstractmethod
     def targets_again(self, labels: np.ndarray, classes: int) -> np.ndarray:
         """`targets`, written again in numpy, for the evidence."""
 
     @abstractmethod
+    def order(self, labels: Tensor) -> Tensor | None:
+        """What of a batch's labels tells which images it has, for each step; None where only audits tell."""
+
+    @abstractmethod
+    def ordered(self, images: Any) -> np.ndarray:
+        """The same of all training images, in their order."""
+
+    @abstractmethod
     def guesses(self, z: Tensor) -> Tensor:
         """What is answered to each image, for the evidence to count what `hits` counts."""
 
     @abstractmethod
-    def examiner(self, classes: int) -> Any:
-        """Marks it again, for the evidence, sharing no code with `marking`."""
+    def right(self, guesses: Tensor, labels: Tensor) -> Tensor:
+        """How many images of a step were answered right, by their guesses."""
+
+    @abstractmethod
+    def examiner(self, images: Any) -> Any:
+        """Marks evaluations again, for the evidence, sharing no code with `marking`."""
 
 
 class Precision(Part, ABC):

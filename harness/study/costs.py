@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from harness import Problem, evidence
+from harness import Problem, evidence, tasks
 from harness.parts.data import Images, Photos
 from harness.paths import runs as folder_of_runs
 from harness.rng import streams
@@ -19,7 +19,7 @@ from harness.spec import UPSTREAM_SEED, Augment, Data, Spec, upstream
 from harness.store import KEPT, Store, is_seed
 from harness.study import Run, missing
 from harness.study.measured import COMPILER, ENTRY, SPARE, Measured, Network, Say, calibrate, served
-from harness.train import EVAL_BATCH, peak_memory
+from harness.train import at_once, peak_memory
 
 RECORD = 30_000, 600  # bytes of specification, journal and result, and of both for each epoch
 
@@ -99,7 +99,7 @@ class Market:
         train, test = images.counts["train"], images.counts.get("val", images.counts["test"])  # of each epoch
         steps = train // spec.batch_size
         here = Network.of(spec)
-        evaluated = EVAL_BATCH.get(self.device.type, 512)
+        evaluated = at_once(tasks.of(spec), self.device)
         image = own.trained(here.images) + sum(teacher.tested(here.images) for teacher in taught)
         seen = spec.evaluation.view(images) if spec.evaluation else images
         larger = (seen.tested / here.size) ** 2  # a test image than a training image

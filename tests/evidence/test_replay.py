@@ -219,7 +219,7 @@ def test_half_by_hand():
     rng = np.random.default_rng(0)
     x, w, b, slope = (rng.normal(size=s).astype(np.float32) for s in [(3, 64), (10, 64), (10,), (3, 10)])
     weights = {n: torch.from_numpy(a).requires_grad_() for n, a in (("1.weight", w), ("1.bias", b))}
-    z = opinion(Dense(hidden=(), size=8), 1, 10, CPU)(weights, torch.from_numpy(x).view(3, 1, 8, 8), True, True)
+    z = opinion(Dense(hidden=(), size=8), 1, 10, CPU)(weights, (torch.from_numpy(x).view(3, 1, 8, 8),), True, True)
 
     def half(a):
         return a.astype(np.float16).astype(np.float32)
@@ -230,7 +230,7 @@ def test_half_by_hand():
     np.testing.assert_allclose(weights["1.weight"].grad.numpy(), half(half(slope).T @ x), rtol=2e-3, atol=2e-3)
     assert evidence.held_by_half(weights["1.weight"].grad)
     assert not evidence.held_by_half(
-        opinion(Dense(hidden=(), size=8), 1, 10, CPU)(weights, torch.ones(3, 1, 8, 8) / 3, True, False)
+        opinion(Dense(hidden=(), size=8), 1, 10, CPU)(weights, (torch.ones(3, 1, 8, 8) / 3,), True, False)
     )
 
 
@@ -248,7 +248,7 @@ def test_a_network_without_a_reference_is_called_on_the_weights_given(model, hal
     live = dict((*net.named_parameters(), *net.named_buffers()))
     answers, weights = [], [{n: t.detach().clone() for n, t in live.items()} for _ in range(2)]
     for kind, own in zip((model, Unsaid()), weights, strict=True):
-        answers.append(opinion(kind, 1, 10, CPU)(own, x, True, half))
+        answers.append(opinion(kind, 1, 10, CPU)(own, (x,), True, half))
     torch.testing.assert_close(*answers, rtol=1e-2 if half else 1e-4, atol=1e-2 if half else 1e-5)
     for name in live:
         if weights[0][name].is_floating_point():

@@ -21,7 +21,7 @@ from tests.mutants.breaking import (
     text,
 )
 
-SERVED = "images.test(EVAL_BATCH.get(device.type, 512), device, split)"
+SERVED = "images.test(at_once(task, device), device, split)"
 TESTED = "scores = test(spec, run, images, watched)"
 REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}"
 MADE = "    made = result(spec, run, images, device, metrics)\n"

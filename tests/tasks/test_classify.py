@@ -1,6 +1,7 @@
 """The scores of an evaluation, by hand, and by the two writings of them."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from harness.tasks.classify import Classify, CrossEntropy, packed, unpacked
 TASK = Classify()
 Z = torch.tensor([[2.0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 3, 1], [5, 4, 3, 2, 1, 0]])
 LABELS = torch.tensor([0, 5, 5])  # right; second; last of six
+IMAGES = SimpleNamespace(classes=tuple("abcdef"), labels=lambda split: LABELS.numpy())
 
 
 def marked(split="test"):
-    marking, examiner = TASK.marking(6), TASK.examiner(6)
+    marking, examiner = TASK.marking(IMAGES, split), TASK.examiner(IMAGES)
     for part in (slice(0, 2), slice(2, 3)):
         marking.add(Z[part], LABELS[part])
-        examiner.saw(Z[part])
+        examiner.saw((), Z[part])
     return (*marking.scores(split), examiner)
 
 
@@ -43,19 +45,19 @@ def test_held_out_scores_have_names_of_their_own():
 
 def test_the_second_marking_gives_the_same():
     scores, kept, examiner = marked()
-    due, otherwise = examiner.marked(LABELS.numpy(), "test", kept)
+    due, otherwise = examiner.marked("test", kept)
     assert due == {name: pytest.approx(value, rel=1e-6) for name, value in scores.items()}
     assert otherwise == 0.0
-    assert examiner.marked(LABELS.numpy(), "test", {"correct": "40"})[1] == 1.0
+    assert examiner.marked("test", {"correct": "40"})[1] == 1.0
     assert examiner.gaps == pytest.approx(kept["gaps"], rel=1e-4)
 
 
 def test_what_a_record_keeps_is_what_was_answered():
     scores, kept, examiner = marked()
     examiner.over("test")
-    assert examiner.record(LABELS.numpy()) == {"correct": kept["correct"], "answers": packed(torch.tensor([0, 4, 0]))}
-    assert all(check.ok for check in examiner.checks(LABELS.numpy(), scores, kept))
-    assert [check.ok for check in examiner.checks(LABELS.numpy(), {"top1": 50.0}, {"correct": "c0"})] == [False, False]
+    assert examiner.record() == {"correct": kept["correct"], "answers": packed(torch.tensor([0, 4, 0]))}
+    assert all(check.ok for check in examiner.checks(scores, kept))
+    assert [check.ok for check in examiner.checks({"top1": 50.0}, {"correct": "c0"})] == [False, False]
 
 
 @pytest.mark.parametrize("classes", [2, 300, 65_536])
