@@ -1,0 +1,94 @@
+"""FCN (Long et al. 2015) as the paper's code has it: a dilated classifier, a head, and an auxiliary head."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+import torch
+
+from harness.evidence import Check, Trace
+from harness.parts.models.base import OnBackbone, Stages, dilate, stages_of, timm_features, widths
+from harness.parts.models.resnet import ResNet
+from harness.spec import Spec
+
+
+class Segmenter(nn.Module):
+    """Images N x C x H x W to logits of cells.
+
+    With the masks y N x H x W beside them, as in training, N x 2K x h x w: those of the last stage's head and of the
+    auxiliary one's, on the stage before; with frames N x 6 the first alone, N x K x h x w.
+    """
+
+    def __init__(self, base: nn.Module, head: nn.Module, aux: nn.Module) -> None:
+        super().__init__()
+        self.base, self.head, self.aux = base, head, aux
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        before, last = self.base(x)
+        z: Tensor = self.head(last)
+        if y.ndim < 3:
+            return z
+        more: Tensor = self.aux(before)
+        if more.shape[2:] != z.shape[2:]:  # a stage before that strides less
+            more = nn.functional.interpolate(more, z.shape[2:], mode="bilinear", align_corners=False)
+        return torch.cat([z, more], 1)
+
+
+class FCN(OnBackbone):
+    """A fully convolutional network on a classifier. Slot: `model`.
+
+    The backbone's last stages do not stride where `output_stride` would be passed, and are dilated. The head is 3 x 3
+    to a quarter of the channels, batch norm, ReLU, dropout, 1 x 1 (gluon-cv of December 2018, which the paper ran).
+    Logits are of cells; the task brings them to the mask's size, bilinearly.
+    """
+
+    output_stride: Literal[4, 8, 16, 32] = 8
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    def check(self, spec: Spec) -> None:
+        super().check(spec)
+        if getattr(spec.task, "headline", "") != "mIoU":
+            raise ValueError("model=FCN answers each pixel: set task=Segment")
+        if isinstance(self.network, ResNet):
+            if len(self.network.blocks) < 2:
+                raise ValueError("model.backbone: an auxiliary head needs two stages")
+            dilate({**stages_of(self, 3)}, self.network, self.output_stride)
+        else:
+            timm_features(self.network, 3, 2, self.output_stride)  # type: ignore[arg-type]
+
+    def build(self, channels: int, classes: int) -> nn.Module:
+        network = self.network
+        base: nn.Module
+        if isinstance(network, ResNet):
+            named = stages_of(self, channels)
+            dilate(named, network, self.output_stride)
+            base, (before, last) = Stages(named, 2), widths(network)[-2:]
+        else:
+            base, (before, last), _ = timm_features(network, channels, 2, self.output_stride)  # type: ignore[arg-type]
+        return Segmenter(base, self._head(last, classes), self._head(before, classes))
+
+    def _head(self, width: int, classes: int) -> nn.Sequential:
+        inner = max(1, width // 4)
+        return nn.Sequential(
+            nn.Conv2d(width, inner, 3, padding=1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(inplace=True),
+            nn.Dropout(self.dropout),
+            nn.Conv2d(inner, classes, 1),
+        )
+
+    def blank(self, channels: int, classes: int, height: int, width: int) -> tuple[Tensor, ...]:
+        return torch.zeros(1, channels, height, width), torch.zeros(1, height, width, dtype=torch.int64)
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        yield from super().proof(spec, trace)
+        convs = [m for m in trace.model.get_submodule("base").modules() if isinstance(m, nn.Conv2d)]
+        reach = sorted({m.dilation[0] for m in convs if m.kernel_size == (3, 3)})
+        if isinstance(self.network, ResNet):
+            behind = [s for s in (2**i for i in range(8)) if s > 1]
+            over = len(self.network.blocks) and sum(
+                (1 if self.network.small else 4) * 2**i > self.output_stride for i in range(len(self.network.blocks))
+            )
+            due = sorted({1, *behind[:over]})
+            yield Check("rates of dilation of the base's 3 x 3", f"{due}", f"{reach}", reach == due)
