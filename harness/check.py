@@ -10,7 +10,7 @@ import argparse
 import math
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness import Problem, one_line
 from harness.cli import main
@@ -125,6 +125,10 @@ def _few() -> Any:
         def channels(self) -> int:
             return self.of.channels
 
+        @property
+        def truth(self) -> Literal["class", "boxes", "mask"]:
+            return self.of.truth
+
         def identity(self) -> dict[str, Any]:
             return self.settings()
 
@@ -137,7 +141,7 @@ def _few() -> Any:
         chosen = {}
         for split in images.counts:
             most = BATCHES * part.batch if split == "train" else max(TESTED, len(images.classes))
-            chosen[split] = (split, np.asarray(limited(np.asarray(images.labels(split)), most)))
+            chosen[split] = (split, np.asarray(limited(images.strata(split), most)))
         return images.regrouped(chosen)
 
     Few.model_rebuild()

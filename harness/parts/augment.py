@@ -3,6 +3,8 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from fractions import Fraction
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 
+from harness import Problem
 from harness.spec import Augment, Spec
 
 
@@ -62,7 +65,36 @@ class Shift(Augment):
 
 
 class Flip(Augment):
-    """Mirror left and right with probability ½."""
+    """Mirror left and right with probability ½, boxes and masks as well."""
+
+    def pair(self, x: Tensor, y: Tensor, sizes: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Each image within its own width: what pads it stays on the right."""
+        for i in np.flatnonzero(rng.random(len(x)) < 0.5).tolist():
+            width = int(sizes[i, 1])
+            x[i, :, :, :width] = x[i, :, :, :width].flip(2)
+            if y.is_floating_point():
+                there = y[i, :, 0] > 0  # else a row that pads would become a box
+                y[i, :, 1:4:2] = torch.where(there[:, None], width - y[i, :, 1:4:2].flip(1), y[i, :, 1:4:2])
+            else:
+                y[i, :, :width] = y[i, :, :width].flip(1)
+        return x, y
+
+    def reference_pair(
+        self, x: np.ndarray, y: np.ndarray, sizes: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """An image at a time; of a box the left edge becomes the right one, as far from the other side."""
+        images, truths = x.copy(), y.copy()
+        for image, truth, (_, width), coin in zip(images, truths, sizes, rng.random(len(x)), strict=True):
+            if coin >= 0.5:
+                continue
+            image[..., :width] = image[..., :width][..., ::-1].copy()
+            if np.issubdtype(y.dtype, np.integer):
+                truth[:, :width] = np.fliplr(truth[:, :width])
+                continue
+            for box in truth:
+                if box[0]:
+                    box[1], box[3] = width - box[3], width - box[1]
+        return images, truths
 
     def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return np.stack(
@@ -96,6 +128,55 @@ class Crop(Augment):
                 for image, (t, l, h, w) in zip(x, cuts, strict=True)
             ]
         )
+
+
+class Cut(NamedTuple):
+    """What is taken of an image that is resized first; in px."""
+
+    tall: int  # of the whole, resized
+    wide: int
+    top: int  # of what is taken
+    left: int
+    height: int
+    width: int
+
+
+class ScaledCrop(Augment):
+    """A cut of `size` x `size` px out of an image whose short side is U[scale] times that of the data's `short`.
+
+    For images with masks alone. They are cut while they are decoded, before the other parts, wherever it stands among
+    them. An image that is smaller is padded right and below, with the mean colour; the padding is not labelled. After
+    gluon-cv's `segbase` (December 2018), where base 520 and scale 0.5 to 2 make 260 to 1040 px, and padding is black.
+    """
+
+    size: int = Field(480, ge=16)
+    scale: tuple[float, float] = (0.5, 2.0)
+
+    def check(self, spec: Spec) -> None:
+        if spec.data.truth != "mask":
+            raise ValueError(f"ScaledCrop cuts images with masks, and {type(spec.data).__name__} has none")
+        if sum(isinstance(part, ScaledCrop) for part in spec.augment) > 1:
+            raise ValueError("ScaledCrop is there twice: images are cut once, while they are decoded")
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        raise Problem("ScaledCrop cuts images while they are decoded: it cannot be called on a batch")
+
+    def cut(self, height: int, width: int, short: int, rng: np.random.Generator) -> Cut:
+        """Of an image of that height and width."""
+        least, side = min(height, width), max(1, round(short * rng.uniform(*self.scale)))
+        tall, wide = ((2 * side * edge + least) // (2 * least) for edge in (height, width))
+        top, left = (int(rng.integers(0, max(0, edge - self.size) + 1)) for edge in (tall, wide))
+        return Cut(tall, wide, top, left, min(self.size, tall), min(self.size, wide))
+
+    def cut_again(self, height: int, width: int, short: int, rng: np.random.Generator) -> tuple[int, ...]:
+        """`cut`, said again for the references: scaled in whole fractions, halves up, and then placed by chance."""
+        low, high = self.scale
+        side = max(1, round(rng.uniform(low, high) * short))
+        by = Fraction(side, min(height, width))
+        rows, columns = math.floor(height * by + Fraction(1, 2)), math.floor(width * by + Fraction(1, 2))
+        down = int(rng.integers(0, 1 + rows - self.size)) if rows > self.size else int(rng.integers(0, 1))
+        right = int(rng.integers(0, 1 + columns - self.size)) if columns > self.size else int(rng.integers(0, 1))
+        return rows, columns, down, right, min(rows, self.size), min(columns, self.size)
 
 
 class OnPixels(Augment):
@@ -170,6 +251,7 @@ class ColorJitter(Augment):
     Hue wraps around; saturation and brightness stop at full. RGB only.
     """
 
+    moves: ClassVar[bool] = False
     low: float = Field(0.6, ge=0)
     high: float = 1.4
 
@@ -223,6 +305,7 @@ def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 class PCANoise(Augment):
     """Add α_i λ_i v_i over the principal components of ImageNet's RGB, α ~ N(0, 0.1) (section 2.1, step 5; AlexNet)."""
 
+    moves: ClassVar[bool] = False
     sd: float = Field(0.1, ge=0)
 
     def check(self, spec: Spec) -> None:

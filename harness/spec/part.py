@@ -71,7 +71,20 @@ def referenced(part: Any) -> TypeGuard[Any]:
     by = {name: i for i, kind in reversed(list(enumerate(kinds))) for name in vars(kind)}  # the first that has it
     if "reference" not in by:
         return False
-    does = ("__call__", "build", "groups", "factor", "bind", "away", "on_pixels", "box", "form", "share", "order")
+    does = (
+        "__call__",
+        "build",
+        "groups",
+        "factor",
+        "bind",
+        "away",
+        "on_pixels",
+        "box",
+        "form",
+        "share",
+        "order",
+        "pair",
+    )
     return kinds[0].__module__.startswith("harness.") or all(
         by.get(name, len(kinds)) >= by["reference"] for name in does
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,11 @@ class Data(Part, ABC):
     @abstractmethod
     def load(self) -> Any:
         """The images, ready to be served; see `harness.parts.data.Images`. Raises Problem on unusable data."""
+
+    @property
+    def truth(self) -> Literal["class", "boxes", "mask"]:
+        """What is known of an image: its one class, boxes around what is on it, or the class of each pixel."""
+        return "class"
 
     def settings(self) -> dict[str, Any]:
         """The fields, but for where the data lies."""
@@ -121,9 +126,21 @@ class Sampler(Part, ABC):
 
 
 class Augment(Part, ABC):
+    moves: ClassVar[bool] = True  # pixels change places: without a `pair` it is of no use for boxes and masks
+
     @abstractmethod
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         """Float images N x C x H x W in [0, 255] to the same. `reference` does so in numpy."""
+
+    def pair(self, x: Tensor, y: Tensor, sizes: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Images and what is known of them, by the draws of `__call__`; both may be changed in place.
+
+        `x` is padded right and below: `sizes` N x 2 are the height and width of each image, in px. `y` are boxes, float
+        N x B x 6 (label 1..K or 0 for none, x1, y1, x2, y2 in px, difficult), or masks, int64 N x H x W, -1 not
+        labelled. `reference_pair` does so in numpy. A part that leaves pixels where they are says `moves = False`
+        instead.
+        """
+        return self(x, rng), y
 
 
 class Targets(Part, ABC):

@@ -17,6 +17,12 @@ class ClassBalanced(Sampler):
     of it, with replacement: the same shares, with more chance in them.
     """
 
+    def check(self, spec: Spec) -> None:
+        if spec.data.truth != "class":
+            raise ValueError(
+                "ClassBalanced goes by the one class of an image, and images with boxes or masks have none"
+            )
+
     def order(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         n, kinds = len(labels), np.unique(labels)
         ranks = rng.permutation(len(kinds))  # which classes have one more, where N is no multiple

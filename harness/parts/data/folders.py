@@ -154,6 +154,7 @@ def for_each_class(limit: int | None, classes: int, name: str) -> None:
         raise Problem(f"a slice of {limit} images of {name} leaves some of the {classes} classes without any")
 
 
+@disk.kept
 @lru_cache
 def _loaded(part: Files) -> Images:
     found, size, fit = part.listing(), part.size, part.fit
@@ -189,7 +190,8 @@ def _loaded(part: Files) -> Images:
 def distrust() -> None:
     """From now on, in this process, read every file anew, whatever is remembered of it."""
     disk.trusting = False
-    _loaded.cache_clear()
+    for load in disk.loads:
+        load.cache_clear()
 
 
 def _decoded(part: Files, key: str, entries: list[tuple[str, int]]) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,8 @@ from harness.spec import Data, Spec
 
 class Holdout(Data):
     """`share` of the training images of `of`, even over the classes, held out of training. Slot: `data`.
+
+    Images with boxes or masks have no class of their own: of them `share` is drawn of all.
 
     They are the split "val": measured each epoch, in the place of the test set, which is measured once, at the end.
     With `blind` they are the test set itself, and the true one is not there: what a search scores its trials by.
@@ -43,6 +45,10 @@ class Holdout(Data):
     def channels(self) -> int:
         return self.of.channels
 
+    @property
+    def truth(self) -> Literal["class", "boxes", "mask"]:
+        return self.of.truth
+
     def identity(self) -> dict[str, Any]:
         return self.settings()  # the digest of `of` is in it
 
@@ -53,9 +59,10 @@ class Holdout(Data):
         """Against the images it is made of: none is lost or on both sides, and each class gives its share."""
         whole, images = self.of.load(), self.load()
         out = "test" if self.blind else "val"
-        served = Counter(zip(images.content("train"), images.labels("train").tolist(), strict=True))
-        held = Counter(zip(images.content(out), images.labels(out).tolist(), strict=True))
-        due = Counter(zip(whole.content("train"), whole.labels("train").tolist(), strict=True))
+        served, held, due = (
+            Counter(zip(there.content(split), there.strata(split).tolist(), strict=True))
+            for there, split in ((images, "train"), (images, out), (whole, "train"))
+        )
         amiss = sum(((served + held) - due).values()) + sum((due - (served + held)).values())
         yield Check("training images lost, or there twice, by holding out", "0", f"{amiss}", amiss == 0)
         tested = set(whole.content("test"))
@@ -82,14 +89,16 @@ def _split(part: Holdout) -> Images:
         raise Problem(re.sub(r"^data\.", "data.of.", str(problem))) from None
     if "val" in images.counts and not part.blind:
         raise Problem("data: of what is held out already nothing can be held out again, but blind")
-    rest, out = held_out(images.content("train"), images.labels("train"), set(images.content("test")), part.share)
+    strata = images.strata("train")
+    rest, out = held_out(images.content("train"), strata, set(images.content("test")), part.share)
     for name, places in (("training", rest), ("validation", out)):
-        empty = set(range(len(images.classes))) - set(images.labels("train")[places].tolist())
+        empty = set(strata.tolist()) - set(strata[places].tolist())
         if empty:
-            raise Problem(
-                f"data.share={part.share:g}: no image of {images.classes[min(empty)]} is left for {name}; "
-                "hold out another share, or take more images"
-            )
+            of = images.classes[min(empty)] if np.ptp(strata) else "any class"
+            raise Problem(_left(part, of, name))
+    lost = images.present("train") - images.regrouped({"train": ("train", rest)}).present("train")
+    if lost:
+        raise Problem(_left(part, images.classes[min(lost)], "training"))
     told = f"{images.digest}, {part.share} held out" + (", blind" if part.blind else "")
     images = replace(images, digest=hashlib.sha256(told.encode()).hexdigest()[:16])
     kept = {"val": ("val", np.arange(images.counts["val"]))} if "val" in images.counts else {}
@@ -99,8 +108,14 @@ def _split(part: Holdout) -> Images:
     return images.regrouped({"train": ("train", rest), "val": ("train", out), "test": ("test", every)})
 
 
+def _left(part: Holdout, of: str, side: str) -> str:
+    return (
+        f"data.share={part.share:g}: no image of {of} is left for {side}; hold out another share, or take more images"
+    )
+
+
 def held_out(content: list[str], labels: np.ndarray, tested: set[str], share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which of N images stay, and which are held out, by place, in order: about `share` of each class.
+    """Which of N images stay, and which are held out, by place, in order: about `share` of each class, or stratum.
 
     `content` are the images' digests: those alike stay together, and those among `tested` stay.
     """

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ def augmented(x: Tensor, parts: Drawing) -> Tensor:
 class Images(ABC):
     """A loaded data set: what it is, and batches of it."""
 
+    torn: ClassVar[str] = "in more than one class"  # what one image must not be
+
     classes: tuple[str, ...]
     channels: int
     size: int
@@ -70,6 +72,37 @@ class Images(ABC):
     @abstractmethod
     def labels(self, split: str) -> np.ndarray:
         """The class of each image, in order."""
+
+    def truth(self, split: str, place: int) -> np.ndarray:
+        """What is known of an image: its class; or boxes or a mask, see `harness.parts.data.scenes`."""
+        return np.asarray(self.labels(split)[place])
+
+    def truths(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
+        """The second half of a batch of these training images, augmented by the parts' references.
+
+        The twin of `reference`, given the same streams from their beginning. For audits too.
+        """
+        due: np.ndarray = np.asarray(self.labels(split))[places]
+        return due
+
+    def strata(self, split: str) -> np.ndarray:
+        """The group of each image, which a slice, holding out and a sampler keep even: its class."""
+        return np.asarray(self.labels(split))
+
+    def marks(self, split: str) -> list[Any]:
+        """What is known of each image, fit to be compared."""
+        marks: list[Any] = self.labels(split).tolist()
+        return marks
+
+    def present(self, split: str) -> set[int]:
+        """The classes that a split has, counted from 0."""
+        return set(self.labels(split).tolist())
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """The greatest height and width of its images, as the network gets them where nothing cuts them; in px."""
+        side = max(self.size, self.tested)
+        return side, side
 
     @abstractmethod
     def regrouped(self, chosen: Mapping[str, tuple[str, np.ndarray]]) -> Self:
@@ -109,7 +142,7 @@ class Images(ABC):
         """The training images of each batch of an epoch."""
         draw = rng("order", epoch)
         if self.sampler:
-            shuffled = self.sampler.order(self.labels("train"), draw)
+            shuffled = self.sampler.order(self.strata("train"), draw)
         else:
             shuffled = draw.permutation(self.counts["train"])
         return [shuffled[i : i + batch_size] for i in range(0, len(shuffled) - batch_size + 1, batch_size)]
@@ -129,11 +162,11 @@ def redone(x: np.ndarray, parts: Drawing) -> np.ndarray:
 def repeated(images: Images) -> list[str]:
     """What the user should know of images that are there twice, to the byte: for training and test, or two classes."""
     content = {split: images.content(split) for split in images.counts}
-    labels = {split: images.labels(split).tolist() for split in images.counts}
+    marks = {split: images.marks(split) for split in images.counts}
     trained, tested = set(content["train"]), len(content["test"])
     again = sum(image in trained for image in content["test"])
-    labelled = {pair for split in content for pair in zip(content[split], labels[split], strict=True)}
-    torn = sum(classes > 1 for classes in Counter(image for image, _ in labelled).values())
+    labelled = {pair for split in content for pair in zip(content[split], marks[split], strict=True)}
+    torn = sum(others > 1 for others in Counter(image for image, _ in labelled).values())
     notes = []
     if again:
         share = f"{again:,} of {tested:,}" if again < tested else f"all {tested:,}"
@@ -144,7 +177,7 @@ def repeated(images: Images) -> list[str]:
             )
         notes.append(f"{share} test images are training images to the byte: accuracy is flattered")
     if torn:
-        notes.append(f"images that are there, to the byte, in more than one class: {torn:,}; no network can learn both")
+        notes.append(f"images that are there, to the byte, {images.torn}: {torn:,}; no network can learn both")
     return notes
 
 

@@ -26,18 +26,18 @@ LEFT |= {"system volume information", "lost+found", "network trash folder", "tem
 
 def tree(root: Path) -> Listing:
     """The files in class folders, and what lies elsewhere or hidden, or was left by a storage system."""
-    if not _is_folder(root):
+    if not is_folder(root):
         raise Problem(f"data.root={root}: no such folder; it should hold train/CLASS/FILE and val/CLASS/FILE")
     parts = {"train": "train/", "test": "val/"}
     names: dict[str, tuple[str, ...]] = {}
     files: dict[str, list[tuple[str, int]]] = {}
     unread = []
     for split, part in parts.items():
-        inside = _listed(f"{root}/{part}") if _is_folder(root / part) else {}
-        names[split] = tuple(sorted(name for name, folder in inside.items() if folder and not _left(name)))
+        inside = listed(f"{root}/{part}") if is_folder(root / part) else {}
+        names[split] = tuple(sorted(name for name, folder in inside.items() if folder and not is_left(name)))
         unread += [f"{part}{name}" for name in sorted(set(inside) - set(names[split]))]
         for name in set(inside) - set(names[split]):
-            if not _left(name) and not os.path.exists(f"{root}/{part}{name}"):
+            if not is_left(name) and not os.path.exists(f"{root}/{part}{name}"):
                 raise Problem(f"{root}/{part}{name} is a link to nothing: mend it or take it out")
         if len(names[split]) < 2:
             what = f"{len(names[split])} class folders in" if inside else "no folder"
@@ -54,7 +54,7 @@ def tree(root: Path) -> Listing:
     return Listing(names["train"], files, parts, unread)
 
 
-def _left(name: str) -> bool:
+def is_left(name: str) -> bool:
     return name.startswith(".") or name.lower() in LEFT
 
 
@@ -69,8 +69,8 @@ def _below(root: Path, place: str, above: frozenset[tuple[int, int]]) -> tuple[l
         here = _inode(root / place)
         if here in above:
             raise Problem(f"{root}/{place} is a link to a folder that it lies in: take it out")
-        for name, folder in _listed(f"{root}/{place}").items():
-            if _left(name):
+        for name, folder in listed(f"{root}/{place}").items():
+            if is_left(name):
                 passed.append(f"{place}/{name}")
             elif folder:
                 pending.append((f"{place}/{name}", above | {here}))
@@ -79,7 +79,7 @@ def _below(root: Path, place: str, above: frozenset[tuple[int, int]]) -> tuple[l
     return files, passed
 
 
-def _listed(folder: str) -> dict[str, bool]:
+def listed(folder: str) -> dict[str, bool]:
     """What is in a folder, by name, and whether it is a folder itself, or a link to one."""
     try:
         with os.scandir(folder) as found:
@@ -88,7 +88,7 @@ def _listed(folder: str) -> dict[str, bool]:
         raise _unlisted(error.filename or folder, error) from None
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):

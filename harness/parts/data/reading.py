@@ -12,11 +12,12 @@ import random
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -135,6 +136,42 @@ def read_all(root: Path, names: list[str], skipped: Sequence[str]) -> tuple[dict
         raise Problem(f"{len(broken)} of {len(names)} files: {'; '.join(map(str, broken[:5]))}{rest}")
     notes = _notes({name: fresh[name] for name in names}, skipped)
     return {name: sha for name in names if (sha := fresh[name].sha)}, notes
+
+
+Load = TypeVar("Load", bound=Callable[..., Any])
+loads: list[Any] = []  # caches of loaded sets
+
+
+def kept(load: Load) -> Load:
+    """A cached function that loads a set of files, which `harness.parts.data.distrust` empties."""
+    loads.append(load)
+    return load
+
+
+def looked(root: Path, sums: Mapping[str, str], look: Callable[[Path], Any]) -> dict[str, Any]:
+    """What `look` finds in each of the files that `sums` names, JSON-ready. It is remembered by their content.
+
+    A function that finds something else takes another name.
+    """
+    wanted = sorted(set(sums.values()))
+    key = hashlib.sha256(json.dumps([look.__name__, wanted]).encode()).hexdigest()[:16]
+    memory = runs() / "cache" / "looked" / f"{key}.json"
+    found: list[Any] = []
+    if trusting:
+        with suppress(OSError, ValueError):
+            found = json.loads(memory.read_bytes())
+    if len(found) != len(wanted):
+        names = {sha: name for name, sha in sums.items()}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = list(pool.map(look, (root / names[sha] for sha in wanted)))
+        write_atomic(memory, json.dumps(found).encode())
+    known = dict(zip(wanted, found, strict=True))
+    return {name: known[sha] for name, sha in sums.items()}
+
+
+def size_of(path: Path) -> list[int]:
+    """Height and width of an image as it is stored, in px; EXIF does not turn it."""
+    return list(opened(path).size[::-1])
 
 
 def _remembered(memory: Path) -> dict[str, Seen]:
