@@ -284,7 +284,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
     history, runner = run.history, run.runner
     peak = peak_memory(device)  # before the evidence, which asks teachers again
     evidence = prove(spec, run.trace, metrics, run.answered)
-    params, macs = cost(spec.model, images.channels, len(images.classes), images.size)
+    params, macs = cost(spec.model, images.channels, len(images.classes), run.trace.canvas)
     later = [e["seconds"] for e in history[1:]] or [history[0]["seconds"]]  # the first epoch warms caches up
     status, kept = "diverged" if run.trace.diverged else "finished", len(history) - 1
     if spec.stop and not run.trace.diverged:

@@ -1,10 +1,13 @@
 """The optimizer's parameter groups: what decays how much, at which share of the rate."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from pydantic import Field
 from torch import nn
 
-from harness.spec import Spec
+from harness.evidence import Check, Trace
+from harness.spec import Rates, Spec
 
 
 def groups(spec: Spec, model: nn.Module) -> list[dict[str, Any]]:
@@ -27,3 +30,44 @@ def set_rate(optimizer: Any, rate: float) -> None:
     """The learning rate of every group, times its factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"] if "factor" in group else rate
+
+
+def shares_check(part: Any, trace: Trace) -> Check:
+    """Whether each parameter learns at the share of the rate that the `reference` of `part` says."""
+    layers = dict(trace.model.named_modules())
+    names = {id(p): name for name, p in trace.model.named_parameters()}
+    amiss, seen = 0, set[float]()
+    for group in trace.optimizer.param_groups:
+        for name in (names[id(p)] for p in group["params"]):
+            factor = group["lr"] / trace.lr[-1] if trace.lr[-1] else group.get("factor", 1.0)
+            seen.add(round(factor, 6))
+            amiss += abs(factor / part.reference(name, layers[name.rpartition(".")[0]]) - 1) > 1e-6
+    told = ", ".join(f"{factor:g}" for factor in sorted(seen))
+    what = f"parameters at another share of the rate than their group's, of shares {told}"
+    return Check(what, "0", f"{amiss}", amiss == 0)
+
+
+class HeadRates(Rates):
+    """The rate of a backbone's weights times `backbone`, of all others times `heads`. Slot: `rates`, neutral absent.
+
+    10 for the heads is `lr_mult` of gluon-cv's FCN; below 1 for the backbone is fine-tuning.
+    """
+
+    backbone: float = Field(1.0, gt=0)
+    heads: float = Field(10.0, gt=0)
+
+    def factor(self, name: str, layer: nn.Module) -> float:
+        return self.backbone if name.startswith(("base.", "roi.box_head.stage")) else self.heads
+
+    def reference(self, name: str, layer: nn.Module) -> float:
+        """By the first of its names: `base`, or the stage within the head on regions."""
+        own, *rest = name.split(".")
+        within = own == "base" or (own == "roi" and any(part.startswith("stage") for part in rest))
+        return self.backbone if within else self.heads
+
+    def check(self, spec: Spec) -> None:
+        if not hasattr(spec.model, "backbone"):
+            raise ValueError("rates=HeadRates is of networks on a backbone: take rates_by_group")
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        yield shares_check(self, trace)

@@ -1,10 +1,12 @@
 """The learning-rate schedule: an optional warmup, then a shape."""
 
+import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from harness.evidence import Check, Trace
@@ -53,6 +55,30 @@ class Step(Shape):
         off = max((abs(lr - peak * self.by**n) for lr, n in zip(trace.lr[first:], passed, strict=True)), default=0.0)
         cuts = f"cut by {self.by:g} {len(self.at)} times, at {', '.join(f'{at:g}' for at in self.at)} of training"
         what = f"largest gap from a rate {cuts if self.at else 'that is constant'}"
+        yield Check(what, "0", f"{off:.2g}", off <= 1e-9 * peak)
+
+
+class Poly(Shape):
+    """(1 - t/T)^power at batch t of T, both counted with the warmup (Liu et al. 2015, "ParseNet"; DeepLab's 0.9)."""
+
+    power: float = Field(0.9, gt=0)
+
+    def factor(self, step: int, warmup: int, total: int) -> float:
+        return math.pow(1 - step / total, self.power)
+
+    def reference(self, step: int, warmup: int, total: int) -> float:
+        """By its logarithm."""
+        return math.exp(self.power * (math.log(total - step) - math.log(total)))
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        assert isinstance(spec.schedule, Piecewise)
+        peak, warmup = spec.optimizer.rate(spec.batch_size), spec.schedule.warmup
+        total = spec.epochs * trace.steps_per_epoch
+        first = round(warmup.epochs * trace.steps_per_epoch) if warmup else 0
+        used = np.array(trace.lr[first:])
+        wanted = peak * np.linspace(1, 0, total, endpoint=False)[first : first + len(used)] ** self.power
+        off = float(np.abs(used - wanted).max(initial=0))
+        what = f"largest gap from (1 - t/T)^{self.power:g} times the peak"
         yield Check(what, "0", f"{off:.2g}", off <= 1e-9 * peak)
 
 

@@ -26,4 +26,4 @@ from harness.spec.slots import (
     Task,
 )
 from harness.spec.spec import UPSTREAM_SEED, Spec, Teacher, parts, upstream
-from harness.spec.tricks import Branches, Step, Trick, declared, declares, stack
+from harness.spec.tricks import Branches, Step, Trick, declared, declares, on_backbone, stack

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import TypeVar
 
 from harness import Problem
@@ -29,6 +30,20 @@ def declared(trick: Trick) -> tuple[str, ...]:
     """What a trick, or the function of a partial one, declares to change; empty where it says nothing."""
     paths: tuple[str, ...] = getattr(getattr(trick, "func", trick), "declared", ())
     return paths
+
+
+def on_backbone(trick: Trick) -> Trick:
+    """`trick`, made in the specification of the run whose network the model stands on; its name and words stay."""
+
+    @wraps(getattr(trick, "func", trick))
+    def made(spec: Spec) -> Spec:
+        inner = getattr(spec.model, "backbone", None)
+        if not isinstance(inner, Spec):
+            raise Problem(f"{spec.model!r} stands on no run: {made.__name__} is made in the specification of one")
+        return spec.but(model=spec.model.but(backbone=trick(inner)))
+
+    made.declared = ("model.backbone",)  # type: ignore[attr-defined]
+    return made
 
 
 class Branches:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from harness import Problem, tasks
 from harness.parts.data import repeated
-from harness.parts.models import cost, single
+from harness.parts.models import cost, sides, single
 from harness.parts.schedules import Piecewise
 from harness.spec import (
     Spec,
@@ -44,7 +44,7 @@ def check(plan: Plan) -> list[str]:
                 have = images.counts["train"]
                 raise Problem(f"{rung.name}: {have} training images are fewer than batch_size={spec.batch_size}")
             try:
-                cost(spec.model, images.channels, len(images.classes), images.size)
+                cost(spec.model, images.channels, len(images.classes), sides(spec))
             except Problem:
                 raise
             except Exception as error:
@@ -69,7 +69,7 @@ def _not_single(rung: str, spec: Spec) -> None:
     if size > 1 and spec.batch_size % size != 1:
         return
     images = spec.data.load()
-    layer = single(spec.model, images.channels, len(images.classes), images.size)
+    layer = single(spec.model, images.channels, len(images.classes), sides(spec))
     if layer:
         of = f"batch_size={spec.batch_size}" + (f" in passes of {size}" if spec.microbatch else "")
         last = "a pass" if size == 1 else "its last pass"
@@ -82,7 +82,7 @@ def _not_single(rung: str, spec: Spec) -> None:
 def work(spec: Spec) -> float:
     """Multiply-adds that training `spec` once takes, about: three passes an image trained on, one an image tested."""
     images = spec.data.load()
-    shape = images.channels, len(images.classes), images.size
+    shape = images.channels, len(images.classes), sides(spec)
     macs = cost(spec.model, *shape)[1]
     taught = sum(cost(part.spec.model, *shape)[1] for part in spec.teacher)
     train, test = images.counts["train"], images.counts["test"]

@@ -1,5 +1,6 @@
 """What a plan will cost, before it is run: time, memory and disk."""
 
+import math
 import os
 import shutil
 import sys
@@ -13,6 +14,8 @@ import torch
 
 from harness import Problem, evidence, tasks
 from harness.parts.data import Images, Photos
+from harness.parts.data.scenes import Scenes
+from harness.parts.models import area, sides
 from harness.paths import runs as folder_of_runs
 from harness.rng import streams
 from harness.spec import UPSTREAM_SEED, Augment, Data, Spec, upstream
@@ -102,11 +105,11 @@ class Market:
         evaluated = at_once(tasks.of(spec), self.device)
         image = own.trained(here.images) + sum(teacher.tested(here.images) for teacher in taught)
         seen = spec.evaluation.view(images) if spec.evaluation else images
-        larger = (seen.tested / here.size) ** 2  # a test image than a training image
+        larger = area(seen.tested if spec.data.truth == "class" else seen.canvas) / area(here.size)  # a test image
         network = steps * (spec.batch_size * image + own.step) + test * larger * own.tested(evaluated)
         one = self.paths[spec.data, spec.augment]
         decoded = bound = None
-        if isinstance(images, Photos):
+        if isinstance(images, Photos | Scenes):
             serving = (steps * spec.batch_size + test) * one
             first = (spec.batch_size + min(evaluated, test)) * one  # of each pass, by one process, while nothing is fed
             cores = len(os.sched_getaffinity(0))
@@ -117,7 +120,7 @@ class Market:
             decoded = min(self.decoding, cores / self.jobs) / one
         else:
             seconds = network + steps * spec.batch_size * one
-        pixels = 4 * here.channels * here.size**2
+        pixels = 4 * here.channels * area(here.size)
         holding = max(own.kept * here.images, own.passing * evaluated * larger) + own.static
         holding += sum(t.weights + t.passing * here.images for t in taught) + 3 * spec.batch_size * pixels
         holding += (6 + 2 * spec.optimizer.buffers) * own.weights  # of an audited step: before, after, worked out anew
@@ -147,13 +150,14 @@ def _teachers(spec: Spec) -> list[Network]:
 def _traced(spec: Spec) -> float:
     """Bytes that a run keeps for its evidence, in memory and in each checkpoint; see `evidence.Trace` and teachers."""
     images = spec.data.load()
-    batch, classes, size = spec.batch_size, len(images.classes), images.size
+    batch, classes, size = spec.batch_size, len(images.classes), math.isqrt(area(sides(spec)))
     total = spec.epochs * (images.counts["train"] // spec.batch_size)
     side = len(range(0, size, max(1, size // evidence.KEPT_PIXELS)))
-    fed = min(total, evidence.KEPT_BATCHES) * batch * (8 + 4 * classes * (1 + len(spec.mix)))
+    told = 4 * classes if tasks.of(spec).brief else 8 * side**2
+    fed = min(total, evidence.KEPT_BATCHES) * batch * (8 + told * (1 + len(spec.mix)))
     kept = min(total, evidence.KEPT_IMAGES)
     pictures = kept * (1 + max(1, len(spec.mix))) * 4 * batch * images.channels * side**2
-    logits = kept * (4 * batch * classes + 2 * ENTRY)
+    logits = kept * (4 * batch * classes + 2 * ENTRY) * tasks.of(spec).brief
     answers = len(spec.teacher) * 4 * batch * classes
     asked = len(spec.teacher) * 4 * min(batch, 32) * images.channels * size**2
     audits = 120 * len(evidence.audited(streams(0), total, images.counts["train"] // batch)) + 100 * spec.epochs

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from harness import Problem, evidence
-from harness.parts.models import cost
+from harness.parts.models import cost, sides
 from harness.spec import (
     UPSTREAM_SEED,
     Spec,
@@ -24,7 +24,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
     rows: list[dict[str, Any]] = []
     for place, rung in enumerate(plan.rungs):
         images = rung.spec.data.load()
-        params, macs = cost(rung.spec.model, images.channels, len(images.classes), images.size)
+        params, macs = cost(rung.spec.model, images.channels, len(images.classes), sides(rung.spec))
         other = next((i for i in rung.gain if i != place), None) if rung.gain else 0 if place else None
         differs = changes(plan.rungs[other].spec, rung.spec) if other is not None else {}
         seeds = plan.seeds_of(place)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import one_line
-from harness.parts.models import cost
+from harness import one_line, tasks
+from harness.parts.models import Sides, area, cost, sides
 from harness.rng import streams
 from harness.spec import Augment, Data, Model, Precision, Spec
 from harness.train import placed
@@ -38,14 +38,14 @@ class Network:
     precision: Precision
     channels: int
     classes: int
-    size: int  # px
+    size: Sides  # px
     images: int  # a pass
     spec: Spec = field(compare=False, repr=False)  # one that has it
 
     @classmethod
     def of(cls, spec: Spec) -> "Network":
         images, passed = spec.data.load(), spec.microbatch or spec.batch_size
-        return cls(spec.model, spec.precision, images.channels, len(images.classes), images.size, passed, spec)
+        return cls(spec.model, spec.precision, images.channels, len(images.classes), sides(spec), passed, spec)
 
     def cost(self) -> tuple[int, int]:
         return cost(self.model, self.channels, self.classes, self.size)
@@ -103,15 +103,19 @@ def _measured(network: Network, device: torch.device, images: int, share: float)
             torch.cuda.synchronize(device)
         return time.monotonic()
 
+    task = tasks.of(spec)
+    criterion = spec.loss or task.loss
+    height, width = (network.size, network.size) if isinstance(network.size, int) else network.size
+
     def noise(n: int) -> tuple[Tensor, Tensor]:
-        x = torch.randn(n, network.channels, network.size, network.size, device=device)
-        y = torch.full((n, network.classes), 1 / network.classes, device=device)
+        x = torch.randn(n, network.channels, height, width, device=device)
+        y = task.noise(n, network.classes, height, width).to(device)
         return x.contiguous(memory_format=torch.channels_last), y
 
     def step(x: Tensor, y: Tensor) -> tuple[float, float]:
         began = now()
         with runner.forward():
-            loss = nn.functional.cross_entropy(model(x).float(), y)
+            loss = criterion(model(*task.given(x, y)).float(), y)
         runner.backward(loss)
         passed = now()
         if optimizer:
@@ -119,10 +123,10 @@ def _measured(network: Network, device: torch.device, images: int, share: float)
         return passed - began, now() - passed
 
     @torch.no_grad()
-    def test(x: Tensor) -> float:
+    def test(x: Tensor, y: Tensor) -> float:
         began = now()
         with runner.forward():
-            model(x)
+            model(*task.given(x, y))
         return now() - began
 
     x, y = noise(images)
@@ -155,11 +159,11 @@ def _measured(network: Network, device: torch.device, images: int, share: float)
         peak = torch.cuda.max_memory_allocated(device) - empty
         kept = max(0.0, peak - static) / images
     model.eval()
-    test(x[: min(images, 2)])
+    test(x[: min(images, 2)], y[: min(images, 2)])
     before = torch.cuda.memory_allocated(device) if cuda else 0
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    forward = test(x)
+    forward = test(x, y)
     if cuda:
         passing = (torch.cuda.max_memory_allocated(device) - before) / images
     by = "timed steps" if images == network.images else f"steps of {images}"
@@ -211,26 +215,35 @@ def calibrate(networks: Iterable[Network], device: torch.device, say: Say, budge
         pace = made[like].train / (3 * like.cost()[1]) if like else 1 / SLOW  # seconds a multiply-add
         needed = 38 * network.cost()[1] * pace  # of steps of two, two and six images, and tests of two and six
         fixed = 4 * (made[like].once + made[like].step) if like else 0.0
-        sizes = [network.size // n for n in (1, 2, 4) if device.type == "cuda" or fixed + needed / n**2 <= share]
-        if like and (not sizes or (sizes[0] < network.size and not any(_apart(network, like)[:2]))):
+        sizes = [part(network.size, n) for n in (1, 2, 4) if device.type == "cuda" or fixed + needed / n**2 <= share]
+        if like and (not sizes or (area(sizes[0]) < area(network.size) and not any(_apart(network, like)[:2]))):
             made[network] = _scaled(made[like], like, network)
             continue
         if needed > 1 or time.monotonic() - began > 2:
-            name = f"{one_line(repr(network.model))} at {network.size} px, {type(network.precision).__name__}"
+            name = f"{one_line(repr(network.model))} at {told(network.size)} px, {type(network.precision).__name__}"
             say(f"timing {name} ({i + 1} of {len(todo)})")
-        made[network] = _shrunk(network, sizes[0] if sizes else network.size // 4, device, share)
+        made[network] = _shrunk(network, sizes[0] if sizes else part(network.size, 4), device, share)
         timed.append(network)
     return made
 
 
-def _shrunk(network: Network, size: int, device: torch.device, share: float) -> Measured:
+def part(size: Sides, by: int) -> Sides:
+    return size // by if isinstance(size, int) else tuple(side // by for side in size)
+
+
+def _shrunk(network: Network, size: Sides, device: torch.device, share: float) -> Measured:
     """Measured at `size` px, an image scaled by area, as multiply-adds are; at its own size where it takes no other."""
-    if size < network.size:
+    if area(size) < area(network.size):
         with suppress(RuntimeError, AssertionError):  # smaller than its kernels, or other than the one size it takes
             small = measure(replace(network, size=size), device, share)
-            area = {name: getattr(small, name) * (network.size / size) ** 2 for name in SCALING}
-            return replace(small, by=f"steps of {small.images} at {size} px", **area)
+            larger = area(network.size) / area(size)
+            scaled = {name: getattr(small, name) * larger for name in SCALING}
+            return replace(small, by=f"steps of {small.images} at {told(size)} px", **scaled)
     return measure(network, device, share)
+
+
+def told(size: Sides) -> str:
+    return f"{size}" if isinstance(size, int) else " x ".join(map(str, size))
 
 
 def _apart(one: Network, other: Network) -> tuple[bool, bool, float]:

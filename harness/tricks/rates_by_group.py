@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import nn
 
 from harness.evidence import Check, Trace
+from harness.parts.grouping import shares_check
 from harness.spec import Rates, Spec, declares
 
 
@@ -36,18 +37,7 @@ class GroupRates(Rates):
         return bias if name.rpartition(".")[2] == "bias" else weight
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        layers = dict(trace.model.named_modules())
-        names = {id(p): name for name, p in trace.model.named_parameters()}
-        amiss, seen = 0, set[float]()
-        for group in trace.optimizer.param_groups:
-            for name in (names[id(p)] for p in group["params"]):
-                factor = group["lr"] / trace.lr[-1] if trace.lr[-1] else group.get("factor", 1.0)
-                seen.add(round(factor, 6))
-                amiss += abs(factor / self.reference(name, layers[name.rpartition(".")[0]]) - 1) > 1e-6
-        told = ", ".join(f"{factor:g}" for factor in sorted(seen))
-        yield Check(
-            f"parameters at another share of the rate than their group's, of shares {told}", "0", f"{amiss}", amiss == 0
-        )
+        yield shares_check(self, trace)
 
 
 @declares("rates")

@@ -49,7 +49,7 @@ def residual(model: Model, channels: int) -> tuple[int, int]:
     if isinstance(model, ResNet):
         return sum(model.blocks), sum(model.blocks)
     net = model.build(channels, 2).eval()
-    pending: list[Any] = [answer(net, model, channels, 224).grad_fn]
+    pending: list[Any] = [answer(net, model, channels, 10, 224).grad_fn]
     met = set()
     while pending:
         node = pending.pop()

@@ -115,20 +115,6 @@ class Images(ABC):
         For audits: it shares no code with `train` and `test`.
         """
 
-    def truths(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
-        """The labels of a batch of these images as they are due, augmented by the parts' references."""
-        labels: np.ndarray = np.asarray(self.labels(split))[places]
-        return labels
-
-    def strata(self, split: str) -> np.ndarray:
-        """Of each image the group that slices, holding out and samplers keep even: its class."""
-        return np.asarray(self.labels(split))
-
-    @property
-    def canvas(self) -> tuple[int, int]:
-        """Height and width of the greatest image, as the network gets it, px."""
-        return self.tested, self.tested
-
     @abstractmethod
     def resized(self, size: int) -> Self:
         """The same images, tested at another size: what `test` and `reference` give."""

@@ -1,6 +1,6 @@
 """Networks: ResNets, linear layers, and timm's."""
 
-from harness.parts.models.cost import answer, cost, macs_check, single
+from harness.parts.models.cost import Sides, answer, area, cost, macs_check, sides, single
 from harness.parts.models.dense import Dense
 from harness.parts.models.resnet import (
     RESNET18,

@@ -1,4 +1,4 @@
-"""A classifier's network as the base of another: its stages, dilated or frozen, and the weights that a run gave them."""
+"""A classifier's network as the base of another: its stages, dilated or frozen, and the weights of its run."""
 
 from abc import ABC
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from harness import Problem, one_line
 from harness.evidence import Check, Trace, digest
 from harness.parts.models.resnet import ResNet
-from harness.parts.models.timm import Timm
+from harness.parts.models.timm import Timm, dropping
 from harness.spec import Model, Spec
 
 
@@ -104,11 +104,17 @@ class OnBackbone(Model, ABC):
 
     def check(self, spec: Spec) -> None:
         if not isinstance(self.network, ResNet | Timm):
-            raise ValueError(f"model.backbone: {one_line(repr(self.network), 60)} has no stages: take a ResNet, or timm's")
+            raise ValueError(
+                f"model.backbone: {one_line(repr(self.network), 60)} has no stages: take a ResNet, or timm's"
+            )
         if isinstance(self.network, Timm) and (self.frozen_stages or self.frozen_norms):
-            raise ValueError("model.frozen_stages and model.frozen_norms are of ResNets; of timm's networks none is told")
+            raise ValueError(
+                "model.frozen_stages and model.frozen_norms are of ResNets; of timm's networks none is told"
+            )
         if self.frozen_stages > len(self.stage_names):
-            raise ValueError(f"model.frozen_stages={self.frozen_stages}: there are {len(self.stage_names)}, with the stem")
+            raise ValueError(
+                f"model.frozen_stages={self.frozen_stages}: there are {len(self.stage_names)}, with the stem"
+            )
         if isinstance(self.backbone, Spec) and self.backbone.task is not None:
             raise ValueError("model.backbone is no classifier")
         if isinstance(self.backbone, Spec) and self.backbone.data.channels != spec.data.channels:
@@ -144,8 +150,9 @@ def _shapes(model: Model) -> dict[str, torch.Size]:
         with torch.device("meta"):
             net = model.build(3, 2)
         _made[model] = {name: tensor.shape for name, tensor in net.state_dict().items()}
+        own = ("weight", "bias")
         _of_norms[model] = frozenset(
-            f"{name}.{own}" for name, m in net.named_modules() if isinstance(m, FrozenNorm) for own in ("weight", "bias")
+            f"{name}.{own}" for name, m in net.named_modules() if isinstance(m, FrozenNorm) for kind in own
         )
     return _made[model]
 
@@ -167,15 +174,19 @@ def stale(part: OnBackbone, trace: Trace, frozen: Sequence[str]) -> int:
         for init in trace.spec.init:
             found = init.reference(shapes, trace.model, trace.rng) if hasattr(init, "reference") else {}
             due |= {name: torch.from_numpy(values).float() for name, values in found.items()}
-    statistics = [f"{name}.{kind}" for name, m in trace.model.named_modules() if isinstance(m, FrozenNorm)
-                  for kind in ("running_mean", "running_var")]
+    statistics = [
+        f"{name}.{kind}"
+        for name, m in trace.model.named_modules()
+        if isinstance(m, FrozenNorm)
+        for kind in ("running_mean", "running_var")
+    ]
     watched = [name for name in (*frozen, *statistics) if name in due]
     return sum(not torch.equal(live[name].cpu(), due[name].cpu()) for name in watched)
 
 
 def outline_of(net: nn.Module) -> str:
     """A digest of names, kernels, strides, padding, dilations and groups of all convolutions and pools."""
-    told = []
+    told: list[tuple[Any, ...]] = []
     for name, m in net.named_modules():
         if isinstance(m, nn.Conv2d):
             told.append((name, m.kernel_size, m.stride, m.padding, m.dilation, m.groups))
@@ -252,13 +263,13 @@ def _unstride(shortcut: nn.Module) -> None:
             setattr(shortcut, name, nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, 1)))
 
 
-def timm_features(network: Timm, channels: int, keep: int, output_stride: int | None = None) -> tuple[nn.Module, list[int], list[int]]:
+def timm_features(
+    network: Timm, channels: int, keep: int, output_stride: int | None = None
+) -> tuple[nn.Module, list[int], list[int]]:
     """(A network of timm's that gives features, their channels, their strides). Raises Problem where it has none."""
     import timm
 
-    from harness.parts.models.timm import dropping
-
-    more = {} if output_stride is None else {"output_stride": output_stride}
+    more: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
     try:
         options: dict[str, Any] = dict(network.options)
         net: Any = timm.create_model(

@@ -4,6 +4,7 @@ Anchors, proposals, sampling, RoIAlign and the coding of boxes are torchvision's
 made of is the network's answer, so that the task's loss, and the evidence, go by one tensor.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
@@ -71,7 +72,7 @@ class Detector(nn.Module):
         each = [level[0].shape[0] * level[0].shape[1] * level[0].shape[2] for level in told]
         objectness, offsets = (t.float() for t in concat_box_prediction_layers(told, moved))
         boxes = self.rpn.box_coder.decode(offsets.detach(), anchors).view(len(anchors), -1, 4)
-        proposals, _ = self.rpn.filter_proposals(boxes, objectness, images.image_sizes, each)
+        proposals: list[Tensor] = self.rpn.filter_proposals(boxes, objectness, images.image_sizes, each)[0]
         return proposals, anchors, objectness.view(len(anchors), -1), offsets.view(len(anchors), -1, 4)
 
     def sampled(self, anchors: list[Tensor], objectness: Tensor, offsets: Tensor, due: Any) -> list[Tensor]:
@@ -160,13 +161,15 @@ class FasterRCNN(OnBackbone):
             if len(self.network.blocks) < 2:
                 raise ValueError("model.backbone: C4 needs a last stage for its head, and one before")
         elif not self.pyramid:
-            raise ValueError("model.backbone: of timm's networks no last stage is told for a head: set model.pyramid=True")
+            raise ValueError(
+                "model.backbone: of timm's networks no last stage is told for a head: set model.pyramid=True"
+            )
         else:
             timm_features(self.network, 3, 4)  # type: ignore[arg-type]
 
     def place(self, name: str) -> str:
         last = self.stage_names[-1:] if not self.pyramid else ()
-        if last and name.startswith((f"{last[0]}.",)) or (last and name == last[0]):
+        if (last and name.startswith((f"{last[0]}.",))) or (last and name == last[0]):
             return f"roi.box_head.{name}"
         return super().place(name)
 
@@ -179,10 +182,8 @@ class FasterRCNN(OnBackbone):
 
         base, neck, head, width, wide, steps = self._parts(channels, TwoMLPHead)
         levels = [str(i) for i in range(len(steps))]
-        if self.pyramid:
-            sizes = tuple((size,) for size in self._of_levels(len(steps) + 1))
-        else:
-            sizes = (self.anchors,)
+        each_level = tuple((size,) for size in self._of_levels(len(steps) + 1)) if self.pyramid else ()
+        sizes: tuple[tuple[int, ...], ...] = each_level or (self.anchors,)
         each = len(sizes[0]) * len(self.ratios)
         rpn = detection.rpn.RegionProposalNetwork(
             AnchorGenerator(sizes, (self.ratios,) * len(sizes)),
@@ -231,18 +232,14 @@ class FasterRCNN(OnBackbone):
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         yield from super().proof(spec, trace)
         made: Any = trace.model.get_submodule("rpn.anchor_generator")
-        seen = sorted({(round(float(w * h) ** 0.5), round(float(h / w), 2)) for w, h in _sides(made)})
-        due = sorted({(size, round(ratio, 2)) for size in self.anchors for ratio in self.ratios})
-        near = len(seen) == len(due) and all(
-            abs(a - b) <= 2 + b // 32 and abs(r - s) < 0.1 for (a, r), (b, s) in zip(seen, due, strict=True)
+        seen = sorted((float(x2 - x1), float(y2 - y1)) for level in made.cell_anchors for x1, y1, x2, y2 in level)
+        due = sorted(
+            (2.0 * round(size / math.sqrt(ratio) / 2), 2.0 * round(size * math.sqrt(ratio) / 2))
+            for size in self.anchors
+            for ratio in self.ratios
         )
-        yield Check("anchors, by the root of their area and height by width", f"{len(due)}", f"{len(seen)}", near)
-
-
-def _sides(made: Any) -> Iterable[tuple[Tensor, Tensor]]:
-    for level in made.cell_anchors:
-        for x1, y1, x2, y2 in level:
-            yield x2 - x1, y2 - y1
+        amiss = abs(len(due) - len(seen)) + sum(a != b for a, b in zip(due, seen, strict=False))
+        yield Check(f"anchors of another size than the {len(due)} due", "0", f"{amiss}", amiss == 0)
 
 
 def boxed(n: int, height: int, width: int) -> Tensor:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
-import torch
 
 from harness.evidence import Check, Trace
 from harness.parts.models.base import OnBackbone, Stages, dilate, stages_of, timm_features, widths
