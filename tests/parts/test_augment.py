@@ -7,7 +7,17 @@ from matplotlib import colors as colors_of_matplotlib
 from torchvision.transforms.v2.functional import resized_crop
 
 from harness import Problem
-from harness.parts.augment import PAPER, ColorJitter, Flip, PCANoise, RandomAreaCrop, Shift, hsv_to_rgb, rgb_to_hsv
+from harness.parts.augment import (
+    PAPER,
+    ColorJitter,
+    Flip,
+    PCANoise,
+    RandomAreaCrop,
+    ScaledCrop,
+    Shift,
+    hsv_to_rgb,
+    rgb_to_hsv,
+)
 
 rng = np.random.default_rng
 
@@ -160,3 +170,90 @@ def test_colour_needs_colours(part, tiny):
     tiny.agree()
     with pytest.raises(Problem, match=f"{type(part).__name__} needs RGB images"):
         tiny.but(augment=(part,)).agree()
+
+
+SIZES = np.array([[9, 13], [7, 10], [9, 4], [1, 1], [8, 13]])  # of five images, in a canvas of 9 x 13 px
+
+
+def padded():
+    x = images(5)
+    for image, (height, width) in zip(x, SIZES, strict=True):
+        image[:, height:] = 0
+        image[:, :, width:] = 0
+    return x
+
+
+def test_flip_mirrors_boxes_with_their_images():
+    """Within the width of each; rows that pad stay empty; the coins are those of images alone."""
+    boxes = torch.tensor([[[2, 1, 2, 3.5, 8, 1], [1, 0, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0]]]).repeat(5, 1, 1)
+    seen = set()
+    for seed in range(8):
+        coins, x = rng(seed).random(5) < 0.5, padded()
+        flipped, moved = Flip().pair(x.clone(), boxes.clone(), SIZES, rng(seed))
+        for i, (height, width) in enumerate(SIZES):
+            image = x[i, :, :height, :width].numpy()
+            due = np.zeros((3, 9, 13), np.float32)
+            due[:, :height, :width] = image[:, :, ::-1] if coins[i] else image
+            np.testing.assert_array_equal(flipped[i].numpy(), due)
+            left = [[2, width - 3.5, 2, width - 1, 8, 1], [1, width - 1, 0, width, 1, 0], [0] * 6]
+            assert moved[i].tolist() == (left if coins[i] else boxes[i].tolist())
+        seen |= {(i, bool(coin)) for i, coin in enumerate(coins)}
+        images_again, boxes_again = Flip().reference_pair(x.double().numpy(), boxes.double().numpy(), SIZES, rng(seed))
+        np.testing.assert_allclose(images_again, flipped)
+        np.testing.assert_allclose(boxes_again, moved)
+    assert len(seen) == 10
+
+
+def test_flip_mirrors_masks_with_their_images():
+    masks = torch.from_numpy(rng(3).integers(-1, 4, (5, 9, 13)))
+    for mask, (height, width) in zip(masks, SIZES, strict=True):
+        mask[height:], mask[:, width:] = -1, -1
+    for seed in range(4):
+        coins = rng(seed).random(5) < 0.5
+        _, moved = Flip().pair(padded(), masks.clone(), SIZES, rng(seed))
+        for i, (height, width) in enumerate(SIZES):
+            due = np.full((9, 13), -1)
+            due[:height, :width] = np.fliplr(masks[i, :height, :width]) if coins[i] else masks[i, :height, :width]
+            np.testing.assert_array_equal(moved[i], due)
+        again = Flip().reference_pair(padded().double().numpy(), masks.numpy(), SIZES, rng(seed))[1]
+        np.testing.assert_array_equal(again, moved)
+
+
+def test_parts_that_leave_pixels_in_their_places_leave_what_is_known_of_them():
+    boxes = torch.rand(5, 2, 6)
+    for part in (ColorJitter(), PCANoise()):
+        assert not part.moves
+        x, y = part.pair(padded(), boxes, SIZES, rng(2))
+        assert torch.equal(x, part(padded(), rng(2)))
+        assert torch.equal(y, boxes)
+    assert all(kind.moves for kind in (Flip, Shift, RandomAreaCrop, ScaledCrop)), "and so does what does not say"
+
+
+@pytest.mark.parametrize(("height", "width"), [(301, 447), (61, 97), (33, 33), (5, 200), (500, 7)])
+def test_scaled_crops(height, width):
+    """Short sides of half to twice 100 px, evenly; a cut of 80 px anywhere in it, or all there is."""
+    crop, draw, again = ScaledCrop(size=80, scale=(0.5, 2.0)), rng(0), rng(0)
+    cuts = [crop.cut(height, width, 100, draw) for _ in range(1500)]
+    for cut in cuts:
+        assert crop.cut_again(height, width, 100, again) == cut
+        short = min(cut.tall, cut.wide)
+        assert 50 <= short <= 200
+        assert abs(cut.tall - short * height / min(height, width)) <= 0.5
+        assert abs(cut.wide - short * width / min(height, width)) <= 0.5
+        assert (cut.height, cut.width) == (min(80, cut.tall), min(80, cut.wide))
+        assert 0 <= cut.top <= cut.tall - cut.height
+        assert 0 <= cut.left <= cut.wide - cut.width
+    shorts = np.array([min(cut.tall, cut.wide) for cut in cuts])
+    assert np.abs(np.quantile(shorts, [0.25, 0.5, 0.75]) - [87.5, 125, 162.5]).max() < 8
+    roomy = [cut for cut in cuts if min(cut.tall, cut.wide) > 100]
+    for place, free in (("top", "tall"), ("left", "wide")):
+        share = np.array([getattr(cut, place) / (getattr(cut, free) - 80) for cut in roomy])
+        assert share.min() < 0.02
+        assert share.max() > 0.98
+        assert 0.45 < share.mean() < 0.55
+    assert ScaledCrop().size == 480
+
+
+def test_a_scaled_crop_cannot_be_called():
+    with pytest.raises(Problem, match="cuts images while they are decoded"):
+        ScaledCrop()(images(2), rng(0))

@@ -156,11 +156,11 @@ def looked(root: Path, sums: Mapping[str, str], look: Callable[[Path], Any]) -> 
     wanted = sorted(set(sums.values()))
     key = hashlib.sha256(json.dumps([look.__name__, wanted]).encode()).hexdigest()[:16]
     memory = runs() / "cache" / "looked" / f"{key}.json"
-    found: list[Any] = []
+    found: Any = None
     if trusting:
         with suppress(OSError, ValueError):
             found = json.loads(memory.read_bytes())
-    if len(found) != len(wanted):
+    if not isinstance(found, list) or len(found) != len(wanted):
         names = {sha: name for name, sha in sums.items()}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             found = list(pool.map(look, (root / names[sha] for sha in wanted)))

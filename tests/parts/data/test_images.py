@@ -15,8 +15,47 @@ from harness.parts.data import (
     folders,
     in_memory,
 )
+from harness.rng import streams
+from harness.spec import Sampler
 from harness.tricks.cosine import cosine
 from tests.kit.folders import CPU, batches, pixels
+
+# --- what is known of an image --------------------------------------------------------------------------------------
+
+
+def test_of_an_image_its_class_is_known():
+    images = numbered(20)
+    due = np.arange(20) % 10
+    assert [int(images.truth("train", place)) for place in range(20)] == due.tolist()
+    assert int(images.truth("test", 6)) == 6
+    places = np.array([13, 2, 7])
+    assert images.truths("train", places, []).tolist() == [3, 2, 7]
+    assert images.strata("train").tolist() == images.marks("train") == due.tolist()
+    assert images.present("test") == set(range(7))
+    assert Digits().truth == "class"
+
+
+def test_the_canvas_holds_test_images_of_another_size_too():
+    images = Digits().load()
+    assert images.canvas == (8, 8)
+    assert images.resized(12).canvas == (12, 12)
+    assert images.resized(5).canvas == (8, 8)
+
+
+def test_a_sampler_goes_by_the_strata():
+    class Halves(Sampler):
+        def order(self, labels, rng):
+            return np.flatnonzero(labels == 1)
+
+    class Grouped(type(numbered(1))):
+        def strata(self, split):
+            return np.arange(self.counts[split]) // 10
+
+    images = numbered(20)
+    images.__class__ = Grouped
+    images.sampler = Halves()
+    assert np.concatenate(images.order(0, 5, streams(0))).tolist() == list(range(10, 20))
+
 
 # --- batches --------------------------------------------------------------------------------------------------------
 

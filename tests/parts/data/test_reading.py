@@ -1,3 +1,4 @@
+import hashlib
 import io
 import itertools
 import json
@@ -15,10 +16,13 @@ from PIL import Image
 from harness import Problem
 from harness.parts.augment import PAPER
 from harness.parts.data import (
+    ADE20K,
+    VOC,
     ImageFolder,
+    distrust,
     reading,
 )
-from harness.parts.data.reading import opened
+from harness.parts.data.reading import looked, opened, size_of
 from harness.paths import runs
 from tests.kit.folders import COLOURS, batches, picture, pixels, read_anew, refused
 
@@ -331,3 +335,49 @@ def test_a_pgm_of_twelve_bits_is_as_bright_as_it_says(bitmaps):
     images = read_anew(bitmaps)
     assert not [note for note in images.notes if "bit" in note]
     assert images.arrays["train"][0][3].max() == 255
+
+
+# --- what was found in files ----------------------------------------------------------------------------------------
+
+
+def test_what_is_found_in_a_file_is_remembered_by_its_content(tmp_path):
+    names = {}
+    for name, size in (("a", (7, 5)), ("b", (4, 9)), ("again", (7, 5))):
+        Image.new("RGB", size).save(tmp_path / f"{name}.bmp")
+        names[f"{name}.bmp"] = hashlib.sha256((tmp_path / f"{name}.bmp").read_bytes()).hexdigest()
+    seen = []
+
+    def sides(path):
+        seen.append(path.name)
+        return size_of(path)
+
+    due = {"a.bmp": [5, 7], "b.bmp": [9, 4], "again.bmp": [5, 7]}
+    assert looked(tmp_path, names, sides) == due
+    assert len(seen) == 2, "alike files are one"
+    assert looked(tmp_path, names, sides) == due
+    assert len(seen) == 2
+    key = hashlib.sha256(json.dumps(["sides", sorted(set(names.values()))]).encode()).hexdigest()[:16]
+    for damage in (b"[", b"[1]", b"{}", b'"no"'):
+        (runs() / "cache" / "looked" / f"{key}.json").write_bytes(damage)
+        assert looked(tmp_path, names, sides) == due
+    assert looked(tmp_path, {"b.bmp": names["b.bmp"]}, size_of) == {"b.bmp": [9, 4]}
+
+
+def test_whoever_trusts_nothing_loads_every_set_anew(bitmaps, monkeypatch):
+    from tests.kit.scenes import devkit, streets
+
+    monkeypatch.setattr(reading, "trusting", True)
+    splits = {"train": (("2007", "train"),), "test": (("2007", "test"),)}
+    devkit(bitmaps / "voc")
+    sets = [
+        ImageFolder(root=bitmaps, size=8),
+        VOC(root=bitmaps / "voc", **splits),
+        ADE20K(root=streets(bitmaps / "ade")),
+    ]
+    first = [part.load() for part in sets]
+    assert all(part.load() is images for part, images in zip(sets, first, strict=True))
+    distrust()
+    assert not reading.trusting
+    for part, images in zip(sets, first, strict=True):
+        assert part.load() is not images
+        assert part.load().digest == images.digest
