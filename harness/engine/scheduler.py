@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Protocol
 
-from harness.spec import UPSTREAM_SEED, upstream
+from harness.spec import needed
 from harness.study import Run
 
 Event = dict[str, Any]
@@ -190,4 +190,4 @@ class Scheduler:
 
 
 def builds_on(run: Run) -> list[Run]:
-    return [(inner, UPSTREAM_SEED) for inner in upstream(run[0])]
+    return [*needed(*run)]

@@ -15,7 +15,7 @@ from harness.engine.scheduler import Event
 from harness.engine.signals import STOPS
 from harness.evidence import Upstream, apart
 from harness.parts.data import decoding
-from harness.spec import UPSTREAM_SEED, Spec, blame, plain, resolved, sources
+from harness.spec import Spec, blame, needed, plain, resolved, sources
 from harness.store import EVERY, TRACEBACK, Claim, Held, Store, is_seed
 from harness.study import Run
 from harness.train import LAYOUT, Keeper, State, train
@@ -145,12 +145,16 @@ def execute(
     """
     import torch
 
-    def inner(upstream_spec: Spec) -> Upstream:
-        record = store.read(upstream_spec.id, UPSTREAM_SEED)
+    first = dict(needed(spec, seed))  # what it holds comes after what that holds
+
+    def inner(upstream_spec: Spec, upstream_seed: int | None = None) -> Upstream:
+        """The trained run of a specification; where no seed is said, of the one that this run needs."""
+        at = first[upstream_spec] if upstream_seed is None else upstream_seed
+        record = store.read(upstream_spec.id, at)
         if record["status"] != "finished":
             raise Problem(f"the run it builds on, {upstream_spec.id}, was {record['status']}")
         model = upstream_spec.model.build(upstream_spec.data.channels, len(upstream_spec.data.load().classes))
-        model.load_state_dict(store.weights(upstream_spec.id, UPSTREAM_SEED))
+        model.load_state_dict(store.weights(upstream_spec.id, at))
         return Upstream(model, record["spec_id"], record)
 
     with store.claim(spec.id, seed, every) as claim:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness import Problem, file_name, named, one_line
 from harness.paths import runs, write_atomic
-from harness.spec import UPSTREAM_SEED
 from harness.store import Store, is_id
 
 if TYPE_CHECKING:  # pandas and matplotlib take two seconds, which --help and a list of runs need not wait for
@@ -54,8 +53,10 @@ def titles(plan: Plan) -> dict[str, str]:
 
 def asked(plan: Plan) -> list[tuple[str, int]]:
     """The runs of a described plan: upstream runs first, each once."""
-    first = [(inner["id"], UPSTREAM_SEED) for inner in plan["upstream"]]
-    return list(dict.fromkeys([*first, *((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"])]))
+    from harness.report.plans import built_on
+
+    own = [(rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"]]
+    return list(dict.fromkeys([*built_on(plan), *own]))
 
 
 def recall(label: str) -> Plan:

@@ -43,6 +43,7 @@ class Decide(BaseModel):
 class Upstream(BaseModel):
     of: str
     id: Id
+    seeds: list[Count] = [0]  # a plan of before had teachers alone, which have one seed
 
 
 class Chosen(BaseModel):
@@ -80,6 +81,12 @@ class Plan(BaseModel):
 def wrong(value: Any) -> str:
     """What is wrong with a plan that was read; "" where nothing is."""
     return "it is nested too deep" if deep(value) else misfit(Plan, value) or _at_odds(value)
+
+
+def built_on(plan: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The upstream runs of a described plan, (id, seed), each once."""
+    every = [(inner["id"], seed) for inner in plan["upstream"] for seed in inner.get("seeds", [0])]
+    return list(dict.fromkeys(every))
 
 
 def _at_odds(plan: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from harness.search.search import Search
 from harness.search.space import assigned
 from harness.search.storage import flocked, opened, reached
 from harness.search.trial import Failed, Score, life, values
-from harness.spec import UPSTREAM_SEED, upstream
+from harness.spec import needed
 from harness.study import Run
 
 
@@ -112,7 +112,7 @@ class Driver:
             if event["kind"] in ("finished", "stopped", "interrupted"):
                 flight.asked = False  # it may want it still: one that was stopped as this trial began, for another's
             self._go_on(flight, event)
-        below = {key((inner, UPSTREAM_SEED)) for f in self.flights if f.run for inner in upstream(f.run[0])}
+        below = {key(first) for f in self.flights if f.run for first in needed(*f.run)}
         return () if self._wanting(run) or key(run) in below else (run,)
 
     def put_back(self) -> None:

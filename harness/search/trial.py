@@ -18,7 +18,7 @@ from harness.parts.data.holdout import blinded
 from harness.paths import runs, write_all
 from harness.search.search import Search
 from harness.search.space import assigned, suggest
-from harness.spec import UPSTREAM_SEED, Spec, upstream
+from harness.spec import Spec, needed, upstream
 from harness.store import Held, Record, Store
 from harness.study import Plan, Run, Rung, check, stale
 
@@ -96,11 +96,11 @@ def _trained(search: Search, trial: optuna.Trial, spec: Spec, store: Store) -> G
     """The records of a trial's runs by their seeds, one run after the other, what they build on first."""
     by_seed = isinstance(trial.study.pruner, optuna.pruners.WilcoxonPruner)
     steps = _Steps(trial, search.seeds[-1] if by_seed else spec.epochs * len(search.seeds) - 1)
-    for inner in upstream(spec):
-        yield from _run(search, (inner, UPSTREAM_SEED), store, lambda row: False)
     records, task = {}, tasks.of(spec)
     aim = task.headline
     for place, seed in enumerate(search.seeds):
+        for below in needed(spec, seed):  # of the first seed alone, but for a backbone, which has each
+            yield from _run(search, below, store, lambda row: False)
         first = place * spec.epochs
 
         def prunes(row: Event, first: int = first) -> bool:

@@ -25,5 +25,5 @@ from harness.spec.slots import (
     Targets,
     Task,
 )
-from harness.spec.spec import UPSTREAM_SEED, Spec, Teacher, parts, upstream
+from harness.spec.spec import UPSTREAM_SEED, Spec, Teacher, needed, parts, upstream
 from harness.spec.tricks import Branches, Step, Trick, declared, declares, on_backbone, stack

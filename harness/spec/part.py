@@ -40,6 +40,7 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
     version: ClassVar[int] = 1
+    paired: ClassVar[bool] = False  # of one that holds a specification: each run has that run of its own seed
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
         return ((name, getattr(self, name)) for name in type(self).model_fields)

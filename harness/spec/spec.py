@@ -151,3 +151,15 @@ def upstream(spec: Spec) -> tuple[Spec, ...]:
     """The specifications whose trained models this one needs, innermost first."""
     inner = [item for part in parts(spec) for _, item in part if isinstance(item, Spec)]
     return tuple(dict.fromkeys(deep for item in inner for deep in (*upstream(item), item)))
+
+
+def needed(spec: Spec, seed: int) -> tuple[tuple[Spec, int], ...]:
+    """The runs, (specification, seed), that a run of `spec` at `seed` needs first, innermost first, each once.
+
+    Below a part that is `paired`, such as a detector with its backbone, they have the run's own seed, so that what is
+    paired by seed is paired all the way down. Below any other, such as a teacher, they have `UPSTREAM_SEED`: the
+    teacher of a backbone of seed 3 is of seed 0.
+    """
+    held = [(item, part.paired) for part in parts(spec) for _, item in part if isinstance(item, Spec)]
+    first = [(item, seed if paired else UPSTREAM_SEED) for item, paired in held]
+    return tuple(dict.fromkeys(deep for run in first for deep in (*needed(*run), run)))

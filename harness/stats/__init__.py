@@ -23,6 +23,7 @@ from harness.stats.factorial import (
 )
 from harness.stats.looks import LOOKS, Decision, crossing, decide, seeds_asked, sequential_bounds
 from harness.stats.planning import detectable, power, seeds_needed
+from harness.stats.ranks import Ranks, kendall, rank_correlation, spearman
 from harness.stats.rows import Comparison, adjusted_verdict, compare
 from harness.stats.tests import (
     EXACT,

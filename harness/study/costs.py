@@ -18,7 +18,7 @@ from harness.parts.data.scenes import Scenes
 from harness.parts.models import area, sides
 from harness.paths import runs as folder_of_runs
 from harness.rng import streams
-from harness.spec import UPSTREAM_SEED, Augment, Data, Spec, upstream
+from harness.spec import Augment, Data, Spec, needed
 from harness.store import KEPT, Store, is_seed
 from harness.study import Run, missing
 from harness.study.measured import COMPILER, ENTRY, SPARE, Measured, Network, Say, calibrate, served
@@ -178,9 +178,9 @@ def estimate(asked: Sequence[Run], store: Store, places: Sequence[str], decoding
     prices = Market(store, device, jobs, decoding, say).prices(spec for spec, _ in todo) if todo else {}
     waits = {key: price.seconds for key, price in prices.items()}
     chain = {spec.id: waits[spec.id] for spec, _ in todo}
-    for spec, _ in todo:  # upstream runs come first
-        before = [chain[u.id] for u in upstream(spec) if u.id in chain and (u.id, UPSTREAM_SEED) not in store]
-        chain[spec.id] = waits[spec.id] + max(before, default=0.0)
+    for spec, seed in todo:  # upstream runs come first
+        before = [chain[u.id] for u, own in needed(spec, seed) if u.id in chain and (u.id, own) not in store]
+        chain[spec.id] = max(chain[spec.id], waits[spec.id] + max(before, default=0.0))
     total = sum(waits[spec.id] for spec, _ in todo)
     stays = sum(prices[spec.id].weights + recorded_bytes(spec) for spec, _ in todo)
     largest = sorted((prices[spec.id].checkpoint for spec, _ in todo), reverse=True)[:jobs]

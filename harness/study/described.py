@@ -7,12 +7,11 @@ from typing import Any
 from harness import Problem, evidence
 from harness.parts.models import cost, sides
 from harness.spec import (
-    UPSTREAM_SEED,
     Spec,
     changes,
     flat,
+    needed,
     resolved,
-    upstream,
 )
 from harness.store import Store
 from harness.study.checks import missing
@@ -64,13 +63,21 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
         "decide": {"points": plan.decide.points, "looks": list(plan.decide.looks)} if plan.decide else None,
         "rungs": rows,
         "upstream": [
-            {"of": rung.name, "id": inner.id, "missing": (inner.id, UPSTREAM_SEED) not in store}
-            for rung in plan.rungs
-            for inner in upstream(rung.spec)
+            {"of": rung.name, "id": spec_id, "seeds": seeds, "missing": sum((spec_id, s) not in store for s in seeds)}
+            for place, rung in enumerate(plan.rungs)
+            for spec_id, seeds in _first(rung.spec, plan.seeds_of(place)).items()
         ],
         "specs": {"asked": len(specs), "new": len(specs) - len(had)},
         "runs": {"asked": len(asked), "missing": len(missing(asked, store))},
     }
+
+
+def _first(spec: Spec, seeds: Sequence[int]) -> dict[str, list[int]]:
+    """The seeds of each specification that the runs of `spec` at `seeds` need first, by id, innermost first."""
+    found: dict[str, list[int]] = {}
+    for inner, own in dict.fromkeys(run for seed in seeds for run in needed(spec, seed)):
+        found.setdefault(inner.id, []).append(own)
+    return found
 
 
 def edited(plan: Plan, before: dict[str, Any], store: Store) -> list[str]:

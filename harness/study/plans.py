@@ -9,7 +9,6 @@ from typing import Any
 
 from harness import Problem
 from harness.spec import (
-    UPSTREAM_SEED,
     Part,
     Spec,
     Trick,
@@ -17,6 +16,7 @@ from harness.spec import (
     declared,
     meant,
     moved,
+    needed,
     plain,
     shape,
     upstream,
@@ -75,7 +75,7 @@ class Plan:
     def runs(self, only: Sequence[str] = ()) -> list[Run]:
         chosen = [(i, rung.spec) for i, rung in enumerate(self.rungs) if not only or rung.name in only]
         asked = [(spec, seed) for place, spec in chosen for seed in self.seeds_of(place)]
-        first = [(inner, UPSTREAM_SEED) for spec, _ in asked for inner in upstream(spec)]
+        first = [run for spec, seed in asked for run in needed(spec, seed)]
         return list({(spec.id, seed): (spec, seed) for spec, seed in (*first, *asked)}.values())
 
     def names(self) -> dict[str, str]:
@@ -226,7 +226,13 @@ def _agreed(study: Study, rungs: Sequence[Rung]) -> None:
 
 
 def _set_late(spec: Spec, path: str, value: Any) -> Spec:
-    """`spec` with a setting made, where it has the path; and in a teacher's, which had there what the student had."""
+    """`spec` with a setting made, where it has the path; and in a teacher's, which had there what the student had.
+
+    So too within a backbone, `model.backbone.mix.alpha`, and its teacher's.
+    """
+    inner, own = getattr(spec.model, "backbone", None), path.removeprefix("model.backbone.")
+    if isinstance(inner, Spec) and own != path:
+        return spec.but(model=spec.model.but(backbone=_set_late(inner, own, value)))
     after = assign(spec, path, value) or spec
     changed = set(moved(spec, after))
     if not changed:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from harness import one_line, stats
-from harness.spec import UPSTREAM_SEED
 
 MANY = 24  # rungs: beyond, the plan is a line each
 
@@ -32,7 +31,9 @@ def _table(described: dict[str, Any]) -> list[str]:
     rows = [["", "specification", "parameters", "GFLOPs", "missing", "a run", f"{unit}-hours", "memory", "time from"]]
     upstreams: dict[str, dict[str, Any]] = {}
     for inner in described["upstream"]:
-        upstreams.setdefault(inner["id"], {**inner, "title": f"upstream of {inner['of']}", "seeds": [UPSTREAM_SEED]})
+        had = upstreams.get(inner["id"], inner)
+        most = max(had, inner, key=lambda each: len(each["seeds"]))  # rungs that share it may have other numbers
+        upstreams[inner["id"]] = {**most, "of": had["of"], "title": f"upstream of {had['of']}"}
     for row in (*described["rungs"], *upstreams.values()):
         cost = described["cost"].get(row["id"], {}) if row["missing"] else {}
         known = cost | row

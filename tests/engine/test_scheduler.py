@@ -4,12 +4,16 @@ import pytest
 
 from harness.engine.scheduler import RETRIES, RETRY, Listed, Scheduler, Start, Stop, key
 from harness.spec import upstream
+from tests.kit import backbones
 from tests.kit.tiny import BASELINE, tiny_plan
 
 A, B, C = ((BASELINE.but(epochs=epochs), 0) for epochs in (2, 3, 4))
 STUDENT = (tiny_plan().rungs[-1].spec, 0)
 TEACHER = (upstream(STUDENT[0])[0], 0)
-NAMES = {key(A): "a", key(B): "b", key(C): "c", key(STUDENT): "student", key(TEACHER): "teacher"}
+ON = [(backbones.DETECTOR, seed) for seed in (0, 1)]
+UNDER = [(upstream(backbones.DETECTOR)[0], seed) for seed in (0, 1)]
+NAMES = {key(run): f"{name} {run[1]}" for name, runs in (("detector", ON), ("backbone", UNDER)) for run in runs}
+NAMES |= {key(A): "a", key(B): "b", key(C): "c", key(STUDENT): "student", key(TEACHER): "teacher"}
 LOST = {"kind": "lost", "why": "it was killed"}
 
 
@@ -104,6 +108,16 @@ def test_what_builds_on_a_failed_run_fails_with_it_and_the_rest_goes_on():
     world.do()
     assert world.hear(TEACHER, "failed", why="it cannot") == ["teacher failed it cannot"]
     assert world.do() == ["student failed the run it builds on failed", "start a"]
+
+
+def test_a_backbone_of_the_same_seed_goes_first_and_dooms_its_own_seed_alone():
+    world = World(*ON)
+    assert UNDER[0][0].id == A[0].id, "it is a run like any other, which a study of its own may have trained"
+    assert world.do(free=2) == ["start a", "start backbone 1"]
+    assert world.hear(UNDER[0], "failed", why="it cannot") == ["a failed it cannot"]
+    assert world.do() == ["detector 0 failed the run it builds on failed"]
+    world.hear(UNDER[1], "finished")
+    assert world.do() == ["start detector 1"]
 
 
 def test_a_failed_run_that_is_asked_for_anew_is_tried_anew():

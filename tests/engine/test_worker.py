@@ -7,10 +7,11 @@ import torch
 
 from harness import Problem
 from harness import train as loop
-from harness.engine import execute, why
+from harness.engine import execute, why, worker
 from harness.rng import streams
 from harness.store import Store
 from tests.faults import commands  # noqa: F401  # what the processes below are forked from has imported already
+from tests.kit import backbones
 from tests.kit.tiny import BASELINE, Lying, finish, tiny_plan
 
 
@@ -32,6 +33,28 @@ def test_what_builds_on_a_run_that_diverged_says_so(tmp_path):
     finish(store, teacher.id, 0, {"status": "diverged"})
     with pytest.raises(Problem, match=f"{teacher.id}, was diverged"):
         execute(student, 0, store, torch.device("cpu"), lambda event: None)
+
+
+def test_a_run_is_given_the_backbone_of_its_own_seed(tmp_path, monkeypatch):
+    store, given = Store(tmp_path), {}
+    network = BASELINE.model.build(1, 10)
+    for seed in (0, 1):
+        weights = {name: torch.full_like(value, seed) for name, value in network.state_dict().items()}
+        finish(store, BASELINE.id, seed, {"status": "finished"}, weights)
+
+    def train(spec, seed, device, inner, keeper):
+        for said in ((), (0,)):
+            found = inner(spec.model.backbone, *said)
+            given[seed, said] = found.result["seed"], float(next(found.model.parameters()).detach().mean())
+        raise Problem("enough")
+
+    monkeypatch.setattr(worker, "train", train)
+    for seed in (0, 1):
+        with pytest.raises(Problem, match="enough"):
+            execute(backbones.DETECTOR, seed, store, torch.device("cpu"), lambda event: None)
+    assert given == {(0, ()): (0, 0.0), (0, (0,)): (0, 0.0), (1, ()): (1, 1.0), (1, (0,)): (0, 0.0)}
+    with pytest.raises(Problem, match=f"{BASELINE.id}/2/result.json cannot be read"):
+        execute(backbones.DETECTOR, 2, store, torch.device("cpu"), lambda event: None)
 
 
 def raised(source, name="/home/me/mine.py"):

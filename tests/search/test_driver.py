@@ -16,7 +16,7 @@ from harness.search import queue, storage
 from harness.search.driver import Driver, _Flight, run_search
 from harness.search.search import make
 from harness.search.storage import opened
-from harness.spec import UPSTREAM_SEED, upstream
+from harness.spec import upstream
 from harness.store import Store
 from harness.study import plan
 from tests.search.here import LONG, PEAK, SEARCHED, Here, seen, serve, trained
@@ -202,6 +202,6 @@ def test_what_a_trial_builds_on_is_not_stopped_though_no_trial_asked_for_it():
     spec = plan(SEARCHED).rungs[-1].spec
     driver.flights = [_Flight(None, iter(()), ExitStack(), (spec, 0))]
     (inner,) = upstream(spec)
-    assert driver.see({"kind": "started", "run": (inner, UPSTREAM_SEED)}) == ()
+    assert driver.see({"kind": "started", "run": (inner, 0)}) == ()
     stranger = (spec.but(epochs=1), 0)
     assert driver.see({"kind": "started", "run": stranger}) == (stranger,)

@@ -8,9 +8,10 @@ import pytest
 from harness import Problem
 from harness.parts.data import ImageFolder
 from harness.parts.schedules import Piecewise
-from harness.spec import parts, upstream
+from harness.spec import needed, parts, upstream
 from harness.tricks.distillation import Distill
 from harness.tricks.warmup import LinearWarmup
+from tests.kit import backbones
 from tests.kit.specs import through_json
 from tests.kit.tiny import tiny_plan
 
@@ -37,6 +38,25 @@ def test_upstream_is_innermost_first_and_each_once(tiny):
     assert upstream(tiny) == ()
     assert upstream(second) == (first,)
     assert upstream(both) == (first, second)
+
+
+def test_a_teacher_is_of_seed_0_and_a_backbone_of_the_runs_own_seed(tiny, taught):
+    assert needed(tiny, 3) == ()
+    assert needed(taught, 3) == ((taught.teacher[0].spec, 0),)
+    detector = backbones.DETECTOR
+    assert not tiny.model.paired
+    assert needed(detector, 3) == ((detector.model.backbone, 3),)
+    distilled = backbones.DISTILLED(detector)
+    (teacher, backbone) = upstream(distilled)
+    assert needed(distilled, 3) == ((teacher, 0), (backbone, 3)), "the teacher of a backbone of seed 3"
+
+
+def test_a_backbone_below_a_teacher_is_of_the_teachers_seed(tiny):
+    detector = backbones.DETECTOR
+    student = detector.but(epochs=2, teacher=(Distill(spec=detector),))
+    backbone = detector.model.backbone
+    assert needed(student, 3) == ((backbone, 3), (backbone, 0), (detector, 0))
+    assert upstream(student) == (backbone, detector)
 
 
 def test_json_keeps_where_the_data_lies(tiny, tmp_path):

@@ -5,13 +5,14 @@ from functools import partial
 import pytest
 
 from harness.paths import runs
-from harness.report import plan_path, remember
+from harness.report import asked, plan_path, remember
 from harness.search.trial import named_by
 from harness.spec import resolved, shape, stack, upstream
 from harness.stats.designs import Options
 from harness.store.garbage import inner, leftovers, remembered, unnamed
 from harness.study import describe, plan
 from harness.tricks.distillation import distillation
+from tests.kit import backbones
 from tests.kit.stores import KEY, add
 from tests.kit.tiny import BASELINE, STUDY, TEACHER
 
@@ -53,6 +54,18 @@ def test_every_run_of_a_plan_that_was_run_is_named(store, how):
     add(store, odd, 0)
     remember(describe(made, store))
     assert unnamed(store, remembered(runs()), set()) == [k for k in ((odd.id, 0), KEY) if k[0] not in planned(made)]
+
+
+def test_backbones_of_every_seed_are_named_by_what_stands_on_them(store):
+    made, odd = plan(backbones.STUDY), BASELINE.but(epochs=77)
+    for spec, seed in [*made.runs(), (odd, 2)]:
+        if (spec.id, seed) not in store:
+            add(store, spec, seed)
+    remember(describe(made, store))
+    assert set(asked(describe(made, store))) == {(spec.id, seed) for spec, seed in made.runs()}
+    assert unnamed(store, remembered(runs()), set()) == [(odd.id, 2)]
+    shapes = {shape(rung.spec) for rung in made.rungs}
+    assert unnamed(store, set(), shapes) == [(odd.id, 2)], "named by the study alone"
 
 
 def planned(made):

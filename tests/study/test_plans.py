@@ -15,6 +15,7 @@ from harness.tricks.distillation import distillation
 from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.mixup import mixup
 from harness.tricks.warmup import warmup
+from tests.kit import backbones
 from tests.kit.tiny import BASELINE, STUDY, TRICKS
 
 distill = TRICKS[-1]
@@ -35,6 +36,28 @@ def test_runs_are_asked_for_once_and_upstream_first():
     assert runs[0] == (teacher, 0)
     assert len(runs) == len(set(runs)) == 1 + 4 * 2
     assert p.runs(["baseline"]) == [(BASELINE, 0), (BASELINE, 1)]
+
+
+def test_backbones_are_of_the_seeds_of_what_stands_on_them():
+    p = plan(backbones.STUDY)
+    inner = [rung.spec.model.backbone for rung in p.rungs]
+    first = [(spec, seed) for spec in inner for seed in (0, 1, 2)]
+    assert p.runs() == [*first, *((rung.spec, seed) for rung in p.rungs for seed in (0, 1, 2))]
+    assert p.runs(["label_smoothing"]) == [*first[3:], *((p.rungs[1].spec, seed) for seed in (0, 1, 2))]
+
+
+def test_a_late_setting_of_a_backbone_is_made_in_its_teacher_too():
+    tricks = (backbones.on_backbone(mixup), backbones.DISTILLED)
+    p = plan(
+        Study("s", "", backbones.DETECTOR, tricks, (0,)),
+        [("model.backbone.mix.alpha", 0.4), ("model.backbone.epochs", 3)],
+    )
+    assert [[m.alpha for m in rung.spec.model.backbone.mix] for rung in p.rungs] == [[], [0.4], [0.4]]
+    teacher, backbone = upstream(p.rungs[-1].spec)
+    assert (teacher.mix[0].alpha, teacher.epochs, backbone.epochs) == (0.4, 5, 5), "mixup's 200 epochs of 120"
+    assert {rung.spec.epochs for rung in p.rungs} == {1}
+    with pytest.raises(Problem, match=r"did you mean model\.backbone\.mix\.alpha"):
+        plan(Study("s", "", backbones.DETECTOR, tricks, (0,)), [("mix.alpha", 0.4)])
 
 
 def test_a_setting_of_the_baseline_holds_in_every_rung_and_in_the_teacher():

@@ -1,6 +1,8 @@
 import pytest
 
 from harness.study.shown import amount, as_text, span
+from tests.kit import backbones
+from tests.kit.tiny import BASELINE, finish
 
 
 def test_the_text_ends_in_totals_and_warns(priced):
@@ -14,6 +16,20 @@ def test_the_text_ends_in_totals_and_warns(priced):
     short = as_text(priced(["cpu"] * 3, free=10**8, there=5 * 10**9))
     assert "WARNING: the disk is 125 MB short" in short
     assert "WARNING: 3 runs at once need 9 GB of memory, and 5 GB are there" in short
+
+
+def test_backbones_are_counted_by_seed_and_waited_for(priced, store):
+    """Twelve runs of 100 s; with a process each a detector still waits for its own backbone."""
+    lines = as_text(priced(["cpu"] * 3, study=backbones.STUDY)).splitlines()
+    assert "12 runs asked for, 12 missing: 0.33 core-hours, about 6:40 in 3 processes" in lines
+    (first,) = (line.split() for line in lines if line.startswith("upstream of baseline"))
+    assert (first[3], first[-9:-6]) == (BASELINE.id, ["3", "of", "3"])
+    assert "about 3:20 in 12 processes" in as_text(priced(["cpu"] * 12, study=backbones.STUDY))
+    for spec, seed in backbones.backbones():
+        finish(store, spec.id, seed, {"status": "finished"})
+    assert "6 missing: 0.17 core-hours, about 1:40 in 6 processes" in as_text(
+        priced(["cpu"] * 6, study=backbones.STUDY)
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import harness.report.frames as frames
 from harness import Problem, one_line
 from harness.report.findings.words import ONLY, bare, listed, some, span, spent
 from harness.report.frames import Plan
+from harness.report.plans import built_on
 from harness.report.words import count
-from harness.spec import UPSTREAM_SEED
 from harness.store import Store
 
 
@@ -25,11 +25,7 @@ def confounds(plan: Plan, table: pd.DataFrame) -> str:
         longer = [one_line(trick["title"]) for trick in plan["tricks"] if "epochs" in trick["moves"]]
     if longer:
         lines.append(f"The length of training is in what these give: {listed(longer)}.")
-    if table["upstream"].any():
-        lines.append(
-            f"Another network is trained first, with one seed, for {some(table, 'upstream')}: what another one would "
-            "give is in no interval, and its cost not in the seconds an epoch."
-        )
+    lines += _trained_first(plan, table)
     if table["emulated"].any():
         lines.append(
             f"FP16 is emulated in {some(table, 'emulated')}: its accuracy is that of half precision, its speed not."
@@ -52,12 +48,32 @@ def confounds(plan: Plan, table: pd.DataFrame) -> str:
     return " ".join([*lines, "All numbers are of one split into training and test images."])
 
 
+def _trained_first(plan: Plan, table: pd.DataFrame) -> list[str]:
+    """Of the networks that rungs build on: whether each seed has its own, so that their spread is in the intervals."""
+    seeds = {rung["name"]: rung["seeds"] for rung in plan["rungs"]}
+    own, one = set[str](), set[str]()
+    for inner in plan["upstream"]:
+        each = len(seeds.get(inner["of"], ())) > 1 and inner.get("seeds") == seeds[inner["of"]]
+        (own if each else one).add(one_line(inner["of"]))
+    marked = table.assign(one=table["rung"].isin(one), own=table["rung"].isin(own))
+    told = (
+        ("one", "with one seed, for", "no interval"),
+        ("own", "one for each seed, for", "the intervals"),
+    )
+    return [
+        f"Another network is trained first, {how} {some(marked, mark)}: what another one would give is in {where}, and "
+        "its cost not in the seconds an epoch."
+        for mark, how, where in told
+        if marked[mark].any()
+    ]
+
+
 def costs(plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame, ends: list[tuple[int, int]]) -> str:
     runs = {
         (plan["rungs"][place]["id"], seed): seconds
         for place, seed, seconds in zip(every["place"], every["seed"], every["seconds"], strict=True)
     }
-    first = [key for key in {(inner["id"], UPSTREAM_SEED): 0 for inner in plan["upstream"]} if key in store]
+    first = [key for key in built_on(plan) if key in store]
     for key in first:
         with suppress(Problem):  # it is damaged, and does not tell
             runs[key] = runs.get(key) or store.read(*key)["seconds"]

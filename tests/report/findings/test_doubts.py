@@ -42,3 +42,23 @@ def test_what_was_not_controlled_is_said_once_and_of_many_rungs_by_their_number(
     assert "Batch norm saw a pass, not the batch" in found(p, store)["What else may be in a gain"]
     assert "length of training" not in text
     assert "first" not in text
+
+
+def test_networks_of_each_seed_are_in_the_intervals_and_one_for_all_is_in_none(store):
+    """As of a backbone, and of the teacher of one: a plan of before tells no seeds, and had teachers alone."""
+    fill(store, [(name, (90.0, 91.0, 92.0)) for name in ("baseline", "a")])
+    for seed in range(3):
+        finish(store, "backbone", seed, record(95.0) | {"seconds": 100.0})
+    own = {"id": known("backbone"), "seeds": [0, 1, 2]}
+    both = [own | {"of": name} for name in ("baseline", "a")]
+    told = found(stack(("a",), upstream=both), store)
+    text = told["What else may be in a gain"]
+    assert "first, one for each seed, for baseline and a: what another one would give is in the intervals" in text
+    assert "with one seed" not in text
+    assert "All 9 runs together, 3 networks trained first among them, trained for 5 min." in told["Cost"]
+    teacher = {"of": "a", "id": known("teacher")}
+    text = found(stack(("a",), upstream=[*both, teacher, teacher | {"seeds": [0]}]), store)[
+        "What else may be in a gain"
+    ]
+    assert "first, with one seed, for a: what another one would give is in no interval" in text
+    assert "one for each seed" in text
