@@ -49,11 +49,9 @@ class Model(Part, ABC):
     def build(self, channels: int, classes: int) -> nn.Module:
         """A network from N x `channels` x H x W images to N x `classes` logits, or to what the task makes of others."""
 
-    def blank(self, channels: int, classes: int, height: int, width: int) -> tuple[Tensor, ...]:
-        """What the network is called with in training, of one black image: to count what it costs by."""
-        import torch
-
-        return (torch.zeros(1, channels, height, width),)
+    def blank(self, channels: int, classes: int, height: int, width: int) -> tuple[Tensor, ...] | None:
+        """What the network is called with in training, of one black image, to count what it costs by; None: that."""
+        return None
 
     def adopt(self, net: nn.Module, upstream: nn.Module) -> None:
         """Take over, in place, what the network of its upstream run has learned; of most models there is none."""

@@ -40,7 +40,8 @@ def answer(net: nn.Module, model: Model, channels: int, classes: int, size: Side
     """The answer to a black image. Raises Problem where the network, built of `model`, cannot take its size."""
     height, width = (size, size) if isinstance(size, int) else size
     try:
-        answered: Tensor = net(*model.blank(channels, classes, height, width))
+        given = model.blank(channels, classes, height, width) or (torch.zeros(1, channels, height, width),)
+        answered: Tensor = net(*given)
     except Exception as error:  # smaller than its kernels, other than the one size it takes, stages that it lacks
         raise Problem(f"{model!r} cannot take images of {height} x {width}: {one_line(str(error), 120)}") from None
     return answered
