@@ -1,7 +1,9 @@
-"""Networks: ResNets, linear layers, and timm's."""
+"""Networks: ResNets, linear layers, timm's; detectors and segmenters that stand on them."""
 
 from harness.parts.models.cost import Sides, answer, area, cost, macs_check, sides, single
 from harness.parts.models.dense import Dense
+from harness.parts.models.faster_rcnn import FasterRCNN
+from harness.parts.models.fcn import FCN
 from harness.parts.models.resnet import (
     RESNET18,
     RESNET34,
