@@ -10,6 +10,7 @@ from harness.stats.accuracies import (
     outperformance,
     wilson,
 )
+from harness.stats.detection import Curve, claims, curves, mean_ap
 from harness.stats.effects import antithetic_orders, by_bits, sampled_shapley, shapley
 from harness.stats.factorial import (
     FACTORS,
@@ -25,6 +26,7 @@ from harness.stats.looks import LOOKS, Decision, crossing, decide, seeds_asked, 
 from harness.stats.planning import detectable, power, seeds_needed
 from harness.stats.ranks import Ranks, kendall, rank_correlation, spearman
 from harness.stats.rows import Comparison, adjusted_verdict, compare
+from harness.stats.segmentation import confusion, ious, mean_iou, nowhere, pixel_accuracy
 from harness.stats.tests import (
     EXACT,
     STEADY,
