@@ -17,6 +17,12 @@ from tests.kit.scenes import ROOM, annotation, devkit, epoch, photo
 SPLITS = {"train": (("2007", "train"),), "test": (("2007", "test"),)}
 
 
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """Images are decoded in this process: what others decode is in test_scenes.py."""
+    monkeypatch.setenv("HARNESS_DECODERS", "0")
+
+
 def read(root, lists=None, **settings):
     """A set of one training image by default, and a test image."""
     if lists is not None:

@@ -19,6 +19,12 @@ from tests.kit.folders import CPU
 from tests.kit.scenes import epoch, grey_png, masked, photo, streets
 
 
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """Images are decoded in this process: what others decode is in test_scenes.py."""
+    monkeypatch.setenv("HARNESS_DECODERS", "0")
+
+
 def read(root, **settings):
     return ADE20K(root=root, **{"short": 30, "long": 64, **settings}).load()
 
