@@ -3,11 +3,13 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+from xml.dom import minidom
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,8 +19,9 @@ from torch import Tensor
 
 import harness.parts.data.reading as disk
 from harness import Problem
+from harness.evidence import Check, Trace
 from harness.parts.augment import Cut
-from harness.parts.data.folders import PAPER_MEAN, PAPER_STD, Folder, limited
+from harness.parts.data.folders import PAPER_MEAN, PAPER_STD, SAMPLE, Folder, limited
 from harness.parts.data.reading import brief, looked, size_of, told
 from harness.parts.data.scenes import Scene, Scenes, apart, digested, followed, learnable, there
 from harness.spec import Data, Spec
@@ -70,6 +73,28 @@ class VOC(Data):
 
     def load(self) -> "Boxes":
         return _loaded(self)
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        """Annotations drawn from each split, read once more by another reader: each box is known as it is written."""
+        images, amiss, boxes = self.load(), 0, 0
+        for split, scenes in images.scenes.items():
+            for place in trace.rng("audit", "boxes", split).permutation(len(scenes))[:SAMPLE].tolist():
+                name = scenes[place].name.replace("/JPEGImages/", "/Annotations/").removesuffix("jpg") + "xml"
+                due = Counter(_boxed(self.root / name))
+                known = images.truth(split, place).tolist()
+                served = Counter((images.classes[int(label) - 1], *edges) for label, *edges, _ in known)
+                boxes += due.total()
+                amiss += (due - served).total() + (served - due).total()
+        what = f"boxes of images drawn, {SAMPLE} a split, that are known otherwise than they are written"
+        yield Check(what, "0", f"{amiss} of {boxes}", amiss == 0)
+
+
+def _boxed(path: Path) -> Iterable[tuple[str | float, ...]]:
+    """(name, xmin, ymin, xmax, ymax) of each box that an annotation has, by the standard library's DOM."""
+    for one in minidom.parse(str(path)).getElementsByTagName("object"):
+        own: dict[str, Any] = {child.nodeName: child for child in one.childNodes}  # not those of its parts
+        edges = [own["bndbox"].getElementsByTagName(side)[0].firstChild.data for side in SIDES]
+        yield own["name"].firstChild.data.strip(), *map(float, edges)
 
 
 @dataclass

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -16,8 +17,9 @@ from pydantic import Field
 
 import harness.parts.data.reading as disk
 from harness import Problem
+from harness.evidence import Check, Trace
 from harness.parts.augment import Cut
-from harness.parts.data.folders import PAPER_MEAN, PAPER_STD, Folder, limited
+from harness.parts.data.folders import PAPER_MEAN, PAPER_STD, SAMPLE, Folder, limited
 from harness.parts.data.listing import is_folder, is_left, listed
 from harness.parts.data.reading import brief, looked, named_as_image, opened, size_of, told
 from harness.parts.data.scenes import Scene, Scenes, digested, followed, learnable, there
@@ -78,6 +80,23 @@ class Segmented(Data):
 
     def load(self) -> "Masks":
         return _loaded(self)
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        """Masks drawn from each split, counted once more by Pillow: as many pixels are known to be of each class."""
+        images, amiss, pixels = self.load(), 0, 0
+        for split, scenes in images.scenes.items():
+            for place in trace.rng("audit", "masks", split).permutation(len(scenes))[:SAMPLE].tolist():
+                with Image.open(self.root / scenes[place].truth) as image:
+                    if image.mode not in ("L", "P") or _bits(image) < 8:  # which Pillow does not count
+                        continue
+                    due = Counter[int]()
+                    for value, count in enumerate(image.histogram()):
+                        due[images.named.get(value, -1)] += count
+                known = Counter(images.truth(split, place).ravel().tolist())
+                pixels += due.total()
+                amiss += (due - known).total()
+        what = f"pixels of masks drawn, {SAMPLE} a split, that are known otherwise than they are stored"
+        yield Check(what, "0", f"{amiss:,} of {pixels:,}", amiss == 0)
 
 
 class ADE20K(Segmented):

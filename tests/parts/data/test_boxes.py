@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from harness import Problem
+from harness.evidence import Trace
 from harness.parts.augment import Flip
 from harness.parts.data import VOC
 from harness.parts.data.boxes import TWENTY
@@ -14,6 +15,12 @@ from harness.spec import parse, plain
 from tests.kit.scenes import ROOM, annotation, devkit, epoch, photo
 
 SPLITS = {"train": (("2007", "train"),), "test": (("2007", "test"),)}
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """Images are decoded in this process: what others decode is in test_scenes.py."""
+    monkeypatch.setenv("HARNESS_DECODERS", "0")
 
 
 def read(root, lists=None, **settings):
@@ -272,6 +279,22 @@ def test_what_an_annotation_says_is_in_the_id(tmp_path, tiny):
     assert part.but(long=998).load().digest == other, "what is in no list is not read"
     assert part.but(short=40).load().digest == other
     assert "root" not in part.identity()
+
+
+def test_its_proof_sees_boxes_that_are_not_as_written(tmp_path, tiny):
+    folder = devkit(tmp_path, ROOM)
+    path = folder / "Annotations" / "wide.xml"
+    part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
+    path.write_text(path.read_text().replace("</object>", f"{part}</object>", 1))
+    data = VOC(root=tmp_path, short=32, **SPLITS)
+    spec = tiny.but(data=data)
+    (check,) = data.proof(spec, Trace(1, 2))
+    assert check.ok
+    assert check.seen == "0 of 8"
+    data.load().scenes["train"][0].truth[1, 2] += 1
+    (check,) = data.proof(spec, Trace(1, 2))
+    assert not check.ok
+    assert check.seen == "2 of 8", "one too many and one too few"
 
 
 def test_the_files_are_looked_at_once_and_again_where_they_changed(tmp_path, monkeypatch):

@@ -5,16 +5,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import Cityscapes as TorchvisionsCityscapes
 
 from harness import Problem
+from harness.evidence import Trace
 from harness.parts.augment import Flip, ScaledCrop
 from harness.parts.data import ADE20K, Cityscapes, drawing
-from harness.parts.data.masks import nearest, values
+from harness.parts.data.masks import CITY, nearest, values
 from harness.parts.data.reading import opened
 from harness.rng import streams
 from harness.spec import parse, plain
 from tests.kit.folders import CPU
 from tests.kit.scenes import epoch, grey_png, masked, photo, streets
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """Images are decoded in this process: what others decode is in test_scenes.py."""
+    monkeypatch.setenv("HARNESS_DECODERS", "0")
 
 
 def read(root, **settings):
@@ -233,6 +241,21 @@ def test_what_a_mask_says_is_in_the_id(one, tiny):
     assert part.but(long=999).load().digest != before
 
 
+def test_its_proof_sees_pixels_that_are_not_as_stored(tmp_path, tiny):
+    data = ADE20K(root=streets(tmp_path), short=30)
+    spec = tiny.but(data=data)
+    (check,) = data.proof(spec, Trace(1, 3))
+    assert check.ok
+    sizes = [scene[2] * scene[3] for scenes in data.load().scenes.values() for scene in scenes]
+    assert check.seen == f"0 of {sum(sizes):,}"
+    images = data.load()
+    images.table[2] = 0
+    (check,) = data.proof(spec, Trace(1, 3))
+    assert not check.ok
+    named = [(images.root / scene.truth) for scenes in images.scenes.values() for scene in scenes]
+    assert check.seen.split(" of ")[0] == f"{sum(int((np.asarray(Image.open(path)) == 2).sum()) for path in named):,}"
+
+
 def test_scaled_crops_are_what_the_references_say(tmp_path):
     """Of larger and smaller images than the crop is, flipped or not."""
     images = ADE20K(root=streets(tmp_path), short=32, long=64).load()
@@ -251,7 +274,7 @@ def test_scaled_crops_are_what_the_references_say(tmp_path):
     assert min(min(size) for size in sizes) < 25, "half of 32 px and more"
 
 
-CITY = {0: "road", 1: "sidewalk", 13: "car", 18: "bicycle"}
+SOME = {0: "road", 1: "sidewalk", 13: "car", 18: "bicycle"}
 
 
 def town(root, kind, mask):
@@ -269,7 +292,7 @@ def test_cityscapes_by_training_labels(tmp_path):
     images = Cityscapes(root=town(tmp_path, "labelTrainIds", mask), short=20).load()
     assert images.counts == {"train": 2, "test": 1}
     assert len(images.classes) == 19
-    assert {label: images.classes[label] for label in CITY} == CITY
+    assert {label: images.classes[label] for label in SOME} == SOME
     assert np.array_equal(images.truth("test", 0), np.where(mask == 255, -1, mask.astype(int)))
     assert [scene.name for scene in images.scenes["train"]] == [
         f"leftImg8bit/train/{city}/{city}_000000_000019_leftImg8bit.png" for city in ("bonn", "ulm")
@@ -292,6 +315,12 @@ def test_cityscapes_by_its_own_labels(tmp_path):
         note.startswith("3 masks with values that are no class") and "(77: 1 px)" in note for note in images.notes
     )
     assert refused(tmp_path / "no", Cityscapes).startswith("data.root=ROOT: no folder leftImg8bit/train")
+
+
+def test_cityscapes_classes_are_torchvisions():
+    judged = {one.id: (one.train_id, one.name) for one in TorchvisionsCityscapes.classes if 0 <= one.train_id < 255}
+    assert {value: (label, CITY[value]) for label, value in enumerate(CITY)} == judged
+    assert max(one.id for one in TorchvisionsCityscapes.classes) == 33
 
 
 real = pytest.mark.skipif("HARNESS_ADE" not in os.environ, reason="HARNESS_ADE names no folder in ADE20K's layout")
