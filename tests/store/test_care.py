@@ -36,7 +36,7 @@ def test_a_whole_record_has_no_troubles(store):
     assert troubles(store, KEY) == []
     assert holder(store, KEY) is None
     row = standing(store, KEY)
-    assert (row["state"], row["top1"], row["epochs"]) == ("finished", 90.0, 2)
+    assert (row["state"], row["score"], row["epochs"]) == ("finished", 90.0, 2)
     assert row["bytes"] > 1000
 
 
@@ -88,6 +88,6 @@ def test_how_runs_stand(store):
         claim.begin(FORMS)
         claim.note("interrupted")
     row = standing(store, (BASELINE.id, 1))
-    assert (row["state"], row["epochs"], row["top1"]) == ("interrupted", 1, None)
+    assert (row["state"], row["epochs"], row["score"]) == ("interrupted", 1, None)
     (store.folder(*KEY) / "result.json").write_text("{")
     assert standing(store, KEY)["state"] == "damaged"
