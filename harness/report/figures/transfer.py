@@ -24,8 +24,8 @@ def transfer(study: str, table: pd.DataFrame, both: pd.DataFrame, score: str) ->
     axis = figure.subplots()
     hues, seeds = colors(len(table)), [known[known["place"] == place] for place in table["place"]]
     x, y = (np.array([stats.mean_sd(own[name]) for own in seeds]) for name in ("backbone_value", "value"))
-    for limits, name, told in ((axis.set_xlim, "backbone_value", x), (axis.set_ylim, "value", y)):
-        limits(*percent(*frame(known[name], [told[:, 0] - told[:, 1], told[:, 0] + told[:, 1]])))
+    for limits, name, (mean, sd) in ((axis.set_xlim, "backbone_value", x.T), (axis.set_ylim, "value", y.T)):
+        limits(*percent(*frame(known[name], [mean - sd, mean + sd])))
     for own, (at, wide), (up, high), hue in zip(seeds, x, y, hues, strict=True):
         axis.plot(own["backbone_value"], own["value"], "o", ms=4, color=hue, alpha=0.5, mew=0, label="seeds")
         if len(own) > 1:
