@@ -43,7 +43,7 @@ def fill(store, ladder=LADDER, score="mAP", **more):
     for name, (backbones, values) in ladder.items():
         for seed, (top1, value) in enumerate(zip(backbones, values, strict=True)):
             add(store, backbone(name), seed, record(top1))
-            add(store, resolved(name), seed, result(value, score, **more) | {"classes": 20})
+            add(store, resolved(name), seed, result(value, score) | {"classes": 20} | more)
 
 
 def plan(study="voc_detection", ladder=LADDER, seeds=(0, 1, 2), **more):

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from harness.spec import plain, resolved
-from harness.store import Store
+from harness.store import Store, spec_hash
 from harness.store.care import holder, standing, troubles
+from tests.kit import transfers
 from tests.kit.tiny import BASELINE, RESULT
 
 FORMS = {"spec": plain(BASELINE), "resolved": resolved(BASELINE)}
@@ -30,6 +31,15 @@ def add(store, seed, **changes):
         for epoch in range(2):
             claim.note("epoch", epoch=epoch, loss=1.0)
         claim.finish(RESULT | changes, {"w": torch.zeros(3)})
+
+
+def test_the_score_of_a_run_is_its_headline_metric(store):
+    form = transfers.resolved("a")
+    transfers.add(store, form, 3, transfers.result(61.5))
+    row = standing(store, (spec_hash(form), 3))
+    assert (row["score"], row["by"]) == (61.5, "mAP")
+    assert standing(store, KEY)["by"] == "top1"
+    assert troubles(store, (spec_hash(form), 3)) == []
 
 
 def test_a_whole_record_has_no_troubles(store):
