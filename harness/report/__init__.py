@@ -288,8 +288,8 @@ def draw(
     if compared is not None and n <= MANY:
         from harness.report import tuned
 
-        if both := tuned.gains(study, compared, score):
-            yield "tuned", both
+        if pairs := tuned.gains(study, compared, score):
+            yield "tuned", pairs
         pools = zip(plan["rungs"], plan["tuned"]["rungs"], strict=True)
         yield "trials", tuned.curves({rung["title"]: own["pool"] for rung, own in pools}, study, score)
     if effects is not None and len(effects):

@@ -89,6 +89,18 @@ def test_a_tuned_ladder_of_another_metric_is_no_comparison(made):
         tuned.compare(p, frames.runs(p, store), q, frames.runs(q, other))
 
 
+def test_a_tuned_ladder_names_its_metric(made):
+    p, store, _ = made["mIoU"]
+    every = frames.runs(p, store)
+    own = {"values": {"optimizer.lr": 0.1}, "score": 44.0, "pool": [44.0]}
+    table = tuned.compare(p | {"tuned": {"rungs": [own] * len(p["rungs"])}}, every, p, every)
+    assert table.loc[1, ["untuned_mIoU_mean", "tuned_mIoU_mean", "gained"]].tolist() == [52.0, 52.0, 0.0]
+    shown = tuned.shown(table)
+    assert shown.loc[1, ["mIoU, untuned", "mIoU, tuned", "held-out mIoU"]].tolist() == ["52.00 ± 0.95"] * 2 + ["44.00"]
+    assert "points of mIoU" in tuned.gains("s", table, "mIoU").axes[0].get_xlabel()
+    assert "held-out mIoU (%)" in tuned.curves({"one": [44.0]}, "s", "mIoU").axes[0].get_ylabel()
+
+
 def test_scores_after_epochs_and_figure_4(made, tmp_path):
     p, store, _ = made["mIoU"]
     text = report.after_epochs(p, store, [1], tmp_path).text
