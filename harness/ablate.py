@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         "--decide",
         type=float,
         metavar="POINTS",
-        help="more seeds only where a gain is neither resolved nor known to ± POINTS of top-1",
+        help="more seeds only where a gain is neither resolved nor known to ± POINTS of the score, top-1 say",
     )
     p.add_argument(
         "--looks",

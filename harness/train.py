@@ -311,6 +311,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "seconds_per_epoch": float(np.median(later)),
         "peak_memory": peak,
         **run.answered,
+        **tasks.scored(spec),
     }
 
 

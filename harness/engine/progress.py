@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from harness import one_line
+from harness.report.words import METRICS, SECOND
 from harness.study import Plan, Run, work
 from harness.study.shown import clock
 
@@ -69,7 +70,8 @@ class Progress:
                     self.took[run[0].id] = time.monotonic() - begun
                     if not self.live:
                         at = self.at.get(run, {})
-                        names = {"top1": "top-1", "val_top1": "held-out top-1"}
+                        names = {name: METRICS[name] for name in SECOND}
+                        names |= {f"val_{name}": f"held-out {told}" for name, told in names.items()}
                         score = next((f"{told} {at[name]:.2f}" for name, told in names.items() if name in at), "reused")
                         self._say(f"[{self.done}/{self.total}] {self._name(run)}: {score}{self._left()}")
         if self.live:

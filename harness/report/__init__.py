@@ -209,14 +209,17 @@ def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
     text = tables.write(folder, study, plan["design"], table, effects, proof, notes)
     found, again = findings.found(plan, store, every, table, effects), commands(plan, every)
     write_atomic(folder / "findings.md", findings.markdown(study, found, again).encode())
-    drawn = {name: figures.save(folder, name, figure) for name, figure in draw(plan, every, table, effects, compared)}
+    both = frames.backbones(plan, store, every)
+    every_figure = draw(plan, every, table, effects, compared, both)
+    drawn = {name: figures.save(folder, name, figure) for name, figure in every_figure}
     shown = {} if effects is None else {"Tricks": tables.shown_effects(effects, plan["design"])}
     if compared is not None:
         text = f"{tuned.write(folder, study, plan, compared)}\n{text}"
         shown["Untuned and tuned"] = tuned.shown(compared)
         notes = [*tuned.notes(plan), *notes]
     shown["Rungs" if compared is None else "Tuned"] = tables.shown(table, plan["design"])
-    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found)
+    captions = figures.captions(frames.headline(every))
+    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found, captions)
     write_atomic(folder / "index.html", made.encode())
     return Report(folder, text)
 
@@ -234,14 +237,15 @@ def beside_paper(plan: Plan, store: Store, number: int, folder: Path | None = No
 
     Raises Problem where the table is not of this study.
     """
-    from harness.report import published
+    from harness.report import frames, published
 
-    text, values = published.compare(plan, run_here(plan, store), number)
+    every = frames.beside_backbones(plan, store, run_here(plan, store))
+    text, values = published.compare(plan, every, number)
     return _written(folder or folder_of(plan), f"paper_table{number}", text, values)
 
 
 def after_epochs(plan: Plan, store: Store, epochs: Sequence[int], folder: Path | None = None) -> Report:
-    """Write `at_epochs.{md,csv}`: top-1 of each rung after `epochs`, beside what was published. Raises Problem."""
+    """Write `at_epochs.{md,csv}`: the score of each rung after `epochs`, beside what was published. Raises Problem."""
     from harness.report import at_epochs
 
     return _written(folder or folder_of(plan), "at_epochs", *at_epochs.compare(plan, finished(plan, store), epochs))
@@ -272,22 +276,28 @@ def draw(
     table: pd.DataFrame,
     effects: pd.DataFrame | None,
     compared: pd.DataFrame | None = None,
+    both: pd.DataFrame | None = None,
 ) -> Iterator[tuple[str, Any]]:
-    """The figures by name; those of every rung where there are few enough to tell apart."""
+    """The figures by name; those of every rung where there are few enough to tell apart.
+
+    `compared` is of a tuned ladder, `both` of runs that have backbones, as frames.backbones has it.
+    """
     from harness.report import figures, frames
 
-    study, n = plan["label"], len(table)
+    study, n, score = plan["label"], len(table), frames.headline(every)
     if compared is not None and n <= MANY:
         from harness.report import tuned
 
-        if both := tuned.gains(study, compared):
-            yield "tuned", both
+        if pairs := tuned.gains(study, compared, score):
+            yield "tuned", pairs
         pools = zip(plan["rungs"], plan["tuned"]["rungs"], strict=True)
-        yield "trials", tuned.curves({rung["title"]: own["pool"] for rung, own in pools}, study)
+        yield "trials", tuned.curves({rung["title"]: own["pool"] for rung, own in pools}, study, score)
     if effects is not None and len(effects):
-        yield "effects", figures.effects(study, effects)
+        yield "effects", figures.effects(study, effects, score)
     if n <= TALL:
         yield "ladder", figures.forest(study, every, table, frames.seeds_as_dots(plan, every))
+    if both is not None and n <= MANY and (made := figures.transfer(study, table, both, score)):
+        yield "transfer", made
     if n <= MANY:
         for name, figure in (("curves", figures.curves), ("rates", figures.rates)):
             made = figure(study, every, table)

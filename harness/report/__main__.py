@@ -16,7 +16,11 @@ def parser() -> argparse.ArgumentParser:
     )
     only.add_argument("--figure", type=int, choices=(3, 4), help="only the paper's Figure 3 or 4, of these runs")
     only.add_argument(
-        "--at", type=int, nargs="+", metavar="EPOCH", help="only top-1 after these epochs, beside what was published"
+        "--at",
+        type=int,
+        nargs="+",
+        metavar="EPOCH",
+        help="only the score after these epochs, beside what was published",
     )
     p.add_argument(
         "--to", type=expanded, metavar="DIR", help="write into DIR (default: runs/reports/ and the study's name)"

@@ -1,8 +1,8 @@
-"""Top-1 of a study's rungs after chosen epochs, beside what was published for them.
+"""The headline metric of a study's rungs after chosen epochs, beside what was published for them.
 
 `reports/published/<study>.csv`, where there is one, has a line for each published cell: the source's words for its row
-and column; the metric, `top1` in percent or `accuracy` as a fraction; the value as printed; the epoch; the `rung` that
-makes it here; and a note.
+and column; the metric, such as `top1`, in percent, or `accuracy` as a fraction; the value as printed; the epoch; the
+`rung` that makes it here; and a note.
 """
 
 import math
@@ -14,11 +14,12 @@ import pandas as pd
 import harness.report.frames as frames
 import harness.report.tables as tables
 from harness import Problem, one_line, stats
-from harness.report.figures import TOP1, by_epoch
+from harness.report.figures import by_epoch, told_as
 from harness.report.frames import Plan
 from harness.report.published import FOLDER
+from harness.report.words import METRICS, opening
 
-PERCENT = {"top1": 1, "accuracy": 100}
+PERCENT = {**dict.fromkeys(METRICS, 1), "accuracy": 100}
 COLUMNS = ["row", "column", "metric", "value", "epoch", "rung", "note"]
 
 
@@ -32,7 +33,7 @@ def read(study: str) -> pd.DataFrame:
 
 
 def at(plan: Plan, every: pd.DataFrame, epochs: Sequence[int], cells: pd.DataFrame) -> pd.DataFrame:
-    """One row a rung and epoch: `mean` top-1 with its 95 % t-interval over `n` seeds, and what was `published`.
+    """One row a rung and epoch: `mean` of the score with its 95 % t-interval over `n` seeds, and what was `published`.
 
     Of held-out images where a run was measured by these. nan where no run has the epoch; a run that diverged keeps its
     last accuracy.
@@ -41,11 +42,12 @@ def at(plan: Plan, every: pd.DataFrame, epochs: Sequence[int], cells: pd.DataFra
     known = {(cell["rung"], cell["epoch"]): cell["percent"] for _, cell in cells.iterrows()}
     for place, rung in enumerate(plan["rungs"]):
         own = good[good["place"] == place]
-        top1 = by_epoch(own, *TOP1).reindex(range(1, max([*epochs, *map(len, own["epochs"])]) + 1))
+        score = by_epoch(own, *told_as(frames.headline(every)))
+        score = score.reindex(range(1, max([*epochs, *map(len, own["epochs"])]) + 1))
         diverged = own.index[own["status"] == "diverged"]
-        top1[diverged] = top1[diverged].ffill()
+        score[diverged] = score[diverged].ffill()
         for epoch in epochs:
-            told = top1.loc[epoch].dropna().to_numpy() if epoch > 0 else np.array([])
+            told = score.loc[epoch].dropna().to_numpy() if epoch > 0 else np.array([])
             low, high = stats.t_interval(told) if len(told) else (math.nan, math.nan)
             row = {"rung": one_line(rung["name"]), "title": one_line(rung["title"]), "epoch": epoch, "n": len(told)}
             row |= {"mean": float(told.mean()) if len(told) else math.nan, "low": low, "high": high}
@@ -54,7 +56,7 @@ def at(plan: Plan, every: pd.DataFrame, epochs: Sequence[int], cells: pd.DataFra
 
 
 def compare(plan: Plan, every: pd.DataFrame, epochs: Sequence[int]) -> tuple[str, str]:
-    """Top-1 of each rung after each of `epochs`, with what was published of it below, as (Markdown, CSV).
+    """The score of each rung after each of `epochs`, with what was published of it below, as (Markdown, CSV).
 
     Raises Problem where no run has any of these epochs.
     """
@@ -68,11 +70,12 @@ def compare(plan: Plan, every: pd.DataFrame, epochs: Sequence[int]) -> tuple[str
     ran = table.groupby("rung")["n"].transform("max") > 0
     table = table[table["epoch"].isin(had) & ran]
     most = int(table["n"].max())
-    held = any("val_top1" in epoch for run in every["epochs"] for epoch in run)
+    metric = METRICS[frames.headline(every)]
+    held = any(told_as(frames.headline(every))[1] in epoch for run in every["epochs"] for epoch in run)
     of = "the test images, or those held out of training where a run was measured by these" if held else "the test set"
     notes = [f"With {', '.join(one_line(said, 300) for said in plan['settings'])}."] if plan["settings"] else []
     notes.append(
-        f"Top-1 after so many epochs, percent of {of}: mean and 95 % t-interval over n = {most} "
+        f"{opening(metric)} after so many epochs, percent of {of}: mean and 95 % t-interval over n = {most} "
         f"seeds; where n is another, it is told{', and the others had stopped or are missing' if held else ''}."
     )
     if table["published"].notna().any():
@@ -81,7 +84,8 @@ def compare(plan: Plan, every: pd.DataFrame, epochs: Sequence[int]) -> tuple[str
     if lacking:
         notes.append(missing)
     made = tables.markdown(shown(table, most), ["rung"])
-    return tables.document(f"{one_line(plan['label'])}: top-1 by epoch", [made], notes), tables.comma_separated(table)
+    title = f"{one_line(plan['label'])}: {metric} by epoch"
+    return tables.document(title, [made], notes), tables.comma_separated(table)
 
 
 def shown(table: pd.DataFrame, most: int) -> pd.DataFrame:

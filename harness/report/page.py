@@ -112,11 +112,13 @@ def page(
     evidence: pd.DataFrame,
     commands: Sequence[str],
     found: Sequence[tuple[str, str]] = (),
+    captions: Mapping[str, tuple[str, str]] = CAPTIONS,
 ) -> str:
     """The document. `tables`: heading -> text, a row a rung or effect; `notes` stand below the first.
 
     `drawings`: a name in figures.CAPTIONS -> its SVG, in the order of the page; `evidence` as frames.evidence has it;
-    `about`: the study's own words; `commands` that make it again, one a line; `found`: paragraphs as findings has them.
+    `about`: the study's own words; `commands` that make it again, one a line; `found`: paragraphs as findings has them;
+    `captions`: those of the study's headline metric.
     """
     title = one_line(title)
     sections: list[tuple[str, str]] = [(heading, table(frame, heading)) for heading, frame in tables.items()]
@@ -124,7 +126,7 @@ def page(
     sections[0] = (sections[0][0], f'{sections[0][1]}<ul class="notes">{told}</ul>')
     if found:
         sections.insert(1, ("What was found", "".join(starmap(paragraph, found))))
-    sections += [(CAPTIONS[name][0], drawing(name, svg, title, *CAPTIONS[name])) for name, svg in drawings.items()]
+    sections += [(captions[name][0], drawing(name, svg, title, *captions[name])) for name, svg in drawings.items()]
     sections.append(("Evidence", proof(evidence)))
     sections.append(("To make it again", f"<pre><code>{lines(commands)}</code></pre>"))
     sections.append(("The study", f'<pre class="about">{lines(about.strip().splitlines())}</pre>'))

@@ -26,6 +26,7 @@ from harness.report.figures import (
     style,
 )
 from harness.report.frames import Plan
+from harness.report.words import METRICS
 from harness.store import Store
 
 HUES, DASHES = (HELPS, HURTS), ("-", (0, (4, 1.5)))  # with the trick, without it; the dashes for eyes without colours
@@ -85,10 +86,11 @@ def _legend(axis: Axes, where: Literal["upper right", "lower right"]) -> None:
 
 @style()
 def schedules(plan: Plan, store: Store) -> Figure:
-    """Learning rates as used, and test top-1 by epoch, with cosine decay and without it."""
+    """Learning rates as used, and the headline metric by epoch, with cosine decay and without it."""
     pair, differs = around(plan, "cosine", store)
     every = frames.runs(plan | {"rungs": [plan["rungs"][place] for place in pair]}, store)
     runs = every[frames.counted(every)]
+    score = frames.headline(runs)
     figure = Figure(figsize=SIZE, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     shapes = differs.get("schedule.shape", ("", ""))
@@ -101,18 +103,19 @@ def schedules(plan: Plan, store: Store) -> Figure:
         if told is not None:
             steps, rate = np.array(told.rates, float).T
             upper.plot(steps / told.steps_per_epoch, rate, color=hue, ls=dash, lw=2, label=name)
-        top1 = by_epoch(own, "top1").ffill()  # what diverged keeps its last accuracy
-        band(lower, top1, hue, 2)
+        values = by_epoch(own, score).ffill()  # what diverged keeps its last accuracy
+        band(lower, values, hue, 2)
         lower.lines[-1].set(linestyle=dash, label=f"{name} (n = {len(own)})")
         for run in own[own["status"] == "diverged"].itertuples():
             lower.plot(
-                [len(run.epochs)], [top1.loc[len(run.epochs), run.Index]], "X", color=hue, ms=8, mec="white", zorder=5
+                [len(run.epochs)], [values.loc[len(run.epochs), run.Index]], "X", color=hue, ms=8, mec="white", zorder=5
             )
-        finals += list(top1.to_numpy().ravel())
-        spans.append(len(top1))
+        finals += list(values.to_numpy().ravel())
+        spans.append(len(values))
     upper.set(ylabel="learning rate, as used", ylim=(0, None), xlim=(0, max(spans) + 0.2))
     # a point at least, so that equal accuracies are not told apart by a thousandth
-    lower.set(xlabel="epoch", ylabel="test top-1 (%)", ylim=percent(*frame([*finals, np.nanmax(finals) - 1], [])))
+    ends = percent(*frame([*finals, np.nanmax(finals) - 1], []))
+    lower.set(xlabel="epoch", ylabel=f"test {METRICS[score]} (%)", ylim=ends)
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     if upper.lines:
         upper.set_ylim(0, 1.25 * upper.get_ylim()[1])  # room for the names
@@ -121,7 +124,8 @@ def schedules(plan: Plan, store: Store) -> Figure:
         upper.text(0.5, 0.5, "no record tells its rates", transform=upper.transAxes, ha="center", color=INK)
     _legend(lower, "lower right")
     diverged = ", ×: diverged" if (runs["status"] == "diverged").any() else ""
-    heading(figure, plan["label"], f"learning rates, and test top-1\nmean over seeds, band least to greatest{diverged}")
+    about = f"learning rates, and test {METRICS[score]}\nmean over seeds, band least to greatest{diverged}"
+    heading(figure, plan["label"], about)
     return figure
 
 
@@ -152,6 +156,10 @@ def gaps(plan: Plan, store: Store) -> Figure:
         raise Problem(f"{plan['label']}: the plan does not tell ε: python -m harness.ablate makes it again")
     smoothing = differs[path][0]
     found = [_records(plan, place, store) for place in pair]
+    other = [score for records in found for record in records if (score := record.get("score", "top1")) != "top1"]
+    if other:
+        text = f"runs scored by {METRICS[other[0]]} have no logits of an image to draw; take a study of its backbones"
+        raise Problem(f"{plan['label']}: {text}")
     kept = [[record for record in records if record.get("gaps")] for records in found]
     if not all(kept):
         raise Problem(

@@ -22,11 +22,18 @@ import harness.report.tables as tables
 from harness import Problem, one_line, stats
 from harness.report.figures import resolved
 from harness.report.frames import Plan, Row
+from harness.report.words import METRICS, SECOND, opening, spoken
 
 FOLDER = Path(__file__).parents[2] / "reports" / "published"
-SAME = {"imagenet": (1000, 1_281_167, 50_000), "places365": (365, 1_803_460, 36_500)}  # classes, train and test images
-SCORES = {"top1": "top-1", "top5": "top-5"}
+SAME = {  # classes, train and test images
+    "imagenet": (1000, 1_281_167, 50_000),
+    "places365": (365, 1_803_460, 36_500),
+    "voc": (20, 16_551, 4_952),
+    "ade20k": (150, 20_210, 2_000),
+}
+SCORES = METRICS
 COSTS = {"gmacs": "G", "params": "M", "minutes_per_epoch": "min"}
+BEGINNING = {"detection": "voc", "segmentation": "ade20k"}  # of a study, by its ending; else "imagenet"
 OTHER = "Other data than the paper's: of accuracy only signs and order of gains are compared."
 ABLATE = ("python", "-m", "harness.ablate")
 ALL_ORDERS = 9  # gains: 9! = 362,880 orders are all counted, of more some are drawn
@@ -53,10 +60,8 @@ def read(number: int) -> tuple[dict[str, str], pd.DataFrame]:
 
 def check(plan: Plan, number: int, ending: str) -> None:
     """Raise Problem where no run of this study is in the paper's Table `number`."""
-    if not ending:
-        raise Problem(f"Table {number} is about transfer to other tasks: no study makes it here")
     if plan["study"] != ending and not plan["study"].endswith(f"_{ending}"):
-        like = ending if ending in SAME else f"imagenet_{ending}"
+        like = ending if ending in SAME else f"{BEGINNING.get(ending, 'imagenet')}_{ending}"
         text = f"Table {number} is made by studies ending in {ending!r}, e.g. python -m harness.ablate {like}"
         raise Problem(f"{one_line(plan['study'])}: {text}")
     if plan["design"] != "ladder":
@@ -78,14 +83,21 @@ def compare(plan: Plan, every: pd.DataFrame, number: int) -> tuple[str, str]:
     about, cells = read(number)
     check(plan, number, about["study"])
     same, table = same_data(every, about["data"]), beside(plan, every, cells)
-    letters: dict[str, str] = {}
+    letters, score = dict[str, str](), frames.headline(every)
+    again = shlex.join([*ABLATE, *plan["command"]])
+    other = spoken(OTHER, score) if len(every) else f"No run is here yet: {again}."
     for note in filter(None, table["note"]):
         letters.setdefault(note, f"({len(letters) + 1})")
     notes = [
         f"{about['title']} (He et al. 2019, Table {number}). The paper has one run a cell and tells no spread.",
-        *([] if same else [OTHER if len(every) else f"No run is here yet: {shlex.join([*ABLATE, *plan['command']])}."]),
-        *_about_verdicts(plan, table),
-        *(f"{mark} {text}." for mark, text in frames.MARKS.values() if table["marks"].str.contains(mark).any()),
+        *([] if same else [other]),
+        *_about_verdicts(plan, table, score),
+        *(["Top-1 is that of the backbones by themselves."] if score != "top1" and _ran(table, "top1") else []),
+        *(
+            f"{mark} {spoken(text, score)}."
+            for mark, text in frames.MARKS.values()
+            if table["marks"].str.contains(mark).any()
+        ),
         *_about_costs(table, same),
         *(line for metric in SCORES for line in agreement(table, metric)),
         *(f"{letter} {note}" for note, letter in letters.items()),
@@ -161,14 +173,14 @@ def _ours(run: pd.Series, values: list[Any], metric: str) -> Row:
 def gains(plan: Plan, every: pd.DataFrame, metric: str, wanted: Iterable[tuple[int, int]]) -> Pairs:
     """Gains in points, paired by seed, of the `wanted` pairs of places that have runs, each with its verdict.
 
-    A gain in top-1 that the plan has is as the study's report has it. The others are tested as those are, after Holm
-    over themselves and the plan's; not at all where seeds were added by looks at the plan's.
+    A gain in the headline metric that the plan has is as the study's report has it. The others are tested as those
+    are, after Holm over themselves and the plan's; not at all where seeds were added by looks at the plan's.
     """
     at, table = frames.by_seed(every), frames.rungs(plan, every).set_index("place")
     planned = {tuple(rung["gain"]): i for i, rung in enumerate(plan["rungs"]) if rung["gain"] and i in table.index}
     odd = frames.barred(plan, at)
     arms = {}
-    for above, below in dict.fromkeys((*(planned if metric == "top1" else ()), *wanted)):
+    for above, below in dict.fromkeys((*(planned if metric == frames.headline(every) else ()), *wanted)):
         seeds = sorted(at.get(above, {}).keys() & at.get(below, {}).keys())
         both = np.array([[at[place][seed].get(metric, math.nan) for seed in seeds] for place in (above, below)], float)
         both = both[:, ~np.isnan(both).any(axis=0)]
@@ -176,14 +188,15 @@ def gains(plan: Plan, every: pd.DataFrame, metric: str, wanted: Iterable[tuple[i
             arms[above, below] = both
     found: Pairs = {}
     tested = every["tested"].unique()
-    step = 100 / float(tested[0]) if len(tested) == 1 else None  # one test image
+    images = len(tested) == 1 and frames.headline(every) == "top1"
+    step = 100 / float(tested[0]) if images else None  # one test image
     for pair, c in zip(arms, stats.compare(arms.values(), step=step), strict=True):
         verdict = "" if plan["decide"] else c.verdict
         found[pair] = {"gain": c.gain, "gain_low": c.low, "gain_high": c.high, "verdict": verdict}
     for pair, i in planned.items():
         if i in odd:
             found[pair] = {"verdict": table.loc[i, "verdict"]}
-        elif metric == "top1":
+        elif metric == frames.headline(every):
             found[pair] = table.loc[i, ["gain", "gain_low", "gain_high", "verdict"]].to_dict()
     return found
 
@@ -218,7 +231,7 @@ def order_p(a: ArrayLike, b: ArrayLike) -> float:
 def agreement(table: pd.DataFrame, metric: str) -> list[str]:
     """How many gains of `metric` have the paper's sign, whether their order is the paper's, and how little it says."""
     both = table[(table["metric"] == metric) & table["paper_gain"].notna() & table["gain"].notna()]
-    m, name = len(both), SCORES[metric].capitalize()
+    m, name = len(both), opening(SCORES[metric])
     if not m:
         return []
     agree = np.sign(both["paper_gain"]) == np.sign(both["gain"].round(9))  # 1e-14 is 0
@@ -284,7 +297,11 @@ def shown_costs(table: pd.DataFrame, same: bool) -> pd.DataFrame:
     return text
 
 
-def _about_verdicts(plan: Plan, table: pd.DataFrame) -> list[str]:
+def _ran(table: pd.DataFrame, metric: str) -> bool:
+    return bool((table["n"][table["metric"] == metric] > 0).any())
+
+
+def _about_verdicts(plan: Plan, table: pd.DataFrame, score: str) -> list[str]:
     if not table["agree"].any():
         return []
     how = (
@@ -293,8 +310,9 @@ def _about_verdicts(plan: Plan, table: pd.DataFrame) -> list[str]:
         else "tested the same way, after Holm over all gains in that metric"
     )
     return [
-        "Gains: points, paired by seed, with 95 % intervals. Verdicts on top-1 are those of the study's own report "
-        f"where it plans that gain; other gains, and top-5, are {how}. What is not resolved here confirms nothing."
+        f"Gains: points, paired by seed, with 95 % intervals. Verdicts on {METRICS[score]} are those of the study's "
+        f"own report where it plans that gain; other gains, and {METRICS[SECOND[score]]}, are {how}. What is not "
+        "resolved here confirms nothing."
     ]
 
 

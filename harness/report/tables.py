@@ -9,7 +9,8 @@ import pandas as pd
 
 from harness import one_line
 from harness.paths import write_atomic
-from harness.report.frames import marks, pairs_apart
+from harness.report.frames import headline, marks, pairs_apart
+from harness.report.words import METRICS, SECOND
 
 
 def gain(mean: float, low: float, high: float) -> str:
@@ -33,7 +34,9 @@ def shown(table: pd.DataFrame, design: str = "ladder") -> pd.DataFrame:
         return f"{mean:.2f}" if math.isnan(sd) else f"{mean:.2f} ± {sd:.2f}"
 
     text = pd.DataFrame({"rung": [f"{row['title']} {marks(row)}".strip() for _, row in table.iterrows()]})
-    text["top-1"] = list(map(spread, table["top1_mean"], table["top1_sd"]))
+    score = headline(table)
+    second = SECOND[score]
+    text[METRICS[score]] = list(map(spread, table[f"{score}_mean"], table[f"{score}_sd"]))
     text["n"] = table["n"].astype(str)
     if design in GAIN:
         text[GAIN[design]] = list(map(gain, table["gain"], table["gain_low"], table["gain_high"]))
@@ -43,8 +46,8 @@ def shown(table: pd.DataFrame, design: str = "ladder") -> pd.DataFrame:
         text["ρ̂"] = ["–" if math.isnan(rho) else f"{rho:.2f}" for rho in table["rho"]]
     if design == "ladder":
         text["gain over the baseline"] = list(map(gain, table["total"], table["total_low"], table["total_high"]))
-    if "top5_mean" in table:
-        text["top-5"] = list(map(spread, table["top5_mean"], table["top5_sd"]))
+    if f"{second}_mean" in table:
+        text[METRICS[second]] = list(map(spread, table[f"{second}_mean"], table[f"{second}_sd"]))
     text["params"] = [f"{n / 1e6:.2f} M" if n >= 1e5 else f"{n:,}" for n in table["params"]]
     text["GFLOPs"] = [f"{g:.3g}" for g in table["gmacs"]]
     text["s/epoch"] = [f"{s:.3g}" for s in table["seconds_per_epoch"]]
@@ -111,7 +114,7 @@ def write(
     Such a design's rungs are in rungs.csv then.
     """
     study = one_line(study)
-    unrounded = rungs.drop(columns=["place", "title"])
+    unrounded = rungs.drop(columns=["place", "title", "score"])
     table, names = shown(rungs, design), ["rung"]
     if effects is not None:
         write_atomic(folder / "rungs.csv", comma_separated(unrounded).encode())

@@ -15,20 +15,25 @@ from matplotlib.ticker import MaxNLocator
 import harness.report.figures as figures
 import harness.report.frames as frames
 import harness.report.tables as tables
-from harness import one_line, stats
+from harness import Problem, one_line, stats
 from harness.paths import write_atomic
 from harness.report.figures import HELPS, HURTS, INK, LONG, SEED, SMALL
-from harness.report.frames import Plan, Row
+from harness.report.frames import Plan, Row, worth
+from harness.report.words import METRICS, SECOND
 
 BOTH = ("untuned", "tuned")
 
 
 def compare(tuned: Plan, every: pd.DataFrame, untuned: Plan, before: pd.DataFrame) -> pd.DataFrame:
-    """One row a rung; accuracies and gains in points of percent, unrounded.
+    """One row a rung; the headline metric, `metric`, and gains in points of percent, unrounded.
 
-    `change` is how much the rung's gain, and `gained` how much its top-1, grew by tuning: means over the seeds that all
-    four, or both, runs have, with 95 % t-intervals.
+    `change` is how much the rung's gain, and `gained` how much its score, grew by tuning: means over the seeds that all
+    four, or both, runs have, with 95 % t-intervals. Raises Problem where the two ladders have different metrics.
     """
+    metric = frames.headline(every)
+    if metric != frames.headline(before):
+        both = f"{METRICS[metric]}, and untuned by {METRICS[frames.headline(before)]}"
+        raise Problem(f"{one_line(tuned['label'])}: scored by {both}, which is no comparison")
     at = {"tuned": frames.by_seed(every), "untuned": frames.by_seed(before)}
     judged = {"tuned": frames.rungs(tuned, every), "untuned": frames.rungs(untuned, before)}
     rows = []
@@ -37,12 +42,12 @@ def compare(tuned: Plan, every: pd.DataFrame, untuned: Plan, before: pd.DataFram
         row: dict[str, Any] = {"rung": one_line(rung["title"])}
         for kind in BOTH:
             found = judged[kind][judged[kind]["place"] == place]
-            for name in ("n", "top1_mean", "top1_sd", "gain", "gain_low", "gain_high", "verdict"):
+            for name in ("n", f"{metric}_mean", f"{metric}_sd", "gain", "gain_low", "gain_high", "verdict"):
                 row[f"{kind}_{name}"] = found[name].iloc[0] if len(found) else math.nan
-        better = [a["top1"] - b["top1"] for a, b in _both(at, place)]
+        better = [worth(a) - worth(b) for a, b in _both(at, place)]
         row["gained"], row["gained_low"], row["gained_high"], _ = stats.paired_t(better)
         changed = [
-            (a["top1"] - a_below["top1"]) - (b["top1"] - b_below["top1"])
+            (worth(a) - worth(a_below)) - (worth(b) - worth(b_below))
             for (a, b), (a_below, b_below) in _shared(at, rung["gain"])
         ]
         row["change"], row["change_low"], row["change_high"], _ = stats.paired_t(changed)
@@ -74,15 +79,17 @@ def told(values: dict[str, Any]) -> str:
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """As text, a column a heading."""
     text = pd.DataFrame({"rung": table["rung"]})
+    metric = next(name for name in SECOND if f"tuned_{name}_mean" in table)
     for kind in BOTH:
-        pairs = zip(table[f"{kind}_top1_mean"], table[f"{kind}_top1_sd"], strict=True)
-        text[f"top-1, {kind}"] = [f"{mean:.2f}" if math.isnan(sd) else f"{mean:.2f} ± {sd:.2f}" for mean, sd in pairs]
+        pairs = zip(table[f"{kind}_{metric}_mean"], table[f"{kind}_{metric}_sd"], strict=True)
+        spread = [f"{mean:.2f}" if math.isnan(sd) else f"{mean:.2f} ± {sd:.2f}" for mean, sd in pairs]
+        text[f"{METRICS[metric]}, {kind}"] = spread
     text["tuning gives"] = _gains(table, "gained")
     for kind in BOTH:
         text[f"gain, {kind}"] = _gains(table, f"{kind}_gain")
         text[f"verdict, {kind}"] = table[f"{kind}_verdict"].replace("", "–").fillna("–")
     text["the gain changes by"] = _gains(table, "change")
-    text["held-out top-1"] = [f"{score:.2f}" for score in table["score"]]
+    text[f"held-out {METRICS[metric]}"] = [f"{score:.2f}" for score in table["score"]]
     text["values"] = table["values"]
     return text
 
@@ -115,7 +122,7 @@ def write(folder: Path, study: str, plan: Plan, table: pd.DataFrame) -> str:
 
 
 @figures.style()
-def gains(label: str, table: pd.DataFrame) -> Figure | None:
+def gains(label: str, table: pd.DataFrame, score: str = "top1") -> Figure | None:
     """Each rung's gain, untuned and tuned, with 95 % intervals; None where no rung has both."""
     rows = table[table["tuned_gain"].notna() & table["untuned_gain"].notna()]
     if not len(rows):  # of a study without tricks, or a design whose rungs have no gains
@@ -150,13 +157,13 @@ def gains(label: str, table: pd.DataFrame) -> Figure | None:
     axis.set_yticks(range(len(rows)), list(rows["rung"]))
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.grid(visible=False, axis="y")
-    axis.set_xlabel("gain over the rung below, points of top-1")
+    axis.set_xlabel(f"gain over the rung below, points of {METRICS[score]}")
     figures.heading(figure, label, "gains, untuned and tuned")
     return figure
 
 
 @figures.style()
-def curves(pools: Mapping[str, Sequence[float]], label: str) -> Figure:
+def curves(pools: Mapping[str, Sequence[float]], label: str, score: str = "top1") -> Figure:
     """The expected best of n trials of each pool by its name: how far a score depends on the trials spent on it.
 
     As `stats.best_of_n`: of random search what a search of n trials would have reached, of TPE a description of the
@@ -169,7 +176,7 @@ def curves(pools: Mapping[str, Sequence[float]], label: str) -> Figure:
     for best, own in zip(made, hues, strict=True):
         one = "o" if len(best) == 1 else None
         axis.plot(np.arange(1, len(best) + 1), best, color=own, lw=1.8, marker=one, label="expected best")
-    axis.set(xlabel="trials drawn", ylabel="expected best held-out top-1 (%)")
+    axis.set(xlabel="trials drawn", ylabel=f"expected best held-out {METRICS[score]} (%)")
     longest = max(map(len, made))
     axis.set_xlim(1 - 0.02 * longest, 1.02 * longest)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))

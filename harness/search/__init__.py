@@ -27,7 +27,7 @@ def objective(
     device: str = "cpu",
     settings: Sequence[tuple[str, Any]] = (),
 ) -> "Objective":
-    """A function of an Optuna trial, to maximize: validation top-1 in percent; see `Objective`.
+    """A function of an Optuna trial, to maximize: the validation score, top-1 say, in percent; see `Objective`.
 
     study = optuna.create_study(direction="maximize")
     study.optimize(objective("digits", rung="cosine"), n_trials=20, catch=Problem)

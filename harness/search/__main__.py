@@ -19,8 +19,8 @@ AIMS = ("seconds", "gmacs")
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="harness.search",
-        description="Search for the values of a rung's slots, by validation top-1: a share of the training images is "
-        "held out, and the test set is looked at once, by the chosen values. The study's SPACE says what to search.",
+        description="Search for the values of a rung's slots, by the validation score: a share of the training images "
+        "is held out, and the test set is looked at once, by the chosen values. The study's SPACE says what to search.",
         epilog="The same command goes on where an interrupted one was, until there are as many trials as asked for. "
         "Runs are in the store like any other, and no run is trained twice.",
     )

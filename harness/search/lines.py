@@ -4,8 +4,9 @@ import sys
 
 from optuna.trial import FrozenTrial
 
-from harness import one_line
+from harness import one_line, tasks
 from harness.engine import Event
+from harness.report.words import METRICS
 from harness.search.outcome import choice, short
 from harness.search.queue import DONE
 from harness.search.search import Search
@@ -20,6 +21,7 @@ class Lines:
     def __init__(self, search: Search, tracker: Tracker, titles: dict[str, str]) -> None:
         self.search, self.tracker, self.titles = search, tracker, titles
         self.study = opened(search)
+        self.metric = METRICS[tasks.of(search.rung.spec).headline]
 
     def __call__(self, event: Event) -> None:
         match event["kind"]:
@@ -43,10 +45,10 @@ class Lines:
         if trial.state not in DONE:
             return f"{head} failed: {trial.user_attrs.get('why')} ({values})"
         if trial.state.name == "PRUNED":
-            text = f"ended early at top-1 {trial.value:.2f}" if trial.values else "ended early"
+            text = f"ended early at {self.metric} {trial.value:.2f}" if trial.values else "ended early"
         else:
             assert trial.values
-            text = f"top-1 {trial.values[0]:.2f}"
+            text = f"{self.metric} {trial.values[0]:.2f}"
             text += f", {_aim(self.search, trial)}" if self.search.minimize else ""
         best = choice(self.search, self.study)
         so_far = ""

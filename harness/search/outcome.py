@@ -9,10 +9,11 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import Problem
+from harness import Problem, tasks
 from harness.engine import Engine
 from harness.engine.progress import Progress
 from harness.paths import write_atomic
+from harness.report.words import METRICS
 from harness.search.search import Search
 from harness.search.space import assigned
 from harness.search.storage import opened
@@ -57,7 +58,7 @@ def describe(search: Search, study: Study) -> dict[str, Any]:
         "settings": list(search.settings),
         **search.definition,
         "trials": search.trials,
-        "objectives": ["top1", *([search.minimize] if search.minimize else [])],
+        "objectives": [tasks.of(search.rung.spec).headline, *([search.minimize] if search.minimize else [])],
         "storage": search.address,
         "command": f"python -m harness.search {shlex.join(search.words)}",
         "counts": {name: states.count(name) for name in ("complete", "pruned", "fail", "running", "waiting")},
@@ -67,7 +68,7 @@ def describe(search: Search, study: Study) -> dict[str, Any]:
 
 
 def tested(search: Search, best: Best, engine: Engine, tracker: Tracker) -> dict[str, Any]:
-    """The described search with the test top-1 of the chosen values, trained on all training images unless they are.
+    """The described search with the test score of the chosen values, trained on all training images unless they are.
 
     The specifications that were so looked at are kept with the search. Stops where the engine is asked to.
     """
@@ -92,7 +93,8 @@ def tested(search: Search, best: Best, engine: Engine, tracker: Tracker) -> dict
     if failed:  # why was said when they did
         raise Problem(f"the chosen values cannot be tested: {failed} of {len(todo)} runs failed")
     had = [seed for seed in search.final if (best.spec.id, seed) in store]
-    test = {str(seed): store.read(best.spec.id, seed)["metrics"]["top1"] for seed in had}
+    aim = tasks.of(best.spec).headline
+    test = {str(seed): store.read(best.spec.id, seed)["metrics"][aim] for seed in had}
     return {**best.described, "chosen": {**best.described["chosen"], "test": test}, "tested": looked}
 
 
@@ -113,7 +115,9 @@ def as_text(search: Search, described: dict[str, Any]) -> str:
         mean, sd = mean_sd(list(chosen["test"].values()))
         n = len(chosen["test"])
         spread = f" ± {sd:.2f} (mean ± s.d., {n} seeds)" if n > 1 else " (1 seed)"
-        lines.append(f"test:   top-1 {mean:.2f}{spread}, trained on all training images")
+        lines.append(
+            f"test:   {METRICS[tasks.of(search.rung.spec).headline]} {mean:.2f}{spread}, trained on all training images"
+        )
     return "\n".join(lines)
 
 

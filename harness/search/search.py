@@ -22,7 +22,7 @@ from harness.study import Rung, Study, plan
 
 @dataclass(frozen=True)
 class Search:
-    """A search of `space` for the values of one rung, by the mean top-1 of `seeds` on held-out training images.
+    """A search of `space` for the values of one rung, by the mean score of `seeds` on held-out training images.
 
     Its label and its `definition` say what it is: the number of trials may grow, all else stays.
     """

@@ -16,7 +16,7 @@ from harness.study import Run
 
 @dataclass
 class Objective:
-    """What Optuna maximizes: validation top-1 of a rung with a trial's values, in percent, the mean over its seeds.
+    """What Optuna maximizes: the validation score of a rung with a trial's values, in percent, the mean over its seeds.
 
     It trains where it stands, one run at a time. With `minimize` of the search a pair, the second seconds of training,
     or multiply-adds an image / 1e9. Raises what `harness.search.trial.life` does. The trial's user attributes are

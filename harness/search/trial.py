@@ -1,6 +1,6 @@
 """One trial's life: the runs that it asks for, when it is given up, and what it comes to.
 
-A trial is values for some slots of one specification. What it trains is a run like any other, blinded: its top-1 is
+A trial is values for some slots of one specification. What it trains is a run like any other, blinded: its score is
 that of training images held out, and its record is in the store, never trained twice and resumed from its checkpoint.
 """
 
@@ -52,12 +52,12 @@ class _Steps:
         self.undecided = max(self.told, default=None)
         self.heard = len(trial.study.directions) == 1  # Optuna prunes no trial of two aims
 
-    def __call__(self, step: int, top1: float) -> bool:
+    def __call__(self, step: int, score: float) -> bool:
         """Whether the pruner gives the trial up."""
         if not self.heard or (step in self.told and step != self.undecided):
             return False
         if step not in self.told:
-            self.trial.report(top1, step)
+            self.trial.report(score, step)
             self.told.add(step)
         self.undecided = None
         return step != self.last and self.trial.should_prune()
@@ -71,7 +71,7 @@ def life(search: Search, label: str, trial: optuna.Trial, store: Store, say: Say
     """Yields the run that a trial waits for, is sent what happens to it, and returns the score.
 
     Raises TrialPruned where the pruner gives it up, and Failed where a run cannot be made, fails, or is refused by its
-    evidence: "why" of the trial says it. One that diverged counts with its top-1. The specification's id is noted, and
+    evidence: "why" of the trial says it. One that diverged counts with its score. The specification's id is noted, and
     that this search, by its `label`, asks for it. "begun" is said, with `number` and the first `run`.
     """
     spec = search.rung.spec

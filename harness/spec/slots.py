@@ -207,7 +207,7 @@ class Evaluation(Part, ABC):
 class Task(Part, ABC):
     """What a network is trained to do, and how well it does: the loop and the evidence ask it; see `harness.tasks`."""
 
-    headline: ClassVar[str]  # the score that a study is about
+    headline: ClassVar[str]  # the score that a study is about, which a run's record names as its `score`
     learned: ClassVar[str]  # the score of training images
     loss: ClassVar[Loss]  # where the slot `loss` is empty
     watched: ClassVar[tuple[str, ...]]  # scores of held-out images that a run may be stopped, or chosen, by

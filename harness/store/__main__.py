@@ -44,17 +44,24 @@ def parser() -> argparse.ArgumentParser:
 
 
 def list_runs(options: argparse.Namespace) -> int:
+    from harness.report.words import METRICS
     from harness.store import Store
     from harness.store.care import standing
 
     store, titles = Store(), _titles()
-    print(f"{'id':16} {'seed':>5} {'state':13} {'top-1':>6} {'epochs':>6} {'kB':>8} {'last event':16} study: rung")
-    for key in store:
-        row = standing(store, key)
-        top1 = "–" if row["top1"] is None else f"{row['top1']:.2f}"
+    rows = {key: standing(store, key) for key in store}
+    by = {row["by"] for row in rows.values()} - {""}
+    several = len(by) > 1  # then each run names its own
+    heading = "score" if several else METRICS[next(iter(by), "top1")]
+    wide = 7 + max(len(METRICS[name]) for name in by) if several else max(6, len(heading))
+    head = f"{'id':16} {'seed':>5} {'state':13} {heading:>{wide}} {'epochs':>6} {'kB':>8} {'last event':16}"
+    print(f"{head} study: rung")
+    for key, row in rows.items():
+        score = "–" if row["score"] is None else f"{row['score']:.2f}"
+        score = f"{METRICS[row['by']]} {score}" if several and row["by"] else score
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["time"])) if row["time"] else "–"
         print(
-            f"{key[0]:16} {key[1]:5} {row['state']:13} {top1:>6} {row['epochs']:6} {row['bytes'] / 1000:8,.0f} "
+            f"{key[0]:16} {key[1]:5} {row['state']:13} {score:>{wide}} {row['epochs']:6} {row['bytes'] / 1000:8,.0f} "
             f"{when:16} {titles.get(key[0], '–')}"
         )
     return 0
@@ -78,7 +85,7 @@ def show_run(options: argparse.Namespace) -> int:
     for key in keys:
         row = standing(store, key)
         print(f"\nseed {key[1]}: {row['state']}, in {store.folder(*key)}")
-        if row["top1"] is not None:
+        if row["score"] is not None:
             record = store.read(*key)
             told = {**record["metrics"], "seconds": record["seconds"], "device": record["environment"]["device_name"]}
             text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())

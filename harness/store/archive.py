@@ -1,5 +1,6 @@
 """Records as one file, so that the runs of two machines join: a plain tar of `<spec id>/<seed>/<file>`."""
 
+import json
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from harness import Problem, one_line
 from harness.paths import sync_folder
-from harness.store import Held, Store
+from harness.store import Held, Record, Store
 from harness.store.care import Key, troubles
 
 MEMBER = re.compile(r"([0-9a-f]{16})/(0|[1-9][0-9]{0,18})/(spec\.json|journal\.jsonl|weights\.pt|result\.json)")
@@ -99,11 +100,16 @@ def _lacking(arrived: Store, key: Key) -> list[str]:
     return [] if key in arrived else [f"{key[0]}/{key[1]} has no result"]
 
 
+def _came_to(record: Record) -> str:
+    """What two records of one run have alike: which test images are right or, of a metric of none, the metrics."""
+    return str(record["correct"]) or json.dumps(record["metrics"], sort_keys=True)
+
+
 def _place(store: Store, arrived: Store, key: Key, notes: list[str]) -> bool:
     """Move an arrived record to where it belongs, unless the run is finished here or being trained."""
     name = f"{key[0]}, seed {key[1]}"
     if key in store:
-        same = store.read(*key)["correct"] == arrived.read(*key)["correct"]
+        same = _came_to(store.read(*key)) == _came_to(arrived.read(*key))
         notes.append(f"{name}: here already" + ("" if same else ", AND DIFFERENT: the one here is kept"))
         return False
     try:

@@ -33,12 +33,16 @@ def holder(store: Store, key: Key) -> str | None:
 
 
 def standing(store: Store, key: Key) -> dict[str, Any]:
-    """How a run stands: its state, top-1, epochs done, bytes on disk, and when something last happened."""
+    """How a run stands: its state, score, epochs done, bytes on disk, and when something last happened.
+
+    The score, in percent, is that of its headline metric, whose name is `by`; None of a run that has no record.
+    """
     events = store.events(*key)
     last = events[-1] if events else {}
     row: dict[str, Any] = {
         "state": {"failed": "failed", "interrupted": "interrupted"}.get(last.get("event", ""), "killed"),
-        "top1": None,
+        "score": None,
+        "by": "",
         "epochs": len({event.get("epoch") for event in events if event["event"] == "epoch"}),
         "bytes": size(store.folder(*key)),
         "time": last.get("time"),
@@ -48,7 +52,8 @@ def standing(store: Store, key: Key) -> dict[str, Any]:
         if record:
             return row | {
                 "state": record["status"],
-                "top1": float(record["metrics"]["top1"]),
+                "score": float(record["metrics"][record.get("score", "top1")]),
+                "by": record.get("score", "top1"),
                 "epochs": len(record["epochs"]),
             }
     except Problem:

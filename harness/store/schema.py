@@ -12,6 +12,9 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from harness import one_line
 from harness.spec import flat
 
+SCORES = {"top1": "top5", "mAP": "mAP_area", "mIoU": "pixAcc"}  # headline metrics, each with the one beside it
+BY_CLASS = {"mAP": {"AP", "AP_area", "n"}, "mIoU": {"IoU", "n"}}  # what is told of each class
+ROUNDED = 0.01  # points: what is told of classes may be rounded
 DEEP = 40  # levels; a specification with a teacher's has ten
 Number = Annotated[float, Field(strict=True)]  # of a run that diverged they are nan and ±inf
 Finite = Annotated[float, Field(strict=True, ge=0, le=1e12, allow_inf_nan=False)]
@@ -53,6 +56,8 @@ class Record(BaseModel):
     weights: Sha256
     status: Literal["finished", "diverged", "refused"]
     metrics: dict[str, Number]
+    score: Literal["top1", "mAP", "mIoU"] = "top1"  # the headline metric; a record of before tells none
+    by_class: dict[str, dict[str, Number]] = {}  # by name, in percent, of other metrics than top-1
     epochs: Annotated[list[dict[str, Number]], Field(min_length=1)]
     evidence: list[Evidence]
     params: Count
@@ -123,15 +128,21 @@ def record(value: Any) -> str:
 
 def _at_odds(record: Mapping[str, Any]) -> str:
     """Where what a record tells is not what it tells elsewhere; "" where all agrees."""
-    told, tests = record["epochs"], record["images"]["test"]
+    told, score = record["epochs"], record.get("score", "top1")
     if [row.get("epoch") for row in told] != list(range(len(told))):
         return f"epochs are not 0 to {len(told) - 1}"
     if not all(_percent(row) for row in (record["metrics"], *told)):
-        return "top-1 or top-5 is no percentage"
+        return f"{'top-1 or top-5' if score == 'top1' else f'{score} or {SCORES[score]}'} is no percentage"
     if record.get("rates") == [] or (record.get("kept") or 0) >= len(told):
         return "rates or kept is of no step or epoch that there was"
     if record["status"] != "refused" and not all(0 <= rate < math.inf for _, rate in record.get("rates") or ()):
         return "a rate is no number from 0 up"
+    return _of_images(record) if score == "top1" else _of_classes(record, score)
+
+
+def _of_images(record: Mapping[str, Any]) -> str:
+    """Where top-1 is not that of the images told to be right."""
+    tests = record["images"]["test"]
     spare = 4 * len(record["correct"]) - tests
     right = int(record["correct"] or "0", 16)
     if not 0 <= spare < 8 or right & (1 << spare) - 1:
@@ -142,8 +153,29 @@ def _at_odds(record: Mapping[str, Any]) -> str:
     return ""
 
 
+def _of_classes(record: Mapping[str, Any], score: str) -> str:
+    """Where a metric that is a mean over classes is not that of the classes told; it is of no images."""
+    if record["correct"] or record.get("answers"):
+        return f"correct or answers tell of images, of which {score} is not"
+    if score not in record["metrics"]:
+        return f"metrics have no {score}"
+    classes = record.get("by_class") or {}
+    for name, row in classes.items():
+        if row.keys() != BY_CLASS[score] or not (row["n"] >= 0 and row["n"] == int(row["n"])):
+            return f"by_class: {one_line(name)} has not {', '.join(sorted(BY_CLASS[score]))}, or n is no number of them"
+        if not all(0 <= value <= 100 for what, value in row.items() if what != "n" and not math.isnan(value)):
+            return f"by_class: {one_line(name)} has no percentages"
+    own = "AP" if score == "mAP" else "IoU"  # a class without a box has no AP; one in neither labels nor answers no IoU
+    every = [row[own] for row in classes.values() if not math.isnan(row[own]) and (score == "mIoU" or row["n"])]
+    value = record["metrics"][score]
+    if every and math.isfinite(value) and not math.isclose(sum(every) / len(every), value, abs_tol=ROUNDED):
+        return f"{score} is {value:g}, and by its classes {sum(every) / len(every):g}"
+    return ""
+
+
 def _percent(row: Mapping[str, float]) -> bool:
-    return all(0 <= value <= 100 for name, value in row.items() if name.endswith(("top1", "top5")))
+    names = (*SCORES, *SCORES.values())
+    return all(0 <= value <= 100 for name, value in row.items() if name.endswith(names))
 
 
 def event(value: Any) -> bool:

@@ -53,6 +53,22 @@ def test_two_jobs_halve_it_until_one_run_is_left(watch, runs):
     assert seen.left() == pytest.approx(7 / 8 * 80)
 
 
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ({"val_top1": 50.0}, "held-out top-1 50.00"),
+        ({"mAP": 61.2, "mAP_area": 70.0}, "mAP 61.20"),
+        ({"val_mIoU": 39.0, "val_pixAcc": 80.0}, "held-out mIoU 39.00"),
+    ],
+)
+def test_a_finished_run_tells_its_headline_metric(at, said, watch, runs, capsys):
+    with Progress(tiny_plan(), runs, reused=0, jobs=1) as seen:
+        seen.see({"kind": "started", "run": runs[0]})
+        seen.see({"kind": "epoch", "run": runs[0], "at": {"epoch": 1, "loss": 1.0} | at})
+        seen.see({"kind": "finished", "run": runs[0]})
+    assert f"seed 0: {said}" in capsys.readouterr().err
+
+
 def test_what_is_printed_where_there_is_no_terminal(watch, runs, capsys):
     with Progress(tiny_plan(), runs, reused=3, jobs=1) as seen:
         seen.see({"kind": "started", "run": runs[0]})

@@ -1,4 +1,4 @@
-"""A model that holds the specification of its backbone, and a study of such: what a detector is to plans and reports."""
+"""A model that holds the specification of its backbone, and a study of such: what a detector is to plans."""
 
 from typing import ClassVar
 

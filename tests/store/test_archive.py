@@ -8,9 +8,10 @@ import torch
 
 from harness import Problem
 from harness.spec import plain, resolved
-from harness.store import Store
+from harness.store import Store, spec_hash
 from harness.store.archive import bring, export
 from harness.store.aside import everything
+from tests.kit import transfers
 from tests.kit.tiny import BASELINE, RESULT
 
 ID = BASELINE.id
@@ -49,6 +50,18 @@ def test_another_result_of_the_same_run_is_said_and_not_taken(machines):
     _, notes = bring(two, archive)
     assert "AND DIFFERENT: the one here is kept" in notes[0]
     assert two.read(ID, 0)["correct"] == "ff40"
+
+
+def test_of_a_metric_that_is_of_no_images_the_metrics_tell_runs_apart(tmp_path):
+    one, two = Store(tmp_path / "one" / "store"), Store(tmp_path / "two" / "store")
+    form, archive = transfers.resolved("a"), tmp_path / "a.tar"
+    transfers.add(one, form, 0, transfers.result(60.0))
+    transfers.add(two, form, 0, transfers.result(60.0))
+    export(one, one, archive)
+    assert "DIFFERENT" not in bring(two, archive)[1][0]
+    two.set_aside(spec_hash(form), 0)
+    transfers.add(two, form, 0, transfers.result(60.5))
+    assert "AND DIFFERENT: the one here is kept" in bring(two, archive)[1][0]
 
 
 def test_a_run_begun_here_is_set_aside_and_one_being_trained_is_left(machines):

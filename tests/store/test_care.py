@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from harness.spec import plain, resolved
-from harness.store import Store
+from harness.store import Store, spec_hash
 from harness.store.care import holder, standing, troubles
+from tests.kit import transfers
 from tests.kit.tiny import BASELINE, RESULT
 
 FORMS = {"spec": plain(BASELINE), "resolved": resolved(BASELINE)}
@@ -32,11 +33,20 @@ def add(store, seed, **changes):
         claim.finish(RESULT | changes, {"w": torch.zeros(3)})
 
 
+def test_the_score_of_a_run_is_its_headline_metric(store):
+    form = transfers.resolved("a")
+    transfers.add(store, form, 3, transfers.result(61.5))
+    row = standing(store, (spec_hash(form), 3))
+    assert (row["score"], row["by"]) == (61.5, "mAP")
+    assert standing(store, KEY)["by"] == "top1"
+    assert troubles(store, (spec_hash(form), 3)) == []
+
+
 def test_a_whole_record_has_no_troubles(store):
     assert troubles(store, KEY) == []
     assert holder(store, KEY) is None
     row = standing(store, KEY)
-    assert (row["state"], row["top1"], row["epochs"]) == ("finished", 90.0, 2)
+    assert (row["state"], row["score"], row["epochs"]) == ("finished", 90.0, 2)
     assert row["bytes"] > 1000
 
 
@@ -88,6 +98,6 @@ def test_how_runs_stand(store):
         claim.begin(FORMS)
         claim.note("interrupted")
     row = standing(store, (BASELINE.id, 1))
-    assert (row["state"], row["epochs"], row["top1"]) == ("interrupted", 1, None)
+    assert (row["state"], row["epochs"], row["score"]) == ("interrupted", 1, None)
     (store.folder(*KEY) / "result.json").write_text("{")
     assert standing(store, KEY)["state"] == "damaged"

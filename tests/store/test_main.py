@@ -1,5 +1,6 @@
 """The store's command line."""
 
+import argparse
 import json
 import re
 import subprocess
@@ -14,8 +15,11 @@ import torch
 from harness.engine import execute
 from harness.report import remember
 from harness.store import Store
+from harness.store import __main__ as command
 from harness.study import describe
+from tests.kit import transfers
 from tests.kit.commands import harness
+from tests.kit.records import record
 from tests.kit.tiny import BASELINE, SOURCE, tiny_plan
 
 
@@ -51,6 +55,26 @@ def test_list_and_show(home):
     for words, said in ((("show", "ffff"), "no run ffff"), (("show", ""), "no run")):
         done = told(home, *words)
         assert (done.returncode, said in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("scores", "heading", "cells"),
+    [
+        (("top1", "top1"), " top-1 ", (" 60.00 ", " 60.00 ")),
+        (("mIoU", "mIoU"), "  mIoU ", (" 60.00 ", " 60.00 ")),
+        (("top1", "mAP"), " score ", (" top-1 60.00 ", " mAP 60.00 ")),
+        ((), " top-1 ", ()),
+    ],
+)
+def test_the_list_says_what_each_run_is_scored_by(scores, heading, cells, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    for seed, score in enumerate(scores):
+        made = record(60.0, tested=10) if score == "top1" else transfers.result(60.0, score)
+        transfers.add(Store(), transfers.resolved("a"), seed, made)
+    command.list_runs(argparse.Namespace())
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert heading in head
+    assert [cell in line for cell, line in zip(cells, lines, strict=True)] == [True] * len(scores)
 
 
 def test_verify_names_what_is_wrong_and_says_so_by_its_status(home):

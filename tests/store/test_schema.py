@@ -9,10 +9,11 @@ import pytest
 
 from harness import Problem, report
 from harness.report import frames
-from harness.store import Store, journal, spec_hash
+from harness.store import Store, journal, schema, spec_hash
 from harness.store.archive import bring
 from harness.store.care import damaged, troubles
 from tests.faults.shapes import FULL, NAMES, SEEDS, archived, filled, forge, plan
+from tests.kit import transfers
 from tests.kit.tiny import finish, known
 
 KEY = known("a"), 0
@@ -242,3 +243,54 @@ def test_where_every_run_is_damaged_there_is_one_line_each(store, capsys):
     with pytest.raises(Problem, match="no finished run to report"):
         report.render(plan(), store)
     assert len(capsys.readouterr().err.splitlines()) == 4
+
+
+@pytest.fixture
+def detected(store):
+    """A record of a detector: two classes of 61 and 65, one without a box."""
+    by_class = {
+        "cat": {"AP": 61.0, "AP_area": 60.0, "n": 7},
+        "dog": {"AP": 65.0, "AP_area": 66.0, "n": 9},
+        "emu": {"AP": math.nan, "AP_area": math.nan, "n": 0},
+    }
+    form = transfers.resolved("a")
+    transfers.add(store, form, 0, transfers.result(63.0) | {"by_class": by_class})
+    return store.read(spec_hash(form), 0)
+
+
+def test_a_record_of_another_metric_is_one(store, detected):
+    assert schema.record(detected) == ""
+    for change in (without("by_class"), without("gaps"), at("by_class", "cat", "AP", value=61.004)):
+        made = json.loads(json.dumps(detected))
+        change(made)
+        assert schema.record(made) == ""
+    form = transfers.resolved("b")
+    scene = {"sky": {"IoU": 80.0, "n": 900}, "pole": {"IoU": 0.0, "n": 0}, "sea": {"IoU": math.nan, "n": 0}}
+    transfers.add(store, form, 0, transfers.result(40.0, "mIoU") | {"by_class": scene})  # of a pole only answers
+    assert schema.record(store.read(spec_hash(form), 0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (at("score", value="f1"), "score: Input should be"),
+        (at("score", value=7), "score: Input should be"),
+        (at("metrics", "mAP", value=64.0), "mAP is 64, and by its classes 63"),
+        (at("by_class", "cat", "AP", value=60.0), "mAP is 63, and by its classes 62.5"),
+        (at("by_class", "emu", value={"AP": 0.0, "AP_area": 0.0, "n": 1}), "mAP is 63, and by its classes 42"),
+        (at("metrics", value={"mAP_area": 64.0}), "metrics have no mAP"),
+        (at("metrics", "mAP_area", value=101.0), "mAP or mAP_area is no percentage"),
+        (at("epochs", 1, "mAP", value=-1.0), "mAP or mAP_area is no percentage"),
+        (at("by_class", "dog", "AP_area", value=101.0), "by_class: dog has no percentages"),
+        (at("by_class", "dog", "n", value=1.5), "by_class: dog has not AP, AP_area, n"),
+        (at("by_class", "dog", value={"IoU": 65.0, "n": 9}), "by_class: dog has not AP, AP_area, n"),
+        (at("by_class", "dog", value="65"), "by_class.dog: Input should be a valid dictionary"),
+        (at("correct", value="ff80"), "correct or answers tell of images, of which mAP is not"),
+        (at("answers", value="abc"), "correct or answers tell of images, of which mAP is not"),
+        (without("score"), "correct is not of 8 test images"),
+    ],
+)
+def test_what_is_wrong_with_a_record_of_another_metric(detected, change, said):
+    made = json.loads(json.dumps(detected))
+    change(made)
+    assert schema.record(made).startswith(said)

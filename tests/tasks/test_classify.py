@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.tasks import of
+from harness.tasks import of, scored
 from harness.tasks.classify import Classify, CrossEntropy, packed, unpacked
 
 TASK = Classify()
@@ -81,3 +81,11 @@ def test_targets_are_one_hot_twice():
 def test_an_empty_slot_is_classification(tiny):
     assert of(tiny) == of(tiny.but(task=Classify())) == Classify()
     assert tiny.but(task=Classify()).id != tiny.id
+
+
+def test_a_record_names_its_headline_metric_where_it_is_not_top_1(tiny):
+    class Other(Classify):
+        headline = "mIoU"
+
+    assert scored(tiny) == scored(tiny.but(task=Classify())) == {}
+    assert scored(tiny.but(task=Other())) == {"score": "mIoU"}

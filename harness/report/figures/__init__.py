@@ -3,9 +3,9 @@
 `every` has one row a run, `table` one row a rung. A name is text: cut to its room, and never read as a formula.
 """
 
-from harness.report.figures.captions import CAPTIONS
+from harness.report.figures.captions import CAPTIONS, captions
 from harness.report.figures.costs import cost, pareto
-from harness.report.figures.curves import PANELS, TOP1, band, by_epoch, curves, rates
+from harness.report.figures.curves import band, by_epoch, curves, panels, rates, told_as
 from harness.report.figures.gains import apart, beside, effects, forest
 from harness.report.figures.style import (
     BESIDE,
@@ -29,9 +29,10 @@ from harness.report.figures.style import (
     percent,
     resolved,
     save,
+    score_interval,
     sharing,
     sizes,
     style,
     tint,
-    top1_interval,
 )
+from harness.report.figures.transfer import transfer

@@ -1,5 +1,7 @@
 """What each figure is called, and what a reader must know to read it."""
 
+from harness.report.words import spoken
+
 CAPTIONS = {  # name -> heading, what a reader must know to read it
     "ladder": (
         "Accuracy and gains",
@@ -17,6 +19,11 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
         "images and targets as they were trained on, so not comparable between rungs that change these. Right: after "
         "the epoch, on the test images, or on those held out of training. Of top-1 the first epochs may be below the "
         "frame, and a run that diverged (×) keeps its last accuracy.",
+    ),
+    "transfer": (
+        "Backbones",
+        "Large dots: means over seeds, ± s.d. both ways; small dots: a backbone of one seed, and what stands on it. If "
+        "what is better by itself is better to build on, they rise from left to right.",
     ),
     "rates": ("Learning rates", "As the optimizer had them at each step, read while training. A line a schedule."),
     "cost": (
@@ -37,3 +44,8 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
         "describes those seen.",
     ),
 }
+
+
+def captions(score: str) -> dict[str, tuple[str, str]]:
+    """`CAPTIONS` of figures of that headline metric."""
+    return {name: (spoken(heading, score), spoken(text, score)) for name, (heading, text) in CAPTIONS.items()}

@@ -16,11 +16,12 @@ from harness.report.figures.style import (
     heading,
     names,
     percent,
+    score_interval,
     sizes,
     style,
-    top1_interval,
 )
-from harness.report.frames import counted
+from harness.report.frames import counted, headline
+from harness.report.words import METRICS, spoken
 
 
 def pareto(cost: ArrayLike, value: ArrayLike) -> list[int]:
@@ -36,10 +37,10 @@ def pareto(cost: ArrayLike, value: ArrayLike) -> list[int]:
 
 @style()
 def cost(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure:
-    """Top-1 against the seconds of training a run, and against the GFLOPs of a forward."""
-    runs, n = every[counted(every)], len(table)
+    """The headline metric against the seconds of training a run, and against the GFLOPs of a forward."""
+    runs, n, score = every[counted(every)], len(table), headline(every)
     hues, told = colors(n), names(table)
-    spans = np.array([top1_interval(runs, place) for place in table["place"]])
+    spans = np.array([score_interval(runs, place) for place in table["place"]])
     figure = Figure(figsize=(11, 7.6), layout="constrained")
     upper, lower = figure.subplots(2, 1)
     costs = (
@@ -47,8 +48,8 @@ def cost(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure:
         (lower, table["gmacs"], "GFLOPs of one image's forward"),
     )
     for axis, spent, what in costs:
-        x, y = spent.to_numpy(float), table["top1_mean"].to_numpy(float)
-        axis.set_ylim(*percent(*frame(runs["top1"], spans)))
+        x, y = spent.to_numpy(float), table[f"{score}_mean"].to_numpy(float)
+        axis.set_ylim(*percent(*frame(runs[score], spans)))
         if x.min() > 0 and x.max() > 10 * x.min():
             axis.set_xscale("log")
             decimal(axis.xaxis)
@@ -60,10 +61,10 @@ def cost(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure:
             axis.plot(
                 [x[i]], [y[i]], "s" if emulated else "o", color=hues[i], ms=7, mec="white", zorder=3, label="rung"
             )
-        axis.set(xlabel=what, ylabel="top-1 (%)")
+        axis.set(xlabel=what, ylabel=f"{METRICS[score]} (%)")
         axis.margins(x=0.05)
         shown = range(n) if n <= MANY else dict.fromkeys([0, *front])
         beside(axis, [(x[i], y[i]) for i in shown], [told[i] for i in shown], [hues[i] for i in shown])
     speed = "; squares: FP16 emulated, not its speed" if table["emulated"].any() else ""
-    heading(figure, study, f"accuracy against cost, with the Pareto front ({sizes(table)}{speed})")
+    heading(figure, study, spoken("accuracy against cost", score) + f", with the Pareto front ({sizes(table)}{speed})")
     return figure

@@ -25,7 +25,8 @@ from harness.report.figures.style import (
     sizes,
     style,
 )
-from harness.report.frames import counted
+from harness.report.frames import counted, headline
+from harness.report.words import METRICS, SECOND
 
 
 def by_epoch(own: pd.DataFrame, *names: str) -> pd.DataFrame:
@@ -42,43 +43,55 @@ def by_epoch(own: pd.DataFrame, *names: str) -> pd.DataFrame:
     return pd.DataFrame(made, index=range(1, longest + 1), columns=own.index)
 
 
-TOP1 = ("top1", "val_top1")  # what an epoch calls it: the second where images are held out, to stop by
-PANELS = (
-    {"training loss": ("loss",), "test loss": ("test_loss", "val_loss")},
-    {"training top-1 (%)": ("train_top1",), "test top-1 (%)": TOP1},
-)
+def told_as(score: str) -> tuple[str, str]:
+    """What an epoch calls a metric: by the second name where images are held out, to stop by."""
+    return score, f"val_{score}"
+
+
+def panels(score: str) -> tuple[dict[str, tuple[str, ...]], ...]:
+    """The rows of panels, and what an epoch calls what they show; the last is that of the headline metric.
+
+    Of training images a task may tell the metric beside it, as pixel accuracy beside mIoU.
+    """
+    test, trained = f"test {METRICS[score]} (%)", {f"training {METRICS[score]} (%)": (f"train_{score}",)}
+    if score != "top1":
+        trained[f"training {METRICS[SECOND[score]]} (%)"] = (f"train_{SECOND[score]}",)
+    return {"training loss": ("loss",), "test loss": ("test_loss", "val_loss")}, {**trained, test: told_as(score)}
 
 
 @style()
 def curves(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure | None:
-    """Loss and top-1 by epoch, in training and in test, a line a rung; None where no run tells its epochs.
+    """Loss and headline metric by epoch, in training and in test, a line a rung; None where no run tells its epochs.
 
     Of runs that hold images out of training these are in the place of the test images. A record of a time before the
     accuracy in training was told has no panel of it.
     """
     runs, hues, labels = every[counted(every)], colors(len(table)), names(table)
+    score = headline(every)
+    rows, (*_, tested) = panels(score), panels(score)[-1]
     owns = [runs[runs["place"] == place] for place in table["place"]]
-    told = {what: [by_epoch(own, *words) for own in owns] for row in PANELS for what, words in row.items()}
-    if not all(values.notna().any(axis=None) for values in told["test top-1 (%)"]):
+    told = {what: [by_epoch(own, *words) for own in owns] for row in rows for what, words in row.items()}
+    if not all(values.notna().any(axis=None) for values in told[tested]):
         return None
-    rows = [[what for what in row if any(values.notna().any(axis=None) for values in told[what])] for row in PANELS]
-    rows = [row for row in rows if row]
-    figure = Figure(figsize=(11, len(rows) * height(len(table), 3.6)), layout="constrained")
-    held = {"val_top1" in epoch for epochs in runs["epochs"] for epoch in epochs}
+    shown = [[what for what in row if any(values.notna().any(axis=None) for values in told[what])] for row in rows]
+    shown = [row for row in shown if row]
+    figure = Figure(figsize=(11, len(shown) * height(len(table), 3.6)), layout="constrained")
+    held = {f"val_{score}" in epoch for epochs in runs["epochs"] for epoch in epochs}
     by = " or ".join(word for word, there in (("test", False), ("held-out", True)) if there in held)
-    layout: Any = [row * (2 // len(row)) for row in rows]
+    widest = math.lcm(*map(len, shown))
+    layout: Any = [[what for what in row for _ in range(widest // len(row))] for row in shown]
     for what, axis in figure.subplot_mosaic(layout).items():
         if "loss" in what:
             lines = told[what]
             _loss_axis(axis, lines)
         else:
             lines = [values.ffill() for values in told[what]]  # what diverged keeps its last accuracy
-            _top1_axis(axis, lines, owns, hues)
+            _score_axis(axis, lines, owns, hues)
         for values, hue in zip(lines, hues, strict=True):
             band(axis, values, hue, len(table))
         axis.set(xlabel="epoch", ylabel=what.replace("test", by))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if any(what == row[-1] for row in rows):
+        if any(what == row[-1] for row in shown):
             means = [values.mean(axis=1).dropna() for values in lines]
             some = [(mean, label, hue) for mean, label, hue in zip(means, labels, hues, strict=True) if len(mean)]
             ends = [(float(mean.index[-1]), float(mean.iloc[-1])) for mean, _, _ in some]
@@ -94,7 +107,7 @@ def _loss_axis(axis: Axes, lines: Sequence[pd.DataFrame]) -> None:
         decimal(axis.yaxis)
 
 
-def _top1_axis(axis: Axes, lines: Sequence[pd.DataFrame], owns: Sequence[pd.DataFrame], hues: Sequence[Any]) -> None:
+def _score_axis(axis: Axes, lines: Sequence[pd.DataFrame], owns: Sequence[pd.DataFrame], hues: Sequence[Any]) -> None:
     """As high as the last epochs ask for, and marks for runs that diverged."""
     low, high = frame(np.concatenate([values.iloc[-1] for values in lines]), [])
     axis.set_ylim(*percent(low - max(high - low, 10), high))

@@ -26,32 +26,33 @@ from harness.report.figures.style import (
     names,
     percent,
     resolved,
+    score_interval,
     sizes,
     style,
     tint,
-    top1_interval,
 )
-from harness.report.frames import counted, pairs_apart
+from harness.report.frames import counted, headline, pairs_apart
+from harness.report.words import METRICS
 
 
 @style()
 def forest(study: str, every: pd.DataFrame, table: pd.DataFrame, gains: Seeds) -> Figure:
-    """Top-1 of every seed beside mean and interval; and, where the design has gains, those of every pair."""
-    runs, n = every[counted(every)], len(table)
+    """The score of every seed beside mean and interval; and, where the design has gains, those of every pair."""
+    runs, n, score = every[counted(every)], len(table), headline(every)
     row = {place: i for i, place in enumerate(table["place"])}
     two = bool(table["gain"].notna().any())
     figure = Figure(figsize=(11, 1.3 + n * (0.42 if n <= 20 else 0.32)), layout="constrained")
     axes = figure.subplots(1, 1 + two, sharey=True, squeeze=False, width_ratios=(3, 2) if two else None)[0]
-    spans = np.array([top1_interval(runs, place) for place in table["place"]])
-    axes[0].set_xlim(*percent(*frame(runs["top1"], spans)))
+    spans = np.array([score_interval(runs, place) for place in table["place"]])
+    axes[0].set_xlim(*percent(*frame(runs[score], spans)))
     diverged = runs["status"] == "diverged"
     for which, mark, color, size in ((~diverged, "o", SEED, 24), (diverged, "X", HURTS, 60)):
         own = runs[which & runs["place"].isin(row)]
         y = own["place"].map(row) - BESIDE / 2
-        axes[0].scatter(own["top1"], y, s=size, marker=mark, color=color, alpha=0.7, lw=0, label="seeds")
-    for i, (mean, (low, high)) in enumerate(zip(table["top1_mean"], spans, strict=True)):
+        axes[0].scatter(own[score], y, s=size, marker=mark, color=color, alpha=0.7, lw=0, label="seeds")
+    for i, (mean, (low, high)) in enumerate(zip(table[f"{score}_mean"], spans, strict=True)):
         interval(axes[0], i + BESIDE, mean, low, high, INK, filled=True)
-    axes[0].set(xlabel="top-1 (%)" + (", ×: diverged" if diverged.any() else ""), yticks=range(n))
+    axes[0].set(xlabel=f"{METRICS[score]} (%)" + (", ×: diverged" if diverged.any() else ""), yticks=range(n))
     axes[0].set_yticklabels(names(table), color=INK)
     axes[0].set_ylim(n - 0.4, -0.6)
     if two:
@@ -84,7 +85,7 @@ def _gains(axis: Axes, table: pd.DataFrame, gains: Mapping[int, Sequence[tuple[i
 
 
 @style()
-def effects(study: str, table: pd.DataFrame) -> Figure:
+def effects(study: str, table: pd.DataFrame, score: str = "top1") -> Figure:
     """Bars of Shapley values or factorial effects, as frames.effects has them: main effects above interactions."""
     table = table.sort_values("main", ascending=False, kind="stable")
     n = len(table)
@@ -104,7 +105,7 @@ def effects(study: str, table: pd.DataFrame) -> Figure:
     if 0 < split < n:
         axis.axhline(split - 0.5, color="0.4", lw=0.8, ls=":")
     told = [[row["name"]] + [f"or {row['aliases']}"] * bool(row["aliases"]) for _, row in table.iterrows()]
-    axis.set(xlabel="points of top-1 (hollow: not resolved)", yticks=range(n), ylim=(n - 0.4, -0.6))
+    axis.set(xlabel=f"points of {METRICS[score]} (hollow: not resolved)", yticks=range(n), ylim=(n - 0.4, -0.6))
     axis.set_yticklabels(["\n".join(one_line(line, LONG) for line in lines) for lines in told], color=INK)
     axis.grid(axis="y", visible=False)
     orders = ", thick: ± 1 s.e. of the sampled orders" if table["order_se"].notna().any() else ""

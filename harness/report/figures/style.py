@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness import one_line, stats
 from harness.paths import write_atomic
-from harness.report.frames import marks
+from harness.report.frames import headline, marks
 
 Array = NDArray[np.float64]
 Seeds = Mapping[int, Sequence[tuple[int, float]]]  # place -> (seed, gain) of each pair
@@ -118,8 +118,8 @@ def tint(verdict: str) -> str:
     return HELPS if verdict.startswith("helps") else HURTS if verdict.startswith("hurts") else INK
 
 
-def top1_interval(runs: pd.DataFrame, place: int) -> tuple[float, float]:
-    return stats.t_interval(runs.loc[runs["place"] == place, "top1"])
+def score_interval(runs: pd.DataFrame, place: int) -> tuple[float, float]:
+    return stats.t_interval(runs.loc[runs["place"] == place, headline(runs)])
 
 
 def decimal(axis: Axis) -> None:

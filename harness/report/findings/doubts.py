@@ -9,7 +9,7 @@ from harness import Problem, one_line
 from harness.report.findings.words import ONLY, bare, listed, some, span, spent
 from harness.report.frames import Plan
 from harness.report.plans import built_on
-from harness.report.words import count
+from harness.report.words import count, spoken
 from harness.store import Store
 
 
@@ -27,9 +27,8 @@ def confounds(plan: Plan, table: pd.DataFrame) -> str:
         lines.append(f"The length of training is in what these give: {listed(longer)}.")
     lines += _trained_first(plan, table)
     if table["emulated"].any():
-        lines.append(
-            f"FP16 is emulated in {some(table, 'emulated')}: its accuracy is that of half precision, its speed not."
-        )
+        said = spoken("its accuracy is that of half precision, its speed not", frames.headline(table))
+        lines.append(f"FP16 is emulated in {some(table, 'emulated')}: {said}.")
     more = [
         f"{bare(row['title'])} ({', '.join(rungs[row['place']]['also'])})" for _, row in table[table["also"]].iterrows()
     ]

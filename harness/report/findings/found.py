@@ -11,9 +11,10 @@ from harness import one_line, stats
 from harness.report.findings.doubts import confounds, costs
 from harness.report.findings.gains import by_verdict, interactions, judged, set_apart, told_gains, way_of
 from harness.report.findings.paper import beside_paper
-from harness.report.findings.words import DESIGNS, Paragraph, bare, listed, span, top1_of
+from harness.report.findings.transfer import transferred
+from harness.report.findings.words import DESIGNS, Paragraph, bare, listed, score_of, span
 from harness.report.frames import Plan
-from harness.report.words import count
+from harness.report.words import METRICS, count, opening, spoken
 from harness.store import Store
 
 
@@ -29,6 +30,7 @@ def found(
         *by_verdict(plan, gains),
         ("Interactions", interactions(effects)),
         ("Not as the others", set_apart(plan, every, table, gains)),
+        *transferred(every, frames.backbones(plan, store, every)),
         *beside_paper(every, gains),
         ("What else may be in a gain", confounds(plan, table)),
         ("Cost", costs(plan, store, every, table, ends)),
@@ -73,15 +75,18 @@ def _made_of(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> str:
 
 def _how(plan: Plan, table: pd.DataFrame, ends: list[tuple[int, int]]) -> str:
     """What the numbers below are."""
+    score = frames.headline(table)
     if plan["design"] in frames.EFFECTS:
-        text = f"{frames.EFFECTS[plan['design']]} In brackets 95 % intervals; verdicts are after Holm over the tricks"
+        about = spoken(frames.EFFECTS[plan["design"]], score)
+        text = f"{about} In brackets 95 % intervals; verdicts are after Holm over the tricks"
     else:
         own = table.loc[table["gain"].notna(), "gain_pairs"]
         pairs = f" over the {span(own)} seeds of its look" if plan["decide"] and len(own) else ""
-        tests = f"paired t-tests after Holm over all {table['p'].count()}"
+        fixed = f"paired t-tests after Holm over all {table['p'].count()}"
+        tests = "group-sequential t-tests" if plan["decide"] else fixed
         text = (
-            f"Each rung's gain is in points of top-1 {frames.GAINS[plan['design']]}, paired by seed{pairs}, with the "
-            f"95 % interval in brackets; verdicts are of {'group-sequential t-tests' if plan['decide'] else tests}"
+            f"Each rung's gain is in points of {METRICS[score]} {frames.GAINS[plan['design']]}, paired by seed{pairs}, "
+            f"with the 95 % interval in brackets; verdicts are of {tests}"
         )
     totals = "the total" if len(ends) == 1 else "totals"
     total = f", {totals} tested with them" if ends and not plan["decide"] else ""
@@ -109,17 +114,17 @@ def far(plan: Plan, table: pd.DataFrame) -> list[tuple[int, int]]:
 def _in_all(
     plan: Plan, every: pd.DataFrame, table: pd.DataFrame, effects: pd.DataFrame | None, ends: list[tuple[int, int]]
 ) -> str:
-    """How top-1 went from the first rung to the last, as far as the design has such two."""
-    first = table.iloc[0]
+    """How the score went from the first rung to the last, as far as the design has such two."""
+    first, metric = table.iloc[0], opening(METRICS[frames.headline(table)])
     if not ends:
-        return f"Top-1 of {bare(first['title'])} is {top1_of(first)}."
+        return f"{metric} of {bare(first['title'])} is {score_of(first)}."
     totals = _totals(plan, every, table, effects, ends)
     if len(ends) > 1:
         items = [f"{bare(table.loc[above, 'title'])} {said}" for (above, _), said in zip(ends, totals, strict=True)]
-        return f"Top-1 of {bare(first['title'])} is {top1_of(first)}. Totals over it: {listed(items)}."
+        return f"{metric} of {bare(first['title'])} is {score_of(first)}. Totals over it: {listed(items)}."
     (above, below), (said,) = ends[0], totals
-    at = [f"{top1_of(row)} ({bare(row['title'])})" for _, row in table.loc[[below, above]].iterrows()]
-    return f"Top-1 went from {at[0]} to {at[1]}: the total is {said}."
+    at = [f"{score_of(row)} ({bare(row['title'])})" for _, row in table.loc[[below, above]].iterrows()]
+    return f"{metric} went from {at[0]} to {at[1]}: the total is {said}."
 
 
 def _totals(
@@ -127,8 +132,8 @@ def _totals(
 ) -> list[str]:
     """Each total gain with its verdict, after Holm over the table's own tests and these."""
     good, at = every[frames.counted(every)], dict[int, dict[int, float]]()
-    for place, seed, top1 in zip(good["place"], good["seed"], good["top1"], strict=True):
-        at.setdefault(place, {})[seed] = top1
+    for place, seed, score in zip(good["place"], good["seed"], good[frames.headline(good)], strict=True):
+        at.setdefault(place, {})[seed] = score
     tests = [
         [at[above][seed] - at[below][seed] for seed in sorted(at[above].keys() & at[below])] for above, below in ends
     ]

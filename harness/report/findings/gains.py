@@ -12,12 +12,12 @@ import harness.report.tables as tables
 from harness import one_line
 from harness.report.findings.words import Paragraph, bare, listed, rung_of
 from harness.report.frames import Plan, Row
-from harness.report.words import count
+from harness.report.words import count, spoken
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What a table says that tricks gave, in points of top-1: `added` to those of `below`, by name."""
+    """What a table says that tricks gave, in points of the score: `added` to those of `below`, by name."""
 
     name: str
     value: float
@@ -126,5 +126,5 @@ def set_apart(plan: Plan, every: pd.DataFrame, table: pd.DataFrame, gains: Seque
         own = frames.apart(every)[what]
         if own:
             items = [f"{rung_of(one_line(plan['rungs'][place]['title']))} seed {seed}" for place, seed in own]
-            lines.append(f"{count(len(own), 'run')} {text}: {listed(items)}.")
+            lines.append(f"{count(len(own), 'run')} {spoken(text, frames.headline(table))}: {listed(items)}.")
     return " ".join(lines)

@@ -12,7 +12,9 @@ from harness import Problem
 from harness.report.findings.gains import Gain
 from harness.report.findings.words import Paragraph, listed
 
-Known = dict[str, tuple[float, str]]  # by rung: the paper's top-1, and the rung that its gain is over
+TABLES = {"top1": (4, 5, 6), "mAP": (8,), "mIoU": (9,)}  # by headline metric: where the paper has gains
+DATA = {"top1": "imagenet", "mAP": "voc", "mIoU": "ade20k"}
+Known = dict[str, tuple[float, str]]  # by rung: the paper's score, and the rung that its gain is over
 
 
 def paper_gain(number: int, known: Known, added: frozenset[str], below: frozenset[str]) -> float:
@@ -40,35 +42,40 @@ def paper_gain(number: int, known: Known, added: frozenset[str], below: frozense
     return round(known[rung][0] - known[over][0], 6) if over else math.nan
 
 
-def paper_gains(gains: Iterable[Gain]) -> list[tuple[Gain, float]]:
-    """The gains that Tables 4, 5 and 6 have a number for, with it; none where the paper's numbers are not there."""
+def paper_gains(gains: Iterable[Gain], score: str = "top1") -> list[tuple[Gain, float]]:
+    """The gains that the paper has a number for, with it; none where the paper's numbers are not there.
+
+    In top-1 its Tables 4, 5 and 6 have them, in mAP Table 8 and in mIoU Table 9.
+    """
     if not any(gain.added for gain in gains):
         return []
-    top1: dict[int, Known] = {}
+    had: dict[int, Known] = {}
     try:
-        for number in (4, 5, 6):
+        for number in TABLES[score]:
             cells = published.read(number)[1]
-            cells = cells[(cells["metric"] == "top1") & (cells["rung"] != "")]
-            top1[number] = {rung: (paper, over) for rung, paper, over in cells[["rung", "paper", "over"]].values}
+            cells = cells[(cells["metric"] == score) & (cells["rung"] != "")]
+            had[number] = {rung: (paper, over) for rung, paper, over in cells[["rung", "paper", "over"]].values}
     except Problem:
         return []
     made = []
     for gain in gains:
         if math.isnan(gain.value) or gain.verdict.startswith(frames.BARRED):
             continue
-        values = [paper_gain(number, known, gain.added, gain.below) for number, known in top1.items() if gain.added]
+        values = [paper_gain(number, known, gain.added, gain.below) for number, known in had.items() if gain.added]
         made += [(gain, value) for value in values if not math.isnan(value)]
     return made
 
 
 def beside_paper(every: pd.DataFrame, gains: Sequence[Gain]) -> list[Paragraph]:
     """The gains that the paper has a number for, by whether signs agree, and how far signs and order do."""
-    both = paper_gains(gains)
+    score = frames.headline(every)
+    both = paper_gains(gains, score)
     if not both:
         return []
-    same = published.same_data(every, "imagenet")
+    same, first, last = published.same_data(every, DATA[score]), TABLES[score][0], TABLES[score][-1]
+    where = f"Tables {first} to {last}" if first != last else f"Table {first}"
     lines = [
-        f"He et al. (2019, Tables 4 to 6) have a number for {len(both)} of these gains, each of one run, without a "
+        f"He et al. (2019, {where}) have a number for {len(both)} of these gains, each of one run, without a "
         "spread, on top of the tricks before it in their order."
     ]
     if not same:
@@ -87,6 +94,6 @@ def beside_paper(every: pd.DataFrame, gains: Sequence[Gain]) -> list[Paragraph]:
     if not said["opposite"]:
         lines.append("No gain that is resolved here has the opposite sign.")
     lines += [f"{words[what]}: {listed(items)}." for what, items in said.items() if items]
-    rows = [("top1", paper, gain.value, gain.verdict) for gain, paper in both]
-    agreement = published.agreement(pd.DataFrame(rows, columns=["metric", "paper_gain", "gain", "verdict"]), "top1")
+    rows = [(score, paper, gain.value, gain.verdict) for gain, paper in both]
+    agreement = published.agreement(pd.DataFrame(rows, columns=["metric", "paper_gain", "gain", "verdict"]), score)
     return [("Where it disagrees with the paper", " ".join(lines)), ("", " ".join(agreement))]

@@ -53,9 +53,9 @@ def span(values: Iterable[float], told: Callable[[float], str] = "{:,}".format) 
     return " to ".join(dict.fromkeys((told(ends[0]), told(ends[-1]))))
 
 
-def top1_of(row: pd.Series) -> str:
-    spread = "" if math.isnan(row["top1_sd"]) else f" ± {row['top1_sd']:.2f}"
-    return f"{row['top1_mean']:.2f}{spread}"
+def score_of(row: pd.Series) -> str:
+    mean, sd = row[f"{row['score']}_mean"], row[f"{row['score']}_sd"]
+    return f"{mean:.2f}" if math.isnan(sd) else f"{mean:.2f} ± {sd:.2f}"
 
 
 def spent(seconds: float) -> str:

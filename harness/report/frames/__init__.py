@@ -3,6 +3,7 @@
 A rung is known by its `place` in the plan, not by its name: two names may be the same, or be cut to the same.
 """
 
+from harness.report.frames.backbones import backbones, beside_backbones
 from harness.report.frames.compared import effects, looked_at, rungs, seeds_as_dots
 from harness.report.frames.judged import BEFOREHAND, decisions, due, judge, new_data, planned
 from harness.report.frames.notes import COMMON, EFFECTS, GAINS, MARKS, evidence, footnotes, marks
@@ -22,4 +23,4 @@ from harness.report.frames.pairs import (
     pairs_apart,
     same_run,
 )
-from harness.report.frames.read import EMPTY, Pair, Plan, Row, counted, runs
+from harness.report.frames.read import EMPTY, Pair, Plan, Row, counted, headline, runs, worth

@@ -9,11 +9,14 @@ import pandas as pd
 from harness import one_line, stats
 from harness.report.frames.judged import decisions, judge, new_data
 from harness.report.frames.pairs import barred, by_seed, elsewhere, pairs
-from harness.report.frames.read import Pair, Plan, counted
+from harness.report.frames.read import Pair, Plan, counted, headline, worth
+from harness.report.words import SECOND
 
 
 def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
-    """One row a rung of `plan` that has runs; accuracies and gains in points of percent, unrounded.
+    """One row a rung of `plan` that has runs; the headline metric and gains in points of percent, unrounded.
+
+    `score` is the name of that metric, and of the columns with its mean and s.d.: "top1", `top1_mean` and `top1_sd`.
 
     `gain` is the mean of differences paired by seed of the two rungs that the plan names, with its 95 % t-interval;
     the verdict is of paired t-tests after Holm over the rows, or of bounds for planned looks where the plan decides by
@@ -23,25 +26,27 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     """
     good = every[counted(every)]
     at = by_seed(every)
-    odd = barred(plan, at)
+    odd, score = barred(plan, at), headline(every)
+    second = SECOND[score]
     paired, decided = looked_at(plan, {place: [] if place in odd else pairs(plan, at, place) for place in sorted(at)})
     judged = judge(paired, decided)
     upstream = {inner["of"] for inner in plan["upstream"]}
     rows = []
     for place in paired:
         rung, own, ours = plan["rungs"][place], good[good["place"] == place], paired[place]
-        mean, sd = stats.mean_sd(own["top1"])
+        mean, sd = stats.mean_sd(own[score])
         row: dict[str, Any] = {"place": place, "rung": one_line(rung["name"]), "title": one_line(rung["title"])}
-        row |= {"n": len(own), "top1_mean": mean, "top1_sd": sd} | judged[place]
+        row |= {"score": score, "n": len(own), f"{score}_mean": mean, f"{score}_sd": sd} | judged[place]
         row["gain_pairs"] = len(ours)
         row["new_low"], row["new_high"] = new_data(ours)
         if place in odd:
             row["verdict"] = odd[place]
         base = at.get(0, {}) if plan["design"] == "ladder" and place else {}
-        total = [row["top1"] - base[seed]["top1"] for seed, row in at[place].items() if seed in base]
-        row["total"], row["total_low"], row["total_high"], _ = stats.paired_t(total, step=100 / own["tested"].max())
-        if "top5" in own and own["top5"].notna().all():
-            row["top5_mean"], row["top5_sd"] = stats.mean_sd(own["top5"])
+        total = [worth(row) - worth(base[seed]) for seed, row in at[place].items() if seed in base]
+        step = 100 / own["tested"].max() if score == "top1" else None  # one test image
+        row["total"], row["total_low"], row["total_high"], _ = stats.paired_t(total, step=step)
+        if second in own and own[second].notna().all():
+            row[f"{second}_mean"], row[f"{second}_sd"] = stats.mean_sd(own[second])
         other = next((i for i in rung["gain"] or () if i != place), None)
         row |= {
             "params": own["params"].iloc[0],
@@ -78,11 +83,11 @@ def seeds_as_dots(plan: Plan, every: pd.DataFrame) -> dict[int, list[tuple[int, 
     at, odd = by_seed(every), barred(plan, by_seed(every))
     every_pair = {place: [] if place in odd else pairs(plan, at, place) for place in range(len(plan["rungs"]))}
     used, _ = looked_at(plan, every_pair)
-    return {place: [(seed, a["top1"] - b["top1"]) for seed, a, b in ours] for place, ours in used.items()}
+    return {place: [(seed, worth(a) - worth(b)) for seed, a, b in ours] for place, ours in used.items()}
 
 
 def effects(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
-    """Shapley values, or factorial effects: one row each, in points of top-1; None under other designs.
+    """Shapley values, or factorial effects: one row each, in points of the headline metric; None under other designs.
 
     Over the seeds for which all rungs have runs: `value` is the mean, with its 95 % t-interval. `order_se` is what the
     sampling of orders adds, which is in the interval too. Verdicts after Holm: main effects, or values, are a family;
@@ -92,7 +97,7 @@ def effects(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
         return None
     good = every[counted(every)]
     odd = "; ".join(dict.fromkeys(barred(plan, by_seed(every)).values()))
-    table = good.pivot_table(index="seed", columns="place", values="top1")
+    table = good.pivot_table(index="seed", columns="place", values=headline(every))
     table = table.reindex(columns=range(len(plan["rungs"]))).dropna()
     made = _shapley(plan, table) if plan["design"] == "shapley" else _factorial(plan, table)
     rows = []

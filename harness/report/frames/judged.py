@@ -7,12 +7,12 @@ import pandas as pd
 
 from harness import stats
 from harness.report.frames.pairs import by_seed, one_image, pairs, right_bits
-from harness.report.frames.read import Pair, Plan
+from harness.report.frames.read import Pair, Plan, worth
 
 
 def judge(paired: dict[int, list[Pair]], decided: dict[int, stats.Decision]) -> dict[int, dict[str, Any]]:
     """Gain, interval, p and verdict by place, of pairs and decisions as `looked_at` has them."""
-    rows = {place: [[a["top1"] for _, a, _ in ours], [b["top1"] for _, _, b in ours]] for place, ours in paired.items()}
+    rows = {place: [[worth(a) for _, a, _ in ours], [worth(b) for _, _, b in ours]] for place, ours in paired.items()}
     judged = {
         place: {"gain": c.gain, "gain_low": c.low, "gain_high": c.high, "p": c.p, "adjusted": c.adjusted}
         | {"rho": c.rho, "mde": c.mde, "verdict": c.verdict}
@@ -32,7 +32,7 @@ def decisions(plan: Plan, paired: dict[int, list[Pair]]) -> dict[int, stats.Deci
     for place, rung in enumerate(plan["rungs"]):
         ours = paired.get(place, [])  # a rung without a run is a row all the same
         if plan["decide"] and rung["gain"]:
-            gains = {seed: a["top1"] - b["top1"] for seed, a, b in ours}
+            gains = {seed: worth(a) - worth(b) for seed, a, b in ours}
             rows[place] = [gains.get(seed, math.nan) for seed in rung["seeds"]]
     if not rows:
         return {}
@@ -81,7 +81,12 @@ def due(plan: Plan, every: pd.DataFrame) -> list[int]:
 
 
 def new_data(ours: list[Pair]) -> tuple[float, float]:
-    """The 95 % interval of a gain, in points, on new test data of the same kind: seeds and examples both vary."""
+    """The 95 % interval of a gain, in points, on new test data of the same kind: seeds and examples both vary.
+
+    nan where records do not tell which test images were right: of metrics that are of a whole set, not of its images.
+    """
+    if not all(row["correct"] for _, a, b in ours for row in (a, b)):
+        return math.nan, math.nan
     if len(ours) < 2 or len({row["tested"] for _, a, b in ours for row in (a, b)}) > 1:
         return math.nan, math.nan
     above, below = right_bits([a for _, a, _ in ours]), right_bits([b for _, _, b in ours])

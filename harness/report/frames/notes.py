@@ -10,7 +10,8 @@ import pandas as pd
 from harness import one_line, stats
 from harness.report.frames.judged import planned
 from harness.report.frames.pairs import apart, pairs_apart
-from harness.report.frames.read import Plan
+from harness.report.frames.read import Plan, headline
+from harness.report.words import METRICS, SECOND, opening, spoken
 
 COMMON = ("loop", "audit", "split", "test")  # what is checked of every run, whatever its parts
 
@@ -69,14 +70,28 @@ GAINS = {
 }
 
 
+ABOUT = {  # of a metric that is not an image's: how it is made
+    "mAP": (
+        "mAP: the mean over classes of average precision at an IoU of .5, by eleven points as in VOC 2007; the area "
+        "below the whole curve, as from VOC 2010 on, stands beside it.",
+    ),
+    "mIoU": (
+        "mIoU: the mean over classes of intersection over union, in pixels of the whole set; pixel accuracy: the share "
+        "of labelled pixels that is right.",
+    ),
+}
+
+
 def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know: how numbers were made, marks, and runs that are not as the others."""
     kept = "with the weights kept" if any(rung.get("stops") for rung in plan["rungs"]) else "after the last epoch"
-    notes = [f"Top-1 and top-5: mean ± s.d. over n seeds, percent of the test set {kept}."]
+    score = headline(every)
+    both = f"{opening(METRICS[score])} and {METRICS[SECOND[score]]}"
+    notes = [f"{both}: mean ± s.d. over n seeds, percent of the test set {kept}.", *ABOUT.get(score, ())]
     if table["gain_pairs"].any():
-        notes += _about_gains(plan, table)
+        notes += _about_gains(plan, table, score)
     if plan["design"] in EFFECTS:
-        notes += _about_effects(plan)
+        notes += _about_effects(plan, score)
     notes.append(
         "GFLOPs are multiply-adds of one image's forward. Seconds an epoch: median, training alone, on "
         + ", ".join(sorted(set(every["device"])))
@@ -88,7 +103,7 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
         if table[name].any():
             which = [f"{one_line(r['title'])}: {', '.join(r['also'])}" for r in plan["rungs"] if r["also"]]
             told = f" ({'; '.join(which)})" if name == "also" else ""
-            notes.append(f"{mark} {text}{told}.")
+            notes.append(f"{mark} {spoken(text, score)}{told}.")
     ended = []
     for place, rung in enumerate(plan["rungs"]):
         own = every["epochs"][(every["place"] == place) & (every["status"] == "finished")] if rung.get("stops") else ()
@@ -137,11 +152,11 @@ EFFECTS = {
 }
 
 
-def _about_effects(plan: Plan) -> list[str]:
+def _about_effects(plan: Plan, score: str) -> list[str]:
     """How a Shapley value or an effect was made, and what is not in it."""
     notes = [
-        f"{EFFECTS[plan['design']]} Over the seeds that every rung has; 95 % t-intervals, each for itself; verdicts: "
-        "t-tests at .05 after Holm over the tricks, interactions apart."
+        f"{spoken(EFFECTS[plan['design']], score)} Over the seeds that every rung has; 95 % t-intervals, each for "
+        "itself; verdicts: t-tests at .05 after Holm over the tricks, interactions apart."
     ]
     k = len(plan["tricks"])
     if plan["orders"]:
@@ -164,11 +179,11 @@ def _about_effects(plan: Plan) -> list[str]:
     return notes
 
 
-def _about_gains(plan: Plan, table: pd.DataFrame) -> list[str]:
+def _about_gains(plan: Plan, table: pd.DataFrame, score: str) -> list[str]:
     tested = table[table["p"].notna()]
     notes = [
-        f"Gains: points of top-1 {GAINS[plan['design']]}, paired by seed. ρ̂: the correlation over seeds of the two "
-        "rungs; pairing takes its share off the variance."
+        f"Gains: points of {METRICS[score]} {GAINS[plan['design']]}, paired by seed. ρ̂: the correlation over seeds of "
+        "the two rungs; pairing takes its share off the variance."
     ]
     if pairs_apart(table):
         told = ", those of the look at which it stands" if plan["decide"] else ""

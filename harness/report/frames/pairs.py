@@ -109,8 +109,14 @@ def pairs_apart(table: pd.DataFrame) -> bool:
 
 
 def one_image(paired: dict[int, list[Pair]]) -> float | None:
-    """What one test image is of top-1, in points: gains are multiples of it; None of tests of several sizes."""
-    sizes = {row["tested"] for ours in paired.values() for _, above, below in ours for row in (above, below)}
+    """What one test image is of top-1, in points: gains are multiples of it; None of tests of several sizes.
+
+    None of other metrics too, which are no counts of images.
+    """
+    rows = [row for ours in paired.values() for _, above, below in ours for row in (above, below)]
+    sizes: set[int] = {row["tested"] for row in rows}
+    if any(row.get("score", "top1") != "top1" for row in rows):
+        return None
     return 100 / sizes.pop() if len(sizes) == 1 else None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness import Problem, one_line
+from harness.report.words import METRICS
 from harness.spec import UNPROVEN, sources
 from harness.store import Store, care
 
@@ -21,7 +22,8 @@ EMPTY = ["place", "rung", "seed", "status", "classes", "trained", "tested"]  # w
 def runs(plan: Plan, store: Store) -> pd.DataFrame:
     """One row for each (rung, seed) that the store has, in the order of the plan.
 
-    A damaged run is none: `attrs["damaged"]` has (place, seed, what is wrong) of each.
+    A damaged run is none: `attrs["damaged"]` has (place, seed, what is wrong) of each. Raises Problem where the runs
+    have not all the same headline metric, `score`.
     """
     rows: list[Row] = []
     wrong = care.damaged(store, dict.fromkeys((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"]))
@@ -29,6 +31,10 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
         if rows and record.get("rates") == rows[-1]["rates"]:  # mostly, and they are half of a record
             record["rates"] = rows[-1]["rates"]
         rows.append({"place": place, "rung": one_line(plan["rungs"][place]["name"]), "seed": seed} | _flat(record))
+    by_score = {row["score"]: row["rung"] for row in reversed(rows)}
+    if len(by_score) > 1:
+        told = " and ".join(f"{rung} by {METRICS[score]}" for score, rung in by_score.items())
+        raise Problem(f"{one_line(plan['label'])}: {told}: runs that are scored by different metrics are no comparison")
     made = pd.DataFrame(rows, columns=None if rows else EMPTY)
     made.attrs["damaged"] = [
         (place, seed, wrong[rung["id"], seed])
@@ -71,6 +77,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
     rates = record.get("rates")
     return {
         "status": record["status"],
+        "score": record.get("score", "top1"),  # a record of before tells none
         **record["metrics"],
         "params": record["params"],
         "gmacs": record["macs"] / 1e9,
@@ -93,6 +100,16 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "sources": record.get("sources", {}),
         "stale": ", ".join(sources.changed(record)),
     }
+
+
+def headline(frame: pd.DataFrame) -> str:
+    """The name of the metric that a frame of runs, or of rungs, is about; "top1" of one that does not say."""
+    return str(frame["score"].iloc[0]) if "score" in frame and len(frame) else "top1"
+
+
+def worth(row: Row) -> Any:
+    """The headline metric of a run, in percent."""
+    return row[row.get("score", "top1")]
 
 
 def counted(every: pd.DataFrame) -> pd.Series:

@@ -1,7 +1,7 @@
 """The report of a hyper-parameter search: its trials as tables, figures and one page, from an Optuna study.
 
-The first objective is validation top-1 in %, maximised; a second, if any, is a cost. What Optuna computes (importances,
-the Pareto front) is Optuna's; it is drawn here, since its own figures are not made for print.
+The first objective is the validation score in %, maximised; a second, if any, is a cost. What Optuna computes
+(importances, the Pareto front) is Optuna's; it is drawn here, since its own figures are not made for print.
 """
 
 from harness.report.search.figures import (
@@ -25,14 +25,15 @@ from harness.report.search.read import (
     BEST,
     COSTS,
     ENOUGH,
-    SCORE,
     STATES,
     TOLD,
     Trial,
+    axis_of,
     complete,
     ranked,
     read,
     score_of,
+    scored,
     state_of,
 )
 from harness.report.search.scales import Scale, scales, shown

@@ -19,7 +19,7 @@ from harness import one_line, stats
 from harness.report import figures
 from harness.report.figures import HELPS, HURTS, INK, LONG, SEED, SMALL
 from harness.report.search.matters import Importance
-from harness.report.search.read import COSTS, SCORE, Trial, complete, ranked
+from harness.report.search.read import COSTS, Trial, axis_of, complete, ranked
 from harness.report.search.scales import Scale
 from harness.report.words import count
 
@@ -63,7 +63,7 @@ def dots(axis: Axes, trials: Sequence[Trial], x: Mapping[int, float]) -> None:
 
 
 @figures.style()
-def history(label: str, trials: Sequence[Trial]) -> Figure | None:
+def history(label: str, trials: Sequence[Trial], metric: str = "top-1") -> Figure | None:
     """Scores in the order of the trials, and the best so far; None where nothing was scored."""
     scored = [trial for trial in trials if not math.isnan(trial.worth)]
     if not scored:
@@ -86,7 +86,7 @@ def history(label: str, trials: Sequence[Trial]) -> Figure | None:
         so_far = np.maximum.accumulate([trial.score for trial in done])
         x, y = [*(trial.number for trial in done), len(trials) - 1], [*so_far, so_far[-1]]
         axis.step(x, y, where="post", color=HELPS, lw=1.8, label="best so far")
-    axis.set(xlabel="trial", ylabel=SCORE)
+    axis.set(xlabel="trial", ylabel=axis_of(metric))
     axis.legend(loc="lower right", fontsize=SMALL, framealpha=0.9)
     if done:
         best = ranked(done)[0]
@@ -102,7 +102,7 @@ def hue(share: float) -> Any:
 
 
 @figures.style()
-def parallel(label: str, trials: Sequence[Trial], space: Sequence[Scale]) -> Figure | None:
+def parallel(label: str, trials: Sequence[Trial], space: Sequence[Scale], metric: str = "top-1") -> Figure | None:
     """A line a complete trial through its values to its score; None without two parameters and two trials."""
     done = ranked(complete(trials))
     if len(done) < 2 or len(space) < 2:
@@ -134,7 +134,7 @@ def parallel(label: str, trials: Sequence[Trial], space: Sequence[Scale]) -> Fig
             axis.plot([x - 0.012, x + 0.012], [y, y], color="0.35", lw=1, zorder=4)
             style: dict[str, Any] = {"fontsize": SMALL, "color": INK, "zorder": 5, "path_effects": white}
             axis.text(x + 0.03, y, said, va="center", **style)
-    scored = [*((own.path) for own in space), SCORE]
+    scored = [*((own.path) for own in space), axis_of(metric)]
     axis.set_xticks(range(len(scored)), [_stacked(path) for path in scored], color=INK)
     axis.tick_params(length=0)
     axis.grid(visible=False)
@@ -184,7 +184,7 @@ def importance(label: str, rows: Sequence[Importance]) -> Figure:
 
 
 @figures.style()
-def slices(label: str, trials: Sequence[Trial], space: Sequence[Scale]) -> Figure | None:
+def slices(label: str, trials: Sequence[Trial], space: Sequence[Scale], metric: str = "top-1") -> Figure | None:
     """Scores against each parameter, a panel each; None where nothing was scored."""
     scored = [trial for trial in trials if not math.isnan(trial.worth)]
     if not scored or not space:
@@ -212,7 +212,7 @@ def slices(label: str, trials: Sequence[Trial], space: Sequence[Scale]) -> Figur
         dots(axis, scored, x)
         axis.set_xlabel(_stacked(own.path), color=INK)
     for axis in axes[:, 0]:
-        axis.set_ylabel(SCORE)
+        axis.set_ylabel(axis_of(metric))
     for axis in axes.flat[len(space) :]:
         axis.set_visible(False)
     figures.heading(figure, label, "scores by each parameter (blue: the best trial, hollow: pruned)")
@@ -232,7 +232,7 @@ def pool(trials: Sequence[Trial]) -> list[float]:
 
 
 @figures.style()
-def best_of_n(label: str, worths: Sequence[float]) -> Figure | None:
+def best_of_n(label: str, worths: Sequence[float], metric: str = "top-1") -> Figure | None:
     """The expected best of n trials, and the interval of the median best; None of fewer than two."""
     if len(worths) < 2:
         return None
@@ -252,14 +252,16 @@ def best_of_n(label: str, worths: Sequence[float]) -> Figure | None:
     axis.plot(n, best, color=HELPS, lw=2.2, label="expected best")
     lines, told = axis.get_legend_handles_labels()
     axis.legend([lines[3], lines[2], lines[0]], [told[3], told[2], told[0]], loc="lower right", fontsize=SMALL)
-    axis.set(xlabel="trials drawn", ylabel=f"best {SCORE}")
+    axis.set(xlabel="trials drawn", ylabel=f"best {axis_of(metric)}")
     figures.beside(axis, [(float(n[-1]), float(best[-1]))], [f"{best[-1]:.2f}, n = {len(n)}"], [HELPS])
     figures.heading(figure, label, "the expected best of n trials")
     return figure
 
 
 @figures.style()
-def front(label: str, trials: Sequence[Trial], best: Sequence[Trial], cost: str) -> Figure | None:
+def front(
+    label: str, trials: Sequence[Trial], best: Sequence[Trial], cost: str, metric: str = "top-1"
+) -> Figure | None:
     """Scores against the second objective; `best`, the Pareto front, are joined and named."""
     done = complete(trials)
     if not best:
@@ -277,9 +279,10 @@ def front(label: str, trials: Sequence[Trial], best: Sequence[Trial], cost: str)
     ends = [(trial.cost, trial.score) for trial in along]
     axis.step(*np.array(ends).T, where="post", color=HELPS, lw=1.5, zorder=3, label="front")
     axis.plot(*np.array(ends).T, "o", ms=7, color=HELPS, mec="white", zorder=4, label="front")
-    axis.set(xlabel=COSTS.get(cost, one_line(cost)), ylabel=SCORE)
+    axis.set(xlabel=COSTS.get(cost, one_line(cost)), ylabel=axis_of(metric))
     axis.margins(x=0.05)
     for trial in along:  # above and left of the front is nothing
         axis.annotate(str(trial.number), (trial.cost, trial.score), (-5, 4), textcoords="offset points", ha="right")
-    figures.heading(figure, label, "accuracy against cost, with the Pareto front (numbers: its trials)")
+    what = "accuracy" if metric == "top-1" else metric
+    figures.heading(figure, label, f"{what} against cost, with the Pareto front (numbers: its trials)")
     return figure

@@ -15,7 +15,7 @@ from harness.paths import write_atomic
 from harness.report import Report, figures, page, tables
 from harness.report.search.figures import ACROSS, PANELS, best_of_n, front, history, importance, parallel, pool, slices
 from harness.report.search.matters import POOL, Importance, importances
-from harness.report.search.read import BEST, TOLD, Trial, complete, ranked, read
+from harness.report.search.read import BEST, TOLD, Trial, complete, ranked, read, scored
 from harness.report.search.scales import Scale, scales
 from harness.report.search.tables import markdown, space_table, trial_csv, trial_table
 from harness.report.search.words import (
@@ -27,7 +27,7 @@ from harness.report.search.words import (
     more_said,
     test_said,
 )
-from harness.report.words import together
+from harness.report.words import opening, together
 
 if TYPE_CHECKING:
     import optuna
@@ -43,16 +43,17 @@ def render(search: Mapping[str, Any], study: optuna.Study, folder: Path) -> Repo
     if not trials:
         raise Problem(f"{label}: the search has no trial to report")
     cost = [*(search.get("objectives") or ["top1"]), ""][1] if len(study.directions) > 1 else ""
+    metric = scored(search)
     space, worths, found = scales(trials), pool(trials), importances(trials)
     if not isinstance(found, str):
         order = {row.path: i for i, row in enumerate(found)}
         space = sorted(space, key=lambda own: order.get(own.path, len(order)))
     numbers = {trial.number for trial in study.best_trials} if cost else set()
     along = sorted((t for t in complete(trials) if t.number in numbers), key=lambda trial: trial.cost)
-    said = [best_said(trials), more_said(worths), matters_said(found)]
+    said = [best_said(trials, metric), more_said(worths), matters_said(found)]
 
-    best = trial_table(ranked(trials)[:BEST], space, cost)
-    joined = trial_table(along, space, cost)
+    best = trial_table(ranked(trials)[:BEST], space, cost, metric)
+    joined = trial_table(along, space, cost, metric)
     headed = f"{label}: hyper-parameter search"
     notes = [*said, test_said(search)]
     shown_tables = [markdown(best), *([f"## Pareto front\n\n{markdown(joined)}"] if along else [])]
@@ -99,9 +100,10 @@ def draw(
     cost: str,
 ) -> Iterator[tuple[str, str, Figure | None, str]]:
     """(name, heading, figure, caption) of each; without a figure the caption says why."""
+    metric = scored(search)
     retried = [f"trial {t.number} takes up {t.retries}" for t in trials if t.retries is not None]
     retried_said = f" After a worker was lost, {together(retried[:10])}." if retried else ""
-    drawn = history(label, trials)
+    drawn = history(label, trials, metric)
     if drawn:
         caption = (
             "Dots: scores, small dashes: seeds where there are several. The line is the best so far of complete "
@@ -110,13 +112,14 @@ def draw(
         )
         yield "history", "Trials", drawn, caption
     if along:
+        more, what = ("more accurate", "Accuracy") if metric == "top-1" else (f"of a higher {metric}", opening(metric))
         caption = (
-            "The line is the Pareto front: no trial is as cheap and more accurate. Its trials are blue, and in the "
+            f"The line is the Pareto front: no trial is as cheap and {more}. Its trials are blue, and in the "
             "table below; grey ones are dominated."
         )
-        yield "front", "Accuracy against cost", front(label, trials, along, cost), caption
+        yield "front", f"{what} against cost", front(label, trials, along, cost, metric), caption
     many = "" if len(space) <= ACROSS else f" The first {ACROSS} of {len(space)} parameters."
-    drawn = parallel(label, trials, space[:ACROSS])
+    drawn = parallel(label, trials, space[:ACROSS], metric)
     if drawn:
         caption = (
             "A line a complete trial, through its values to its score: the darker the better, the best thick. Axes are "
@@ -137,7 +140,7 @@ def draw(
             "not to. Pruned trials are left out."
         )
         yield "importances", "Importances", importance(label, found), caption
-    drawn = slices(label, trials, space[:PANELS])
+    drawn = slices(label, trials, space[:PANELS], metric)
     if drawn:
         many = "" if len(space) <= PANELS else f" The first {PANELS} of {len(space)} parameters."
         caption = (
@@ -145,7 +148,7 @@ def draw(
             f"little.{many}"
         )
         yield "slices", "Slices", drawn, caption
-    drawn = best_of_n(label, pool(trials))
+    drawn = best_of_n(label, pool(trials), metric)
     if drawn:
         caption = (
             "The mean best of n trials drawn from those seen, over all such draws (Dodge et al. 2019; Tang et al. "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness import one_line, stats
+from harness.report.words import METRICS
 
 if TYPE_CHECKING:
     import optuna
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 BEST, TOLD = 10, 5  # trials in the table, and in the text
 ENOUGH = 10  # complete trials: of fewer, importances are noise
-SCORE = "validation top-1 (%)"
 COSTS = {"seconds": "seconds of a trial", "gmacs": "GFLOPs of one image's forward"}
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 
@@ -41,6 +41,17 @@ class Trial:
     def worth(self) -> float:
         """Its score; of a pruned trial what it last reported; nan of neither."""
         return self.reached[1] if self.reached else self.score
+
+
+def scored(search: Mapping[str, Any]) -> str:
+    """What the first objective of a search is called: of one of before, and of a study of a user's own, top-1."""
+    name = [*(search.get("objectives") or ()), "top1"][0]
+    return METRICS.get(name, METRICS["top1"])
+
+
+def axis_of(metric: str) -> str:
+    """What an axis, or a column, of scores is called."""
+    return f"validation {metric} (%)"
 
 
 def read(study: optuna.Study) -> list[Trial]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness import one_line
 from harness.report import tables
-from harness.report.search.read import COSTS, SCORE, Trial, score_of, state_of
+from harness.report.search.read import COSTS, Trial, axis_of, score_of, state_of
 from harness.report.search.scales import Scale, shown
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ def space_table(space: Sequence[Scale]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["path", "kind", "range", "scale"])
 
 
-def trial_table(trials: Sequence[Trial], space: Sequence[Scale], cost: str) -> pd.DataFrame:
+def trial_table(trials: Sequence[Trial], space: Sequence[Scale], cost: str, metric: str = "top-1") -> pd.DataFrame:
     """One row a trial as text; `cost` names the second objective, or is empty."""
     made: dict[str, list[str]] = {
         "trial": [str(trial.number) for trial in trials],
-        SCORE: [score_of(trial) for trial in trials],
+        axis_of(metric): [score_of(trial) for trial in trials],
     }
     if cost and cost != "seconds":
         made[COSTS.get(cost, cost)] = [_number(trial.cost) for trial in trials]

@@ -12,18 +12,18 @@ from harness import __version__, one_line, stats
 from harness.report.search.matters import Importance
 from harness.report.search.read import COSTS, STATES, Trial, complete, ranked, score_of
 from harness.report.search.scales import shown
-from harness.report.words import count, together
+from harness.report.words import METRICS, SECOND, count, together
 
 if TYPE_CHECKING:
     pass
 
 
-def best_said(trials: Sequence[Trial]) -> str:
+def best_said(trials: Sequence[Trial], metric: str = "top-1") -> str:
     done = ranked(complete(trials))
     if not done:
         return f"No trial of {len(trials)} was completed, so there is no best."
     first = done[0]
-    said = f"Trial {first.number} is the best of {count(len(done), 'complete trial')}: {score_of(first)} % top-1"
+    said = f"Trial {first.number} is the best of {count(len(done), 'complete trial')}: {score_of(first)} % {metric}"
     said += f" (mean ± s.d. of {len(first.scores)} seeds)" * (not math.isnan(first.sd))
     return f"{said} on held-out training data{', optimistic as the greatest of them' * (len(done) > 1)}."
 
@@ -99,7 +99,7 @@ def how_said(search: Mapping[str, Any], trials: Sequence[Trial]) -> list[tuple[s
     ]
 
 
-OBJECTIVES = {"top1": "validation top-1, the more the better"}
+OBJECTIVES = {name: f"validation {METRICS[name]}, the more the better" for name in SECOND}
 OBJECTIVES |= {name: f"{what}, the less the better" for name, what in COSTS.items()}
 
 

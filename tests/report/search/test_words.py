@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.report import search as report
+from tests.kit.trials import SEARCH, mixed
 
 
 def test_the_text_says_what_was_found_in_numbers(whole):
@@ -29,3 +30,18 @@ def test_the_text_says_what_was_found_in_numbers(whole):
 )
 def test_looks_at_the_test_set_are_counted(tested, said):
     assert report.test_said({"tested": tested, "chosen": {"spec_id": "a"}}).endswith(said)
+
+
+def test_a_search_by_another_metric_says_which():
+    trials = report.read(mixed())
+    assert report.scored(SEARCH) == report.scored({}) == report.scored({"objectives": ["own"]}) == "top-1"
+    other = SEARCH | {"objectives": ["mIoU"]}
+    assert report.scored(other) == "mIoU"
+    assert "93.50 ± 0.71 % mIoU (mean" in report.best_said(trials, "mIoU")
+    assert report.trial_table(trials, [], "", "mIoU").columns[1] == "validation mIoU (%)"
+    assert ("Objectives", "validation mIoU, the more the better") in report.how_said(other, trials)
+    drawn = [
+        (report.history("s", trials, "mIoU"), "validation mIoU (%)"),
+        (report.best_of_n("s", [1.0, 2.0], "mIoU"), "best validation mIoU (%)"),
+    ]
+    assert [figure.axes[0].get_ylabel() for figure, _ in drawn] == [said for _, said in drawn]
