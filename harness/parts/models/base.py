@@ -113,7 +113,7 @@ class OnBackbone(Model, ABC):
             )
         if self.frozen_stages > len(self.stage_names):
             raise ValueError(
-                f"model.frozen_stages={self.frozen_stages}: there are {len(self.stage_names)}, with the stem"
+                f"model.frozen_stages={self.frozen_stages}: with the stem there are {len(self.stage_names)}"
             )
         if isinstance(self.backbone, Spec) and self.backbone.task is not None:
             raise ValueError("model.backbone is no classifier")
@@ -150,9 +150,11 @@ def _shapes(model: Model) -> dict[str, torch.Size]:
         with torch.device("meta"):
             net = model.build(3, 2)
         _made[model] = {name: tensor.shape for name, tensor in net.state_dict().items()}
-        own = ("weight", "bias")
         _of_norms[model] = frozenset(
-            f"{name}.{own}" for name, m in net.named_modules() if isinstance(m, FrozenNorm) for kind in own
+            f"{name}.{kind}"
+            for name, m in net.named_modules()
+            if isinstance(m, FrozenNorm)
+            for kind in ("weight", "bias")
         )
     return _made[model]
 
@@ -230,9 +232,9 @@ def strides(network: ResNet) -> list[int]:
 def dilate(named: Mapping[str, nn.Module], network: ResNet, output_stride: int) -> None:
     """Have the last stages stride no more where the whole would pass `output_stride`, and their 3 x 3 reach further.
 
-    The first 3 x 3 of such a stage keeps the rate of the stage before, as those of DeepLab's authors, of torchvision
-    and of timm do; in variant D the pool of the shortcut goes on, of stride 1. Raises ValueError where no number of
-    dilated stages gives that stride.
+    What comes before the stride of such a stage, and the 3 x 3 that strode, keep the rate of the stage before, as in
+    DeepLab, torchvision and timm: every fourth cell, say, is then what it was. In variant D the pool of the shortcut
+    goes on, of stride 1. Raises ValueError where no number of dilated stages gives that stride.
     """
     due = strides(network)
     if output_stride not in due:
@@ -243,14 +245,14 @@ def dilate(named: Mapping[str, nn.Module], network: ResNet, output_stride: int) 
             continue
         before, rate = rate, 2 * rate
         for place, block in enumerate(named[f"stage{stage}"].children()):
-            convs = [m for m in block.get_submodule("body").children() if isinstance(m, nn.Conv2d)]
-            first = True
-            for layer in convs:
-                layer.stride = (1, 1)
+            reach = before if place == 0 else rate
+            for layer in block.get_submodule("body").children():
+                if not isinstance(layer, nn.Conv2d):
+                    continue
                 if layer.kernel_size == (3, 3):
-                    reach = before if place == 0 and first else rate
                     layer.dilation = layer.padding = (reach, reach)
-                    first = False
+                reach = rate if layer.stride == (2, 2) else reach
+                layer.stride = (1, 1)
             if place == 0:
                 _unstride(block.get_submodule("shortcut"))
 

@@ -110,7 +110,7 @@ class Detector(nn.Module):
 
     def detected(self, levels: Any, proposals: list[Tensor], sizes: Any) -> Tensor:
         boxes, scores, labels = self.roi.postprocess_detections(*self.told(levels, proposals, sizes), proposals, sizes)
-        z = boxes[0].new_zeros(len(boxes), self.most, 6)
+        z: Tensor = boxes[0].new_zeros(len(boxes), self.most, 6)
         for row, *found in zip(z, labels, scores, boxes, strict=True):
             label, score, box = found
             row[: len(box)] = torch.cat([label[:, None].float(), score[:, None], box], 1)
