@@ -71,6 +71,9 @@ def test_seeds_go_with_their_own_of_the_other_metric_and_of_other_rungs():
     b = np.arange(5)[:, None] - shift
     told = stats.rank_correlation(a, b)
     assert (told.tau_low, told.tau_high) == (1, 1)
+    noise = np.random.default_rng(5).normal(size=(5, 4))
+    told = stats.rank_correlation(noise, 3 * noise)
+    assert (told.tau_low, told.rho_low) == pytest.approx((1, 1)), "whatever the order at a seed, it is that of both"
 
 
 def test_noise_is_not_resolved_as_often_as_it_should_be():
