@@ -154,7 +154,9 @@ def begin(
     found = [(part, inner(part.spec)) for part in spec.teacher]
     teachers = tuple(part.bind(replace(run, model=placed(run.model, device)), spec.passes) for part, run in found)
     averages = tuple(Averaging(part, model) for part in spec.average)
-    trace = Trace(steps, classes, model, optimizer, runner, streams(seed), teachers, averages, tasks.of(spec), below)
+    trace = Trace(
+        steps, classes, model, optimizer, runner, streams(seed), teachers, averages, tasks.of(spec), below, seed
+    )
     watch(spec, trace)
     total, hits = torch.zeros(2, device=device)
     return Live(model, optimizer, runner, teachers, trace, total, hits, averages)
@@ -301,6 +303,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "opinions": opinions(spec, evidence),
         "seen": seen(run.trace),
         "network": digest(run.model.state_dict().items()),
+        **stood_on(run.trace.below),
         "answers": run.trace.exams.answers if run.trace.exams else "",
         "params": params,
         "macs": macs,
@@ -313,6 +316,14 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         **run.answered,
         **tasks.scored(spec),
     }
+
+
+def stood_on(below: Upstream | None) -> dict[str, Any]:
+    """Which run the network began with, and the digests of its network and of the file of its weights."""
+    if below is None:
+        return {}
+    told = {name: below.result.get(name) for name in ("seed", "network", "weights")}
+    return {"stands_on": {"spec_id": below.id, **told}}
 
 
 def test(spec: Spec, run: Live, images: Images, split: str) -> dict[str, float]:

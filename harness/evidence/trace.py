@@ -56,6 +56,7 @@ class Trace:
     averages: tuple[Any, ...] = ()
     task: Any = None  # of `harness.tasks`
     below: Upstream | None = None  # the run that the network takes weights over from
+    seed: int = 0
     canvas: tuple[int, ...] = ()  # px, height and width of the first images
     taken: tuple[int, int, int] = (0, 0, 0)  # tensors that were to be taken over, those that were, frozen ones
     lr: list[float] = field(default_factory=list)  # of each step; nan where the parameter groups differed

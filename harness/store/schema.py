@@ -57,6 +57,7 @@ class Record(BaseModel):
     status: Literal["finished", "diverged", "refused"]
     metrics: dict[str, Number]
     score: Literal["top1", "mAP", "mIoU"] = "top1"  # the headline metric; a record of before tells none
+    stands_on: dict[str, int | str | None] | None = None  # the run whose weights the network began with
     by_class: dict[str, dict[str, Number]] = {}  # by name, in percent, of other metrics than top-1
     epochs: Annotated[list[dict[str, Number]], Field(min_length=1)]
     evidence: list[Evidence]

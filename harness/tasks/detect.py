@@ -198,15 +198,11 @@ class Marking:
         each = curves(truth, self.found, len(classes))
         scores = {"mAP": 100 * mean_ap(each, eleven=True), "mAP_area": 100 * mean_ap(each, eleven=False)}
         kept = {
-            name: {"AP": _percent(curve.eleven), "AP_area": _percent(curve.area), "n": curve.n}
+            name: {"AP": 100 * curve.eleven, "AP_area": 100 * curve.area, "n": curve.n}  # nan where there is no box
             for name, curve in zip(classes, each, strict=True)
         }
         named = {self.task.named(name, split): value for name, value in scores.items()}
         return named, {"correct": "", "gaps": [], "by_class": kept}
-
-
-def _percent(share: float) -> float | None:
-    return None if share != share else 100 * share
 
 
 class Examiner:
@@ -242,7 +238,7 @@ class Examiner:
         own = [again.average_precision(truth, found, place) for place in range(1, len(self.images.classes) + 1)]
         told = [kept.get("by_class", {}).get(name, {}).get("AP") for name in self.images.classes]
         same = [
-            seen is None if each is None else seen is not None and abs(seen - 100 * float(each[1])) < 1e-6
+            seen is not None and (seen != seen if each is None else abs(seen - 100 * float(each[1])) < 1e-6)
             for seen, each in zip(told, own, strict=True)
         ]
         return due, float(not all(same))

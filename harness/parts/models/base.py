@@ -130,6 +130,8 @@ class OnBackbone(Model, ABC):
             wanted = sum(not name.startswith(("fc.", "classifier.", "head.")) for name in run.model.state_dict())
             own = digest(run.model.state_dict().items()) == run.result.get("network")
             yield Check("the backbone's weights are those of its record", "yes", "yes" if own else "no", own)
+            seed = run.result.get("seed", trace.seed)
+            yield Check("seed of the backbone's run", f"{trace.seed}", f"{seed}", seed == trace.seed)
         what = "tensors of the backbone that this network began with"
         yield Check(what, f"{wanted}", f"{there} of {due}", there == due >= wanted)
         frozen = [name for name, _ in trace.model.named_parameters() if self.frozen(name)]
