@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness.parts.grouping import groups, set_rate
+from harness.parts.grouping import HeadRates, groups, set_rate
+from harness.parts.models import FasterRCNN, ResNet
 from harness.tricks.no_bias_decay import no_bias_decay
 from harness.tricks.rates_by_group import rates_by_group
 
@@ -44,3 +45,19 @@ def test_a_step_moves_biases_twice_as_far(tiny, live):
     one, two = (dict(live(spec)[0].model.named_parameters()) for spec in (plain, rates_by_group(plain)))
     torch.testing.assert_close(two["fc.bias"] - start["fc.bias"], 2 * (one["fc.bias"] - start["fc.bias"]))
     torch.testing.assert_close(two["fc.weight"], one["fc.weight"])
+
+
+def test_heads_learn_at_a_rate_of_their_own():
+    part = HeadRates(backbone=0.5, heads=10.0)
+    net = FasterRCNN(backbone=ResNet(blocks=(1, 1), bottleneck=False, width=4)).build(3, 2)
+    names = [name for name, _ in net.named_parameters()]
+    by = {name: part.factor(name, net) for name in names}
+    assert by == {name: part.reference(name, net) for name in names}
+    assert by["base.stem.0.weight"] == by["roi.box_head.stage2.0.body.0.weight"] == 0.5
+    assert by["rpn.head.bbox_pred.weight"] == by["roi.box_predictor.cls_score.bias"] == 10.0
+    assert {*by.values()} == {0.5, 10.0}
+
+
+def test_rates_of_heads_are_for_networks_on_a_backbone(tiny):
+    with pytest.raises(ValueError, match=r"^rates=HeadRates is of networks on a backbone: take rates_by_group$"):
+        HeadRates().check(tiny)

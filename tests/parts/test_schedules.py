@@ -2,7 +2,7 @@ import pytest
 
 from harness import Problem
 from harness.evidence import Trace
-from harness.parts.schedules import Piecewise, Step
+from harness.parts.schedules import Piecewise, Poly, Step
 from harness.tricks.warmup import LinearWarmup
 
 
@@ -80,3 +80,23 @@ def test_a_rate_cut_nowhere_is_constant(tiny):
     assert check.ok
     assert check.what == "largest gap from a rate that is constant"
     assert not next(iter(shape.proof(tiny, Trace(2, 10, lr=[0.1 * 298 / 256] * 11 + [0.1])))).ok
+
+
+def test_poly_falls_to_nothing_by_its_power():
+    schedule = Piecewise(shape=Poly(power=0.9))
+    assert schedule.factor(0, 10, 4) == 1
+    assert schedule.factor(20, 10, 4) == pytest.approx(0.5**0.9)
+    assert schedule.factor(39, 10, 4) == pytest.approx((1 / 40) ** 0.9)
+    warm = schedule.but(warmup=LinearWarmup(epochs=1))
+    assert warm.factor(4, 10, 4) == pytest.approx(0.5), "the fifth of ten"
+    assert warm.factor(10, 10, 4) == pytest.approx(0.75**0.9), "time is counted with the warmup"
+    for step in range(40):
+        assert warm.reference(step, 10, 4) == pytest.approx(warm.factor(step, 10, 4))
+
+
+@pytest.mark.parametrize(("power", "fine"), [(0.9, True), (1.0, False), (0.5, False)])
+def test_poly_is_proven_from_the_rates_used(power, fine, tiny):
+    spec = tiny.but(schedule=Piecewise(shape=Poly()))
+    peak = spec.optimizer.rate(spec.batch_size)
+    trace = Trace(2, 10, lr=[peak * (1 - step / 12) ** power for step in range(12)])
+    assert [check.ok for check in spec.schedule.shape.proof(spec, trace)] == [fine]
