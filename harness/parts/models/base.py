@@ -2,6 +2,7 @@
 
 from abc import ABC
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +14,8 @@ from harness.evidence import Check, Trace, digest
 from harness.parts.models.resnet import ResNet
 from harness.parts.models.timm import Timm, dropping
 from harness.spec import Model, Spec
+
+HEADS = ("fc.", "classifier.", "head.")  # what a classifier's last layer is called
 
 
 class FrozenNorm(nn.BatchNorm2d):
@@ -87,8 +90,8 @@ class OnBackbone(Model, ABC):
         return f"base.net.{name}"
 
     def adopted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        shapes = _shapes(self)
-        return {self.place(name): tensor for name, tensor in weights.items() if self.place(name) in shapes}
+        every, _ = _names(self)
+        return {self.place(name): tensor for name, tensor in weights.items() if self.place(name) in every}
 
     @torch.no_grad()
     def adopt(self, net: nn.Module, upstream: nn.Module) -> None:
@@ -100,7 +103,7 @@ class OnBackbone(Model, ABC):
 
     def frozen(self, name: str) -> bool:
         stages = tuple(f"{self.place(stage)}." for stage in self.stage_names[: self.frozen_stages])
-        return name.startswith(stages) or (self.frozen_norms and name in _norms(self))
+        return name.startswith(stages) or (self.frozen_norms and name in _names(self)[1])
 
     def check(self, spec: Spec) -> None:
         if not isinstance(self.network, ResNet | Timm):
@@ -115,6 +118,14 @@ class OnBackbone(Model, ABC):
             raise ValueError(
                 f"model.frozen_stages={self.frozen_stages}: with the stem there are {len(self.stage_names)}"
             )
+        with torch.device("meta"):
+            learned = self.network.build(spec.data.channels, 2).state_dict()
+        lost = [n for n in learned if not n.startswith(HEADS) and self.place(n) not in _names(self)[0]]
+        if lost:
+            raise ValueError(
+                f"model.backbone: {len(lost)} tensors of {one_line(repr(self.network), 60)} have no place here, "
+                f"{lost[0]} the first: take another network"
+            )
         if isinstance(self.backbone, Spec) and self.backbone.task is not None:
             raise ValueError("model.backbone is no classifier")
         if isinstance(self.backbone, Spec) and self.backbone.data.channels != spec.data.channels:
@@ -127,7 +138,7 @@ class OnBackbone(Model, ABC):
         wanted = 0
         if trace.below is not None:
             run = trace.below
-            wanted = sum(not name.startswith(("fc.", "classifier.", "head.")) for name in run.model.state_dict())
+            wanted = sum(not name.startswith(HEADS) for name in run.model.state_dict())
             own = digest(run.model.state_dict().items()) == run.result.get("network")
             yield Check("the backbone's weights are those of its record", "yes", "yes" if own else "no", own)
             seed = run.result.get("seed", trace.seed)
@@ -142,28 +153,13 @@ class OnBackbone(Model, ABC):
         yield Check("kernels, strides and dilations, in order: digest", expected, seen, seen == expected)
 
 
-_made: dict[Model, dict[str, torch.Size]] = {}
-_of_norms: dict[Model, frozenset[str]] = {}
-
-
-def _shapes(model: Model) -> dict[str, torch.Size]:
-    """The tensors of its network, by name; not a cache of the network itself."""
-    if model not in _made:
-        with torch.device("meta"):
-            net = model.build(3, 2)
-        _made[model] = {name: tensor.shape for name, tensor in net.state_dict().items()}
-        _of_norms[model] = frozenset(
-            f"{name}.{kind}"
-            for name, m in net.named_modules()
-            if isinstance(m, FrozenNorm)
-            for kind in ("weight", "bias")
-        )
-    return _made[model]
-
-
-def _norms(model: Model) -> frozenset[str]:
-    _shapes(model)
-    return _of_norms[model]
+@lru_cache
+def _names(model: Model) -> tuple[frozenset[str], frozenset[str]]:
+    """(Names of all tensors of its network, those of γ and β of frozen norms)."""
+    with torch.device("meta"):
+        net = model.build(3, 2)
+    norms = (name for name, module in net.named_modules() if isinstance(module, FrozenNorm))
+    return frozenset(net.state_dict()), frozenset(f"{name}.{own}" for name in norms for own in ("weight", "bias"))
 
 
 def stale(part: OnBackbone, trace: Trace, frozen: Sequence[str]) -> int:

@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from harness.parts.models import FCN, FasterRCNN, ResNet
+from harness import Problem
+from harness.parts.models import FCN, FasterRCNN, ResNet, Timm
 from harness.parts.models.base import FrozenNorm, dilate, stages_of
+from harness.parts.models.faster_rcnn import boxed
+from harness.tasks.detect import Detect
+from harness.tasks.segment import Segment
+from tests.kit.coloured import Coloured
 from tests.kit.tiny import BASELINE
 
 SMALL = ResNet(blocks=(2, 2, 2, 2), bottleneck=False, width=4, variant="B")
@@ -122,9 +127,48 @@ def test_frozen_stages_and_norms_stay_while_others_learn():
         (FCN(backbone=SMALL, frozen_stages=6), r"model.frozen_stages=6: with the stem there are 5"),
         (FCN(backbone=SMALL), r"model=FCN answers each pixel: set task=Segment"),
         (FasterRCNN(backbone=SMALL), r"model=FasterRCNN finds boxes: set task=Detect"),
-        (FCN(backbone=SMALL.but(blocks=(1,))), r"set task=Segment|needs two stages"),
+        (FCN(backbone=SMALL.but(blocks=(1,)), output_stride=4), r"set task=Segment"),
     ],
 )
 def test_what_cannot_work_is_refused_at_the_plan(model, said, tiny):
     with pytest.raises(ValueError, match=said):
         model.check(tiny)
+
+
+TIMM = Timm(name="resnet18", options=(("layers", (1, 1, 1, 1)), ("channels", (8, 16, 24, 32))))
+
+
+def test_a_network_of_timms_is_taken_over_and_dilated_by_timm():
+    part = FCN(backbone=BASELINE.but(model=TIMM))
+    net, upstream = learned(part.build(3, 2)), learned(TIMM.build(3, 10), seed=1)
+    part.adopt(net, upstream)
+    due = part.adopted(upstream.state_dict())
+    assert len(due) == len(upstream.state_dict()) - 2
+    x = torch.randn(1, 3, 64, 64)
+    assert net(x, torch.zeros(1, 6)).shape == (1, 2, 8, 8)
+    with torch.no_grad():
+        whole = upstream.forward_features(x)
+        assert torch.allclose(net.base(x)[-1][:, :, ::4, ::4], whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("network", [SMALL, TIMM], ids=["ours", "timm"])
+def test_a_pyramid_has_a_scale_of_anchors_a_level(network):
+    part = FasterRCNN(backbone=network, pyramid=True, anchors=(8, 16, 32, 64, 128), pooled=3, region_samples=8)
+    net = part.build(3, 2).train()
+    y = boxed(2, 64, 96)
+    z = net(torch.randn(2, 3, 64, 96), y)
+    cells = sum(-(-64 // s) * -(-96 // s) for s in (4, 8, 16, 32, 64))
+    assert int(z[0, 0]) == 3 * cells
+    with pytest.raises(ValueError, match="a pyramid of 5 levels takes a scale for each"):
+        part.but(anchors=(8, 16)).build(3, 2)
+
+
+def test_what_timm_cannot_do_is_said_in_a_line(tiny):
+    with pytest.raises(Problem, match=r"^model.backbone: inception_v3 gives no features of output stride 8 in timm "):
+        FCN(backbone=Timm(name="inception_v3")).build(3, 2)
+    spec = tiny.but(task=Detect(), model=FasterRCNN(backbone=TIMM))
+    with pytest.raises(ValueError, match="timm's networks no last stage is told for a head: set model.pyramid=True"):
+        spec.model.check(spec)
+    alike = Timm(name="resnet18", options=(("layers", (1, 1, 1, 1)), ("channels", (8, 8, 8, 8))))
+    with pytest.raises(ValueError, match=r"12 tensors of .* no place here, layer3.0.downsample.0.weight the first"):
+        FCN(backbone=alike).check(tiny.but(task=Segment(), data=Coloured()))
