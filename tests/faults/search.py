@@ -119,7 +119,7 @@ class Search:
         """Each trial is done once, each run as undisturbed and trained once; batches trained again, and the counts.
 
         Those whose process was `killed` went on from their checkpoints, if what they had told did not end the trial.
-        Where answers of the database came `late`, the run of a trial that was pruned may have come to its end meanwhile.
+        Where the database answers `late`, the run of a trial that is pruned may have come to its end meanwhile.
         """
         trials, counts = self.trials(), self.counts()
         done = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
@@ -139,11 +139,12 @@ class Search:
             there = [store for store in stores if key(run) in store]
             ends = [event["event"] for store in stores for event in store.events(*key(run))].count("finished")
             fine = ends <= 1 if late and trial not in complete else ends == (trial in complete)
-            assert len(there) == ends and fine, f"trial {trial.number}, {trial.state.name}: {ends} ends"
+            assert fine, f"trial {trial.number}, {trial.state.name}: {ends} ends"
+            assert len(there) == ends
             assert trial not in complete or trial.value == there[0].read(*key(run))["metrics"]["top1"]
         batches = 0
         for store in stores:
-            finished = [run for run in self.runs(complete) if key(run) in store]
+            finished = [run for run in self.runs(done) if key(run) in store]
             world.whole(store, finished)
             for run in self.runs(done):
                 batches += redone(store.events(*key(run)), run[0].data.load().counts["train"] // run[0].batch_size)

@@ -154,17 +154,16 @@ class FasterRCNN(OnBackbone):
     detections: PositiveInt = 100
 
     def check(self, spec: Spec) -> None:
+        if isinstance(self.network, ResNet) and len(self.network.blocks) < 2:
+            raise ValueError("model.backbone: C4 needs a last stage for its head, and one before")
         super().check(spec)
         if getattr(spec.task, "headline", "") != "mAP":
             raise ValueError("model=FasterRCNN finds boxes: set task=Detect")
-        if isinstance(self.network, ResNet):
-            if len(self.network.blocks) < 2:
-                raise ValueError("model.backbone: C4 needs a last stage for its head, and one before")
-        elif not self.pyramid:
+        if not isinstance(self.network, ResNet) and not self.pyramid:
             raise ValueError(
                 "model.backbone: of timm's networks no last stage is told for a head: set model.pyramid=True"
             )
-        else:
+        if not isinstance(self.network, ResNet):
             timm_features(self.network, 3, 4)  # type: ignore[arg-type]
 
     def place(self, name: str) -> str:

@@ -47,12 +47,12 @@ class FCN(OnBackbone):
     dropout: float = Field(0.1, ge=0, lt=1)
 
     def check(self, spec: Spec) -> None:
+        if isinstance(self.network, ResNet) and len(self.network.blocks) < 2:
+            raise ValueError("model.backbone: an auxiliary head needs two stages")
         super().check(spec)
         if getattr(spec.task, "headline", "") != "mIoU":
             raise ValueError("model=FCN answers each pixel: set task=Segment")
         if isinstance(self.network, ResNet):
-            if len(self.network.blocks) < 2:
-                raise ValueError("model.backbone: an auxiliary head needs two stages")
             dilate({**stages_of(self, 3)}, self.network, self.output_stride)
         else:
             timm_features(self.network, 3, 2, self.output_stride)  # type: ignore[arg-type]
