@@ -82,6 +82,12 @@ ABOUT = {  # of a metric that is not an image's: how it is made
 }
 
 
+LOOSE = {  # on CUDA
+    "mAP": "On CUDA the gradients of RoIAlign are summed in no fixed order: trained again, a run may differ.",
+    "mIoU": "On CUDA the gradients of resized answers are summed in no fixed order: trained again, a run may differ.",
+}
+
+
 def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know: how numbers were made, marks, and runs that are not as the others."""
     kept = "with the weights kept" if any(rung.get("stops") for rung in plan["rungs"]) else "after the last epoch"
@@ -138,6 +144,8 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
     for kinds, own in every[every["stale"] != ""].groupby("stale"):
         text = f"run{'s' * (len(own) > 1)} made before the source of {one_line(str(kinds), 300)} changed"
         notes.append(f"{len(own)} {text}: {', '.join(f'{r.rung} seed {r.seed}' for r in own.itertuples())}.")
+    if score in LOOSE and any(own.get("device") == "cuda" for own in every["environment"]):
+        notes.append(LOOSE[score])
     for name, text in (("device_name", "hardware"), ("commit", "commits of the harness")):
         if len({own.get(name) for own in every["environment"]}) > 1:
             notes.append(f"Runs come from different {text}.")

@@ -1,5 +1,8 @@
+import pytest
+
 from harness import report
 from harness.report import frames, tables
+from tests.kit import transfers
 from tests.kit.records import designed, plan, rows, rung
 
 
@@ -56,3 +59,13 @@ def test_what_early_stopping_ended_is_told(full):
     assert told == ["Stopped early, and length may be in the gain: one after 1 to 2 of 2 epochs."]
     p = designed("ladder", [rung("baseline"), rung("one", [1, 0])])
     assert "early" not in " ".join(frames.footnotes(p, report.finished(p, full), rows(full, p).reset_index()))
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_where_bits_are_not_promised_is_said(kind, store):
+    transfers.fill(store)
+    p = transfers.plan()
+    every = frames.runs(p, store)
+    every["environment"] = [{**own, "device": kind} for own in every["environment"]]
+    notes = " ".join(frames.footnotes(p, every, frames.rungs(p, every)))
+    assert ("RoIAlign are summed in no fixed order" in notes) == (kind == "cuda")
