@@ -197,13 +197,15 @@ def split_checks(spec: Spec, trace: Trace) -> Iterator[Check]:
         for split, others in (("training", trained), ("test", set(tested))):
             both = sum(image in others for image in content["val"])
             yield Check(words.SPLITS["held"].format(split=split), "0", f"{both:,}", both == 0)
-    for part in spec.teacher:
-        learned = part.spec.data.load()
+    below = [("learned", part.spec) for part in spec.teacher]
+    below += [("began", value) for _, value in spec.model if isinstance(value, Spec)]
+    for name, inner in below:
+        learned = inner.data.load()
         if learned.digest != images.digest:
             held = {image for split in content if split != "train" for image in content[split]}
             both = sum(image in held for image in learned.content("train"))
             share = both / max(1, len(held))
-            yield Check(words.SPLITS["learned"], "0", f"{both:,}", share <= TWICE)
+            yield Check(words.SPLITS[name], "0", f"{both:,}", share <= TWICE)
 
 
 def prove(

@@ -58,6 +58,7 @@ SPLITS = {
     "shared": "test images that are training images, to the byte",
     "held": "held-out images that are {split} images, to the byte",
     "learned": "images tested here that its teacher learned",
+    "began": "images tested here that its backbone learned",
 }
 RESULTS = {
     "told": "evaluations of which a result can tell",
