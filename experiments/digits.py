@@ -2,7 +2,7 @@
 
     python -m harness.ablate
 
-Cost: 51 runs, about three minutes on two cores. 597 training and 1,200 test images; a bottleneck ResNet of three
+Cost: 51 runs, five to six minutes on two cores. 597 training and 1,200 test images; a bottleneck ResNet of three
 blocks; 5 seeds. The paper's recipe scaled down: 15 epochs stand for its 120 and 25 for its 200, 1 of warmup for its 5.
 """
 

@@ -14,6 +14,7 @@ from harness.tricks.fp16 import FP16, fp16
 from harness.tricks.mixup import mixup
 from harness.tricks.warmup import warmup
 from tests import mutants
+from tests.kit.backbones import Onto
 
 
 class Claimed(Augment):
@@ -133,8 +134,8 @@ def test_images_that_are_held_out_are_no_others(tiny):
     assert [(row.seen, row.ok) for row in rows[1:]] == [("0", True), ("0", True)]
 
 
-def test_a_teacher_of_what_is_tested_is_told(tiny):
-    """Its training images are this run's test images."""
+def test_a_teacher_and_a_backbone_of_what_is_tested_are_told(tiny):
+    """Their training images are this run's test images."""
 
     class Turned(Digits):
         def load(self):
@@ -142,8 +143,9 @@ def test_a_teacher_of_what_is_tested_is_told(tiny):
             return in_memory({"train": whole.arrays["test"], "test": whole.arrays["train"]}, whole.classes)
 
     for data, ok in ((tiny.data, True), (Turned(), False)):
-        spec = tiny.but(teacher=(Distill(spec=tiny.but(data=data)),))
-        assert all(row.ok for row in split_checks(spec, Trace(1, 10))) == ok
+        inner = tiny.but(data=data)
+        for spec in (tiny.but(teacher=(Distill(spec=inner),)), tiny.but(model=Onto(backbone=inner))):
+            assert all(row.ok for row in split_checks(spec, Trace(1, 10))) == ok
 
 
 class Late(Augment):
