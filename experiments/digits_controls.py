@@ -3,7 +3,7 @@
     python -m harness.ablate digits_controls --same-epochs
     python -m harness.ablate digits_controls --design leave-one-out --only all_tricks without_fp16
 
-Cost: 66 runs with `--same-epochs`, some eight minutes on two cores. That option sets mixup against as many epochs
+Cost: 66 runs with `--same-epochs`; `--dry-run` tells how long here. That option sets mixup against as many epochs
 without it. The second command sets the whole stack in FP16 beside the same in FP32.
 """
 

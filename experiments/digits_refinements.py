@@ -3,7 +3,7 @@
     python -m harness.ablate digits_refinements
     python -m harness.ablate digits_refinements --design shapley
 
-Cost: 32 runs, some four minutes on two cores; all 16 subsets for exact Shapley values, 82 runs. The baseline has
+Cost: 32 runs, `--dry-run` tells how long here; all 16 subsets for exact Shapley values, 82 runs. The baseline has
 the efficiency tricks and ResNet-D already.
 """
 
