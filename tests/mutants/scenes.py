@@ -156,7 +156,11 @@ TAKEN: Broken = {
             DETECTOR,
             each_epoch(f"[p.requires_grad_({LATER} True) for p in run.model.base.stem.parameters()]"),
         ),
-        ("frozen norms that are live", STILL, edited(base, "stages_of", "if part.frozen_norms:", "if False:")),
+        (
+            "frozen norms that are live",
+            STILL,
+            edited(room(FasterRCNN), "stages_of", "if part.frozen_norms:", "if False:"),
+        ),
         ("frozen norms by the batch", STILL, method(FrozenNorm, "forward", batch_norm)),
         (
             "frozen norms whose γ and β learn",
