@@ -1,9 +1,8 @@
-"""Detectors and segmenters: what they take over, what they are trained on, how they are judged."""
+"""Detectors and segmenters: what they take over, what they are, what they are trained on; `judged` has their scores."""
 
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import _utils as sampling
@@ -22,24 +21,20 @@ from harness.parts.models.base import FrozenNorm, OnBackbone
 from harness.parts.models.faster_rcnn import Detector
 from harness.parts.models.fcn import Segmenter
 from harness.parts.schedules import Poly
-from harness.stats import detection, segmentation
-from harness.tasks import detect, segment
+from harness.tasks import detect
 from harness.tasks.detect import Found
 from harness.tasks.segment import PixelCrossEntropy
 from harness.tricks.clip_value import ClipValue, clip_value
 from tests.kit.dense import BACKBONE, DETECTOR, SEGMENTER
-from tests.mutants.breaking import RATE, Broken, Inject, Patch, both, edited, method, room, text
+from tests.mutants.breaking import RATE, Broken, Inject, both, edited, method, room, text
 from tests.mutants.tensors import at_start, each_epoch, each_step, hooked
-from tests.mutants.tested import MADE, SERVED, reported, served
 
 HANDED = "inner(value) for _, value in spec.model if isinstance(value, Spec)"
 FROZEN = "if spec.model.frozen(name):"
-REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}"
 STILL = DETECTOR.but(model=DETECTOR.model.but(frozen_norms=True))
 RATED = DETECTOR.but(rates=HeadRates(backbone=0.5, heads=2.0))
 CLIPPED = clip_value(DETECTOR, most=0.02)
 POOLED = SEGMENTER.but(model=SEGMENTER.model.but(backbone=BACKBONE.but(model=BACKBONE.model.but(variant="D"))))
-HELD = DETECTOR.but(data=DETECTOR.data.but(held=(("2007", "val"),)))
 SCRATCH = STILL.but(model=STILL.model.but(backbone=BACKBONE.model))
 
 
@@ -61,15 +56,6 @@ def built(part: type, *pairs: str) -> Inject:
 
 def paired(*pairs: str) -> Inject:
     return edited(Flip, "pair", *pairs)
-
-
-def of_training(taken: str) -> Inject:
-    return served(taken.replace("THEM", SERVED.replace("split)", '"train")')))
-
-
-def decoded(change: str) -> Inject:
-    """The images of test batches as they are served."""
-    return edited(Scenes, "test", "self.normalised(x.float())", f"self.normalised({change})")
 
 
 def sampler(change: Callable[[Any], None]) -> Inject:
@@ -95,40 +81,13 @@ def negatives_alone(self: Any) -> None:
     self.positive_fraction = 0.0
 
 
-def image_by_image(patch: Patch) -> None:
-    """mIoU as the mean over images."""
-    right = segment.Marking.add
-
-    def add(self: Any, z: Tensor, frames: Tensor) -> None:
-        for cells, frame in zip(z, frames, strict=True):
-            before = self.matrix.copy()
-            right(self, cells[None], frame[None])
-            self.each = [*getattr(self, "each", []), segmentation.mean_iou(self.matrix - before)]
-
-    scores = segment.Marking.scores
-
-    def mean(self: Any, split: str) -> Any:
-        found, kept = scores(self, split)
-        return found | {"mIoU": 100 * float(np.mean(self.each))}, kept
-
-    patch.setattr(segment.Marking, "add", add)
-    patch.setattr(segment.Marking, "scores", mean)
-
-
 def batch_norm(self: nn.BatchNorm2d, x: Tensor) -> Tensor:
     return nn.BatchNorm2d.forward(self, x)
 
 
-def by_floats(self: Any) -> float:
-    at = np.arange(0, 1.1, 0.1)
-    return float(np.mean([self.precision[self.recall >= t].max(initial=0) for t in at])) if self.n else np.nan
-
-
 LATER = "run.epoch > 0 and"
-ADD = detect.Marking
-SEG = segment.Marking
 TAKEN: Broken = {
-    "the backbone": [
+    "a backbone": [
         ("not taken over", DETECTOR, method(OnBackbone, "adopt", lambda self, net, upstream: None)),
         ("not taken over by a segmenter", SEGMENTER, method(OnBackbone, "adopt", lambda self, net, upstream: None)),
         ("one tensor left out", DETECTOR, adopted("place != 'base.stage2.0.body.3.weight'")),
@@ -182,14 +141,14 @@ TAKEN: Broken = {
         ("its last layer's gradient doubled", SEGMENTER, hooked("base.stage3.0.body.3.weight", "2 * g")),
         ("its norms' statistics stand still", SEGMENTER, at_start("model.base.stem[1].momentum = 0.0")),
     ],
-    "the heads": [
+    "detectors and segmenters": [
         ("the auxiliary head frozen", SEGMENTER, at_start("model.aux.requires_grad_(False)")),
         ("the head on anchors frozen", DETECTOR, at_start("model.rpn.head.requires_grad_(False)")),
         ("the offsets' gradient halved", DETECTOR, hooked("roi.box_predictor.bbox_pred.weight", "0.5 * g")),
     ],
 }
 RUNS: Broken = {
-    "the backbone": [
+    "a backbone": [
         ("of another seed", DETECTOR, text(HANDED, HANDED.replace("(value)", "(value, 7)"))),
         ("of seed 0 whatever the seed", SEGMENTER, text(HANDED, HANDED.replace("(value)", "(value, 0)")), 1),
         ("of another specification", SEGMENTER, text(HANDED, HANDED.replace("(value)", "(value.but(epochs=1))"))),
@@ -204,7 +163,7 @@ RUNS: Broken = {
             at_start("nn.init.kaiming_normal_(model.base.stage2[0].body[0].weight)"),
         ),
     ],
-    "images and truth": [
+    "boxes and masks": [
         (
             "the order of seed 0",
             DETECTOR,
@@ -214,7 +173,7 @@ RUNS: Broken = {
     ],
 }
 SERVED_AS: Broken = {
-    "images and truth": [
+    "boxes and masks": [
         ("boxes not mirrored with their image", DETECTOR, paired("width - y[i, :, 1:4:2].flip(1)", "y[i, :, 1:4:2]")),
         ("masks not mirrored with their image", SEGMENTER, paired("y[i, :, :width].flip(1)", "y[i, :, :width]")),
         (
@@ -319,7 +278,7 @@ SERVED_AS: Broken = {
         ),
         ("not mirrored at all", SEGMENTER, method(Flip, "pair", lambda self, x, y, sizes, rng: (x, y))),
     ],
-    "the networks": [
+    "detectors and segmenters": [
         ("anchors of twice the size", DETECTOR, built(FasterRCNN, "= each_level or (self.anchors,)", "= ((32, 64),)")),
         ("square anchors for the tall ones", DETECTOR, built(FasterRCNN, "(self.ratios,)", "((1.0, 1.0, 2.0),)")),
         ("regions of 2 x 2", DETECTOR, built(FasterRCNN, "self.pooled, 2)", "2, 2)")),
@@ -461,7 +420,7 @@ SERVED_AS: Broken = {
             edited(Segmenter, "forward", "self.aux(before)", "self.aux(before.detach())"),
         ),
     ],
-    "the losses": [
+    "their losses": [
         (
             "without the offsets of regions",
             DETECTOR,
@@ -542,210 +501,4 @@ SERVED_AS: Broken = {
         ),
     ],
 }
-JUDGED: Broken = {
-    "the test": [
-        ("images scaled otherwise", DETECTOR, edited(Scenes, "test", "_Batches(self,", "_Batches(self.resized(32),")),
-        (
-            "masks' images scaled otherwise",
-            SEGMENTER,
-            edited(Scenes, "test", "_Batches(self,", "_Batches(self.resized(32),"),
-        ),
-        ("one image left out", DETECTOR, served("[(x[: 5 - 4 * i], y[: 5 - 4 * i]) for i, (x, y) in enumerate(THEM)]")),
-        ("images mirrored", SEGMENTER, decoded("x.float().flip(3)")),
-        (
-            "training images",
-            DETECTOR,
-            of_training("[(x[: 4 - 2 * i], y[: 4 - 2 * i]) for i, (x, y) in enumerate(THEM)]"),
-        ),
-        (
-            "training images of a segmenter",
-            SEGMENTER,
-            of_training("[(x[:6], y[:6]) for x, y in THEM]"),
-        ),
-        (
-            "the first image twice",
-            DETECTOR,
-            served("[(torch.cat([x[:1], x[:-1]]), torch.cat([y[:1], y[:-1]])) for x, y in THEM]"),
-        ),
-        ("frames of other images", DETECTOR, served("[(x, y.flip(0)) for x, y in THEM]")),
-    ],
-    "the scores": [
-        (
-            "boxes not brought back to the file's pixels",
-            DETECTOR,
-            edited(ADD, "add", "z[:, :, 2:] * shares", "z[:, :, 2:]"),
-        ),
-        ("boxes counted from 0", DETECTOR, edited(ADD, "add", "torch.tensor([1, 1, 0, 0], device=z.device)", "0")),
-        (
-            "width and height exchanged",
-            DETECTOR,
-            edited(
-                ADD,
-                "add",
-                "[wide / width, tall / height, wide / width, tall / height]",
-                "[tall / height, wide / width, tall / height, wide / width]",
-            ),
-        ),
-        (
-            "eleven points as floats",
-            DETECTOR,
-            method(detection.Curve, "eleven", property(by_floats)),
-        ),
-        (
-            "the area reported as eleven points",
-            DETECTOR,
-            edited(ADD, "scores", "mean_ap(each, eleven=True)", "mean_ap(each, eleven=False)"),
-        ),
-        (
-            "difficult boxes to be found",
-            DETECTOR,
-            edited(detection, "_curve", "easy = every[:, 5] == 0", "easy = every[:, 5] >= 0"),
-        ),
-        (
-            "a second hit of a box is a hit",
-            DETECTOR,
-            edited(detection, "_curve", "hits[np.unique(box, return_index=True)[1]] = True", "hits[:] = True"),
-        ),
-        (
-            "hits from an IoU of .3 on",
-            DETECTOR,
-            edited(
-                detection,
-                "claims",
-                "2 * inter[each, best] >= union[each, best]",
-                "inter[each, best] >= 0.3 * union[each, best]",
-            ),
-        ),
-        ("boxes of any class hit", DETECTOR, edited(detection, "claims", " & (d[:, None, 0] == b[:, 0])", "")),
-        (
-            "the last class left out of the mean",
-            DETECTOR,
-            edited(detect, "mean_ap", "for curve in found if", "for curve in found[:-1] if"),
-        ),
-        (
-            "another class's AP in the record",
-            DETECTOR,
-            edited(ADD, "scores", "zip(classes, each, strict=True)", "zip(classes, each[::-1], strict=True)"),
-        ),
-        (
-            "another area's AP in the record",
-            DETECTOR,
-            edited(ADD, "scores", '"AP_area": _percent(curve.area)', '"AP_area": _percent(curve.eleven)'),
-        ),
-        ("the record's boxes counted twice", DETECTOR, edited(ADD, "scores", '"n": curve.n}', '"n": 2 * curve.n}')),
-        (
-            "mAP 1 point too high once proven",
-            DETECTOR,
-            text(MADE, f"{MADE}    made['metrics'] = made['metrics'] | {{'mAP': made['metrics']['mAP'] + 1}}\n"),
-        ),
-        (
-            "a class's AP 1 point too high once proven",
-            DETECTOR,
-            text(MADE, f"{MADE}    made['by_class']['cat']['AP'] += 1\n"),
-        ),
-        (
-            "the best epoch's scores",
-            SEGMENTER,
-            text(REPORTED, REPORTED.replace("run.history[-1]", "max(run.history[:-1], key=lambda e: e['mIoU'])")),
-        ),
-        (
-            "held-out mAP for the test's",
-            HELD,
-            text(
-                'metrics = metrics | test(spec, run, images, "test")',
-                'metrics = metrics | test(spec, run, images, "test") | {"mAP": metrics["val_mAP"]}',
-            ),
-        ),
-        (
-            "by classes of the held-out images",
-            HELD,
-            text(
-                'metrics = metrics | test(spec, run, images, "test")',
-                'old = run.answered; metrics = metrics | test(spec, run, images, "test"); run.answered = old',
-            ),
-        ),
-        (
-            "masks at the network's size",
-            SEGMENTER,
-            edited(
-                SEG,
-                "add",
-                "(tall, wide), mode",
-                "(height, width), mode",
-                "mask = torch.from_numpy(self.images.truth(self.split, self.place)).to(z.device).long()",
-                "mask = torch.from_numpy(self.images.truth(self.split, self.place))[None, None].float()"
-                "; mask = nn.functional.interpolate(mask, (height, width))[0, 0].long()",
-            ),
-        ),
-        ("mIoU the mean over images", SEGMENTER, image_by_image),
-        (
-            "padding not cut off",
-            SEGMENTER,
-            edited(
-                SEG,
-                "add",
-                "grown = grown[:, :, :height, :width]",
-                "pass",
-                "if (tall, wide) != (height, width):",
-                "if True:",
-            ),
-        ),
-        (
-            "logits cut to integers",
-            SEGMENTER,
-            edited(SEG, "add", "said = grown[0].argmax(0)", "said = (4 * grown[0]).long().argmax(0)"),
-        ),
-        (
-            "cells grown to the nearest",
-            SEGMENTER,
-            edited(SEG, "add", 'canvas, mode="bilinear", align_corners=False', 'canvas, mode="nearest"'),
-        ),
-        (
-            "what is not labelled is class 1",
-            SEGMENTER,
-            edited(
-                segment,
-                "confusion",
-                "labelled = truth != -1",
-                "truth = np.maximum(truth, 0); labelled = truth >= 0",
-            ),
-        ),
-        (
-            "a class left out of the mean IoU",
-            SEGMENTER,
-            edited(segment, "mean_iou", "found = ious(matrix)\n", "found = ious(matrix)[1:]\n"),
-        ),
-        (
-            "frequency-weighted IoU",
-            SEGMENTER,
-            edited(segment, "mean_iou", "float(found.mean())", "float((found * matrix.sum(1) / matrix.sum()).sum())"),
-        ),
-        (
-            "accuracy of a class, the mean over them",
-            SEGMENTER,
-            edited(
-                segment,
-                "pixel_accuracy",
-                "np.trace(matrix) / (matrix.sum() or math.nan)",
-                "np.mean(np.diag(matrix) / matrix.sum(1))",
-            ),
-        ),
-        (
-            "the test's loss the mean over all pixels",
-            SEGMENTER,
-            edited(SEG, "scores", "max(1, int(self.matrix.sum()))", "(1.2 * max(1, int(self.matrix.sum())))"),
-        ),
-        (
-            "another class's IoU in the record",
-            SEGMENTER,
-            edited(SEG, "scores", "100 * float(each[place])", "100 * float(each[-1 - place])"),
-        ),
-        (
-            "another matrix in the record",
-            SEGMENTER,
-            edited(SEG, "scores", "self.matrix.tolist()", "self.matrix.T.tolist()"),
-        ),
-        ("mIoU for pixel accuracy", SEGMENTER, reported("metrics['pixAcc'] = metrics['mIoU']")),
-    ],
-}
-BY_KIND = {"B": SERVED_AS, "C": JUDGED, "D": TAKEN, "E": RUNS}
+BY_KIND = {"B": SERVED_AS, "D": TAKEN, "E": RUNS}

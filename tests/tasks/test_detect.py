@@ -127,6 +127,9 @@ def test_detections_are_the_best_first_and_padded(net):
 def test_scores_of_the_cases_by_both_writings(name):
     """Boxes as the network gives them, at half the size of the file: brought back to the devkit's inclusive pixels."""
     truth, found_of, area, eleven = DETECTION[name]
+    truth = [
+        np.asarray(rows, dtype=float).reshape(-1, 6) + np.array([0, 1, 1, 1, 1, 0]) for rows in truth
+    ]  # 1-based, as files
     frames = torch.tensor([[400.0, 400, 800, 800, i, 0] for i in range(len(truth))])
     images = SimpleNamespace(
         classes=("a",), truth=lambda split, place: truth[place], frames=lambda split: frames.double().numpy()
@@ -134,8 +137,9 @@ def test_scores_of_the_cases_by_both_writings(name):
     marking, examiner = TASK.marking(images, "test"), TASK.examiner(images)
     z = torch.zeros(len(truth), 8, 6)
     for row, found in zip(z, found_of, strict=True):
-        for place, (label, score, left, top, right, bottom) in enumerate(found):
-            row[place] = torch.tensor([label, score, (left - 1) / 2, (top - 1) / 2, right / 2, bottom / 2])
+        best_first = sorted(found, key=lambda one: -one[1])
+        for place, (label, score, left, top, right, bottom) in enumerate(best_first):
+            row[place] = torch.tensor([label, score, left / 2, top / 2, (right + 1) / 2, (bottom + 1) / 2])
     marking.add(z, frames)
     examiner.saw((torch.zeros(1), frames), z)
     scores, kept = marking.scores("test")
@@ -143,6 +147,9 @@ def test_scores_of_the_cases_by_both_writings(name):
     due, otherwise = examiner.marked("test", kept)
     assert due == {name: pytest.approx(value) for name, value in scores.items()}
     assert otherwise == 0.0
+    assert next(examiner.confirmed(kept)).ok
+    kept["by_class"]["a"]["AP_area"] += 1
+    assert not next(examiner.confirmed(kept)).ok
     assert all(check.ok for check in examiner.checks(scores, kept))
     assert not any(check.ok for check in examiner.checks({"mAP": scores["mAP"] + 1}, kept))
 

@@ -20,7 +20,7 @@ def told(net: nn.Module) -> Layers:
     found: Layers = {}
     for name, m in net.named_modules():
         if isinstance(m, nn.Conv2d):
-            found[name] = ("conv", m.kernel_size[0], m.stride[0], m.padding[0], m.dilation[0], m.groups)  # type: ignore[index]
+            found[name] = ("conv", m.kernel_size[0], m.stride[0], m.padding[0], m.dilation[0], m.groups)
         elif isinstance(m, nn.MaxPool2d):
             found[name] = ("max", m.kernel_size, m.stride, m.padding)
         elif isinstance(m, nn.AvgPool2d):

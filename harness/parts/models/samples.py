@@ -96,7 +96,8 @@ def _anchors(part: Any, every: np.ndarray, boxes: np.ndarray, drawn: np.ndarray,
     few = min(int(surely.sum()), part.anchor_samples // 2)
     wrong += max(0, few - int(objects.sum())) + max(0, int(objects.sum()) - part.anchor_samples // 2)
     room = min(part.anchor_samples, int(objects.sum()) + int(((best < LOW - NEAR) & ~rescued).sum()))
-    return wrong + max(0, room - int((drawn >= 0).sum())) + max(0, int((drawn >= 0).sum()) - part.anchor_samples)
+    many = int((drawn >= 0).sum())
+    return int(wrong + max(0, room - many) + max(0, many - part.anchor_samples))
 
 
 def _regions(part: Any, regions: np.ndarray, known: np.ndarray, labels: np.ndarray, aims: np.ndarray) -> int:
