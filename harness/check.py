@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BATCH, BATCHES = 32, 2  # images at most, and batches an epoch
 TESTED = 64  # images
+DENSE = 8  # of those with boxes or masks, which take longer
 
 
 def parser() -> argparse.ArgumentParser:
@@ -82,15 +83,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def few(spec: Spec, scale: float) -> Spec:
-    """`spec` on few images, for as few epochs as its warmup and two more, its teachers likewise.
+    """`spec` on few images, for as few epochs as its warmup and two more, its teachers and its backbone likewise.
 
     Batches are scaled alike, so that what differs in its batch still does.
     """
     batch = max(2, round(spec.batch_size * scale))
     warmup = getattr(getattr(spec.schedule, "warmup", None), "epochs", 0.0)
     teachers = tuple(part.but(spec=few(part.spec, scale)) for part in spec.teacher)
+    inner = {name: few(value, scale) for name, value in spec.model if isinstance(value, Spec)}
     return spec.but(
         data=slice_of(spec.data, batch),
+        model=spec.model.but(**inner) if inner else spec.model,
         batch_size=batch,
         epochs=min(spec.epochs, math.ceil(warmup) + 2),
         microbatch=spec.microbatch and max(1, batch * spec.microbatch // spec.batch_size),
@@ -116,7 +119,7 @@ def _few() -> Any:
     from harness.parts.data import limited
 
     class Few(Data):
-        """The first images of `of`, even over the classes: two batches to train on, and 64 of each other split."""
+        """The first images of `of`, even over the classes: two batches to train on, and some of each other split."""
 
         of: Data
         batch: int
@@ -140,7 +143,8 @@ def _few() -> Any:
         images = part.of.load()
         chosen = {}
         for split in images.counts:
-            most = BATCHES * part.batch if split == "train" else max(TESTED, len(images.classes))
+            tested = max(TESTED, len(images.classes)) if part.of.truth == "class" else DENSE
+            most = BATCHES * part.batch if split == "train" else tested
             chosen[split] = (split, np.asarray(limited(images.strata(split), most)))
         return images.regrouped(chosen)
 
@@ -202,7 +206,7 @@ def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, s
 
 
 def taught(device: torch.device) -> Any:
-    """How a teacher is found: it is trained here, for as short."""
+    """How a teacher or a backbone is found: it is trained here, for as short."""
     return lambda spec: _taught(spec, device)
 
 
@@ -219,7 +223,7 @@ def _taught(spec: Spec, device: torch.device) -> Upstream:
     from harness.evidence import Upstream
 
     made = _made(spec, device)
-    return Upstream(copy.deepcopy(made.model), spec.id, made.result)
+    return Upstream(copy.deepcopy(made.model), spec.id, made.result, 0)
 
 
 def known(opinions: dict[str, str]) -> str:

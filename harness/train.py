@@ -154,9 +154,8 @@ def begin(
     found = [(part, inner(part.spec)) for part in spec.teacher]
     teachers = tuple(part.bind(replace(run, model=placed(run.model, device)), spec.passes) for part, run in found)
     averages = tuple(Averaging(part, model) for part in spec.average)
-    trace = Trace(
-        steps, classes, model, optimizer, runner, streams(seed), teachers, averages, tasks.of(spec), below, seed
-    )
+    own = streams(seed), teachers, averages, tasks.of(spec), below, seed
+    trace = Trace(steps, classes, model, optimizer, runner, *own)
     watch(spec, trace)
     total, hits = torch.zeros(2, device=device)
     return Live(model, optimizer, runner, teachers, trace, total, hits, averages)

@@ -6,6 +6,7 @@ import torch
 from harness import Problem, check
 from harness.parts.data import Holdout
 from harness.parts.stopping import EarlyStopping
+from tests.kit import dense
 from tests.kit.tiny import BASELINE as TINY
 
 OWN = """
@@ -113,3 +114,16 @@ def test_images_held_out_are_of_the_few():
     assert images.counts["train"] >= 2 * made.batch_size
     told, _, _ = check.tried(made, torch.device("cpu"))
     assert told == []
+
+
+def test_a_backbone_is_tried_on_few_images_too(monkeypatch):
+    monkeypatch.setenv("HARNESS_DECODERS", "0")
+    made = check.few(dense.DETECTOR.but(model=dense.DETECTOR.model.but(backbone=dense.BACKBONE.but(epochs=9))), 0.5)
+    assert (made.batch_size, made.model.backbone.batch_size) == (2, 6)
+    assert (made.epochs, made.model.backbone.epochs) == (2, 2)
+    images = made.data.load()
+    assert (images.counts["train"], images.counts["test"]) == (4, 6)
+    assert made.model.backbone.data.load().counts["train"] == 12
+    told, _, opinions = check.tried(made, torch.device("cpu"))
+    assert told == []
+    assert "FasterRCNN" in opinions

@@ -66,6 +66,13 @@ def test_a_mutant_of_code_that_has_changed_is_an_error():
         edited(breaking, "refusal", "what it never says", "")(patch)
 
 
+def test_every_mutant_fits_the_code_that_it_breaks():
+    """Those that the tests do not train too."""
+    for mutant in MUTANTS:
+        with Patch.context() as patch:
+            mutant.inject(patch)
+
+
 @pytest.mark.parametrize("one_in", [7, 50])
 def test_a_deviation_is_met_as_often_as_the_formula_says(one_in):
     audits = np.mean([len(audited(streams(seed), 100, 10)) for seed in range(200)])

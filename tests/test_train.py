@@ -22,7 +22,9 @@ from harness.tricks.label_smoothing import Smoothing
 from harness.tricks.mixup import Mixup, mixup
 from harness.tricks.rates_by_group import rates_by_group
 from harness.tricks.warmup import warmup
+from tests.kit.dense import BACKBONE, DETECTOR, SEGMENTER, below
 from tests.kit.stops import CPU, Plain, Stops, trained, untimed
+from tests.mutants.breaking import traced
 
 
 class Heard(loop.Keeper):
@@ -282,3 +284,86 @@ def test_passes_add_up_to_the_batch(tiny):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     seen = {check["what"]: check["seen"] for check in parts.result["evidence"]}
     assert seen["forward passes in training"] == "6"
+
+
+DENSE = pytest.mark.parametrize("spec", [DETECTOR, SEGMENTER], ids=["detector", "segmenter"])
+
+
+@DENSE
+def test_a_run_on_a_backbone_is_finished_with_all_checks(spec, live):
+    done, trace = live(spec)
+    result = done.result
+    assert result["status"] == "finished"
+    assert all(row["ok"] for row in result["evidence"])
+    what = {row["what"]: row for row in result["evidence"]}
+    assert what["the backbone's run"]["seen"] == f"{BACKBONE.id} at seed 0"
+    assert what["tensors of the backbone that this network began with"]["seen"] == "54 of 54"
+    assert result["score"] == spec.task.headline
+    assert set(result["metrics"]) <= set(spec.task.scores)
+    assert 0 < result["metrics"][spec.task.headline] < 100
+    assert set(result["by_class"]) == set(spec.data.load().classes)
+    assert (result["correct"], result["answers"], result["gaps"]) == ("", "", [])
+    assert json.loads(json.dumps(result)) == result
+    assert len(trace.auditor.found) >= 8
+
+
+@DENSE
+def test_images_of_several_sizes_are_in_one_batch(spec, live, audits):
+    """So the evidence has seen such batches, padded, and made them anew."""
+    _, trace = live(spec)
+    images = spec.data.load()
+    batches = [batch for epoch in range(3) for batch in images.order(epoch, 2, loop.streams(0))]
+    sizes = [{images.scenes["train"][place][2:4] for place in batch} for batch in batches]
+    mixed = {step for step, own in enumerate(sizes) if len(own) > 1}
+    audited = {gaps["step"]: gaps for gaps in trace.auditor.found}
+    assert len(mixed & set(audited)) >= 4
+    assert all(audited[step]["images"] < 1e-5 for step in mixed & set(audited))
+    assert len({step.inputs[0].shape for step in audits(spec)[1]}) > 2, "each batch is as large as its greatest"
+
+
+@DENSE
+def test_a_run_on_a_backbone_stopped_and_gone_on_is_as_if_never_stopped(spec, live):
+    """In the middle of an epoch, at its end, and several times."""
+    whole, _ = live(spec)
+    keeper, rest = Stops([2]), [4, 3]
+    while True:
+        try:
+            done, _ = traced(spec, keeper=keeper)
+            break
+        except KeyboardInterrupt:
+            torch.manual_seed(7)
+            keeper.asked, keeper.at, rest = 0, set(rest[:1]), rest[1:]
+    assert untimed(done.result) == untimed(whole.result)
+    for name in ("evidence", "by_class", "metrics", "status", "rates", "seen", "network"):
+        assert done.result[name] == whole.result[name], name
+
+
+@DENSE
+@pytest.mark.parametrize("change", [{"microbatch": 1}, {"precision": "FP16"}], ids=str)
+def test_passes_and_half_precision_of_a_run_on_a_backbone_are_proven(spec, change, live):
+    changed = fp16(spec) if "precision" in change else spec.but(**change)
+    done, trace = live(changed)
+    assert [row for row in done.result["evidence"] if not row["ok"]] == []
+    assert done.result["status"] == "finished"
+    assert trace.forwards == 12 * changed.passes
+    assert done.result["network"] != live(spec)[0].result["network"]
+
+
+@DENSE
+def test_seeds_of_a_run_on_a_backbone_differ_down_to_it(spec, live):
+    (one, trace), (other, again) = live(spec), live(spec, 1)
+    assert trace.below.result["network"] != again.below.result["network"]
+    assert one.result["network"] != other.result["network"]
+    for what in ("weights", "order", "images"):
+        assert one.result["seen"][what] != other.result["seen"][what]
+
+
+def test_a_backbone_of_another_seed_is_refused():
+    """Rungs are paired by seed all the way down."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_DECODERS", "0")
+        result = loop.train(SEGMENTER.but(epochs=1), 1, CPU, lambda up: below(up, 0)).result
+    bad = [row for row in result["evidence"] if not row["ok"]]
+    assert [(row["part"], row["what"], row["seen"]) for row in bad] == [
+        ("FCN", "the backbone's run", f"{BACKBONE.id} at seed 0")
+    ]

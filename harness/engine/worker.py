@@ -155,7 +155,7 @@ def execute(
             raise Problem(f"the run it builds on, {upstream_spec.id}, was {record['status']}")
         model = upstream_spec.model.build(upstream_spec.data.channels, len(upstream_spec.data.load().classes))
         model.load_state_dict(store.weights(upstream_spec.id, at))
-        return Upstream(model, record["spec_id"], record)
+        return Upstream(model, record["spec_id"], record, record["seed"])
 
     with store.claim(spec.id, seed, every) as claim:
         if (spec.id, seed) in store:

@@ -143,6 +143,12 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     if gaps["passes"] or len(step.logits) != len(sizes) or len(step.slopes) != len(sizes):
         return gaps | {"passes": 1.0}
     gaps |= losses(replay, step, due)
+    start = 0
+    for x, z in zip(step.inputs, step.logits, strict=True):
+        other = spec.model.amiss(x, due.mixed_y[start : start + len(z)], array(z))
+        start += len(z)
+        if other is not None:
+            gaps["samples"] = gaps.get("samples", 0.0) + other
     gradients, buffers = replayed(replay, step, gaps)
     scale = gaps["scale"]
     slopes = {n: None if g is None else g.float() / scale for n, g in step.gradients.items()}

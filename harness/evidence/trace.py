@@ -32,11 +32,12 @@ Away = tuple[float, float, int, int]  # length, cosine to the gradient; tensors 
 
 @dataclass(frozen=True)
 class Upstream:
-    """A trained inner run: its network, the id of its specification, and its result, as its record has them."""
+    """A trained inner run: its network, the id of its specification, its result and seed, as its record has them."""
 
     model: nn.Module
     id: str
     result: dict[str, Any]
+    seed: int | None = None  # None of a run that is no record's
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Trace:
     averages: tuple[Any, ...] = ()
     task: Any = None  # of `harness.tasks`
     below: Upstream | None = None  # the run that the network takes weights over from
-    seed: int = 0
+    seed: int | None = None
     canvas: tuple[int, ...] = ()  # px, height and width of the first images
     taken: tuple[int, int, int] = (0, 0, 0)  # tensors that were to be taken over, those that were, frozen ones
     lr: list[float] = field(default_factory=list)  # of each step; nan where the parameter groups differed

@@ -64,6 +64,13 @@ class Model(Part, ABC):
         """Whether a parameter, by its name, is never trained."""
         return False
 
+    def amiss(self, x: Tensor, y: np.ndarray, z: np.ndarray) -> float | None:
+        """How much of a training answer `z` to images `x` is not what targets `y` make due; None of most networks.
+
+        It is of those whose answer has more in it than what they say of the images, such as the samples that they drew.
+        """
+        return None
+
     def fresh(self, channels: int, classes: int) -> nn.Module:
         """Another such network, to run again on the weights of the first. It shares what `build` gets wrong.
 

@@ -5,8 +5,9 @@ through the detections one by one, in exact integers and fractions, and counts p
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,3 +113,32 @@ def segmented(counts: NDArray[np.int64]) -> tuple[float, float, list[float]]:
         float(sum(there) / len(there)) if there else math.nan,
         [math.nan if share is None else float(share) for share in shares],
     )
+
+
+def unlike(told: Mapping[str, Any], due: Mapping[str, Any], within: float = 1e-6) -> int:
+    """How many numbers of classes in a record are not those due, or are not there."""
+    if told.keys() != due.keys():
+        return len(due)
+    pairs = [(told[name].get(key), value) for name, row in due.items() for key, value in row.items()]
+    return sum(a is None or (abs(a - b) > within if a == a and b == b else (a == a) != (b == b)) for a, b in pairs)
+
+
+def unframed(images: Any, split: str, frames: Sequence[NDArray]) -> int:
+    """How many images of an evaluation were said to be of another size, or place, than the data has them."""
+    return int((np.abs(images.frames(split) - np.array(frames).reshape(-1, 6)) > 1e-3).any(1).sum())
+
+
+def beyond(rows: NDArray, height: float, width: float, classes: int) -> int:
+    """Of an image's detections, D x 6, those beyond it or of no class, of no score, or after a lower one."""
+    some = rows[rows[:, 0] != 0]
+    label, score, left, top, right, bottom = some.T
+    inside = (
+        (left >= 0)
+        & (top >= 0)
+        & (right <= width + 1e-3)
+        & (bottom <= height + 1e-3)
+        & (left <= right)
+        & (top <= bottom)
+    )
+    fine = inside & (label >= 1) & (label <= classes) & (score >= 0) & (score <= 1)
+    return int((~fine).sum() + (np.diff(score) > 0).sum() + (rows[len(some) :, 0] != 0).sum())

@@ -77,7 +77,7 @@ class Found(Loss):
 def _pieces(z: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """(logits, labels, offsets, offsets due) of anchors, N x A …, and of regions, N x R …; what is due has no slope."""
     a, r, k = (int(number) for number in z[0, :3].tolist())
-    _, score, drawn, moved, due, told, label, shifts, aims = z.split(lengths(a, r, k), 1)
+    _, score, drawn, moved, due, told, label, shifts, aims, _ = z.split(lengths(a, r, k), 1)
     n = len(z)
     anchors = score, drawn.detach(), moved.view(n, a, 4), due.detach().view(n, a, 4)
     regions = told.view(n, r, k), label.detach(), shifts.view(n, r, k, 4), aims.detach().view(n, r, 4)
@@ -211,15 +211,20 @@ class Examiner:
     def __init__(self, images: Any) -> None:
         self.images = images
         self.scores: dict[str, float] = {}  # of the test images, the last time
+        self.by_class: dict[str, Any] = {}  # and of each class
         self.clear()
 
     def clear(self) -> None:
         self._found: list[list[list[float]]] = []
+        self._frames: list[np.ndarray] = []
+        self._odd = 0  # detections that no detector may give
 
     def saw(self, given: tuple[Tensor, ...], z: Tensor) -> None:
         frames = given[1].double().cpu().numpy()
+        self._frames += list(frames)
         for (height, width, tall, wide, *_), rows in zip(frames, z.double().cpu().numpy(), strict=True):
             down, across = tall / height, wide / width
+            self._odd += again.beyond(rows, height, width, len(self.images.classes))
             self._found.append(
                 [[c, s, l * across + 1, t * down + 1, r * across, b * down] for c, s, l, t, r, b in rows if c]
             )
@@ -233,29 +238,38 @@ class Examiner:
         eleven, area = again.mean_average_precision(truth, found, len(self.images.classes))
         prefix = "val_" if split == "val" else ""
         due = {f"{prefix}mAP": 100 * eleven, f"{prefix}mAP_area": 100 * area}
+        by_class = {}
+        for place, name in enumerate(self.images.classes, 1):
+            own = again.average_precision(truth, found, place)
+            n, *each = own or (0, np.nan, np.nan)
+            by_class[name] = {"n": n} | {
+                key: 100 * float(share) for key, share in zip(("AP", "AP_area"), each, strict=True)
+            }
         if split == "test":
-            self.scores = due
-        own = [again.average_precision(truth, found, place) for place in range(1, len(self.images.classes) + 1)]
-        told = [kept.get("by_class", {}).get(name, {}).get("AP") for name in self.images.classes]
-        same = [
-            seen is not None and (seen != seen if each is None else abs(seen - 100 * float(each[1])) < 1e-6)
-            for seen, each in zip(told, own, strict=True)
-        ]
-        return due, float(not all(same))
+            self.scores, self.by_class = due, by_class
+        amiss = again.unlike(kept.get("by_class", {}), by_class) + again.unframed(self.images, split, self._frames)
+        return due, float(amiss + self._odd)
 
     def state(self) -> dict[str, Any]:
-        return {"scores": self.scores}
+        return {"scores": self.scores, "by_class": self.by_class}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.scores = state["scores"]
+        self.scores, self.by_class = state["scores"], state["by_class"]
 
     def record(self) -> dict[str, Any]:
         return {"correct": "", "answers": ""}
 
     def confirmed(self, result: Mapping[str, Any]) -> Iterator[Check]:
-        return iter(())
+        yield reported(result, self.by_class)
 
     def checks(self, metrics: Mapping[str, float], kept: Mapping[str, Any]) -> Iterator[Check]:
         due, seen = self.scores.get("mAP", np.nan), metrics.get("mAP", np.nan)
         what = "mAP that is reported, from the detections"
         yield Check(what, f"{due:.6g}", f"{seen:.6g}", abs(seen - due) < 1e-6 or (due != due and seen != seen))
+
+
+def reported(result: Mapping[str, Any], due: Mapping[str, Any], within: float = 1e-6) -> Check:
+    """Whether a result tells the scores of classes that its last test had."""
+    others = again.unlike(result.get("by_class", {}), due, within)
+    what = "scores of classes that are reported otherwise than the answers have them"
+    return Check(what, "0", f"{others}", not others)

@@ -5,7 +5,7 @@
 trains every mutant on a study that takes a moment, prints which check caught it, and exits with 1 where none did.
 """
 
-from tests.mutants import alike, doors, later, splits, tensors, tested
+from tests.mutants import alike, doors, judged, later, scenes, splits, tensors, tested
 from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, said, stand_in, text
 from tests.mutants.first import BROKEN as FIRST
 
@@ -21,11 +21,14 @@ TABLES = {
 }
 MUTANTS = [
     Mutant(part, kind, *mutant)
-    for kind, table in (*TABLES.items(), *doors.BY_KIND.items())
+    for kind, table in (*TABLES.items(), *doors.BY_KIND.items(), *scenes.BY_KIND.items(), *judged.BY_KIND.items())
     for part, mutants in table.items()
     for mutant in mutants
 ]
-MISSED: dict[str, str] = {}  # name -> why nothing could reasonably see it
+MISSED = {  # name -> why nothing could reasonably see it
+    "the auxiliary head's gradient stops at it": "a network without a reference is run again by its own forward, which "
+    "shares this: it is self-checked, as the evidence says; its layers, weights and answers are what they should be",
+}
 
 __all__ = [
     "BROKEN",

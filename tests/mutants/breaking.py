@@ -20,14 +20,15 @@ from harness import train as loop
 from harness.evidence import Trace, Upstream
 from harness.parts.data.holdout import Holdout, _split
 from harness.parts.imgaug_policy import policy
-from harness.parts.models import cost
+from harness.parts.models import base, cost
 from harness.parts.optimizers import NAG, Adam, AdamW, Expectigrad
 from harness.parts.stopping import EarlyStopping
-from harness.spec import Model, Spec
+from harness.spec import Model, Spec, needed
 from harness.tasks.classify import Marking
 from harness.tricks.adamp import adamp
 from harness.tricks.distillation import distillation
 from harness.tricks.imgaug_policy import imgaug_policy
+from tests.kit import dense
 from tests.kit.coloured import Coloured
 
 CPU = torch.device("cpu")
@@ -71,17 +72,34 @@ def stand_in(upstream: Spec) -> Upstream:
     return Upstream(copy.deepcopy(trained.model), upstream.id, trained.result)
 
 
-def refusal(spec: Spec, inject: Inject = lambda patch: None, seed: int = 0) -> tuple[str, list[dict[str, Any]]]:
-    """The status of a run, and the checks that failed."""
-    for part in spec.teacher:
-        _teacher(part.spec.model)  # before anything is broken
+def inner(spec: Spec, seed: int) -> Callable[..., Upstream]:
+    """How a run's upstream runs are found: a backbone is trained, at the run's seed, and a teacher has its stand-in."""
+    if hasattr(spec.model, "backbone"):
+        return lambda upstream, at=seed: dense.below(upstream, at)
+    return stand_in
+
+
+def forgotten() -> None:
+    """What is remembered of networks and splits, which a mutant may have made."""
     for kept in (cost, _split, policy):
         kept.cache_clear()
+    base._made.clear()
+    base._of_norms.clear()
+
+
+def refusal(spec: Spec, inject: Inject = lambda patch: None, seed: int = 0) -> tuple[str, list[dict[str, Any]]]:
+    """The status of a run, and the checks that failed."""
+    for part in spec.teacher:  # all that is not to be broken comes before anything is
+        _teacher(part.spec.model)
+    for upstream, at in needed(spec, seed) if hasattr(spec.model, "backbone") else ():
+        dense.below(upstream, at)
+    getattr(spec.data.load(), "most", None)  # boxes of an image, counted once
+    forgotten()
     with Patch.context() as patch:
+        patch.setenv("HARNESS_DECODERS", "0")  # in another process nothing is broken
         inject(patch)
-        result = loop.train(spec, seed, CPU, stand_in).result
-    for kept in (cost, _split, policy):  # of what a mutant made
-        kept.cache_clear()
+        result = loop.train(spec, seed, CPU, inner(spec, seed)).result
+    forgotten()
     return result["status"], [row for row in result["evidence"] if not row["ok"]]
 
 
@@ -95,7 +113,8 @@ def traced(spec: Spec, seed: int = 0, keeper: Any = None) -> tuple[loop.Trained,
 
     with Patch.context() as patch:
         patch.setattr(loop, "prove", prove)
-        trained = loop.train(spec, seed, CPU, stand_in, keeper)
+        patch.setenv("HARNESS_DECODERS", "0")
+        trained = loop.train(spec, seed, CPU, inner(spec, seed), keeper)
     return trained, traces[-1]  # the first may be a teacher's
 
 
@@ -185,7 +204,7 @@ POLICY = imgaug_policy(COLOUR)
 
 STEP = "run.runner.step(run.optimizer)"
 BEFORE = "run.trace.saw_gradient()"
-PASS = "z = run.model(some_x)"
+PASS = "z = run.model(*task.given(some_x, some_y))"
 LOSS = "criterion(z.float(), some_y)"
 RATE = "set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))"
 CALL = "loss = loss + teacher(some_x, z)"

@@ -27,8 +27,8 @@ REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if
 MADE = "    made = result(spec, run, images, device, metrics)\n"
 DONE = "Trained(made, run.model))"
 WEIGHTS = "{n: v.clone() for n, v in run.model.state_dict().items()}"
-ANSWERED = "z = model(x.contiguous(memory_format=torch.channels_last)).float()"
-RUNS = "with runner.forward():\n            z = model(x.c"
+ANSWERED = "z = model(*task.given(x, labels)).float()"
+RUNS = f"with runner.forward():\n            {ANSWERED}"
 KEPT = "run.best = {name: value.clone() for name, value in run.model.state_dict().items()}"
 RESULT = '    return {\n        "status": status,'
 
@@ -124,16 +124,16 @@ BROKEN: Broken = {
             "fewer digits: bfloat16",
             TINY,
             text(
-                "with runner.forward():\n            z = model(x.c",
-                'with torch.autocast("cpu", torch.bfloat16):\n            z = model(x.c',
+                RUNS,
+                RUNS.replace("runner.forward()", 'torch.autocast("cpu", torch.bfloat16)'),
             ),
         ),
         (
             "fewer digits: float16",
             WILD,
             text(
-                "with runner.forward():\n            z = model(x.c",
-                "with half():\n            z = model(x.c",
+                RUNS,
+                RUNS.replace("runner.forward()", "half()"),
                 half=EmulatedHalf,
             ),
         ),
@@ -288,7 +288,7 @@ BROKEN: Broken = {
         (
             "tested in float32",
             HALF,
-            text("with runner.forward():\n            z = model(x.c", "if True:\n            z = model(x.c"),
+            text(RUNS, RUNS.replace("with runner.forward()", "if True")),
         ),
     ],
     "mixup": [("test images mixed", mixup(TINY), images_served("(0.9 * x.float() + 0.1 * x.float().roll(1, 0))"))],

@@ -123,3 +123,29 @@ def test_a_broken_second_writing_disagrees(name, old, new, case):
 
 def test_it_shares_no_code_with_the_first():
     assert not imports.inner("harness.tasks.again")
+
+
+def test_numbers_of_classes_that_differ_are_counted():
+    due = {"a": {"AP": 50.0, "n": 2}, "b": {"AP": None, "n": 0}}
+    assert again.unlike(due, due) == 0
+    assert again.unlike(due | {"a": {"AP": 51.0, "n": 2}}, due) == 1
+    assert again.unlike(due | {"b": {"AP": 0.0, "n": 1}}, due) == 2
+    assert again.unlike({"a": due["a"]}, due) == 2, "a class that is not told"
+
+
+@pytest.mark.parametrize(
+    ("row", "odd"),
+    [
+        ([1, 0.9, 0, 0, 40, 30], 0),
+        ([1, 0.9, -1, 0, 40, 30], 1),
+        ([1, 0.9, 0, 0, 41, 30], 1),
+        ([1, 0.9, 0, 20, 40, 10], 1),
+        ([3, 0.9, 0, 0, 40, 30], 1),
+        ([1, 1.1, 0, 0, 40, 30], 1),
+        ([1, 0.4, 0, 0, 40, 30], 1),
+        ([0, 0, 0, 0, 0, 0], 1),
+    ],
+)
+def test_a_detection_that_no_detector_may_give(row, odd):
+    """Beyond the image, of no class or score, after one of a lower score, after one that pads."""
+    assert again.beyond(np.array([row, [2, 0.5, 1, 1, 9, 9], [0, 0, 0, 0, 0, 0]]), 30, 40, 2) == odd

@@ -47,7 +47,7 @@ def test_an_answer_has_the_pieces_that_are_told(net):
     anchors, regions, classes = (int(number) for number in z[0, :3])
     assert (anchors, regions, classes) == (12 * 16 * 6, 10, 3), "a map of stride 4, 2 scales, 3 shapes"
     assert z.shape == (2, sum(lengths(anchors, regions, classes)))
-    _, _, drawn, *_, label, _, _ = z.split(lengths(anchors, regions, classes), 1)
+    _, _, drawn, *_, label, _, _, _ = z.split(lengths(anchors, regions, classes), 1)
     assert ((drawn >= 0).sum(1) <= 12).all()
     assert {*drawn.unique().tolist()} == {-1.0, 0.0, 1.0}
     assert {*label.unique().tolist()} <= {-1.0, 0.0, 1.0, 2.0}
@@ -59,7 +59,7 @@ def test_the_loss_is_torchvisions(net):
     y = known()
     z = answered(net, y)
     a, r, k = (int(number) for number in z[0, :3])
-    _, score, drawn, moved, due, told, label, shifts, aims = z.split(lengths(a, r, k), 1)
+    _, score, drawn, moved, due, told, label, shifts, aims, _ = z.split(lengths(a, r, k), 1)
     sampled = [torch.where(row == kind)[0] for row in drawn for kind in (1, 0)]
     masks = [[], []]
     for i, places in enumerate(sampled):
@@ -95,7 +95,7 @@ def test_images_without_a_box_are_trained_on(net):
     loss = Found()(z, y)
     loss.backward()
     assert torch.isfinite(loss)
-    _, _, drawn, *_, label, _, _ = z.split(lengths(*(int(n) for n in z[0, :3])), 1)
+    _, _, drawn, *_, label, _, _, _ = z.split(lengths(*(int(n) for n in z[0, :3])), 1)
     assert drawn.max() == 0
     assert label.max() == 0
 
@@ -104,7 +104,7 @@ def test_regions_that_are_lacking_are_filled_up_and_count_for_nothing():
     torch.manual_seed(0)
     few = PART.but(proposals=(3, 3), region_samples=10).build(3, 2).train()
     z = answered(few, known())
-    *_, label, _, _ = z.split(lengths(*(int(n) for n in z[0, :3])), 1)
+    *_, label, _, _, _ = z.split(lengths(*(int(n) for n in z[0, :3])), 1)
     assert (label == -1).sum(1).min() >= 4, "3 proposals and up to 2 true boxes of 10"
     assert TASK.hits(z, known()).item() == pytest.approx(TASK.right(TASK.guesses(z), known()).item())
     value, _ = Found().reference(known().numpy(), z.detach().double().numpy())
@@ -127,13 +127,19 @@ def test_detections_are_the_best_first_and_padded(net):
 def test_scores_of_the_cases_by_both_writings(name):
     """Boxes as the network gives them, at half the size of the file: brought back to the devkit's inclusive pixels."""
     truth, found_of, area, eleven = DETECTION[name]
-    images = SimpleNamespace(classes=("a",), truth=lambda split, place: truth[place])
-    marking, examiner = TASK.marking(images, "test"), TASK.examiner(images)
+    truth = [
+        np.asarray(rows, dtype=float).reshape(-1, 6) + np.array([0, 1, 1, 1, 1, 0]) for rows in truth
+    ]  # 1-based, as files
     frames = torch.tensor([[400.0, 400, 800, 800, i, 0] for i in range(len(truth))])
+    images = SimpleNamespace(
+        classes=("a",), truth=lambda split, place: truth[place], frames=lambda split: frames.double().numpy()
+    )
+    marking, examiner = TASK.marking(images, "test"), TASK.examiner(images)
     z = torch.zeros(len(truth), 8, 6)
     for row, found in zip(z, found_of, strict=True):
-        for place, (label, score, left, top, right, bottom) in enumerate(found):
-            row[place] = torch.tensor([label, score, (left - 1) / 2, (top - 1) / 2, right / 2, bottom / 2])
+        best_first = sorted(found, key=lambda one: -one[1])
+        for place, (label, score, left, top, right, bottom) in enumerate(best_first):
+            row[place] = torch.tensor([label, score, left / 2, top / 2, (right + 1) / 2, (bottom + 1) / 2])
     marking.add(z, frames)
     examiner.saw((torch.zeros(1), frames), z)
     scores, kept = marking.scores("test")
@@ -141,6 +147,9 @@ def test_scores_of_the_cases_by_both_writings(name):
     due, otherwise = examiner.marked("test", kept)
     assert due == {name: pytest.approx(value) for name, value in scores.items()}
     assert otherwise == 0.0
+    assert next(examiner.confirmed(kept)).ok
+    kept["by_class"]["a"]["AP_area"] += 1
+    assert not next(examiner.confirmed(kept)).ok
     assert all(check.ok for check in examiner.checks(scores, kept))
     assert not any(check.ok for check in examiner.checks({"mAP": scores["mAP"] + 1}, kept))
 

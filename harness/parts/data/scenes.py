@@ -111,8 +111,7 @@ class Scenes(Images):
             if crop is not None and own is not None:
                 cuts.append(crop.cut_again(scene.height, scene.width, short, own))
                 continue
-            by = min(Fraction(short, min(scene[2:4])), Fraction(self.long, max(scene[2:4])))
-            high, wide = (max(1, floor(side * by + Fraction(1, 2))) for side in scene[2:4])
+            high, wide = self._whole(scene)
             cuts.append((high, wide, 0, 0, high, wide))
         canvas = [crop.size] * 2 if crop else [max(cut[axis] for cut in cuts) for axis in (4, 5)]
         x = np.zeros((len(places), 3, *canvas))
@@ -131,6 +130,17 @@ class Scenes(Images):
     def framed(self, split: str, places: np.ndarray, cuts: Sequence[tuple[int, ...]], y: np.ndarray) -> np.ndarray:
         """`batched`, written a second time."""
         return y
+
+    def _whole(self, scene: Scene) -> tuple[int, int]:
+        """`fitted`, written a second time."""
+        by = min(Fraction(self.size, min(scene[2:4])), Fraction(self.long, max(scene[2:4])))
+        high, wide = (max(1, floor(side * by + Fraction(1, 2))) for side in scene[2:4])
+        return high, wide
+
+    def frames(self, split: str) -> np.ndarray:
+        """What `test` tells of each image, N x 6, written a second time."""
+        rows = [(*self._whole(scene), *scene[2:4], place, 0) for place, scene in enumerate(self.scenes[split])]
+        return np.array(rows, dtype=np.float64).reshape(-1, 6)
 
     def content(self, split: str) -> list[str]:
         return [scene.sha for scene in self.scenes[split]]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from harness import Problem, one_line
 from harness.evidence import Check, Trace, digest
+from harness.parts.models import layers
 from harness.parts.models.resnet import ResNet
 from harness.parts.models.timm import Timm, dropping
 from harness.spec import Model, Spec
@@ -105,6 +106,10 @@ class OnBackbone(Model, ABC):
         stages = tuple(f"{self.place(stage)}." for stage in self.stage_names[: self.frozen_stages])
         return name.startswith(stages) or (self.frozen_norms and name in _names(self)[1])
 
+    def due_layers(self) -> layers.Layers:
+        """The layers that are due, by their names here, said a second time; none where the base is timm's."""
+        return {}
+
     def check(self, spec: Spec) -> None:
         if not isinstance(self.network, ResNet | Timm):
             raise ValueError(
@@ -141,16 +146,27 @@ class OnBackbone(Model, ABC):
             wanted = sum(not name.startswith(HEADS) for name in run.model.state_dict())
             own = digest(run.model.state_dict().items()) == run.result.get("network")
             yield Check("the backbone's weights are those of its record", "yes", "yes" if own else "no", own)
-            seed = run.result.get("seed", trace.seed)
-            yield Check("seed of the backbone's run", f"{trace.seed}", f"{seed}", seed == trace.seed)
+            assert isinstance(self.backbone, Spec)
+            of, seeds = (run.id, self.backbone.id), (run.seed, trace.seed)
+            fine = of[0] == of[1] and (run.seed is None or seeds[0] == seeds[1])
+            told, due_of = (f"{one} at seed {seed}" for one, seed in zip(of, seeds, strict=True))
+            yield Check("the backbone's run", due_of, told, fine)
         what = "tensors of the backbone that this network began with"
         yield Check(what, f"{wanted}", f"{there} of {due}", there == due >= wanted)
-        frozen = [name for name, _ in trace.model.named_parameters() if self.frozen(name)]
+        names = [name for name, _ in trace.model.named_parameters()]
+        frozen = [name for name in names if self.frozen(name)]
         yield Check("parameters that ask for no gradient", f"{len(frozen)}", f"{still}", still == len(frozen))
         moved = stale(self, trace, frozen)
         yield Check("frozen parameters, and statistics of frozen norms, that moved", "0", f"{moved}", moved == 0)
-        seen, expected = outline_of(trace.model), outline_of(self.fresh(spec.data.channels, trace.classes))
-        yield Check("kernels, strides and dilations, in order: digest", expected, seen, seen == expected)
+        due_layers = self.due_layers()
+        if due_layers:
+            first = ("stem", *(f"stage{i}" for i in range(1, 99)))[: self.frozen_stages]
+            others = layers.frozen(names, first, self.frozen_norms, due_layers) ^ set(frozen)
+            yield Check("parameters frozen that should learn, or the reverse", "0", f"{len(others)}", not others)
+            yield layers.layers_check(due_layers, trace)
+        else:
+            seen, expected = outline_of(trace.model), outline_of(self.fresh(spec.data.channels, trace.classes))
+            yield Check("kernels, strides and dilations, in order: digest", expected, seen, seen == expected)
 
 
 @lru_cache

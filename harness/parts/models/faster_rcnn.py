@@ -9,11 +9,13 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from harness.evidence import Check, Trace
+from harness.parts.models import layers, samples
 from harness.parts.models.base import OnBackbone, Stages, stages_of, strides, timm_features, widths
 from harness.parts.models.resnet import ResNet
 from harness.spec import Spec
@@ -26,11 +28,11 @@ def lengths(anchors: int, regions: int, classes: int) -> tuple[int, ...]:
     """Numbers an image of each piece of a training answer, in order.
 
     Of each anchor the logit, its label (1, 0; -1 where it was not sampled), four offsets and the four due; of each
-    region the same, with logits of all classes, and offsets of each.
+    region the same, with logits of all classes, and offsets of each; and last the regions themselves.
     """
     return (
         *(HEADER, anchors, anchors, 4 * anchors, 4 * anchors),
-        *(regions * classes, regions, 4 * regions * classes, 4 * regions),
+        *(regions * classes, regions, 4 * regions * classes, 4 * regions, 4 * regions),
     )
 
 
@@ -101,7 +103,7 @@ class Detector(nn.Module):
         logits, offsets = self.told(levels, boxes, sizes)
         n, chosen = len(boxes), torch.stack(drawn)
         aims = torch.where(chosen[..., None] > 0, torch.stack(targets), 0.0)
-        return [logits.view(n, -1), chosen, offsets.view(n, -1), aims.flatten(1)]
+        return [logits.view(n, -1), chosen, offsets.view(n, -1), aims.flatten(1), torch.stack(boxes).flatten(1)]
 
     def told(self, levels: Any, boxes: list[Tensor], sizes: Any) -> tuple[Tensor, Tensor]:
         """Of each region the logits of all classes, and the offsets of each."""
@@ -225,6 +227,20 @@ class FasterRCNN(OnBackbone):
         neck = FeaturePyramidNetwork(kept, PYRAMID, LastLevelMaxPool())
         return base, neck, two(PYRAMID * self.pooled**2, 1024), PYRAMID, 1024, steps
 
+    def due_layers(self) -> layers.Layers:
+        if not isinstance(self.network, ResNet):
+            return {}
+        each = len(self.network.blocks)
+        due = {self.place(n): told for n, told in layers.stages(self.network, self.frozen_norms).items()}
+        heads = {"rpn.head.conv.0.0": 3, "rpn.head.cls_logits": 1, "rpn.head.bbox_pred": 1}
+        if self.pyramid:
+            heads |= {f"neck.inner_blocks.{i}.0": 1 for i in range(each)}
+            heads |= {f"neck.layer_blocks.{i}.0": 3 for i in range(each)}
+        return due | {name: ("conv", side, 1, side // 2, 1, 1) for name, side in heads.items()}
+
+    def amiss(self, x: Tensor, y: np.ndarray, z: np.ndarray) -> float | None:
+        return samples.amiss(self, x, y, z)
+
     def blank(self, channels: int, classes: int, height: int, width: int) -> tuple[Tensor, ...]:
         return torch.zeros(1, channels, height, width), boxed(1, height, width)
 
@@ -239,6 +255,13 @@ class FasterRCNN(OnBackbone):
         )
         amiss = abs(len(due) - len(seen)) + sum(a != b for a, b in zip(due, seen, strict=False))
         yield Check(f"anchors of another size than the {len(due)} due", "0", f"{amiss}", amiss == 0)
+        live, wanted = samples.settings(trace.model), samples.due_settings(self)
+        other = [f"{name} {live[name]}, not {value}" for name, value in wanted.items() if live[name] != value]
+        yield Check("settings of its pieces that are not its own", "none", "; ".join(other) or "none", not other)
+        if trace.auditor and isinstance(self.network, ResNet):
+            told = [gaps["samples"] for gaps in trace.auditor.found if "samples" in gaps]
+            what = "samples of audited steps that are not what their boxes make due"
+            yield Check(what, "0", f"{sum(told):.0f}", sum(told) == 0)
 
 
 def boxed(n: int, height: int, width: int) -> Tensor:

@@ -1,13 +1,12 @@
 """FCN (Long et al. 2015) as the paper's code has it: a dilated classifier, a head, and an auxiliary head."""
 
-from collections.abc import Iterable
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.evidence import Check, Trace
+from harness.parts.models import layers
 from harness.parts.models.base import OnBackbone, Stages, dilate, stages_of, timm_features, widths
 from harness.parts.models.resnet import ResNet
 from harness.spec import Spec
@@ -78,17 +77,16 @@ class FCN(OnBackbone):
             nn.Conv2d(inner, classes, 1),
         )
 
+    def due_layers(self) -> layers.Layers:
+        if not isinstance(self.network, ResNet):
+            return {}
+        due = {
+            f"base.{n}": told for n, told in layers.stages(self.network, self.frozen_norms, self.output_stride).items()
+        }
+        for head in ("head", "aux"):
+            due |= {f"{head}.0": ("conv", 3, 1, 1, 1, 1), f"{head}.1": ("BatchNorm2d", 1e-5)}
+            due |= {f"{head}.3": ("dropout", self.dropout), f"{head}.4": ("conv", 1, 1, 0, 1, 1)}
+        return due
+
     def blank(self, channels: int, classes: int, height: int, width: int) -> tuple[Tensor, ...]:
         return torch.zeros(1, channels, height, width), torch.zeros(1, height, width, dtype=torch.int64)
-
-    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        yield from super().proof(spec, trace)
-        convs = [m for m in trace.model.get_submodule("base").modules() if isinstance(m, nn.Conv2d)]
-        reach = sorted({m.dilation[0] for m in convs if m.kernel_size == (3, 3)})
-        if isinstance(self.network, ResNet):
-            behind = [s for s in (2**i for i in range(8)) if s > 1]
-            over = len(self.network.blocks) and sum(
-                (1 if self.network.small else 4) * 2**i > self.output_stride for i in range(len(self.network.blocks))
-            )
-            due = sorted({1, *behind[:over]})
-            yield Check("rates of dilation of the base's 3 x 3", f"{due}", f"{reach}", reach == due)
