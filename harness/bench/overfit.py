@@ -119,7 +119,10 @@ def learn(spec: Spec, place: str, told: Callable[[dict[str, Any]], None]) -> dic
             if "batch" not in event:
                 told(event)
 
-    watch, loop.watch = loop.watch, lambda spec, trace: None
+    def unwatched(spec: Spec, trace: Any) -> None:
+        trace.spec = spec  # which proofs of parts ask for
+
+    watch, loop.watch = loop.watch, unwatched
     try:
         return loop.train(spec, 0, settle(place), _nothing_below, Heard()).result
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def gallery(study: str, run: str, spec: Spec, seed: int, store: Store) -> tuple[
     if not answerable(record):
         raise Problem(f"{run}: {told(record)}: there are no answers to show")
     drawn = (detected if spec.data.truth == "boxes" else segmented)(study, run, spec, seed, store, record)
-    return drawn, table(record), told(record)
+    return drawn, table(record, spec.data.load().classes), told(record)
 
 
 def detected(study: str, run: str, spec: Spec, seed: int, store: Store, record: Record) -> dict[str, Figure]:
@@ -105,15 +105,11 @@ def check(scores: Mapping[str, float], kept: Mapping[str, Any], record: Record) 
 
 
 def _flat(scores: Mapping[str, float], classes: Mapping[str, Any]) -> dict[str, float]:
-    return {**scores, **{f"{name} of {kind}": _number(own[name]) for kind, own in classes.items() for name in own}}
+    return {**scores, **{f"{name} of {kind}": own[name] for kind, own in classes.items() for name in own}}
 
 
-def _number(score: float | None) -> float:
-    return np.nan if score is None else float(score)
-
-
-def table(record: Record) -> list[str]:
-    """The scores of a record, and of each class, as Markdown."""
+def table(record: Record, names: Sequence[str]) -> list[str]:
+    """The scores of a record, and of each class by name, as Markdown."""
     from harness.report.tables import literal
     from harness.report.words import METRICS, SECOND
 
@@ -123,8 +119,9 @@ def table(record: Record) -> list[str]:
     of = "boxes" if score == "mAP" else "pixels"
     whole = " and ".join(f"{METRICS[name]} {record['metrics'][name]:.2f}" for name in (score, SECOND[score]))
     rows = [f"| class | {' | '.join(named[name] for name in what)} | {of} |", f"|:--|{'--:|' * (len(what) + 1)}"]
-    for name, own in classes.items():
-        values = (_number(own[each]) for each in what)
+    for name in names:
+        own = classes[name]
+        values = (own[each] for each in what)
         said = " | ".join("–" if np.isnan(value) else f"{value:.2f}" for value in values)
         rows.append(f"| {literal(one_line(name))} | {said} | {own['n']:,} |")
     return [f"{record['images']['test']:,} test images: {whole}.", "\n".join(rows)]
