@@ -6,6 +6,8 @@
     python -m harness.bench --imgaug /data/monkeys                 # the monkeys' augmentation, beside its source
     python -m harness.bench --records 10000                        # how long the store and a report of it take
     python -m harness.bench --evidence 2000 --model small          # what evidence costs, in a run of so many steps
+    python -m harness.bench --overfit detection --data VOCDEVKIT   # whether a detector learns eight images by heart
+    python -m harness.bench --overfit segmentation --data ADE      # whether a segmenter does: some minutes each
 
 The *bound* is forward, backward and update of one batch that is already in memory, over and over: no data, no
 evaluation, no records; in as many simultaneous processes as the harness uses, with the same threads. The *harness* is a
@@ -21,6 +23,7 @@ from statistics import median
 from harness import Problem
 from harness.bench.evidence import show_evidence
 from harness.bench.loop import MODELS, STEADY, Measured, measure, specification
+from harness.bench.overfit import KINDS, show_overfit
 from harness.bench.photos import show_loaded
 from harness.bench.policy import show_prepared
 from harness.bench.records import show_records
@@ -42,6 +45,8 @@ def run(options: argparse.Namespace) -> None:
     if options.imgaug:
         return show_prepared(options.imgaug, options.rounds)
     places = places_for(options.device, options.jobs)
+    if options.overfit:
+        return show_overfit(options.overfit, expanded(options.data), places[0])
     spec = specification(options.model, options.data, options.size, options.batch_size)
     if options.evidence:
         return show_evidence(spec, places[0], options.evidence, options.rounds)
@@ -98,6 +103,11 @@ def parser() -> argparse.ArgumentParser:
     add("--loader", type=expanded, metavar="DIR", help="measure loading its train/CLASS/FILE, beside timm's loader")
     add("--imgaug", type=expanded, metavar="DIR", help="measure the monkeys' augmentation of images, beside its source")
     add("--evidence", type=int, metavar="STEPS", help="measure what audits and exams cost in a run of so many steps")
+    add(
+        "--overfit",
+        metavar="TASK",
+        help=f"{' or '.join(KINDS)}: learn eight images of --data by heart, a VOCdevkit or a folder as ADE20K's",
+    )
     add("--rounds", type=int, default=1, metavar="N", help="studies, or passes of a loader (default: %(default)s)")
     return p
 

@@ -218,6 +218,11 @@ def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
         shown["Untuned and tuned"] = tuned.shown(compared)
         notes = [*tuned.notes(plan), *notes]
     shown["Rungs" if compared is None else "Tuned"] = tables.shown(table, plan["design"])
+    classes = frames.classes(plan, every)
+    if classes is not None:
+        tables.write_classes(folder, study, classes)
+        if len(table) <= MANY:
+            shown[tables.BY_CLASS[classes["score"].iloc[0]][0]] = tables.shown_classes(classes)
     captions = figures.captions(frames.headline(every))
     made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found, captions)
     write_atomic(folder / "index.html", made.encode())

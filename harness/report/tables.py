@@ -20,6 +20,12 @@ def gain(mean: float, low: float, high: float) -> str:
     return told[0] if math.isnan(low) else f"{told[0]} [{told[1]}, {told[2]}]"
 
 
+def spread(mean: float, sd: float) -> str:
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:.2f}" if math.isnan(sd) else f"{mean:.2f} ± {sd:.2f}"
+
+
 GAIN = {
     "ladder": "gain over the rung below",
     "leave-one-out": "gain of the trick, on all others",
@@ -29,10 +35,6 @@ GAIN = {
 
 def shown(table: pd.DataFrame, design: str = "ladder") -> pd.DataFrame:
     """One row a rung as text, a column a heading."""
-
-    def spread(mean: float, sd: float) -> str:
-        return f"{mean:.2f}" if math.isnan(sd) else f"{mean:.2f} ± {sd:.2f}"
-
     text = pd.DataFrame({"rung": [f"{row['title']} {marks(row)}".strip() for _, row in table.iterrows()]})
     score = headline(table)
     second = SECOND[score]
@@ -78,6 +80,34 @@ SEEN = (  # how far the evidence goes, below its table
     "gradients are rounded, what a line says of step 1 or of the first batches. Of photos 32 test images are decoded "
     "again; all must be the same at each evaluation. Not seen: what deviates at fewer steps than their line says.",
 )
+
+
+BY_CLASS = {  # by a class's score: what its table is called, what is counted of it, what to know
+    "AP": ("AP by class", "boxes", "Average precision at an IoU of .5, by eleven points as in VOC 2007"),
+    "IoU": ("IoU by class", "pixels", "Intersection over union in pixels of the whole set"),
+}
+
+
+def shown_classes(found: pd.DataFrame) -> pd.DataFrame:
+    """One row a class as text, a column a rung, of `frames.classes`."""
+    first = found[found["place"] == found["place"].iloc[0]]
+    text = pd.DataFrame({"class": first["class"], BY_CLASS[first["score"].iloc[0]][1]: [f"{n:,}" for n in first["n"]]})
+    text = text.reset_index(drop=True)
+    for _, own in found.groupby("place"):
+        spreads = list(map(spread, own["mean"], own["sd"]))
+        text.insert(len(text.columns), own["title"].iloc[0], spreads, allow_duplicates=True)
+    return text
+
+
+def write_classes(folder: Path, study: str, found: pd.DataFrame) -> None:
+    """Write classes.{md,csv}."""
+    heading, _, about = BY_CLASS[found["score"].iloc[0]]
+    table = shown_classes(found)
+    note = f"{about}: mean ± s.d. over the seeds of each rung, in percent."
+    table = table.map(literal).set_axis(map(literal, table.columns), axis=1)  # a rung's title is text from users too
+    text = document(f"{one_line(study)}: {heading}", [markdown(table, [])], [note])
+    write_atomic(folder / "classes.md", text.encode())
+    write_atomic(folder / "classes.csv", comma_separated(found.drop(columns=["place", "title"])).encode())
 
 
 def shown_evidence(evidence: pd.DataFrame) -> pd.DataFrame:

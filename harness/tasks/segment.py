@@ -3,7 +3,7 @@
 What the loop asks stands first. What the evidence asks is a second writing of it, and shares no code with the first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -157,6 +157,16 @@ def middles(labels: Tensor, cells: torch.Size) -> Tensor:
     return picked[:, 0].long()
 
 
+def at_size(cells: Tensor, canvas: Sequence[int], frame: Sequence[float]) -> Tensor:
+    """Logits 1 x K x H x W at the size of the file, of cells K x h x w on a padded `canvas`, by the image's frame."""
+    height, width, tall, wide = (int(side) for side in frame[:4])
+    grown = nn.functional.interpolate(cells[None], tuple(canvas), mode="bilinear", align_corners=False)
+    grown = grown[:, :, :height, :width]
+    if (tall, wide) != (height, width):
+        grown = nn.functional.interpolate(grown, (tall, wide), mode="bilinear", align_corners=False)
+    return grown
+
+
 class Marking:
     """Marks an evaluation, batch by batch, on the device; a matrix of pixels is all that it keeps."""
 
@@ -169,11 +179,7 @@ class Marking:
         """Of a batch: logits of cells N x K x h x w, of images padded to its greatest, and frames N x 6."""
         canvas = [int(frames[:, axis].max()) for axis in (0, 1)]
         for cells, frame in zip(z, frames.tolist(), strict=True):
-            height, width, tall, wide = (int(side) for side in frame[:4])
-            grown = nn.functional.interpolate(cells[None], canvas, mode="bilinear", align_corners=False)
-            grown = grown[:, :, :height, :width]
-            if (tall, wide) != (height, width):
-                grown = nn.functional.interpolate(grown, (tall, wide), mode="bilinear", align_corners=False)
+            grown = at_size(cells, canvas, frame)
             mask = torch.from_numpy(self.images.truth(self.split, self.place)).to(z.device).long()
             self.loss += float(nn.functional.cross_entropy(grown, mask[None], ignore_index=-1, reduction="sum"))
             said = grown[0].argmax(0)

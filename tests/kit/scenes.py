@@ -6,7 +6,17 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from harness.parts.data import ADE20K, VOC
+from harness.parts.decay import DecayAll
+from harness.parts.init import Xavier
+from harness.parts.models import FCN, FasterRCNN, ResNet
+from harness.parts.optimizers import SGD
+from harness.parts.precision import FP32
+from harness.parts.schedules import Piecewise
 from harness.rng import streams
+from harness.spec import Spec
+from harness.tasks.detect import Detect
+from harness.tasks.segment import Segment
 from tests.kit.folders import CPU
 
 # by list: of each image its width and height, and its boxes: name, xmin, ymin, xmax, ymax
@@ -100,3 +110,28 @@ def grey_png(path, pixels, bits):
 
 def epoch(images, batch_size=2, number=0, augment=(), seed=0, start=0):
     return list(images.train(number, batch_size, augment, streams(seed), CPU, start=start))
+
+
+NETWORK = ResNet(blocks=(1, 1), bottleneck=False, width=8, variant="B")
+
+
+def detector(root, data=None):
+    """A specification of a tiny detector, from scratch, of the devkit at `root`."""
+    lists = {"train": (("2007", "train"),), "test": (("2007", "test"),)}
+    model = FasterRCNN(
+        backbone=NETWORK, anchors=(8, 16), anchor_samples=16, region_samples=8, pooled=3, before_nms=(60, 60)
+    )
+    data = data or VOC(root=root, short=32, long=64, **lists)
+    return _trained(Detect(), data, model, SGD(lr=0.01, per=None))
+
+
+def segmenter(root, data=None):
+    """A specification of a tiny segmenter, from scratch, of the folder `root` in ADE20K's layout."""
+    data = data or ADE20K(root=root, short=32, long=64)
+    return _trained(Segment(), data, FCN(backbone=NETWORK), SGD(lr=0.01, per=None))
+
+
+def _trained(task, data, model, optimizer):
+    own = {"data": data, "model": model, "task": task, "optimizer": optimizer}
+    common = {"init": (Xavier(),), "decay": DecayAll(), "schedule": Piecewise(), "precision": FP32()}
+    return Spec(**own, **common, batch_size=2, epochs=2)

@@ -1,5 +1,8 @@
 import csv
+import math
+import re
 
+import pandas as pd
 import pytest
 
 from harness.report import frames, tables
@@ -91,3 +94,41 @@ def test_how_far_evidence_goes_is_told_once(store):
 
 def test_without_looks_and_with_all_runs_there_is_no_column_of_pairs(full):
     assert "pairs" not in tables.shown(rows(full, plan()).reset_index())
+
+
+def classes(score="AP"):
+    """Of two rungs, two classes; names and titles are a user's."""
+    rows = [
+        (place, rung, title, name, score, 2, mean + place, sd, n)
+        for place, (rung, title) in enumerate((("baseline", "baseline"), ("x", "+ x|*y*")))
+        for name, mean, sd, n in (("a|b", 50.0, 1.25, 1234), ("none", math.nan, math.nan, 0), ("one", 7.0, math.nan, 1))
+    ]
+    return pd.DataFrame(rows, columns=["place", "rung", "title", "class", "score", "runs", "mean", "sd", "n"])
+
+
+def test_a_table_of_classes_has_a_column_a_rung():
+    shown = tables.shown_classes(classes())
+    assert list(shown.columns) == ["class", "boxes", "baseline", "+ x|*y*"]
+    assert shown.to_numpy().tolist() == [
+        ["a|b", "1,234", "50.00 ± 1.25", "51.00 ± 1.25"],
+        ["none", "0", "–", "–"],
+        ["one", "1", "7.00", "8.00"],
+    ]
+    assert list(tables.shown_classes(classes("IoU")).columns)[1] == "pixels"
+    twice = classes().assign(title="class")
+    assert list(tables.shown_classes(twice).columns) == ["class", "boxes", "class", "class"]
+
+
+def test_classes_are_written_with_names_that_stay_in_their_cells(tmp_path):
+    for titled in (classes("IoU"), classes("IoU").assign(title="class")):
+        tables.write_classes(tmp_path, "s", titled)
+        lines = (tmp_path / "classes.md").read_text().splitlines()
+        assert lines[0] == "# s: IoU by class"
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines[2:7]} == {5}
+    tables.write_classes(tmp_path, "s", classes("IoU"))
+    text = (tmp_path / "classes.md").read_text()
+    assert r"+ x\|\*y\*" in text
+    assert re.search(r"\| a\\\|b +\| 1,234 +\| 50.00 ± 1.25 +\| 51.00 ± 1.25 +\|", text)
+    read = pd.read_csv(tmp_path / "classes.csv")
+    assert list(read.columns) == ["rung", "class", "score", "runs", "mean", "sd", "n"]
+    assert read["mean"].tolist()[3] == 51.0

@@ -7,7 +7,7 @@ import pytest
 from harness import Problem, report
 from harness.report import frames, tuned
 from harness.report.frames import judged
-from harness.store import spec_hash
+from harness.store import Store, spec_hash
 from tests.kit import transfers
 from tests.kit.records import record
 
@@ -15,8 +15,6 @@ from tests.kit.records import record
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """{headline metric: its plan, its store, and the folder of its report}."""
-    from harness.store import Store
-
     found = {}
     for score, study in (("mAP", "voc_detection"), ("mIoU", "ade20k_segmentation")):
         root = tmp_path_factory.mktemp(score)
@@ -75,6 +73,29 @@ def test_the_figures_are_those_of_a_study_and_one_more(made):
     names = {path.stem for path in made["mAP"][2].glob("*.png")}
     assert names == {"ladder", "transfer", "curves", "cost"}
     assert ">Backbones<" in (made["mAP"][2] / "index.html").read_text()
+
+
+def test_the_classes_stand_in_the_folder_and_on_the_page(tmp_path, monkeypatch):
+    """Of a cat and a dog: mAP is the mean of 40 and 60, 41 and 63, …"""
+    ladder = {name: transfers.LADDER[name] for name in ("baseline", "efficient")}
+    monkeypatch.setattr(report, "draw", lambda *_: ())  # figures take seconds
+    for folder, told in (("a", True), ("b", False)):
+        store = Store(tmp_path / folder / "store")
+        for name, (_, values) in ladder.items():
+            for seed, value in enumerate(values):
+                own = {"cat": value - 10, "dog": value + 10}
+                by_class = {of: {"AP": v, "AP_area": v + 1, "n": 1200} for of, v in own.items()} if told else {}
+                transfers.add(store, transfers.resolved(name), seed, transfers.result(value) | {"by_class": by_class})
+        report.render(transfers.plan(ladder=ladder), store, tmp_path / folder)
+    row = r"cat +\| 1,200 +\| 41.00 ± 1.00 +\| 42.00 ± 0.95"
+    assert re.search(row, (tmp_path / "a" / "classes.md").read_text())
+    assert (tmp_path / "a" / "classes.csv").read_text().count("\n") == 5
+    page = (tmp_path / "a" / "index.html").read_text()
+    cells = "".join(f"<td>{cell}</td>" for cell in ("1,200", "61.00 ± 1.00", "62.00 ± 0.95"))
+    assert f'<tr><th scope="row">dog</th>{cells}</tr>' in page
+    assert ">AP by class</h2>" in page
+    assert not list((tmp_path / "b").glob("classes*"))
+    assert "by class" not in (tmp_path / "b" / "index.html").read_text()
 
 
 def test_runs_of_two_metrics_are_no_comparison(store):

@@ -147,8 +147,8 @@ class Scenes(Images):
 
     def labels(self, split: str) -> np.ndarray:
         raise Problem(
-            "images with boxes or masks have no class of their own, which classification, class-balanced sampling and "
-            "the gallery go by: take data with one class an image"
+            "images with boxes or masks have no class of their own, which classification and class-balanced sampling "
+            "go by: take data with one class an image"
         )
 
     def strata(self, split: str) -> np.ndarray:

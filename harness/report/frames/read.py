@@ -90,6 +90,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "rates": rates,
         "steps_per_epoch": (rates[-1][0] + 1) / len(record["epochs"]) if rates else math.nan,
         "correct": record["correct"],
+        "by_class": record.get("by_class", {}),  # a record of before, and one of classification, has none
         "tested": record["images"]["test"],
         "trained": record["images"]["train"],
         "classes": record.get("classes"),

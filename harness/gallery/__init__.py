@@ -1,0 +1,1 @@
+"""Pictures of a study's data, and of what a run of it answers; a command."""
