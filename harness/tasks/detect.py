@@ -238,13 +238,10 @@ class Examiner:
         eleven, area = again.mean_average_precision(truth, found, len(self.images.classes))
         prefix = "val_" if split == "val" else ""
         due = {f"{prefix}mAP": 100 * eleven, f"{prefix}mAP_area": 100 * area}
-        by_class = {}
+        by_class: dict[str, Any] = {}
         for place, name in enumerate(self.images.classes, 1):
-            own = again.average_precision(truth, found, place)
-            n, *each = own or (0, np.nan, np.nan)
-            by_class[name] = {"n": n} | {
-                key: 100 * float(share) for key, share in zip(("AP", "AP_area"), each, strict=True)
-            }
+            n, eleven_of, area_of = again.average_precision(truth, found, place) or (0, np.nan, np.nan)
+            by_class[name] = {"n": n, "AP": 100 * float(eleven_of), "AP_area": 100 * float(area_of)}
         if split == "test":
             self.scores, self.by_class = due, by_class
         amiss = again.unlike(kept.get("by_class", {}), by_class) + again.unframed(self.images, split, self._frames)
