@@ -126,7 +126,7 @@ def test_it_shares_no_code_with_the_first():
 
 
 def test_numbers_of_classes_that_differ_are_counted():
-    due = {"a": {"AP": 50.0, "n": 2}, "b": {"AP": None, "n": 0}}
+    due = {"a": {"AP": 50.0, "n": 2}, "b": {"AP": math.nan, "n": 0}}
     assert again.unlike(due, due) == 0
     assert again.unlike(due | {"a": {"AP": 51.0, "n": 2}}, due) == 1
     assert again.unlike(due | {"b": {"AP": 0.0, "n": 1}}, due) == 2
