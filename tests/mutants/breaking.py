@@ -81,10 +81,8 @@ def inner(spec: Spec, seed: int) -> Callable[..., Upstream]:
 
 def forgotten() -> None:
     """What is remembered of networks and splits, which a mutant may have made."""
-    for kept in (cost, _split, policy):
+    for kept in (cost, _split, policy, base._names):
         kept.cache_clear()
-    base._made.clear()
-    base._of_norms.clear()
 
 
 def refusal(spec: Spec, inject: Inject = lambda patch: None, seed: int = 0) -> tuple[str, list[dict[str, Any]]]:
