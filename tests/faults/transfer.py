@@ -43,7 +43,7 @@ def kill_9_of_a_detector_run(folder: Path, times: int, seed: int) -> Outcome:
     """At a random moment; each batch is kept, or, every other time, too few for that: a kill then costs several."""
     rng, (peace, seconds) = random.Random(seed), undisturbed()
     redone, message, killed = 0, "", 0
-    while killed < times:
+    while killed < times or not message:  # one that is killed before its first batch has nothing to say
         own = folder / str(killed)
         store, file = home(own), own / "batches"
         run = counted(SPEC, file), SEED

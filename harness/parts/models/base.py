@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+import harness.parts.models.layers as layers
 from harness import Problem, one_line
 from harness.evidence import Check, Trace, digest
-from harness.parts.models import layers
 from harness.parts.models.resnet import ResNet
 from harness.parts.models.timm import Timm, dropping
 from harness.spec import Model, Spec

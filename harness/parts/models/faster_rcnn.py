@@ -14,8 +14,9 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+import harness.parts.models.layers as layers
+import harness.parts.models.samples as samples
 from harness.evidence import Check, Trace
-from harness.parts.models import layers, samples
 from harness.parts.models.base import OnBackbone, Stages, stages_of, strides, timm_features, widths
 from harness.parts.models.resnet import ResNet
 from harness.spec import Spec

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.parts.models import layers
+import harness.parts.models.layers as layers
 from harness.parts.models.base import OnBackbone, Stages, dilate, stages_of, timm_features, widths
 from harness.parts.models.resnet import ResNet
 from harness.spec import Spec
