@@ -45,7 +45,7 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, the scores, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 7  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+LAYOUT = 8  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
 KEPT = ("epoch", "batch", "in_epoch", "history", "best", "answered")  # plain values of a `Live` in a checkpoint
 
 

@@ -28,9 +28,16 @@ CPU = torch.device("cpu")
 def test_a_print_is_the_product_with_one_fixed_random_image():
     x = torch.randn(3, 2, 5, 5, generator=torch.Generator().manual_seed(0))
     due = x.flatten(1).double().numpy() @ stream(0, "print").standard_normal(50)
-    np.testing.assert_allclose((x.flatten(1) @ shadow(x)).numpy(), due, rtol=1e-4, atol=1e-5)
-    assert shadow(x) is shadow(x[:1])
-    assert len(shadow(x[:, :1])) == 25
+    np.testing.assert_allclose((x.flatten(1) @ shadow(x, (5, 5))).numpy(), due, rtol=1e-4, atol=1e-5)
+    assert len(shadow(x[:, :1], (5, 5))) == 25
+
+
+def test_an_image_has_the_same_print_whatever_it_is_padded_with():
+    x = torch.randn(1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(x, (0, 2, 0, 3))
+    prints = [float(image.flatten() @ shadow(image, (9, 8))) for image in (x, padded)]
+    assert prints[0] == pytest.approx(prints[1], rel=1e-5)
+    assert float(x.flatten() @ shadow(x, (4, 5))) != pytest.approx(prints[0], rel=1e-2)
 
 
 def test_each_change_of_an_image_moves_its_print():
@@ -39,7 +46,7 @@ def test_each_change_of_an_image_moves_its_print():
     swapped = x.clone()
     swapped[0, 0, 2, 3], swapped[0, 0, 2, 4] = x[0, 0, 2, 4], x[0, 0, 2, 3]
     others = [x.flip(3), x.roll(1, 2), swapped, x[:, [2, 1, 0]], x + 0.01, -x]
-    prints = [float(image.flatten() @ shadow(x)) for image in (x, *others)]
+    prints = [float(image.flatten() @ shadow(x, (6, 6))) for image in (x, *others)]
     gaps = np.abs(np.subtract.outer(prints, prints))[~np.eye(7, dtype=bool)]
     assert gaps.min() > 1e-3
 
@@ -255,7 +262,7 @@ def test_losses_are_scipys(tiny):
     trace = Trace(1, 64, model=net, optimizer=optimizer, task=Classify())
     labels = np.arange(6)
     z = 200 * np.random.default_rng(0).normal(size=(6, 64))
-    data = SimpleNamespace(labels=lambda split: labels, size=8, classes=range(64))
+    data = SimpleNamespace(labels=lambda split: labels, size=8, classes=range(64), canvas=(8, 8), counts={"test": 6})
     spec = SimpleNamespace(data=SimpleNamespace(load=lambda: data), epochs=1, evaluation=None, precision=FP32())
     exams = Exams(spec, trace, Replay(spec, trace))
     exams._known["test"] = np.arange(6.0)  # strangers, whatever they are

@@ -114,12 +114,12 @@ def test_one_initial_weight_that_is_another_is_told(tiny):
     net = tiny.model.build(1, 10)
     for part in tiny.init:
         part(net, streams(0))
-    assert initial_gap(tiny, net, streams(0))[2] < 1e-6
-    assert initial_gap(tiny, net, streams(1))[2] > 0.1
+    assert initial_gap(tiny, net, streams(0), {})[2] < 1e-6
+    assert initial_gap(tiny, net, streams(1), {})[2] > 0.1
     net.get_submodule("stage1.0.body.0").weight.data[1, 1] += 1e-3
-    assert initial_gap(tiny, net, streams(0))[2] > 1e-4
+    assert initial_gap(tiny, net, streams(0), {})[2] > 1e-4
     zeroed = zero_gamma(tiny)
-    assert initial_gap(zeroed, tiny.model.build(1, 10), streams(0))[2] >= 1
+    assert initial_gap(zeroed, tiny.model.build(1, 10), streams(0), {})[2] >= 1
 
 
 class Unsaid(Init):
@@ -129,7 +129,7 @@ class Unsaid(Init):
 
 def test_of_weights_that_an_init_without_a_reference_may_have_set_nothing_is_said(tiny):
     net = tiny.model.build(1, 10)
-    assert initial_gap(tiny.but(init=(*tiny.init, Unsaid())), net, streams(0))[1:] == (0.0, 0.0)
+    assert initial_gap(tiny.but(init=(*tiny.init, Unsaid())), net, streams(0), {})[1:] == (0.0, 0.0)
 
 
 def test_labels_of_every_step_are_those_of_the_order(tiny):
