@@ -22,6 +22,7 @@ from harness import Problem
 from harness import train as loop
 from harness.evidence import prove
 from harness.parts.data import Images, Photos
+from harness.parts.data.scenes import Scenes
 from harness.parts.optimizers import Adam
 from harness.parts.schedules import Shape, Warmup
 from harness.spec import (
@@ -298,7 +299,7 @@ def reached(kind, names):
 def test_has_a_second_opinion(kind):
     """And where it does a thing otherwise than its parent, it has another opinion too."""
     assert "reference" not in kind.__abstractmethods__
-    checked = asked(kind) if not issubclass(kind, (Optimizer, Photos)) else set()
+    checked = asked(kind) if not issubclass(kind, (Optimizer, Photos, Scenes)) else set()
     assert all(owner(kind, "reference") <= owner(kind, name) for name in checked - {"identity"})
 
 

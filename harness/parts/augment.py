@@ -168,7 +168,7 @@ class ScaledCrop(Augment):
         top, left = (int(rng.integers(0, max(0, edge - self.size) + 1)) for edge in (tall, wide))
         return Cut(tall, wide, top, left, min(self.size, tall), min(self.size, wide))
 
-    def cut_again(self, height: int, width: int, short: int, rng: np.random.Generator) -> tuple[int, ...]:
+    def reference(self, height: int, width: int, short: int, rng: np.random.Generator) -> tuple[int, ...]:
         """`cut`, said again for the references: scaled in whole fractions, halves up, and then placed by chance."""
         low, high = self.scale
         side = max(1, round(rng.uniform(low, high) * short))

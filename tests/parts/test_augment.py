@@ -235,7 +235,7 @@ def test_scaled_crops(height, width):
     crop, draw, again = ScaledCrop(size=80, scale=(0.5, 2.0)), rng(0), rng(0)
     cuts = [crop.cut(height, width, 100, draw) for _ in range(1500)]
     for cut in cuts:
-        assert crop.cut_again(height, width, 100, again) == cut
+        assert crop.reference(height, width, 100, again) == cut
         short = min(cut.tall, cut.wide)
         assert 50 <= short <= 200
         assert abs(cut.tall - short * height / min(height, width)) <= 0.5

@@ -109,7 +109,7 @@ class Scenes(Images):
         for place in places:
             scene, short = self.scenes[split][place], self.size
             if crop is not None and own is not None:
-                cuts.append(crop.cut_again(scene.height, scene.width, short, own))
+                cuts.append(crop.reference(scene.height, scene.width, short, own))
                 continue
             high, wide = self._whole(scene)
             cuts.append((high, wide, 0, 0, high, wide))
