@@ -19,6 +19,7 @@ is the last. "B-standard" is nowhere described: here it is ResNet-50-B, trained 
 
 from experiments import imagenet_efficient, imagenet_refinements
 from harness.parts.augment import Flip
+from harness.parts.clipping import ClipValue
 from harness.parts.data.boxes import VOC
 from harness.parts.decay import DecayAll
 from harness.parts.init import Xavier
@@ -28,7 +29,6 @@ from harness.parts.precision import FP32
 from harness.parts.schedules import Piecewise, Step
 from harness.spec import Branches, Spec, Trick, declares, on_backbone, stack
 from harness.tasks.detect import Detect
-from harness.tricks.clip_value import ClipValue
 from harness.tricks.cosine import cosine
 from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.mixup import mixup

@@ -221,6 +221,18 @@ SHARED = {  # what a reference has in common with the code that it checks, and w
     ("Photos", "rgb"): "which mode Pillow converts from",
     ("Photos", "_undecoded"): "what rgb says of a file that it cannot read",
     ("Photos", "brief"): "how rgb says it",
+    **{
+        (kind, name): why
+        for kind in ("Boxes", "Masks")
+        for name, why in {
+            "opened": "what it says of a file that is no image",
+            "rgb": "which mode Pillow converts from",
+            "_undecoded": "what rgb says of a file that it cannot read",
+            "brief": "how rgb says it",
+            "shared": "which part is the crop",
+        }.items()
+    },
+    ("Masks", "_bits"): "which of its modes Pillow scales",
 }
 
 
@@ -247,8 +259,9 @@ def owner(kind, name):
 
 
 def asked(kind):
-    """The methods of a part that the loop calls: those that are abstract above it."""
-    return {name for base in kind.__mro__ for name in getattr(base, "__abstractmethods__", ())} - {"reference"}
+    """The methods of a part that the loop calls: those that are abstract above it, and no second writing."""
+    second = {"reference", "again"}
+    return {name for base in kind.__mro__ for name in getattr(base, "__abstractmethods__", ())} - second
 
 
 def is_ours(thing):

@@ -10,6 +10,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 
 from harness.evidence import Upstream
 from harness.parts.augment import Flip
+from harness.parts.clipping import ClipValue
 from harness.parts.data import boxes as boxes_room
 from harness.parts.data.boxes import Boxes
 from harness.parts.data.images import Images
@@ -24,7 +25,6 @@ from harness.parts.schedules import Poly
 from harness.tasks import detect
 from harness.tasks.detect import Found
 from harness.tasks.segment import PixelCrossEntropy
-from harness.tricks.clip_value import ClipValue, clip_value
 from tests.kit.dense import BACKBONE, DETECTOR, SEGMENTER
 from tests.mutants.breaking import RATE, Broken, Inject, both, edited, method, room, text
 from tests.mutants.tensors import at_start, each_epoch, each_step, hooked
@@ -33,7 +33,7 @@ HANDED = "inner(value) for _, value in spec.model if isinstance(value, Spec)"
 FROZEN = "if spec.model.frozen(name):"
 STILL = DETECTOR.but(model=DETECTOR.model.but(frozen_norms=True))
 RATED = DETECTOR.but(rates=HeadRates(backbone=0.5, heads=2.0))
-CLIPPED = clip_value(DETECTOR, most=0.02)
+CLIPPED = DETECTOR.but(clip=(ClipValue(most=0.02),))
 POOLED = SEGMENTER.but(model=SEGMENTER.model.but(backbone=BACKBONE.but(model=BACKBONE.model.but(variant="D"))))
 SCRATCH = STILL.but(model=STILL.model.but(backbone=BACKBONE.model))
 

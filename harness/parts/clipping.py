@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import nn
 
 from harness.evidence import Check, Trace
-from harness.spec import Clip, Spec, declares
+from harness.spec import Clip, Spec
 
 
 class ClipValue(Clip):
@@ -30,9 +30,3 @@ class ClipValue(Clip):
             taken = [gaps for gaps in trace.auditor.found if not gaps.get("overflowed")]
             what = "audited steps whose gradients were held against their clipped values"
             yield Check(what, f"{len(taken)}", f"{len(found)}", len(found) >= len(taken))
-
-
-@declares("clip")
-def clip_value(spec: Spec, most: float = 5.0) -> Spec:
-    """clipping of gradients' values: numbers beyond ±5 become that."""
-    return spec.having("clip", ClipValue(most=most))

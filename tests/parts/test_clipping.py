@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.tricks.clip_value import ClipValue, clip_value
+from harness.parts.clipping import ClipValue
 
 
 def test_by_hand():
@@ -15,7 +15,7 @@ def test_by_hand():
 
 
 def test_a_run_whose_gradients_are_cut_proves_it(tiny, live):
-    trained, _ = live(clip_value(tiny.but(batch_size=24, epochs=1), most=0.01))
+    trained, _ = live(tiny.but(batch_size=24, epochs=1, clip=(ClipValue(most=0.01),)))
     assert [row for row in trained.result["evidence"] if not row["ok"]] == []
     (row,) = [row for row in trained.result["evidence"] if row["part"] == "ClipValue"]
     assert row["seen"] == row["expected"] != "0"
