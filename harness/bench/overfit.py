@@ -60,7 +60,8 @@ def _learned(part: Learned) -> Any:
 def specification(kind: str, root: Path) -> Spec:
     """A small network from scratch: C4 at 240 x 320 px in 400 steps of four images, or FCN at 180 x 240 px in 500.
 
-    FCN's output stride is 4: at 8 a pole is thinner than a cell, and 1,000 steps come to a mIoU of 86 of street scenes.
+    FCN's output stride is 4: at 8 a pole of a street scene is thinner than a cell. Measured, one run each: mAP 100.00
+    of blood cells; of street scenes mIoU 85.46, the least of poles, 30.31, which is not enough.
     """
     from harness.parts.data import ADE20K, VOC
     from harness.parts.decay import DecayAll
