@@ -24,7 +24,7 @@ KINDS = ("detection", "segmentation")
 
 
 class Learned(Data):
-    """`images` training images of `of`, each `times` an epoch, and the same once as the test set."""
+    """`images` training images of `of`, evenly spaced, each `times` an epoch, and the same once as the test set."""
 
     of: Data
     images: int = Field(IMAGES, ge=1)
@@ -50,7 +50,8 @@ def _learned(part: Learned) -> Any:
     import numpy as np
 
     whole = part.of.load()
-    few = np.arange(min(part.images, whole.counts["train"]))
+    n = min(part.images, whole.counts["train"])
+    few = np.arange(n) * (whole.counts["train"] // n)
     kept = whole.regrouped({"train": ("train", np.tile(few, part.times)), "test": ("train", few)})
     told = f"{whole.digest}, {len(few)} learned {part.times} times an epoch"
     return replace(kept, digest=hashlib.sha256(told.encode()).hexdigest()[:16])
@@ -59,7 +60,8 @@ def _learned(part: Learned) -> Any:
 def specification(kind: str, root: Path) -> Spec:
     """A small network from scratch: C4 at 240 x 320 px in 400 steps of four images, or FCN at 180 x 240 px in 500.
 
-    FCN's output stride is 4: at 8 a pole is thinner than a cell, and 1,000 steps come to a mIoU of 86 of street scenes.
+    FCN's output stride is 4: at 8 a pole of a street scene is thinner than a cell. Measured, one run each: mAP 100.00
+    of blood cells; of street scenes mIoU 85.46, the least of poles, 30.31, which is not enough.
     """
     from harness.parts.data import ADE20K, VOC
     from harness.parts.decay import DecayAll
@@ -96,7 +98,7 @@ def specification(kind: str, root: Path) -> Spec:
             epochs=4,
             **common,
         )
-    scenes = ADE20K(root=root, short=180, long=240, limit=IMAGES, limit_test=1)
+    scenes = ADE20K(root=root, short=180, long=240)  # whole: of eight drawn at random one class had 64 px in all
     return Spec(
         data=Learned(of=scenes, times=STEPS * batch // IMAGES),
         model=FCN(backbone=network, output_stride=4),
@@ -156,5 +158,5 @@ def show_overfit(kind: str, root: Path, place: str) -> None:
         if own["n"]:
             print(f"  {one_line(name, 30):<30}{own['AP' if 'AP' in own else 'IoU']:8.2f}  of {own['n']:,}")
     last = result["metrics"][score]
-    verdict = f"above {ENOUGH:g}: it learns" if last > ENOUGH else f"not above {ENOUGH:g}: something is amiss"
+    verdict = f"above {ENOUGH:g}: it learns" if last > ENOUGH else f"not above {ENOUGH:g}: see which class is not"
     print(f"{METRICS[score]} {last:.2f}, {verdict}")
