@@ -124,7 +124,7 @@ TAKEN: Broken = {
         (
             "frozen norms whose γ and β learn",
             STILL,
-            edited(OnBackbone, "frozen", " or (self.frozen_norms and name in _norms(self))", ""),
+            edited(OnBackbone, "frozen", " or (self.frozen_norms and name in _names(self)[1])", ""),
         ),
         (
             "frozen norms of another ε",
