@@ -138,7 +138,7 @@ JUDGED: Broken = {
         (
             "another area's AP in the record",
             DETECTOR,
-            edited(ADD, "scores", '"AP_area": _percent(curve.area)', '"AP_area": _percent(curve.eleven)'),
+            edited(ADD, "scores", '"AP_area": 100 * curve.area', '"AP_area": 100 * curve.eleven'),
         ),
         ("the record's boxes counted twice", DETECTOR, edited(ADD, "scores", '"n": curve.n}', '"n": 2 * curve.n}')),
         (
@@ -178,8 +178,8 @@ JUDGED: Broken = {
             edited(
                 SEG,
                 "add",
-                "(tall, wide), mode",
-                "(height, width), mode",
+                "grown = at_size(cells, canvas, frame)",
+                "height, width = map(int, frame[:2]); grown = at_size(cells, canvas, frame[:2] * 2)",
                 "mask = torch.from_numpy(self.images.truth(self.split, self.place)).to(z.device).long()",
                 "mask = torch.from_numpy(self.images.truth(self.split, self.place))[None, None].float()"
                 "; mask = nn.functional.interpolate(mask, (height, width))[0, 0].long()",
@@ -190,8 +190,8 @@ JUDGED: Broken = {
             "padding not cut off",
             SEGMENTER,
             edited(
-                SEG,
-                "add",
+                segment,
+                "at_size",
                 "grown = grown[:, :, :height, :width]",
                 "pass",
                 "if (tall, wide) != (height, width):",
@@ -206,7 +206,12 @@ JUDGED: Broken = {
         (
             "cells grown to the nearest",
             SEGMENTER,
-            edited(SEG, "add", 'canvas, mode="bilinear", align_corners=False', 'canvas, mode="nearest"'),
+            edited(
+                segment,
+                "at_size",
+                'tuple(canvas), mode="bilinear", align_corners=False',
+                'tuple(canvas), mode="nearest"',
+            ),
         ),
         (
             "what is not labelled is class 1",
