@@ -35,7 +35,7 @@ BASELINE = Spec(
     task=Segment(),
     init=(Xavier(),),
     decay=DecayAll(),
-    optimizer=SGD(lr=0.01),
+    optimizer=SGD(lr=0.01, per=None),
     schedule=Piecewise(shape=Poly()),
     rates=HeadRates(heads=10.0),
     batch_size=16,

@@ -56,7 +56,7 @@ NETWORK = ResNet(blocks=(1, 1, 1, 1), bottleneck=False, width=32, variant="B")
 BACKBONE = photos.BASELINE.but(
     data=ImageFolder(root="data/photos", size=96),
     model=NETWORK,
-    optimizer=NAG(lr=0.05),
+    optimizer=NAG(lr=0.05, per=None),
     batch_size=32,
     epochs=24,
     augment=(RandomAreaCrop(area=(0.35, 1.0)), Flip()),
@@ -73,7 +73,7 @@ BASELINE = voc_detection.BASELINE.but(
         pooled=7,
     ),
     decay=DecayAll(),
-    optimizer=NAG(lr=0.02),
+    optimizer=NAG(lr=0.02, per=None),
     rates=HeadRates(backbone=0.5, heads=1.0),
     schedule=Piecewise(warmup=LinearWarmup(epochs=1), shape=Cosine()),
     epochs=8,

@@ -31,7 +31,7 @@ def frozen_random(spec: Spec) -> Spec:
 BASELINE = ade20k_segmentation.BASELINE.but(
     data=ADE20K(root="data/camvid", short=180, long=240),
     model=ade20k_segmentation.BASELINE.model.but(backbone=BACKBONE),
-    optimizer=NAG(lr=0.02),
+    optimizer=NAG(lr=0.02, per=None),
     rates=HeadRates(backbone=1.0, heads=2.0),
     schedule=Piecewise(warmup=LinearWarmup(epochs=0.5), shape=Poly()),
     batch_size=8,

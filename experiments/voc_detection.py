@@ -11,10 +11,10 @@ Published, mAP: B-standard 77.54, D-efficient 78.30, cosine 79.23, smoothing 80.
 
 The paper says little: VOC07+12 trainval against VOC07 test, "linear warmup and long training schedule", the base
 networks. What it does not say is gluon-cv's of its month (December 2018): C4 with RoIAlign, short side 600, long side
-up to 1,000, mirrored images, stem, stage 1 and every batch norm frozen, SGD at .001 an image, 20 epochs, a cut at 14
-(the second, at 20, never comes), decay 5e-4, gradients' values cut at 5. Its script has warmup off for VOC, and the
-paper says that it was on: it is on here, over 1/10 of an epoch. Its script reports the best epoch by test mAP: here it
-is the last. "B-standard" is nowhere described: here it is ResNet-50-B, trained as the baseline is.
+up to 1,000, mirrored images, stem, stage 1 and every batch norm frozen, SGD at .001 by the mean over four images, 20
+epochs, a cut at 14 (the second, at 20, never comes), decay 5e-4, gradients' values cut at 5. Its script has warmup off
+for VOC, and the paper says that it was on: it is on here, over 1/10 of an epoch. Its script reports the best epoch by
+test mAP: here it is the last. "B-standard" is nowhere described: here it is ResNet-50-B, trained as the baseline is.
 """
 
 from experiments import imagenet_efficient, imagenet_refinements
@@ -62,7 +62,7 @@ BASELINE = Spec(
     task=Detect(),
     init=(Xavier(),),
     decay=DecayAll(weight=5e-4),
-    optimizer=SGD(lr=0.001),
+    optimizer=SGD(lr=0.001, per=None),
     schedule=Piecewise(warmup=LinearWarmup(epochs=0.1), shape=Step(at=(0.7,))),
     batch_size=4,
     epochs=20,

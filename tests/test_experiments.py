@@ -1,5 +1,6 @@
 """The studies of the paper's tables: that they have the rungs their tables ask for, and share what is the same run."""
 
+import importlib
 from functools import lru_cache
 from itertools import pairwise, product
 from pathlib import Path
@@ -190,3 +191,22 @@ def test_every_set_of_sam_smoothing_and_mixup_trains_as_long(planned):
     whole = study.plan(study.load("mnist_sam"), design="factorial", options=Options(fraction=0))
     on = [(bool(spec.targets), bool(spec.mix), bool(spec.ascent)) for spec in (rung.spec for rung in whole.rungs)]
     assert sorted(on) == list(product((False, True), repeat=3))
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "batch", "epochs"),
+    [
+        ("voc_detection", 0.001, 4, 20),  # gluon-cv of December 2018: its defaults for VOC
+        ("ade20k_segmentation", 0.01, 16, 120),
+        ("transfer_detection", 0.02, 4, 8),
+        ("transfer_segmentation", 0.02, 8, 10),
+    ],
+)
+def test_rates_of_transfer_are_those_told_and_not_shares_of_a_batch_of_256(name, rate, batch, epochs):
+    spec = importlib.import_module(f"experiments.{name}").BASELINE
+    assert (spec.optimizer.rate(spec.batch_size), spec.batch_size, spec.epochs) == (rate, batch, epochs)
+
+
+def test_the_small_backbone_has_the_rate_that_is_told():
+    spec = importlib.import_module("experiments.transfer_detection").BACKBONE
+    assert spec.optimizer.rate(spec.batch_size) == 0.05
