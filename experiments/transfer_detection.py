@@ -5,9 +5,10 @@
 
 VOCDEVKIT holds VOC2007 with the blood cells of BCCD: 205 photos to learn from, 87 held out to choose settings by, 72 to
 test on; three classes. PHOTOS holds train/ and val/ of "10 Monkey Species". Cost: 27 detectors of 8 epochs, 21 networks
-of 24 epochs, 40 with mixup, and two teachers: some two hours of two quiet cores. The last rungs are controls: from
+of 24 epochs, 40 with mixup, and two teachers; `--dry-run` tells the hours here. The last rungs are controls: from
 scratch, and on a network that was never trained and is kept as it was drawn. Where no gain of training the network is
-seen over these, gains between networks cannot be.
+seen over these, gains between networks cannot be. It was not run to its end yet, nor its rates chosen by the images
+held out.
 Published, of ResNet-50 and the real VOC: see `voc_detection`.
 """
 

@@ -3,9 +3,9 @@
     python -m harness.ablate voc_detection --set data.root=VOCDEVKIT --set model.backbone.data.root=IMAGENET
     python -m harness.report voc_detection --table 8
 
-VOCDEVKIT holds VOC2007 and VOC2012. Cost: 21 detectors of 20 epochs of 16,551 images, and the 21 ResNet-50s of
-`imagenet_tweaks` and `imagenet_refinements` that they stand on, detector and network of one seed, with two teachers;
-what is trained already is not trained again. `--dry-run` tells the hours here.
+VOCDEVKIT holds VOC2007 and VOC2012. Cost: 21 detectors of 20 epochs of 16,551 images, and the 21 ResNet-50s that they
+stand on, detector and network of one seed, with two teachers: all but those of the first row are runs of
+`imagenet_refinements`, and what is trained already is not trained again. `--dry-run` tells the hours here.
 Published, mAP: B-standard 77.54, D-efficient 78.30, cosine 79.23, smoothing 80.71, then distillation 80.96, mixup
 81.10, both 81.33: one run each.
 

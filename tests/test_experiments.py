@@ -210,3 +210,8 @@ def test_rates_of_transfer_are_those_told_and_not_shares_of_a_batch_of_256(name,
 def test_the_small_backbone_has_the_rate_that_is_told():
     spec = importlib.import_module("experiments.transfer_detection").BACKBONE
     assert spec.optimizer.rate(spec.batch_size) == 0.05
+
+
+def test_detectors_stand_on_the_networks_of_table_6():
+    made = importlib.import_module("experiments.voc_detection")
+    assert made.efficient(made.BACKBONE) == importlib.import_module("experiments.imagenet_refinements").BASELINE
