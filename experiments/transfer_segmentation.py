@@ -5,8 +5,8 @@
 
 CAMVID is in ADE20K's layout: 367 frames to learn from and 233 to test on, of 240 x 180 px, 11 classes. PHOTOS holds
 train/ and val/ of "10 Monkey Species". Cost: 27 networks of 10 epochs on the 21 of `transfer_detection`, the same runs;
-`--dry-run` tells the hours here. It was not run to its end yet, nor its rates chosen. 62 test frames are of a drive that is trained on, and all are
-frames of a few films: they are fewer independent pictures than frames.
+`--dry-run` tells the hours here. It was not run to its end yet, nor its rates chosen. 62 test frames are of a drive
+that is trained on, and all are frames of a few films: they are fewer independent pictures than frames.
 Published, of ResNet-50 and ADE20K: see `ade20k_segmentation`.
 """
 
