@@ -67,10 +67,13 @@ class Part(BaseModel):
 
 
 def referenced(part: Any) -> TypeGuard[Any]:
-    """Whether a part has a `reference` of what it does: in a user's class one that is inherited beside it is none."""
+    """Whether a part has a `reference` of what it does, and not None for its fields.
+
+    In a user's class one that is inherited beside what it does is none.
+    """
     kinds = type(part).__mro__
     by = {name: i for i, kind in reversed(list(enumerate(kinds))) for name in vars(kind)}  # the first that has it
-    if "reference" not in by:
+    if "reference" not in by or part.reference is None:
         return False
     does = (
         "__call__",

@@ -21,10 +21,11 @@ from harness.parts.augment import ColorJitter, Flip, PCANoise, RandomAreaCrop, S
 from harness.parts.data import ImageFolder
 from harness.parts.decay import DecayAll
 from harness.parts.init import Xavier
-from harness.parts.models import Dense, ResNet
+from harness.parts.models import FCN, Dense, ResNet, Timm
 from harness.parts.optimizers import NAG, SGD, Adam, AdamP, AdamW, Expectigrad
 from harness.parts.schedules import Piecewise, Step
 from harness.rng import streams
+from harness.spec import referenced
 from harness.tricks.cosine import Cosine
 from harness.tricks.distillation import Distill
 from harness.tricks.label_smoothing import Smoothing
@@ -397,3 +398,43 @@ def test_dense_by_hand():
     x = torch.tensor([2.0, 1.0]).view(1, 2, 1, 1)
     z = Dense(hidden=(2,), size=1).reference(w, x, True, nn.functional.conv2d, nn.functional.linear)
     assert z.tolist() == [[3.5]]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("stride", [4, 8, 16, 32])
+@pytest.mark.parametrize("variant", ["A", "B", "C", "D", "plain", "plain D", "frozen"])
+def test_a_segmenter_written_out_is_the_one_that_is_built(variant, stride, training):
+    """Logits of both heads, gradients and running statistics, in float64; sides that no stride divides."""
+    network = ResNet(blocks=(1, 2, 2, 2), width=4, bottleneck="plain" not in variant, variant="B")
+    network = network.but(variant=variant[-1]) if variant[-1] in "ACD" else network
+    part = FCN(backbone=network, output_stride=stride, dropout=0.3, frozen_norms=variant == "frozen")
+    torch.manual_seed(0)
+    net = part.build(3, 5).double().train(training)
+    for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    weights = {n: t.detach().clone().requires_grad_(t.requires_grad) for n, t in net.state_dict(keep_vars=True).items()}
+    x, y = torch.randn(2, 3, 75, 90, dtype=torch.float64), torch.zeros(2, 75, 90, dtype=torch.int64)
+    found = []
+    for forward in (net, lambda x, y: part.reference(weights, x, y, training, nn.functional.conv2d, None)):
+        torch.manual_seed(3)
+        z = forward(x, y)
+        z.square().mean().backward()
+        found.append(z.detach())
+    assert found[0].shape[1] == 10
+    torch.testing.assert_close(found[1], found[0], rtol=1e-8, atol=1e-10)
+    for name, tensor in net.state_dict(keep_vars=True).items():
+        if tensor.requires_grad:
+            torch.testing.assert_close(weights[name].grad, tensor.grad, rtol=1e-6, atol=1e-12)
+        elif tensor.is_floating_point():
+            torch.testing.assert_close(weights[name], tensor)
+    frames = torch.tensor([[75.0, 90, 75, 90, 0, 0]] * 2)
+    torch.manual_seed(3)
+    z = net(x, frames)
+    torch.manual_seed(3)
+    torch.testing.assert_close(part.reference(weights, x, frames, training, nn.functional.conv2d, None), z)
+
+
+def test_a_segmenter_on_a_network_of_timms_has_no_reference():
+    assert not referenced(FCN(backbone=Timm(name="resnet18")))
+    assert referenced(FCN(backbone=ResNet(blocks=(1, 1), width=4)))

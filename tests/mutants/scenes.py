@@ -408,6 +408,7 @@ SERVED_AS: Broken = {
             ),
         ),
         ("no dropout", SEGMENTER, edited(FCN, "_head", "nn.Dropout(self.dropout)", "nn.Dropout(0.0)")),
+        ("a head without its ReLU", SEGMENTER, edited(FCN, "_head", "nn.ReLU(inplace=True)", "nn.Identity()")),
         ("the head of 1 x 1 for 3 x 3", SEGMENTER, edited(FCN, "_head", "3, padding=1, bias=False", "1, bias=False")),
         (
             "the auxiliary head is the head",

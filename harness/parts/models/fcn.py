@@ -1,6 +1,7 @@
 """FCN (Long et al. 2015) as the paper's code has it: a dilated classifier, a head, and an auxiliary head."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 import harness.parts.models.layers as layers
 from harness.parts.models.base import OnBackbone, Stages, dilate, stages_of, timm_features, widths
-from harness.parts.models.resnet import ResNet
+from harness.parts.models.resnet import ResNet, Weights
 from harness.spec import Spec
 
 
@@ -76,6 +77,34 @@ class FCN(OnBackbone):
             nn.Dropout(self.dropout),
             nn.Conv2d(inner, classes, 1),
         )
+
+    @property
+    def reference(self) -> Callable[..., Tensor] | None:
+        """Its forward, of a ResNet, written out from gluon-cv's; of timm's networks there is none."""
+        return self._written if isinstance(self.network, ResNet) else None
+
+    def _written(self, w: Weights, x: Tensor, y: Tensor, training: bool, conv: Any, linear: Any) -> Tensor:
+        functional, network = nn.functional, self.network
+        assert isinstance(network, ResNet)
+        learned = {name.removeprefix("base."): tensor for name, tensor in w.items()}
+        *_, before, last = network.written(learned, x, training and not self.frozen_norms, conv, self.output_stride)
+
+        def told(x: Tensor, head: str) -> Tensor:
+            x = conv(x, w[f"{head}.0.weight"], padding=1)
+            mean, variance = w[f"{head}.1.running_mean"], w[f"{head}.1.running_var"]
+            gamma, beta = w[f"{head}.1.weight"], w[f"{head}.1.bias"]
+            x = functional.relu(functional.batch_norm(x, mean, variance, gamma, beta, training, 0.1, 1e-5))
+            x = functional.dropout(x, self.dropout, training)
+            z: Tensor = conv(x, w[f"{head}.4.weight"], w[f"{head}.4.bias"])
+            return z
+
+        z = told(last, "head")
+        if y.ndim != 3:
+            return z
+        more = told(before, "aux")
+        if more.shape != z.shape:
+            more = functional.interpolate(more, size=z.shape[-2:], mode="bilinear")
+        return torch.cat((z, more), dim=1)
 
     def due_layers(self) -> layers.Layers:
         if not isinstance(self.network, ResNet):

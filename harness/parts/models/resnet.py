@@ -114,14 +114,24 @@ class ResNet(Model):
 
     def reference(self, w: Weights, x: Tensor, training: bool, conv: Any, linear: Any) -> Tensor:
         """Written out from Figures 1 and 2 of He et al. 2019, by the names that weights have here."""
+        logits: Tensor = linear(self.written(w, x, training, conv)[-1].mean((2, 3)), w["fc.weight"], w["fc.bias"])
+        return logits
+
+    def written(self, w: Weights, x: Tensor, training: bool, conv: Any, stride: int | None = None) -> list[Tensor]:
+        """What the stem and each stage give, for a reference.
+
+        Stages that would go beyond an output `stride` are dilated instead (Yu and Koltun 2016): from the place on where
+        they would have strided, a 3 x 3 reaches twice as far as in the stage before.
+        """
         functional = nn.functional
 
         def norm(x: Tensor, name: str) -> Tensor:
             mean, variance = w[f"{name}.running_mean"], w[f"{name}.running_var"]
             return functional.batch_norm(x, mean, variance, w[f"{name}.weight"], w[f"{name}.bias"], training, 0.1, 1e-5)
 
-        def layer(x: Tensor, name: str, stride: int, padding: int, after: str) -> Tensor:
-            convolved: Tensor = conv(x, w[f"{name}.weight"], stride=stride, padding=padding)
+        def layer(x: Tensor, name: str, stride: int, padding: int, after: str, dilation: int = 1) -> Tensor:
+            more = {"dilation": dilation} if dilation > 1 else {}
+            convolved: Tensor = conv(x, w[f"{name}.weight"], stride=stride, padding=padding * dilation, **more)
             return norm(convolved, after)
 
         if self.small:
@@ -130,32 +140,43 @@ class ResNet(Model):
             if self.variant in ("A", "B"):
                 x = functional.relu(layer(x, "stem.0", 2, 3, "stem.1"))
             else:
-                for place, stride in ((0, 2), (3, 1), (6, 1)):
-                    x = functional.relu(layer(x, f"stem.{place}", stride, 1, f"stem.{place + 1}"))
+                for place, step in ((0, 2), (3, 1), (6, 1)):
+                    x = functional.relu(layer(x, f"stem.{place}", step, 1, f"stem.{place + 1}"))
             x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)
-        channels = self.width
+        found, channels = [x], self.width
+        cell, reach = 1 if self.small else 4, 1
         for stage, count in enumerate(self.blocks, 1):
+            early, down, dilated = reach, 1, False
+            if stage > 1:
+                dilated = stride is not None and 2 * cell > stride
+                down, cell, reach = (1, cell, 2 * reach) if dilated else (2, 2 * cell, reach)
             for block in range(count):
-                name, down = f"stage{stage}.{block}", 2 if stage > 1 and block == 0 else 1
+                name, first = f"stage{stage}.{block}", block == 0
+                step = down if first else 1
+                before = early if first else reach  # of a 3 x 3 that is no further than where the stage strode
                 if self.bottleneck:
-                    one, three = (down, 1) if self.variant == "A" else (1, down)
+                    one, three = (step, 1) if self.variant == "A" else (1, step)
                     y = functional.relu(layer(x, f"{name}.body.0", one, 0, f"{name}.body.1"))
-                    y = functional.relu(layer(y, f"{name}.body.3", three, 1, f"{name}.body.4"))
+                    middle = reach if self.variant == "A" else before
+                    y = functional.relu(layer(y, f"{name}.body.3", three, 1, f"{name}.body.4", middle))
                     y = layer(y, f"{name}.body.6", 1, 0, f"{name}.body.7")
                 else:
-                    y = functional.relu(layer(x, f"{name}.body.0", down, 1, f"{name}.body.1"))
-                    y = layer(y, f"{name}.body.3", 1, 1, f"{name}.body.4")
+                    y = functional.relu(layer(x, f"{name}.body.0", step, 1, f"{name}.body.1", before))
+                    y = layer(y, f"{name}.body.3", 1, 1, f"{name}.body.4", reach)
                 wide = self.width * 2 ** (stage - 1) * (4 if self.bottleneck else 1)
-                if down == 1 and wide == channels:
+                if wide == channels and not (first and stage > 1):
                     x = functional.relu(x + y)
-                elif down == 2 and self.variant == "D":  # an odd side keeps its last row, averaged over what is there
-                    pooled = functional.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False)
+                elif first and stage > 1 and self.variant == "D":  # at the edges, over what is there
+                    if dilated:
+                        pooled = functional.avg_pool2d(functional.pad(x, (0, 1, 0, 1), mode="replicate"), 2, 1)
+                    else:
+                        pooled = functional.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False)
                     x = functional.relu(layer(pooled, f"{name}.shortcut.0", 1, 0, f"{name}.shortcut.1") + y)
                 else:
-                    x = functional.relu(layer(x, f"{name}.shortcut.0", down, 0, f"{name}.shortcut.1") + y)
+                    x = functional.relu(layer(x, f"{name}.shortcut.0", step, 0, f"{name}.shortcut.1") + y)
                 channels = wide
-        logits: Tensor = linear(x.mean((2, 3)), w["fc.weight"], w["fc.bias"])
-        return logits
+            found.append(x)
+        return found
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         if hasattr(spec.model, "backbone"):  # within another network, which proves its stages
