@@ -21,6 +21,7 @@ import argparse
 from statistics import median
 
 from harness import Problem
+from harness.bench.evidence import show_evidence
 from harness.bench.loop import MODELS, STEADY, Measured, measure, specification
 from harness.bench.overfit import KINDS, show_overfit
 from harness.bench.photos import show_loaded
@@ -48,8 +49,6 @@ def run(options: argparse.Namespace) -> None:
         return show_overfit(options.overfit, expanded(options.data), places[0])
     spec = specification(options.model, options.data, options.size, options.batch_size)
     if options.evidence:
-        from harness.bench.evidence import show_evidence
-
         return show_evidence(spec, places[0], options.evidence, options.rounds)
     images = spec.data.load()
     shape = f"{images.channels} x {images.size} x {images.size}"

@@ -1,103 +1,95 @@
 """What the evidence costs a run."""
 
-import threading
+import multiprocessing
 import time
+from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any
 
-import torch
-
 from harness import Problem
-from harness import train as loop
-from harness.engine import settle
-from harness.evidence import Trace
 from harness.spec import Spec
 
 
-class _Turns:
-    """Two trainings of this process, a step of one and then a step of the other: the machine's load is of both."""
+def witnessed(spec: Spec, place: str) -> tuple[float, float, int]:
+    """(Seconds of a run with audits and exams, of the same without, steps audited).
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.changed = threading.Condition()
-        self.whose = 0
-        self.over = [False, False]
+    Each is trained by a process of its own, a step of one and then a step of the other: the machine's load is of both.
+    """
+    context = multiprocessing.get_context("spawn")
+    ends: list[Connection] = []
+    processes = []
+    for watching in (True, False):
+        end, other = context.Pipe()
+        process = context.Process(target=_trained, args=(spec, place, watching, other), daemon=True)
+        process.start()
+        other.close()
+        ends.append(end)
+        processes.append(process)
+    found: dict[Connection, tuple[float, int]] = {}
+    for end in ends:
+        end.recv()  # it is ready
+    while len(found) < len(ends):
+        for end in (end for end in ends if end not in found):
+            end.send("go")
+            try:
+                told = end.recv()
+            except EOFError:
+                raise Problem("a training that was measured died: run it once by harness.check to see why") from None
+            if told is not None:
+                found[end] = told
+    for process in processes:
+        process.join()
+    (with_it, audits), (without, _) = (found[end] for end in ends)
+    return with_it, without, audits
 
-    def pass_on(self, me: int, over: bool = False) -> None:
-        with self.changed:
-            self.over[me] |= over
-            if not self.over[1 - me]:
-                self.whose = 1 - me
-            self.changed.notify_all()
 
-    def wait(self, me: int) -> None:
-        with self.changed:
-            self.changed.wait_for(lambda: self.whose == me)
+def _trained(spec: Spec, place: str, watching: bool, end: Connection) -> None:
+    """Train in turn, and say the seconds and the audits at the end."""
+    import torch
 
-    def clock(self) -> float:
-        """Seconds of this thread, on a CPU; on CUDA those until all that was asked for is done."""
-        if self.device.type != "cuda":
-            return time.thread_time()
+    from harness import train as loop
+    from harness.engine import settle
+    from harness.evidence import Trace
+
+    device, watch, audits = settle(place), loop.watch, 0
+
+    def clock() -> float:  # of this process, on a CPU; on CUDA until all that was asked for is done
+        if device.type != "cuda":
+            return time.process_time()
         torch.cuda.synchronize()
         return time.monotonic()
 
-
-class _InTurn(loop.Keeper):
-    """Keeps nothing, and hands over after each batch and each epoch."""
-
-    def __init__(self, turns: _Turns, me: int) -> None:
-        self.turns, self.me, self.seconds = turns, me, 0.0
-        self.turns.wait(me)
-        self.began = turns.clock()
-
-    def due(self, epoch_done: bool) -> bool:
-        self.rest()
-        self.turns.pass_on(self.me)
-        self.turns.wait(self.me)
-        self.began = self.turns.clock()
-        return False
-
-    def rest(self) -> None:
-        self.seconds += self.turns.clock() - self.began
-
-
-def witnessed(spec: Spec, place: str) -> tuple[float, float, int]:
-    """(Seconds of a run with audits and exams, of the same without, steps audited), a step of each in turn."""
-    device = settle(place)
-    turns, watch = _Turns(device), loop.watch
-    seconds, audits, faults = [0.0, 0.0], 0, list[BaseException]()
-
     def watched(spec: Spec, trace: Trace) -> None:
         nonlocal audits
-        if turns.whose == 0:
+        if watching:
             watch(spec, trace)
             assert trace.auditor
             audits = len(trace.auditor.due)
 
-    def trained(me: int) -> None:
-        try:
-            settle(place)  # how many threads it may have is a thread's own
-            keeper = _InTurn(turns, me)
-            loop.train(spec, 0, device, _no_teacher, keeper)
-            keeper.rest()
-            seconds[me] = keeper.seconds
-        except BaseException as fault:
-            faults.append(fault)
-        finally:
-            turns.pass_on(me, over=True)
+    class InTurn(loop.Keeper):
+        seconds = began = 0.0
 
+        def wait(self) -> None:
+            end.recv()
+            self.began = clock()
+
+        def rest(self) -> None:
+            self.seconds += clock() - self.began
+
+        def due(self, epoch_done: bool) -> bool:
+            self.rest()
+            end.send(None)
+            self.wait()
+            return False
+
+    spec.data.load()
     loop.watch = watched
-    try:
-        both = [threading.Thread(target=trained, args=(me,), daemon=True) for me in (0, 1)]
-        for one in both:
-            one.start()
-        for one in both:
-            one.join()
-    finally:
-        loop.watch = watch
-    if faults:
-        raise faults[0]
-    return seconds[0], seconds[1], audits
+    keeper = InTurn()
+    end.send(None)
+    keeper.wait()
+    loop.train(spec, 0, device, _no_teacher, keeper)
+    keeper.rest()
+    end.send((keeper.seconds, audits))
 
 
 def _no_teacher(spec: Spec) -> Any:

@@ -5,13 +5,13 @@ import sys
 from optuna.trial import FrozenTrial
 
 from harness import one_line, tasks
-from harness.engine import Event
+from harness.engine import Event, key
 from harness.report.words import METRICS
 from harness.search.outcome import choice, short
 from harness.search.queue import DONE
 from harness.search.search import Search
 from harness.search.storage import opened
-from harness.spec import upstream
+from harness.spec import needed, upstream
 from harness.tracking import Tracker
 
 
@@ -30,6 +30,8 @@ class Lines:
                 self.titles.setdefault(spec.id, f"{self.search.rung.title}, trial {event['number']}")
                 for inner in upstream(spec):
                     self.titles.setdefault(inner.id, f"upstream of {self.search.rung.name}, held out")
+                asked = [(spec, seed) for seed in self.search.seeds]
+                self.tracker.reused(key(run) for own in asked for run in (*needed(*own), own))
             case "note":
                 self._say(f"{self.titles.get(event['run'][0].id, 'a run')}, seed {event['run'][1]} {event['text']}")
             case "trial":

@@ -19,8 +19,10 @@ class Tracker:
 
     def __init__(self, study: str, titles: Mapping[str, str], store: Store, asked: Iterable[Key], command: str) -> None:
         self.new = lambda: Projection(study, titles, store, command)
-        self.lacking = dict.fromkeys(key for key in asked if key in store)  # trained for others, or without MLflow
+        self.store = store
+        self.lacking: dict[Key, None] = {}
         self.queue: queue.Queue[Key | None] = queue.Queue()
+        self.reused(asked)
         self.problem: str | None = None  # with MLflow
         self.damaged: str | None = None  # a record, which no sending will mend
         self.remade: str | None = None  # our database, and so it lacks what other studies did
@@ -29,6 +31,12 @@ class Tracker:
         self.moved = time.monotonic()  # when something was last sent
         self.thread = threading.Thread(target=self._life, daemon=True)
         self.thread.start()
+
+    def reused(self, keys: Iterable[Key]) -> None:
+        """Of these the store's, which were trained for others, or while MLflow was away, are sent if it lacks them."""
+        for key in keys:
+            if key in self.store:
+                self.queue.put(key)
 
     def see(self, event: dict[str, Any]) -> None:
         spec, seed = event["run"]

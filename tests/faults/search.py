@@ -169,7 +169,10 @@ class Search:
             with closing(sqlite3.connect(self.homes[0] / "runs" / "mlflow.db")) as db:
                 rows = db.execute(query).fetchall()
         sent = sorted(spec_id for spec_id, complete in rows if complete)
-        assert sent == sorted(spec_id for store in stores for spec_id, seed in store if (spec_id, seed) in store)
+        due = sorted(spec_id for store in stores for spec_id, seed in store if (spec_id, seed) in store)
+        assert sent == due, (
+            f"MLflow lacks {sorted(Counter(due) - Counter(sent))}, and has {Counter(sent) - Counter(due)}"
+        )
         begun = [spec_id for store in stores for spec_id, _ in store]
         assert not Counter(spec_id for spec_id, _ in rows) - Counter(begun), "more than once in MLflow"
 

@@ -10,6 +10,7 @@ from harness.engine import Engine
 from harness.parts.data import Digits
 from harness.search import __main__ as command
 from harness.search import outcome
+from harness.search.lines import Lines
 from harness.search.search import make
 from harness.spec import upstream
 from harness.store import Store
@@ -23,8 +24,20 @@ class NoTracker:
     def see(self, event):
         assert event["kind"] not in ("begun", "trial")
 
+    def reused(self, keys):
+        self.seen += keys
+
     def close(self):
         return None
+
+
+def test_a_trials_runs_that_are_there_already_are_sent_too(home):
+    """Which were trained while MLflow was away, say: of every seed, with what they build on."""
+    search, tracker = make(SEARCHED, seeds=2), NoTracker()
+    spec = search.rung.spec
+    Lines(search, tracker, {})({"kind": "begun", "number": 0, "run": (spec, 0)})
+    (teacher,) = upstream(spec)
+    assert {*tracker.seen} == {(teacher.id, 0), (spec.id, 0), (spec.id, 1)}
 
 
 def test_the_test_set_is_met_by_the_chosen_values_alone_at_the_end(monkeypatch, capsys, home):
