@@ -40,10 +40,10 @@ def efficient(spec: Spec) -> Spec:
     return stack(spec, (partial(warmup, epochs=1), zero_gamma, no_bias_decay, resnet_d))
 
 
-@declares("model.backbone")
+@declares("model.backbone", "model.frozen_stages")
 def from_scratch(spec: Spec) -> Spec:
-    """from scratch: the same network, of which nothing is learned before."""
-    return spec.but(model=spec.model.but(backbone=spec.model.network))  # type: ignore[attr-defined]
+    """from scratch: the same network, of which nothing is learned before, and all is trained."""
+    return spec.but(model=spec.model.but(backbone=spec.model.network, frozen_stages=0))  # type: ignore[attr-defined]
 
 
 @declares("model.backbone", "model.frozen_stages")

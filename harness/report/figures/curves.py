@@ -108,9 +108,10 @@ def _loss_axis(axis: Axes, lines: Sequence[pd.DataFrame]) -> None:
 
 
 def _score_axis(axis: Axes, lines: Sequence[pd.DataFrame], owns: Sequence[pd.DataFrame], hues: Sequence[Any]) -> None:
-    """As high as the last epochs ask for, and marks for runs that diverged."""
+    """From somewhat below the last epochs to the best of all, and marks for runs that diverged."""
     low, high = frame(np.concatenate([values.iloc[-1] for values in lines]), [])
-    axis.set_ylim(*percent(low - max(high - low, 10), high))
+    most = max(float(values.max(axis=None)) for values in lines)
+    axis.set_ylim(*percent(low - max(high - low, 10), max(high, most + 0.05 * (most - low))))
     for values, own, hue in zip(lines, owns, hues, strict=True):
         for run in own[own["status"] == "diverged"].itertuples():
             last = len(run.epochs)

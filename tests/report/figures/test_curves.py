@@ -21,6 +21,13 @@ def test_a_band_is_from_least_to_greatest_and_holds_its_mean():
                 assert (y[x == epoch].min(), y[x == epoch].max()) == pytest.approx((low, high))
 
 
+def test_the_best_epoch_is_in_the_frame_though_it_was_not_the_last():
+    every, table, _ = runs_of(2)
+    best = with_epochs(every, lambda e, place: {**e, "top1": 99.0 if (e["epoch"], place) == (1, 0) else e["top1"]})
+    _, top1 = figures.curves("s", best, table).axes
+    assert top1.get_ylim()[1] > 99
+
+
 def test_a_run_that_diverged_keeps_its_last_accuracy_and_its_loss_ends():
     every, table, _ = runs_of(2, diverged={(1, 0)})
     loss, top1 = figures.curves("s", every, table).axes
