@@ -47,7 +47,11 @@ def having(kind):
     trick.__doc__ = kind.__name__ + ": one."
     return trick
 
-TRICKS = (Branches(*((having(kind),) for kind in (Dimmed, Proven, Counting, Torn, Idle))),)
+@declares("epochs")
+def longer(spec):
+    return spec.but(epochs=2 * spec.epochs)
+
+TRICKS = (Branches(*((having(kind),) for kind in (Dimmed, Proven, Counting, Torn, Idle)), (longer,)),)
 SEEDS = (0,)
 """
 
@@ -80,7 +84,7 @@ def test_each_part_is_tried_and_what_is_amiss_is_told(own, capsys):
     code, found = told(capsys, "own")
     assert code == 1
     assert found["baseline"] == ("ok", [])
-    assert found["proven"] == ("ok", [])
+    assert found["proven"] == found["longer"] == ("ok", [])
     assert found["dimmed"] == (
         "FAILED",
         ["experiments.own.Dimmed is unproven: give it a `proof`, or a `reference`"],
