@@ -7,8 +7,10 @@ VOCDEVKIT holds VOC2007 with the blood cells of BCCD: 205 photos to learn from, 
 test on; three classes. PHOTOS holds train/ and val/ of "10 Monkey Species". Cost: 27 detectors of 8 epochs, 21 networks
 of 24 epochs, 40 with mixup, and two teachers; `--dry-run` tells the hours here. The last rungs are controls: from
 scratch, and on a network that was never trained and is kept as it was drawn. Where no gain of training the network is
-seen over these, gains between networks cannot be. It was not run to its end yet, nor its rates chosen by the images
-held out.
+seen over these, gains between networks cannot be. It was not run to its end yet. Rates were chosen by the images held
+out (`--set 'data.test=[["2007","val"]]'`), one seed: at .02, and half of that for the backbone, the baseline had 55.11,
+from scratch 63.16, the network as drawn 55.34; at .05, and twice that, 70.78 and, from scratch, 72.33. Networks that
+were trained have longer weights, which the same rate turns less.
 Published, of ResNet-50 and the real VOC: see `voc_detection`.
 """
 
@@ -74,8 +76,8 @@ BASELINE = voc_detection.BASELINE.but(
         pooled=7,
     ),
     decay=DecayAll(),
-    optimizer=NAG(lr=0.02, per=None),
-    rates=HeadRates(backbone=0.5, heads=1.0),
+    optimizer=NAG(lr=0.05, per=None),
+    rates=HeadRates(backbone=2.0, heads=1.0),
     schedule=Piecewise(warmup=LinearWarmup(epochs=1), shape=Cosine()),
     epochs=8,
     clip=(),
