@@ -51,7 +51,12 @@ def having(kind):
 def longer(spec):
     return spec.but(epochs=2 * spec.epochs)
 
-TRICKS = (Branches(*((having(kind),) for kind in (Dimmed, Proven, Counting, Torn, Idle)), (longer,)),)
+@declares("epochs")
+def longer_torn(spec):
+    return spec.but(epochs=2 * spec.epochs)
+
+ALONE = ((having(kind),) for kind in (Dimmed, Proven, Counting, Idle))
+TRICKS = (Branches(*ALONE, (longer,), (having(Torn), longer_torn)),)
 SEEDS = (0,)
 """
 
@@ -85,6 +90,7 @@ def test_each_part_is_tried_and_what_is_amiss_is_told(own, capsys):
     assert code == 1
     assert found["baseline"] == ("ok", [])
     assert found["proven"] == found["longer"] == ("ok", [])
+    assert found["torn.longer_torn"] == ("FAILED", []), "as that is of which it is but a longer training"
     assert found["dimmed"] == (
         "FAILED",
         ["experiments.own.Dimmed is unproven: give it a `proof`, or a `reference`"],

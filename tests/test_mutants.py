@@ -9,7 +9,7 @@ import pytest
 from harness.evidence import audited
 from harness.rng import streams
 from tests.kit import shipped
-from tests.mutants import BROKEN, KINDS, MISSED, MUTANTS, Patch, breaking, edited, refusal, text
+from tests.mutants import BROKEN, KINDS, MUTANTS, Patch, breaking, edited, refusal, text
 from tests.mutants.rates import meets, refused
 
 FAMILY = {
@@ -17,7 +17,7 @@ FAMILY = {
     "resnet_c": "resnet_d",
     "linear_scaling": "the rest",
 }  # whose evidence is that of a part
-OF_PART = {part: [m for m in MUTANTS if m.part == part and m.name not in MISSED] for part in {m.part for m in MUTANTS}}
+OF_PART = {part: [m for m in MUTANTS if m.part == part] for part in {m.part for m in MUTANTS}}
 
 
 def chosen(place, mutants):
@@ -57,7 +57,6 @@ def test_every_trick_that_is_shipped_has_mutants():
     assert all("does nothing" in mutants[0][0] for trick, mutants in BROKEN.items() if trick != "the rest")
     assert set(shipped.TRICKS) <= {mutant.part for mutant in MUTANTS}
     assert {mutant.kind for mutant in MUTANTS} == {mutant.kind for mutant in EACH} == set(KINDS)
-    assert set(MISSED) <= {mutant.name for mutant in MUTANTS}
 
 
 def test_a_mutant_of_code_that_has_changed_is_an_error():

@@ -25,12 +25,10 @@ MUTANTS = [
     for part, mutants in table.items()
     for mutant in mutants
 ]
-MISSED: dict[str, str] = {}  # name -> why nothing could reasonably see it
 
 __all__ = [
     "BROKEN",
     "KINDS",
-    "MISSED",
     "MUTANTS",
     "TINY",
     "Mutant",
