@@ -25,8 +25,10 @@ def folder_of_runs():
 def tiny():
     """The digits study's baseline with a slim network: two steps an epoch, and epochs enough for a warmup of 5."""
     from experiments.digits import BASELINE
+    from harness.parts.data import Digits
 
-    return BASELINE.but(model=BASELINE.model.but(blocks=(1, 1), width=4), batch_size=298, epochs=6)
+    network = BASELINE.model.but(blocks=(1, 1), width=4)
+    return BASELINE.but(data=Digits(limit_test=300), model=network, batch_size=298, epochs=6)
 
 
 @pytest.fixture(scope="session")

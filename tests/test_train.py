@@ -88,17 +88,17 @@ def test_result_by_hand(tiny, live):
         z = done.model.eval()(x).double().numpy()
     order = np.argsort(-z, axis=1)
     right = order[:, 0] == labels
-    bits = np.unpackbits(np.frombuffer(bytes.fromhex(done.result["correct"]), dtype=np.uint8))[:1200].astype(bool)
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(done.result["correct"]), dtype=np.uint8))[:300].astype(bool)
     metrics = done.result["metrics"]
     assert (bits == right).mean() > 0.999, "but for ties within the rounding of the mean and s.d."
-    assert metrics["top1"] == pytest.approx(100 * sum(bits.tolist()) / 1200, abs=1e-9)
+    assert metrics["top1"] == pytest.approx(100 * sum(bits.tolist()) / 300, abs=1e-9)
     assert metrics["top1"] == done.result["epochs"][-1]["top1"]
     assert metrics["top5"] == pytest.approx(
         100 * np.mean([y in row[:5] for y, row in zip(labels, order, strict=True)]), abs=0.2
     )
     logs = z - z.max(1, keepdims=True)
     logs -= np.log(np.exp(logs).sum(1, keepdims=True))
-    assert metrics["test_loss"] == pytest.approx(-logs[np.arange(1200), labels].mean(), rel=1e-3)
+    assert metrics["test_loss"] == pytest.approx(-logs[np.arange(300), labels].mean(), rel=1e-3)
     assert 5 < metrics["top1"] < metrics["top5"] < 100
 
 
@@ -108,7 +108,7 @@ def test_result_says_what_was_trained(tiny, live):
     assert result["status"] == "finished"
     assert result["params"] == sum(p.numel() for p in done.model.parameters())
     assert result["classes"] == 10
-    assert (result["images"]["train"], result["images"]["test"]) == (597, 1200)
+    assert (result["images"]["train"], result["images"]["test"]) == (597, 300)
     assert [epoch["epoch"] for epoch in result["epochs"]] == list(range(6))
     assert [epoch["lr"] for epoch in result["epochs"]] == trace.lr[1::2]
     assert result["precision"] == {"name": "FP32", "emulated": False}

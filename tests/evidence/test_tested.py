@@ -117,7 +117,7 @@ def test_a_right_evaluation(tiny):
     run.reported = loop.test(spec, run, spec.data.load(), "test")
     assert failed(spec, run) == set()
     (row,) = run.trace.exams.found
-    assert row["n"] == row["due"] == 1200
+    assert row["n"] == row["due"] == 300
     assert row["strangers"] == row["right"] == 0
     assert row["marks"] < 1e-6
     assert row["answered"] < 1e-5
@@ -210,7 +210,7 @@ def test_answers_of_another_network_are_told(tiny):
     ("change", "due"),
     [
         (lambda s, right: ({**s, "test_loss": s["test_loss"] - 0.001}, right), {MARKS}),
-        (lambda s, right: ({**s, "top1": s["top1"] + 100 / 1200}, right), {MARKS, TOP1}),
+        (lambda s, right: ({**s, "top1": s["top1"] + 100 / 300}, right), {MARKS, TOP1}),
         (lambda s, right: ({**s, "top5": 100.0}, right), {MARKS}),
         (lambda s, right: (s, f"{int(right[0], 16) ^ 1:x}{right[1:]}"), {RIGHT, BITS}),
     ],

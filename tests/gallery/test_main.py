@@ -30,7 +30,7 @@ def test_the_command_writes_all_pictures_of_a_finished_run(tiny_study, store, ca
     assert {path.name for path in tiny_study.iterdir()} == wanted
     text = (tiny_study / "gallery.md").read_text()
     top1 = store.read(BASELINE.id, 0)["metrics"]["top1"]
-    assert f"| all 1,200 test images | {round(12 * top1)} | 1,200 | {top1:.2f} |" in text
+    assert f"| all 300 test images | {round(3 * top1)} | 300 | {top1:.2f} |" in text
     assert "| 200 test images drawn at random |" in text
     assert set(re.findall(r"\((\w+)\.png\)", text)) == pictures
     assert "5 pictures" in capsys.readouterr().out

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from experiments import digits
 from harness.evidence import Check, Trace
+from harness.parts.data import Digits
 from harness.spec import Augment, Spec
 from harness.store import Record, Store, is_id, spec_hash
 from harness.study import Plan, Study, plan
@@ -15,7 +16,12 @@ from harness.tricks.distillation import distillation
 from harness.tricks.mixup import mixup
 from harness.tricks.warmup import warmup
 
-BASELINE: Spec = digits.BASELINE.but(epochs=2, batch_size=128, model=digits.BASELINE.model.but(blocks=(1, 1), width=4))
+BASELINE: Spec = digits.BASELINE.but(
+    data=Digits(limit_test=300),
+    model=digits.BASELINE.model.but(blocks=(1, 1), width=4),
+    batch_size=128,
+    epochs=2,
+)
 TEACHER = BASELINE.model.but(width=16, bottleneck=False)
 TRICKS = (partial(warmup, epochs=0.5), mixup, partial(distillation, model=TEACHER))
 STUDY = Study("tiny", "", BASELINE, TRICKS, (0, 1))

@@ -23,7 +23,7 @@ from harness.parts.imgaug_policy import policy
 from harness.parts.models import base, cost
 from harness.parts.optimizers import NAG, Adam, AdamW, Expectigrad
 from harness.parts.stopping import EarlyStopping
-from harness.spec import Model, Spec, needed
+from harness.spec import Data, Model, Spec, needed
 from harness.tasks.classify import Marking
 from harness.tricks.adamp import adamp
 from harness.tricks.distillation import distillation
@@ -60,15 +60,15 @@ class Mutant:
 
 
 @cache
-def _teacher(model: Model) -> loop.Trained:
+def _teacher(model: Model, data: Data) -> loop.Trained:
     """A network that learned: 10 % is chance, and 90 steps bring it far from there."""
-    spec = TINY.but(model=model, batch_size=32, epochs=5, optimizer=NAG(lr=0.1, per=None))
+    spec = TINY.but(data=data, model=model, batch_size=32, epochs=5, optimizer=NAG(lr=0.1, per=None))
     return loop.train(spec, 1, CPU, stand_in)
 
 
 def stand_in(upstream: Spec) -> Upstream:
     """In the place of what `upstream` would train: its network, trained quickly, with a record of its own."""
-    trained = _teacher(upstream.model)
+    trained = _teacher(upstream.model, upstream.data)
     return Upstream(copy.deepcopy(trained.model), upstream.id, trained.result)
 
 
@@ -88,7 +88,7 @@ def forgotten() -> None:
 def refusal(spec: Spec, inject: Inject = lambda patch: None, seed: int = 0) -> tuple[str, list[dict[str, Any]]]:
     """The status of a run, and the checks that failed."""
     for part in spec.teacher:  # all that is not to be broken comes before anything is
-        _teacher(part.spec.model)
+        _teacher(part.spec.model, part.spec.data)
     for upstream, at in needed(spec, seed) if hasattr(spec.model, "backbone") else ():
         dense.below(upstream, at)
     getattr(spec.data.load(), "most", None)  # boxes of an image, counted once

@@ -24,7 +24,13 @@ from harness.spec import Data, Spec
 
 
 class Digits(Data):
-    """scikit-learn's 8 x 8 digits: 1,797 images split once, stratified, into 597 for training and 1,200 for test."""
+    """scikit-learn's 8 x 8 digits: 1,797 images split once, stratified, into 597 for training and 1,200 for test.
+
+    `limit` and `limit_test` take a slice; see `limited`.
+    """
+
+    limit: int | None = Field(None, ge=1)
+    limit_test: int | None = Field(None, ge=1)
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         """Its images and labels against scikit-learn's file, read once more, whatever their split and order."""
@@ -44,7 +50,7 @@ class Digits(Data):
         return 1
 
     def load(self) -> Cached:
-        return _digits()
+        return _digits((self.limit, self.limit_test))
 
 
 def _digits_file() -> Path:
@@ -55,15 +61,19 @@ def _digits_file() -> Path:
 
 
 @lru_cache
-def _digits() -> Cached:
+def _digits(limits: Limits) -> Cached:
     rows = np.loadtxt(_digits_file(), delimiter=",")
     pixels = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = rows[:, -1].astype(np.int64)
     shuffled = stream(0, "split").permutation(len(rows))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     train = by_class[np.linspace(0, len(rows), 597, endpoint=False).astype(int)]  # evenly through the classes
-    test = np.setdiff1d(by_class, train)
-    return in_memory({s: (pixels[i], labels[i]) for s, i in (("train", train), ("test", test))}, tuple("0123456789"))
+    arrays = {}
+    for split, rows_of, limit in zip(("train", "test"), (train, np.setdiff1d(by_class, train)), limits, strict=True):
+        for_each_class(limit, 10, f"the digits ({split})")
+        kept = rows_of[limited(labels[rows_of], limit)]
+        arrays[split] = pixels[kept], labels[kept]
+    return in_memory(arrays, tuple("0123456789"))
 
 
 def in_memory(
