@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from harness import where
 from harness.cli import main
 
 
@@ -79,8 +80,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="a slice of N training images, and as a second number of test images, even over the classes",
     )
-    p.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")
-    p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     p.add_argument("--fresh", action="store_true", help="train all again; what there is goes to runs/aside/")
     p.add_argument(
         "--accept-stale",
@@ -98,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--dry-run", action="store_true", help="show the plan, train nothing")
     p.add_argument("--json", action="store_true", help="with --dry-run: the plan as one JSON object")
     p.add_argument("--list", action="store_true", help="show the studies there are")
+    where.add(p)
     return p
 
 
@@ -113,7 +113,6 @@ def _images(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     from harness import Problem, one_line, report, study
-    from harness.engine import places
     from harness.parts.data import distrust
     from harness.parts.data.holdout import Holdout
     from harness.stats.designs import Options
@@ -149,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
     unknown = [name for name in options.only if name not in names]
     if unknown:
         raise Problem(f"--only {unknown[0]}: no such rung in {options.study}; there are: {', '.join(names)}")
-    where = places(options.device, options.jobs)
+    at = where.places(options)
     for note in study.check(plan):
         print(f"{options.study}: {one_line(note, 1000)}", file=sys.stderr)
     with suppress(Problem):  # the study was not run before, or by another version
@@ -165,7 +164,7 @@ def run(options: argparse.Namespace) -> int:
 
         due = searches(loaded, plan, options.tuned, options.sampler or "random", options.accept_stale)
     if options.dry_run:
-        shown = show_plan(plan, where, options)
+        shown = show_plan(plan, at, options)
         if options.tuned and not options.json:
             rungs = len(plan.rungs)
             print(
@@ -178,11 +177,11 @@ def run(options: argparse.Namespace) -> int:
         if line := doubt(search, opened(search)):  # what is wrong with one is said before the first run
             print(f"{options.study}: {one_line(line, 1000)}", file=sys.stderr)
     said = set[str]()
-    done = train_and_report(plan, where, options, said)
+    done = train_and_report(plan, at, options, said)
     if done or not options.tuned:
         return done
-    better = tune(loaded, plan, where, options, said)
-    return train_and_report(better, where, options, said) if better else 130
+    better = tune(loaded, plan, at, options, said)
+    return train_and_report(better, at, options, said) if better else 130
 
 
 def lacking(trouble: str | None, said: set[str]) -> None:
@@ -193,7 +192,7 @@ def lacking(trouble: str | None, said: set[str]) -> None:
         print(f"harness.ablate: {trouble}", file=sys.stderr)
 
 
-def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace, said: set[str]) -> Any:
+def tune(loaded: Any, plan: Any, at: list[str], options: argparse.Namespace, said: set[str]) -> Any:
     """`plan` with values of its own in each rung; None where it was interrupted, which is said."""
     from harness.search.lines import Lines
     from harness.search.tuned import tune as tuned
@@ -204,7 +203,7 @@ def tune(loaded: Any, plan: Any, where: list[str], options: argparse.Namespace, 
     tracker = Tracker(plan.study, titles, store, (), " ".join(sys.argv))
     try:
         better = tuned(
-            *(loaded, plan, options.tuned, options.sampler or "random", store, where),
+            *(loaded, plan, options.tuned, options.sampler or "random", where.engine(options, store, at)),
             lambda search: Lines(search, tracker, titles),
             options.accept_stale,
         )
@@ -262,7 +261,7 @@ def looks(plan: Any, store: Any) -> Any:
     return described["decide"]
 
 
-def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
+def show_plan(plan: Any, at: list[str], options: argparse.Namespace) -> int:
     import json
 
     from harness import study
@@ -279,17 +278,17 @@ def show_plan(plan: Any, where: list[str], options: argparse.Namespace) -> int:
     store = Store(hidden=() if options.accept_stale else outdated(plan, store, options))
     plan = staged(plan, store)
     described = study.describe(plan, store, options.only) | {"decide": planned}
-    described |= estimate(plan.runs(options.only), store, where, decoders(len(where)), say)
+    described |= estimate(plan.runs(options.only), store, at, decoders(len(at)), say)
     print(json.dumps(described, indent=1) if options.json else as_text(described))
     return 0
 
 
-def train_and_report(plan: Any, where: list[str], options: argparse.Namespace, said: set[str]) -> int:
+def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said: set[str]) -> int:
     from harness import report, study
-    from harness.engine import Engine, key
+    from harness.engine import key
     from harness.engine.progress import clock
     from harness.paths import check_locks
-    from harness.store import EVERY, Store
+    from harness.store import Store
     from harness.tracking import Tracker, ui_command
 
     began = time.monotonic()
@@ -303,7 +302,7 @@ def train_and_report(plan: Any, where: list[str], options: argparse.Namespace, s
     plan = staged(plan, store)
     asked = plan.runs(options.only)
     tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
-    engine = Engine(store, where, EVERY if options.checkpoint is None else options.checkpoint)
+    engine = where.engine(options, store, at)
     tally = Tally()
     while True:
         described = study.describe(plan, store) | {"decide": planned}
@@ -380,7 +379,7 @@ def train(plan: Any, described: Any, asked: list[Any], engine: Any, tracker: Any
         store.tidy(*key(run))
     failed = {key(event["run"]) for event in tally.failures}  # at an earlier look: not again in this invocation
     todo = [run for run in study.missing(asked, store) if key(run) not in failed]
-    with Progress(plan, todo, reused=len(asked) - len(todo), jobs=len(engine.places)) as progress:
+    with Progress(plan, todo, reused=len(asked) - len(todo), jobs=engine.jobs) as progress:
         for event in engine.events(todo):
             progress.see(event)
             tracker.see(event)

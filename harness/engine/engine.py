@@ -22,7 +22,10 @@ class Launcher(Protocol):
         """Begin a run: its handle. Nothing is tried again here."""
 
     def poll(self, seconds: float) -> Sequence[tuple[Any, Event]]:
-        """What workers said, by handle, waiting for so long at most; "lost" with `why` where one is gone."""
+        """What workers said, by handle, waiting for so long at most.
+
+        "lost" with `why` where one is gone; "kept" with `why` where it had to leave its run, and kept it.
+        """
 
     def stop(self, handle: Any) -> None:
         """Ask politely: the run keeps itself, and says "interrupted"."""
@@ -56,6 +59,11 @@ class Engine:
         self.store, self.places, self.stopping = store, places, False
         self.launcher: Launcher = launcher or Local(store, places, every, method)
         self.runs: dict[Any, Run] = {}  # in progress, by handle
+
+    @property
+    def jobs(self) -> int:
+        """Runs at once, at most."""
+        return len(self.places)
 
     def events(self, runs: Sequence[Run] | Source) -> Generator[Event, None, None]:
         """Execute a list of runs, or what a source asks for while there are free places."""

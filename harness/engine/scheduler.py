@@ -16,7 +16,7 @@ Event = dict[str, Any]
 Key = tuple[str, int]
 RETRIES = 2  # of a run whose process died
 RETRY = 0.25  # seconds between looks at what others hold, and at Ctrl-C
-ENDS = ("finished", "failed", "interrupted", "held", "lost")  # after these a run has left its place
+ENDS = ("finished", "failed", "interrupted", "kept", "held", "lost")  # after these a run has left its place
 
 
 def key(run: Run) -> Key:
@@ -116,10 +116,13 @@ class Scheduler:
             self.asked.discard(key(run))
         if kind == "held":
             yield from self._wait_for(run, event["pid"], now, asked)
-        elif kind in ("interrupted", "lost") and asked:
+        elif kind in ("interrupted", "kept", "lost") and asked:
             yield from self._tell(run, {"kind": "interrupted" if self.stopping else "stopped"})
         elif kind == "lost":
             yield from self._again(run, event["why"])
+        elif kind == "kept":  # and counts for no loss: it was taken from its place, and has a checkpoint
+            self.waiting = {key(run): run} | self.waiting
+            yield from self._tell(run, {"kind": "note", "text": f"waits for another place, {event['why']}"})
         else:
             if kind == "failed":
                 self.failed.add(key(run))

@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from harness import where
 from harness.cli import main
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="a database for Optuna, which machines may share (default: a journal file)",
     )
-    p.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")
     p.add_argument(
         "--seeds",
         type=_count,
@@ -68,12 +68,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="SLOT.FIELD=VALUE",
         help="change a value in every rung; repeatable",
     )
-    p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     p.add_argument(
         "--accept-stale",
         action="store_true",
         help="go on though the source of your own parts has changed, and take runs as they are",
     )
+    where.add(p)
     return p
 
 
@@ -92,7 +92,6 @@ def _seconds(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     from harness import one_line, study
-    from harness.engine import places
     from harness.search.search import make
     from harness.search.storage import reached
 
@@ -105,16 +104,15 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         accept_stale=options.accept_stale,
     )
-    where = places(options.device, options.jobs)
+    at = where.places(options)
     for note in study.check(study.Plan(search.study, (search.rung,), search.seeds)):
         print(f"{search.study}: {one_line(note, 1000)}", file=sys.stderr)
     with reached(search):
-        return search_and_report(search, where, options)
+        return search_and_report(search, at, options)
 
 
-def search_and_report(search: "Search", where: list[str], options: argparse.Namespace) -> int:
+def search_and_report(search: "Search", at: list[str], options: argparse.Namespace) -> int:
     from harness import one_line, report
-    from harness.engine import Engine
     from harness.report import search as page
     from harness.search.driver import run_search
     from harness.search.lines import Lines
@@ -124,7 +122,7 @@ def search_and_report(search: "Search", where: list[str], options: argparse.Name
     from harness.tracking import Tracker, ui_command
 
     store, titles = Store(), dict[str, str]()
-    engine = Engine(store, where)
+    engine = where.engine(options, store, at)
     if doubts := doubt(search, opened(search)):  # what is wrong with it is said before anything begins
         print(f"{search.study}: {one_line(doubts, 1000)}", file=sys.stderr)
     command = " ".join(word.replace(options.storage, search.address) if options.storage else word for word in sys.argv)

@@ -133,7 +133,7 @@ class Driver:
 
     def _begin(self) -> bool:
         """Begin a trial, if one is due: whether that was so. Its values are drawn while no other's are."""
-        full = len(self.flights) >= len(self.engine.places)
+        full = len(self.flights) >= self.engine.jobs
         if full or not self.due or self.engine.stopping or not self.again <= time.monotonic() < self.until:
             return False
         with flocked(self.search.folder / "turn"):

@@ -85,7 +85,7 @@ def tested(search: Search, best: Best, engine: Engine, tracker: Tracker) -> dict
     study.set_user_attr("tested", looked)  # before: each epoch is measured, and shown
     todo = missing(plan.runs(), store)
     failed = 0
-    with Progress(plan, todo, reused=len(plan.runs()) - len(todo), jobs=len(engine.places)) as progress:
+    with Progress(plan, todo, reused=len(plan.runs()) - len(todo), jobs=engine.jobs) as progress:
         for event in engine.events(todo):
             progress.see(event)
             tracker.see(event)

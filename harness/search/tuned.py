@@ -3,7 +3,7 @@
 A baseline that was tuned less than the rungs above it makes any trick look good.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from optuna.trial import TrialState
@@ -14,7 +14,6 @@ from harness.search.driver import run_search
 from harness.search.search import Search, fitting
 from harness.search.storage import opened
 from harness.spec import Spec, moved
-from harness.store import Store
 from harness.study import Plan, Rung, Study, describe, retuned, spare_seed
 
 SHARE = 0.2  # of the training images, held out to score trials by
@@ -62,15 +61,14 @@ def tune(
     plan: Plan,
     trials: int,
     sampler: str,
-    store: Store,
-    places: Sequence[str],
+    engine: Engine,
     watched: Callable[[Search], Say],
     accept_stale: bool = False,
 ) -> Plan | None:
     """`plan` with each rung at the values that its own search chose; None where one was asked to stop."""
     specs, told = [], []
     for search in searches(study, plan, trials, sampler, accept_stale):
-        best = run_search(search, Engine(store, places), watched(search))
+        best = run_search(search, engine, watched(search))
         if best.stopped:
             return None
         complete = opened(search).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -81,6 +79,6 @@ def tune(
         own: dict[str, Any] = {"search": search.label, "values": best.trial.params, "score": best.trial.value}
         told.append(own | {"pool": [trial.value for trial in complete]})
     tuned: dict[str, Any] = {"trials": trials, "sampler": sampler, "share": SHARE, "rungs": told}
-    tuned["untuned"] = describe(plan, store)
+    tuned["untuned"] = describe(plan, engine.store)
     words = ["--tuned", f"{trials}", *(["--sampler", sampler] if sampler != "random" else [])]
     return retuned(plan, study, specs, tuned, words)

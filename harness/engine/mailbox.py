@@ -1,0 +1,144 @@
+"""How a launcher and workers on other machines speak: by files of a folder that both see, beside the store.
+
+Orders lie under `orders/`, each taken by one worker, which renames it. What a worker says it adds to a file of its
+own under `said/`. Nothing is asked of the folder but that a rename is done once, and that a file which grows is seen
+to grow. Orders are pickled, so nobody else may write here: the folder is its owner's alone, and another's is refused.
+"""
+
+import json
+import os
+import pickle
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness import Problem
+from harness.engine.scheduler import Event
+from harness.paths import write_atomic
+from harness.store import Store
+from harness.study import Run
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What workers are told once: where the store is, how to train, and what they must be to take part."""
+
+    store: str
+    every: float  # seconds between checkpoints within an epoch
+    device: str | None  # where the user named one
+    path: tuple[str, ...]  # where modules are looked for, the user's among them
+    fitness: dict[str, str]  # versions that must be the same, see `fitness`
+
+
+def fitness() -> dict[str, str]:
+    """What must be the same on all machines of a study, or its records are of different programs."""
+    import torch
+
+    from harness.engine.environment import repository
+
+    return {"torch": torch.__version__, "commit": repository(Path(__file__))}
+
+
+class Mailbox:
+    """The folder of one invocation."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.heard: dict[str, int] = {}  # bytes of what each worker said
+
+    @classmethod
+    def made(cls, store: Store, every: float, device: str | None) -> "Mailbox":
+        """A new one, for what this process will order."""
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        box = cls(store.root.parent / "mail" / name)
+        for folder in ("orders", "taken", "said"):
+            (box.folder / folder).mkdir(parents=True, mode=0o700)
+        os.chmod(box.folder, 0o700)
+        paths = tuple(path or os.getcwd() for path in sys.path)
+        terms = Terms(str(store.root), every, device, paths, fitness())
+        write_atomic(box.folder / "terms.json", json.dumps(asdict(terms)).encode())
+        return box
+
+    @property
+    def terms(self) -> Terms:
+        """Raises Problem where there are none, or the folder is another user's."""
+        path = self.folder / "terms.json"
+        try:
+            if self.folder.stat().st_uid != os.getuid() or self.folder.stat().st_mode & 0o022:
+                raise Problem(f"{self.folder} can be written by others: its orders are not followed")
+            told = json.loads(path.read_bytes())
+        except OSError as error:
+            raise Problem(
+                f"{path} cannot be read ({error.strerror}): does this machine see the runs' folder?"
+            ) from None
+        return Terms(**{**told, "path": tuple(told["path"])})
+
+    # --- the launcher's side ------------------------------------------------------------------------------------------
+
+    def post(self, number: int, run: Run) -> None:
+        write_atomic(self.folder / "orders" / f"{number:06}", pickle.dumps(run))
+
+    def recall(self, number: int) -> bool:
+        """Take an order back: whether no worker had it yet."""
+        return self._move(number, "recalled")
+
+    def takers(self) -> dict[int, str]:
+        """The worker of each order that one has."""
+        names = (name.partition(".") for name in os.listdir(self.folder / "taken") if "." in name)
+        return {int(number): worker for number, _, worker in names if worker != "recalled"}
+
+    def words(self) -> Iterator[tuple[str, int | None, Event]]:
+        """What was said since this was asked last: by whom, of which order, and what."""
+        for name in sorted(os.listdir(self.folder / "said")):
+            with (self.folder / "said" / name).open("rb") as file:
+                file.seek(self.heard.get(name, 0))
+                text = file.read()
+            whole = text[: text.rfind(b"\n") + 1]  # the rest is being written
+            self.heard[name] = self.heard.get(name, 0) + len(whole)
+            for line in whole.splitlines():
+                said = json.loads(line)
+                yield name, said["order"], said["event"]
+
+    def shut(self) -> None:
+        """No more orders will come: workers may leave."""
+        with suppress(FileNotFoundError):
+            write_atomic(self.folder / "shut", b"")
+
+    def remove(self) -> None:
+        import shutil
+
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # others speak too
+            self.folder.parent.rmdir()
+
+    # --- a worker's side ----------------------------------------------------------------------------------------------
+
+    def take(self, worker: str) -> tuple[int, Run] | None:
+        """The first order that nobody has; None where there is none now."""
+        for name in sorted(os.listdir(self.folder / "orders")):
+            if name.isdecimal() and self._move(int(name), worker):
+                run: Run = pickle.loads((self.folder / "taken" / f"{name}.{worker}").read_bytes())
+                return int(name), run
+        return None
+
+    def say(self, worker: str, number: int | None, event: Event) -> None:
+        text = json.dumps({"order": number, "event": event}).encode() + b"\n"
+        file = os.open(self.folder / "said" / worker, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(file, text)
+        finally:
+            os.close(file)
+
+    @property
+    def is_shut(self) -> bool:
+        return not self.folder.is_dir() or (self.folder / "shut").exists()
+
+    def _move(self, number: int, worker: str) -> bool:
+        source, to = self.folder / "orders" / f"{number:06}", self.folder / "taken" / f"{number:06}.{worker}"
+        with suppress(FileNotFoundError):
+            os.rename(source, to)
+        return to.exists()  # over NFS a rename that was done may say that it was not

@@ -1,0 +1,141 @@
+"""What launchers on other machines share: orders go by a mailbox, and workers come and go as jobs of some cluster."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from harness import Problem
+from harness.engine.mailbox import Mailbox
+from harness.engine.scheduler import ENDS, Event
+from harness.store import EVERY, Store
+from harness.study import Run
+
+NAP = 0.1  # seconds between looks at what was said
+UNFIT = 3  # workers that may be turned away before the command gives up
+
+
+@dataclass
+class Posted(ABC):
+    """A launcher whose workers take orders from a mailbox; see `Launcher`. A run's handle is its order's number.
+
+    A cluster says how to begin workers, which are there, and how one is asked to stop or ended. It may end a worker at
+    any time, and tells nothing of a run: that is said by the worker, or found in the store.
+    """
+
+    store: Store
+    jobs: int  # workers at once, at most
+    every: float = EVERY  # seconds between checkpoints within an epoch
+    device: str | None = None
+    look: float = 5.0  # seconds between questions which workers are there
+    box: Mailbox | None = field(default=None, init=False)
+    orders: dict[int, Run] = field(default_factory=dict, init=False)  # without an end so far
+    posted: int = field(default=0, init=False)
+    workers: set[str] = field(default_factory=set, init=False)  # begun here, and there as far as we know
+    asked: set[str] = field(default_factory=set, init=False)  # to stop, and so not to be counted on
+    unfit: dict[str, str] = field(default_factory=dict, init=False)  # workers that were turned away, and why
+    looked: float = field(default=0.0, init=False)
+
+    @abstractmethod
+    def begin(self, count: int) -> set[str]:
+        """Ask the cluster for so many workers of the mailbox: their names."""
+
+    @abstractmethod
+    def present(self) -> set[str] | None:
+        """Of `workers`, those that wait or run; None where the cluster cannot be asked now."""
+
+    @abstractmethod
+    def ask(self, worker: str) -> None:
+        """Let a worker keep its run, and end."""
+
+    @abstractmethod
+    def end(self, worker: str) -> None:
+        """End a worker at once."""
+
+    def fate(self, worker: str) -> str:
+        """What the cluster knows of a worker that is gone."""
+        return ""
+
+    def free(self) -> int:
+        return max(0, self.jobs - len(self.orders))
+
+    def start(self, run: Run) -> int:
+        self.box = self.box or Mailbox.made(self.store, self.every, self.device)
+        self.posted += 1
+        self.box.post(self.posted, run)
+        self.orders[self.posted] = run
+        return self.posted
+
+    def poll(self, seconds: float) -> list[tuple[int, Event]]:
+        until = time.monotonic() + seconds
+        self._staff()  # here, and not as each run is started: one question to the cluster for all
+        while not (found := [*self._said(), *self._lost()]) and time.monotonic() < until:
+            time.sleep(min(NAP, seconds))
+        return found
+
+    def stop(self, order: int) -> None:
+        assert self.box
+        if self.box.recall(order):
+            self.box.say("recalled", order, {"kind": "interrupted"})
+        elif worker := self.box.takers().get(order):
+            self.asked.add(worker)
+            self.ask(worker)
+
+    def kill(self, order: int) -> None:
+        assert self.box
+        if not self.box.recall(order) and (worker := self.box.takers().get(order)):
+            self.end(worker)
+            self.workers.discard(worker)
+        self.orders.pop(order, None)
+
+    def close(self) -> None:
+        if not self.box:
+            return
+        self.box.shut()
+        for worker in self.workers - self.asked:  # none has a run
+            with suppress(Problem):
+                self.ask(worker)
+        self.box.remove()
+        self.box = None
+        self.workers.clear()
+
+    def _staff(self) -> None:
+        """See to a worker for each order that has no end."""
+        short = min(self.jobs, len(self.orders)) - len(self.workers - self.asked)
+        if short > 0:
+            self.workers |= self.begin(short)
+            self.looked = time.monotonic()
+
+    def _said(self) -> Iterator[tuple[int, Event]]:
+        for worker, order, event in self.box.words() if self.box else ():
+            if event["kind"] == "unfit":
+                self._turn_away(worker, event["why"])
+            elif order in self.orders:
+                if event["kind"] in ENDS:
+                    del self.orders[order]
+                yield order, event
+
+    def _turn_away(self, worker: str, why: str) -> None:
+        self.unfit[worker] = why
+        self.workers.discard(worker)
+        if len(self.unfit) >= UNFIT:
+            raise Problem(f"{len(self.unfit)} workers were turned away: {why}")
+
+    def _lost(self) -> Iterator[tuple[int, Event]]:
+        """The orders whose worker is gone without a word of their end; others get workers, where theirs are gone."""
+        if not self.orders or time.monotonic() < self.looked + self.look:
+            return
+        assert self.box
+        self.looked = time.monotonic()
+        before, there = set(self.workers), self.present()
+        if there is None:
+            return
+        gone = before - there
+        yield from self._said()  # what they said before they went
+        for order, worker in self.box.takers().items():
+            if worker in gone and order in self.orders:
+                del self.orders[order]
+                yield order, {"kind": "lost", "why": f"its worker {worker} is gone{self.fate(worker)}"}
+        self.workers -= gone
+        self.asked -= gone

@@ -1,0 +1,83 @@
+"""A worker's life on another machine: take an order from the mailbox, train it, say what happens."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from harness.engine.mailbox import Mailbox, fitness
+from harness.engine.scheduler import Event
+from harness.engine.signals import STOPS
+from harness.study import Run
+
+NAP = 0.2  # seconds between looks for orders
+FINISHED, FAILED, KEPT, TURNED_AWAY = 0, 1, 75, 78  # exit statuses: 75 is "try again", 78 "configuration", as mail has
+
+
+@dataclass
+class Puller:
+    """Takes orders of `box` until there are none, at most `most` of them; `name` is how its launcher knows it."""
+
+    box: Mailbox
+    name: str
+    most: int | None = None
+    patience: float = 10.0  # seconds without an order
+    asked: bool = field(default=False, init=False)  # to stop
+
+    def pull(self) -> int:
+        """The exit status."""
+        terms = self.box.terms
+        os.environ["HARNESS_RUNS"] = os.path.dirname(terms.store)
+        sys.path[:] = [*dict.fromkeys([*terms.path, *sys.path])]
+        mine = fitness()
+        for what, due in terms.fitness.items():
+            if mine[what] != due:
+                here = socket.gethostname()
+                self.say(
+                    None, {"kind": "unfit", "why": f"{here} has {what} {mine[what] or 'none'}, not {due or 'none'}"}
+                )
+                return TURNED_AWAY
+        for number in (*STOPS, signal.SIGUSR1):
+            signal.signal(number, self._ask)
+        done, failed, idle = 0, False, time.monotonic()
+        device = self._settled(terms.device)
+        while not self.asked and not self.box.is_shut:
+            order = self.box.take(self.name) if self.most is None or done < self.most else None
+            if order is None:
+                if done == self.most or time.monotonic() > idle + self.patience:
+                    break
+                time.sleep(NAP)
+                continue
+            failed = self._trained(*order, device) or failed
+            done, idle = done + 1, time.monotonic()
+        return KEPT if self.asked else FAILED if failed else FINISHED
+
+    def say(self, order: int | None, event: Event) -> None:
+        with suppress(OSError):  # the launcher is gone, and took the folder with it: the store has all that matters
+            self.box.say(self.name, order, event)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+
+    def _settled(self, device: str | None) -> object:
+        import torch
+
+        from harness.engine.worker import settle
+
+        return settle(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+
+    def _trained(self, order: int, run: Run, device: object) -> bool:
+        """Train an order: whether it failed."""
+        from harness.engine.worker import attempt
+        from harness.store import Store
+
+        terms = self.box.terms
+        store = Store(type(self.box.folder)(terms.store))
+        end = attempt(run, store, device, lambda e: self.say(order, e), lambda: self.asked, terms.every)
+        if end["kind"] == "interrupted":
+            end = {"kind": "kept", "why": f"worker {self.name} on {socket.gethostname()} had to end"}
+        self.say(order, end)
+        return bool(end["kind"] == "failed")

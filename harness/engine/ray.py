@@ -1,0 +1,108 @@
+"""Workers as tasks of Ray, each a process of its own that trains one run: Ray only places them."""
+
+import logging
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness import Problem
+from harness.engine.posted import Posted
+
+KEEPALIVE = {  # of a cluster that is started here: a machine that froze is found in seconds, and not never
+    "grpc_client_keepalive_time_ms": 3000,
+    "grpc_client_keepalive_timeout_ms": 3000,
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 3000,
+    "health_check_failure_threshold": 3,
+}
+
+
+@dataclass
+class Ray(Posted):
+    """See `Posted`. `address` is a cluster's, "ray://head:10001" or "auto"; "" starts one of this machine alone.
+
+    A run gets `cpus` cores and, where the cluster has GPUs, one, or its part of one where `jobs` are more than those.
+    """
+
+    address: str = ""
+    cpus: int = 1
+    look: float = 0.5
+    tasks: dict[str, Any] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.join()
+        if not self.jobs:
+            self.jobs = int(self.gpus() or self.cores() // self.cpus) or 1
+
+    def join(self) -> None:
+        """Connect. Raises Problem where Ray is not installed, or the cluster does not answer."""
+        try:
+            import ray
+        except ModuleNotFoundError:
+            raise Problem('--engine ray: Ray is not installed: pip install "ablation-harness[ray]"') from None
+        if ray.is_initialized():
+            return
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # nobody else on this network may give it work
+        more: dict[str, Any] = {"address": self.address} if self.address else {"_system_config": KEEPALIVE}
+        if not self.address:
+            more |= {"include_dashboard": False}
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **more)
+        except Exception as error:  # of many kinds, of gRPC's too
+            raise Problem(f"--engine ray: no cluster at {self.address or 'this machine'} ({error})") from None
+
+    def gpus(self) -> float:
+        import ray
+
+        return float(ray.cluster_resources().get("GPU", 0))
+
+    def cores(self) -> float:
+        import ray
+
+        return float(ray.cluster_resources().get("CPU", 1))
+
+    def begin(self, count: int) -> set[str]:
+        import ray
+
+        assert self.box
+        gpus = min(1.0, self.gpus() / self.jobs) if self.gpus() else 0
+        task = ray.remote(max_calls=1, max_retries=0, num_cpus=self.cpus, num_gpus=gpus)(_pull)
+        names = {secrets.token_hex(4) for _ in range(count)}
+        for name in names:
+            self.tasks[name] = task.remote(str(self.box.folder), name)
+        return names
+
+    def present(self) -> set[str] | None:
+        import ray
+
+        waiting = {self.tasks[name]: name for name in self.workers if name in self.tasks}
+        if not waiting:
+            return set()
+        done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0, fetch_local=False)
+        for task in done:
+            del self.tasks[waiting[task]]
+        return {name for name in self.workers if name in self.tasks}
+
+    def ask(self, worker: str) -> None:
+        self._cancel(worker, force=False)
+
+    def end(self, worker: str) -> None:
+        self._cancel(worker, force=True)
+
+    def _cancel(self, worker: str, force: bool) -> None:
+        import ray
+
+        if worker in self.tasks:
+            ray.cancel(self.tasks[worker], force=force)
+
+
+def _pull(folder: str, name: str) -> int:
+    """A task: one order, in a process that trains nothing after it."""
+    from pathlib import Path
+
+    from harness.engine.mailbox import Mailbox
+    from harness.engine.pulling import Puller
+
+    return Puller(Mailbox(Path(folder)), name, most=1).pull()

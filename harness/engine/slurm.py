@@ -1,0 +1,126 @@
+"""Workers as jobs of Slurm: `sbatch` begins them, `squeue` tells which are there, `scancel` asks or ends them."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import Problem, one_line
+from harness.engine.mailbox import Mailbox
+from harness.engine.posted import Posted
+
+WARNING = 120  # seconds before a job's time is over, in which it keeps its run
+COMMANDS = ("sbatch", "squeue", "scancel")
+
+
+@dataclass
+class Slurm(Posted):
+    """See `Posted`. A job takes runs until there are none, or `per_job` of them.
+
+    `asked_for` is what the user says of jobs, in sbatch's own words: "partition=gpu time=24:00:00 gres=gpu:1". A job's
+    time may be shorter than a run: what is kept goes on in the next.
+    """
+
+    asked_for: str = ""
+    per_job: int | None = None
+    states: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        if missing := [command for command in COMMANDS if not shutil.which(command)]:
+            raise Problem(f"--engine slurm: there is no {missing[0]} here: start this where jobs are submitted from")
+        self.settings()
+
+    def settings(self) -> list[str]:
+        """The lines of a job's script that say what it asks for."""
+        return [f"#SBATCH --{name}" + f"={value}" * bool(value) for name, value in words(self.asked_for)]
+
+    def script(self, box: Path) -> str:
+        """What is submitted."""
+        logs = self.store.root.parent / "slurm"
+        own = [name for name, _ in words(self.asked_for)]
+        ours = {
+            "job-name": "harness",
+            "output": f"{logs}/%A_%a.txt",
+            "open-mode": "append",
+            "signal": f"B:USR1@{WARNING}",
+        }
+        most = ["--most", str(self.per_job)] if self.per_job else []
+        line = shlex.join([sys.executable, "-m", "harness.worker", str(box), *most])
+        return "\n".join(
+            [
+                "#!/bin/bash",
+                *(f"#SBATCH --{name}={value}" for name, value in ours.items() if name not in own),
+                "#SBATCH --no-requeue",  # what is lost is ordered again, by us
+                *self.settings(),
+                f"cd {shlex.quote(os.getcwd())}",
+                f"export PYTHONPATH={shlex.quote(os.pathsep.join(path or os.getcwd() for path in sys.path))}",
+                f'exec {line} --name "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"',  # exec: it gets the signals
+                "",
+            ]
+        )
+
+    def begin(self, count: int) -> set[str]:
+        assert self.box
+        return self.submitted(self.box, count)
+
+    def submitted(self, box: Mailbox, count: int) -> set[str]:
+        """The names of so many jobs for a mailbox."""
+        (self.store.root.parent / "slurm").mkdir(parents=True, exist_ok=True)
+        told = called(["sbatch", "--parsable", f"--array=1-{count}"], self.script(box.folder))
+        number = told.strip().partition(";")[0]
+        return {f"{number}_{task}" for task in range(1, count + 1)}
+
+    def present(self) -> set[str] | None:
+        try:
+            rows = called(["squeue", "--me", "-r", "-h", "-o", "%i|%T|%r"]).splitlines()
+        except Problem:
+            return None  # the controller is away for a while: jobs run on
+        self.states = {job: f"{state} ({why})" for job, state, why in (row.split("|", 2) for row in rows)}
+        return self.workers & self.states.keys()
+
+    def ask(self, worker: str) -> None:
+        called(["scancel", "--state=PENDING", worker])
+        called(["scancel", "--signal=USR1", "--batch", worker])
+
+    def end(self, worker: str) -> None:
+        called(["scancel", "--signal=KILL", "--full", worker])
+        called(["scancel", worker])
+
+    def fate(self, worker: str) -> str:
+        try:
+            told = called(["scontrol", "show", "job", "-o", worker])
+        except Problem:
+            return ""
+        state = re.search(r"JobState=(\S+)", told)
+        return f" ({state[1]})" if state else ""
+
+
+def words(text: str) -> list[tuple[str, str]]:
+    """What --slurm says, as options of sbatch. Raises Problem where that is none, or one that is ours."""
+    found = []
+    for word in shlex.split(text):
+        name, _, value = word.removeprefix("--").partition("=")
+        if not re.fullmatch(r"[a-z][a-z-]*", name) or "\n" in value:
+            raise Problem(
+                f'--slurm {word}: an option of sbatch is needed by its long name, as in "partition=gpu time=24:00:00"'
+            )
+        if name in ("array", "parsable", "requeue", "no-requeue", "wrap"):
+            raise Problem(f"--slurm {word}: that is not yours to say: each job takes runs until there are none")
+        found.append((name, value))
+    return found
+
+
+def called(line: Sequence[str], given: str = "") -> str:
+    """What a command of Slurm's prints. Raises Problem where it fails, or answers nothing in a minute."""
+    try:
+        done = subprocess.run(line, input=given, capture_output=True, text=True, check=False, timeout=60)
+    except subprocess.TimeoutExpired:
+        raise Problem(f"{line[0]} gave no answer in 60 s: is the controller there?") from None
+    if done.returncode:
+        raise Problem(f"{line[0]}: {one_line(done.stderr.strip() or f'status {done.returncode}')}")
+    return done.stdout

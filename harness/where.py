@@ -1,0 +1,83 @@
+"""Where a command's runs execute, as its options say: on this machine, or by Ray or Slurm on others."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness import Problem
+
+if TYPE_CHECKING:  # torch is not loaded for --help
+    from harness.engine import Engine
+    from harness.store import Store
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    p = parser.add_argument_group("where runs execute")
+    p.add_argument(
+        "--jobs",
+        type=_count,
+        metavar="N",
+        help="runs at once (default: one a core on CPU, one a GPU on CUDA; slurm: 1)",
+    )
+    p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    p.add_argument(
+        "--engine",
+        default="local",
+        metavar="WHERE",
+        help="local: processes of this machine (default); slurm: jobs, of --slurm's kind; ray: a cluster that is "
+        "started here, or RAY_ADDRESS's; ray://HEAD:10001: that one",
+    )
+    p.add_argument(
+        "--slurm", metavar="OPTIONS", help='of each job, in sbatch\'s words: "partition=gpu time=24:00:00 gres=gpu:1"'
+    )
+    p.add_argument(
+        "--per-job", type=_count, metavar="N", help="slurm: a job ends after N runs (default: when none is left)"
+    )
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10_000):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1 and at most 10,000")
+    return int(text)
+
+
+def check(options: argparse.Namespace) -> str:
+    """The kind of engine. Raises Problem on options that do not go together."""
+    kind = "ray" if options.engine.startswith("ray") else options.engine
+    if kind not in ("local", "ray", "slurm"):
+        raise Problem(f"--engine {options.engine}: local, slurm, ray or ray://HEAD:PORT is needed")
+    if kind != "slurm" and (options.slurm is not None or options.per_job):
+        raise Problem("--slurm and --per-job go with --engine slurm")
+    return kind
+
+
+def places(options: argparse.Namespace) -> list[str]:
+    """A device name for each run at once; of other machines', what this machine would take for it."""
+    from harness.engine import places as here
+
+    if check(options) == "local":
+        return here(options.device, options.jobs)
+    return here(options.device, options.jobs or 1)
+
+
+def engine(options: argparse.Namespace, store: "Store", at: Sequence[str]) -> "Engine":
+    """Raises Problem where the cluster cannot be reached."""
+    import os
+
+    from harness.engine import Engine
+    from harness.store import EVERY
+
+    kind, every = check(options), getattr(options, "checkpoint", None)
+    every = EVERY if every is None else every
+    if kind == "slurm":
+        from harness.engine.slurm import Slurm
+
+        made = Slurm(store, len(at), every, options.device, asked_for=options.slurm or "", per_job=options.per_job)
+        return Engine(store, at, every, launcher=made)
+    if kind == "ray":
+        from harness.engine.ray import Ray
+
+        address = options.engine if "://" in options.engine else os.environ.get("RAY_ADDRESS", "")
+        cluster = Ray(store, options.jobs or 0, every, options.device, address=address)
+        return Engine(store, [at[0]] * cluster.jobs, every, launcher=cluster)
+    return Engine(store, at, every)
