@@ -9,16 +9,6 @@ from typing import Any
 from harness import Problem
 from harness.engine.posted import Posted
 
-KEEPALIVE = {  # of a cluster that is started here: a machine that froze is found in seconds, and not never
-    "grpc_client_keepalive_time_ms": 3000,
-    "grpc_client_keepalive_timeout_ms": 3000,
-    "health_check_initial_delay_ms": 1000,
-    "health_check_period_ms": 1000,
-    "health_check_timeout_ms": 3000,
-    "health_check_failure_threshold": 3,
-}
-
-
 @dataclass
 class Ray(Posted):
     """See `Posted`. `address` is a cluster's, "ray://head:10001" or "auto"; "" starts one of this machine alone.
@@ -38,16 +28,15 @@ class Ray(Posted):
 
     def join(self) -> None:
         """Connect. Raises Problem where Ray is not installed, or the cluster does not answer."""
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # or anybody on this network may give it work; read on import
+        os.environ.setdefault("RAY_worker_niceness", "0")  # where it is started here; else 15, and other work starves it
         try:
             import ray
         except ModuleNotFoundError:
             raise Problem('--engine ray: Ray is not installed: pip install "ablation-harness[ray]"') from None
         if ray.is_initialized():
             return
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # nobody else on this network may give it work
-        more: dict[str, Any] = {"address": self.address} if self.address else {"_system_config": KEEPALIVE}
-        if not self.address:
-            more |= {"include_dashboard": False}
+        more: dict[str, Any] = {"address": self.address} if self.address else {"include_dashboard": False}
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **more)
         except Exception as error:  # of many kinds, of gRPC's too

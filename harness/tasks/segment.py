@@ -50,15 +50,13 @@ class PixelCrossEntropy(Loss):
             known = mask >= 0
             for first, weight in ((0, 1.0), (classes, self.aux)):
                 own = z[image, first : first + classes]
-                pixels = np.einsum("ih,khw,jw->kij", down, own, across)
+                pixels = down @ own @ across.T
                 pixels = pixels - pixels.max(0)
                 log_p = pixels - np.log(np.exp(pixels).sum(0))
                 total -= weight * log_p[mask[known], *np.nonzero(known)].sum() / labelled
                 by = np.where(known, np.exp(log_p), 0.0)
                 by[mask[known], *np.nonzero(known)] -= 1
-                slope[image, first : first + classes] = (
-                    weight * np.einsum("ih,kij,jw->khw", down, by, across) / labelled
-                )
+                slope[image, first : first + classes] = weight * (down.T @ by @ across) / labelled
         return float(total), slope
 
 
@@ -235,7 +233,7 @@ class Examiner:
                     z.shape[2:], most, map(int, frame[:2]), map(int, frame[2:4]), strict=True
                 )
             )
-            pixels = torch.einsum("ih,khw,jw->kij", down, cells_of, across)
+            pixels = down @ cells_of @ across.T
             for split in self._counts:
                 self._count(split, len(self._frames), pixels)
             self._frames.append(np.array(frame, dtype=np.float64))
