@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="with --dry-run: the plan as one JSON object")
     p.add_argument("--list", action="store_true", help="show the studies there are")
     where.add(p)
+    where.add_submit(p)
     return p
 
 
@@ -154,6 +155,8 @@ def run(options: argparse.Namespace) -> int:
     with suppress(Problem):  # the study was not run before, or by another version
         for line in study.edited(plan, report.recall(plan.label), Store()):
             print(f"{options.study}: {one_line(line, 1000)}", file=sys.stderr)
+    if options.submit and (options.decide is not None or options.tuned):
+        raise Problem("--submit leaves nobody who could decide: leave out --decide and --tuned")
     if options.tuned and (options.decide is not None or options.only or options.fresh):
         raise Problem("--tuned goes with every rung and seed of a study: leave out --decide, --only and --fresh")
     if options.sampler and not options.tuned:
@@ -301,6 +304,8 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         set_aside(() if options.accept_stale else stale, store)
     plan = staged(plan, store)
     asked = plan.runs(options.only)
+    if options.submit and submitted(plan, asked, at, options):
+        return 0
     tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
     engine = where.engine(options, store, at)
     tally = Tally()
@@ -332,6 +337,29 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
     print(f"runs in MLflow:   {ui_command()}")
     print(f"                  there: Model training, experiment {plan.study}, Training runs")
     return 1 if tally.failures else 0
+
+
+def submitted(plan: Any, asked: list[Any], at: list[str], options: argparse.Namespace) -> bool:
+    """Whether what is left of a plan is with Slurm; it is submitted where it is not, and how it stands is said."""
+    from harness import report, study
+    from harness.engine.detached import Submission, told
+    from harness.store import Store
+
+    store = Store()
+    left = study.missing(asked, store)
+    if not left:
+        return False
+    report.remember(study.describe(plan, store))
+    cluster = where.slurm(options, store, at)
+    submission = Submission(cluster, plan.label)
+    jobs = submission.jobs()
+    print(f"{plan.study}: {told(asked, cluster, jobs)}")
+    for (spec, seed), why in study.failed(left, store):
+        print(f"{plan.study}: {plan.names()[spec.id]}, seed {seed} failed: {why}")
+    if not jobs:
+        begun = ", ".join(sorted(submission.submit(asked)))
+        print(f"{plan.study}: submitted {begun}; the same command tells how it stands, and ends in the report")
+    return True
 
 
 @dataclass

@@ -8,6 +8,7 @@ from harness import Problem
 
 if TYPE_CHECKING:  # torch is not loaded for --help
     from harness.engine import Engine
+    from harness.engine.slurm import Slurm
     from harness.store import Store
 
 
@@ -35,6 +36,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_submit(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--submit",
+        action="store_true",
+        help="slurm: submit the workers and leave; the same command later tells how it stands, and ends in the report",
+    )
+
+
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10_000):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1 and at most 10,000")
@@ -46,8 +55,8 @@ def check(options: argparse.Namespace) -> str:
     kind = "ray" if options.engine.startswith("ray") else options.engine
     if kind not in ("local", "ray", "slurm"):
         raise Problem(f"--engine {options.engine}: local, slurm, ray or ray://HEAD:PORT is needed")
-    if kind != "slurm" and (options.slurm is not None or options.per_job):
-        raise Problem("--slurm and --per-job go with --engine slurm")
+    if kind != "slurm" and (options.slurm is not None or options.per_job or getattr(options, "submit", False)):
+        raise Problem("--slurm, --per-job and --submit go with --engine slurm")
     return kind
 
 
@@ -65,15 +74,10 @@ def engine(options: argparse.Namespace, store: "Store", at: Sequence[str]) -> "E
     import os
 
     from harness.engine import Engine
-    from harness.store import EVERY
 
-    kind, every = check(options), getattr(options, "checkpoint", None)
-    every = EVERY if every is None else every
+    kind, every = check(options), seconds_between(options)
     if kind == "slurm":
-        from harness.engine.slurm import Slurm
-
-        made = Slurm(store, len(at), every, options.device, asked_for=options.slurm or "", per_job=options.per_job)
-        return Engine(store, at, every, launcher=made)
+        return Engine(store, at, every, launcher=slurm(options, store, at))
     if kind == "ray":
         from harness.engine.ray import Ray
 
@@ -81,3 +85,19 @@ def engine(options: argparse.Namespace, store: "Store", at: Sequence[str]) -> "E
         cluster = Ray(store, options.jobs or 0, every, options.device, address=address)
         return Engine(store, [at[0]] * cluster.jobs, every, launcher=cluster)
     return Engine(store, at, every)
+
+
+def slurm(options: argparse.Namespace, store: "Store", at: Sequence[str]) -> "Slurm":
+    """Raises Problem where jobs cannot be submitted from here."""
+    from harness.engine.slurm import Slurm
+
+    every, text = seconds_between(options), options.slurm or ""
+    return Slurm(store, len(at), every, options.device, asked_for=text, per_job=options.per_job)
+
+
+def seconds_between(options: argparse.Namespace) -> float:
+    """From one checkpoint within an epoch to the next."""
+    from harness.store import EVERY
+
+    asked: float | None = getattr(options, "checkpoint", None)
+    return EVERY if asked is None else asked

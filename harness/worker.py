@@ -21,10 +21,14 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     from pathlib import Path
 
+    from harness.engine.detached import PLAN, follow
     from harness.engine.mailbox import Mailbox
-    from harness.engine.pulling import Puller
+    from harness.engine.pulling import TURNED_AWAY, Puller
 
-    return Puller(Mailbox(Path(options.folder)), options.name, options.most).pull()
+    puller = Puller(Mailbox(Path(options.folder)), options.name, options.most)
+    if (puller.box.folder / PLAN).exists():
+        return follow(puller.box) if puller.enter() else TURNED_AWAY
+    return puller.pull()
 
 
 if __name__ == "__main__":

@@ -55,13 +55,17 @@ class Mailbox:
         """A new one, for what this process will order."""
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         box = cls(store.root.parent / "mail" / name)
+        box.make(store, every, device)
+        return box
+
+    def make(self, store: Store, every: float, device: str | None) -> None:
+        self.folder.mkdir(parents=True)
+        os.chmod(self.folder, 0o700)
         for folder in ("orders", "taken", "said"):
-            (box.folder / folder).mkdir(parents=True, mode=0o700)
-        os.chmod(box.folder, 0o700)
+            (self.folder / folder).mkdir()
         paths = tuple(path or os.getcwd() for path in sys.path)
         terms = Terms(str(store.root), every, device, paths, fitness())
-        write_atomic(box.folder / "terms.json", json.dumps(asdict(terms)).encode())
-        return box
+        write_atomic(self.folder / "terms.json", json.dumps(asdict(terms)).encode())
 
     @property
     def terms(self) -> Terms:

@@ -27,23 +27,28 @@ class Puller:
     patience: float = 10.0  # seconds without an order
     asked: bool = field(default=False, init=False)  # to stop
 
-    def pull(self) -> int:
-        """The exit status."""
+    def enter(self) -> bool:
+        """Set this process up as the terms say: whether it may take part, which is said where it may not."""
         terms = self.box.terms
         os.environ["HARNESS_RUNS"] = os.path.dirname(terms.store)
         sys.path[:] = [*dict.fromkeys([*terms.path, *sys.path])]
         mine = fitness()
         for what, due in terms.fitness.items():
             if mine[what] != due:
-                here = socket.gethostname()
-                self.say(
-                    None, {"kind": "unfit", "why": f"{here} has {what} {mine[what] or 'none'}, not {due or 'none'}"}
-                )
-                return TURNED_AWAY
+                why = f"{socket.gethostname()} has {what} {mine[what] or 'unknown'}, and not {due or 'unknown'}"
+                self.say(None, {"kind": "unfit", "why": why})
+                print(f"harness.worker: turned away: {why}", file=sys.stderr)
+                return False
+        return True
+
+    def pull(self) -> int:
+        """The exit status."""
+        if not self.enter():
+            return TURNED_AWAY
         for number in (*STOPS, signal.SIGUSR1):
             signal.signal(number, self._ask)
         done, failed, idle = 0, False, time.monotonic()
-        device = self._settled(terms.device)
+        device = self._settled(self.box.terms.device)
         while not self.asked and not self.box.is_shut:
             order = self.box.take(self.name) if self.most is None or done < self.most else None
             if order is None:

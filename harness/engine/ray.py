@@ -9,6 +9,7 @@ from typing import Any
 from harness import Problem
 from harness.engine.posted import Posted
 
+
 @dataclass
 class Ray(Posted):
     """See `Posted`. `address` is a cluster's, "ray://head:10001" or "auto"; "" starts one of this machine alone.
@@ -29,7 +30,9 @@ class Ray(Posted):
     def join(self) -> None:
         """Connect. Raises Problem where Ray is not installed, or the cluster does not answer."""
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # or anybody on this network may give it work; read on import
-        os.environ.setdefault("RAY_worker_niceness", "0")  # where it is started here; else 15, and other work starves it
+        os.environ.setdefault(
+            "RAY_worker_niceness", "0"
+        )  # where it is started here; else 15, and other work starves it
         try:
             import ray
         except ModuleNotFoundError:

@@ -1,6 +1,6 @@
 """Studies, and the plan of runs that a study needs under a design."""
 
-from harness.study.checks import check, missing, stale, work
+from harness.study.checks import check, failed, missing, stale, work
 from harness.study.described import describe, edited
 from harness.study.files import available, folder, load
 from harness.study.plans import Decide, Plan, Rung, plan, retuned, spare_seed

@@ -22,6 +22,12 @@ def missing(runs: Sequence[Run], store: Store) -> list[Run]:
     return [(spec, seed) for spec, seed in runs if (spec.id, seed) not in store]
 
 
+def failed(runs: Sequence[Run], store: Store) -> list[tuple[Run, str]]:
+    """Those of `runs` whose last attempt failed, and why."""
+    last = ((run, store.events(run[0].id, run[1])[-1:]) for run in runs)
+    return [(run, str(event["why"])) for run, events in last for event in events if event["event"] == "failed"]
+
+
 def stale(runs: Sequence[Run], store: Store) -> dict[tuple[str, int], list[str]]:
     """The finished runs among `runs` that another source of the user's own parts made, and those parts' kinds."""
     found: dict[tuple[str, int], list[str]] = {}
