@@ -76,9 +76,8 @@ class Mailbox:
                 raise Problem(f"{self.folder} can be written by others: its orders are not followed")
             told = json.loads(path.read_bytes())
         except OSError as error:
-            raise Problem(
-                f"{path} cannot be read ({error.strerror}): does this machine see the runs' folder?"
-            ) from None
+            why = f"{path} cannot be read ({error.strerror}): does this machine see the folder of runs?"
+            raise Problem(why) from None
         return Terms(**{**told, "path": tuple(told["path"])})
 
     # --- the launcher's side ------------------------------------------------------------------------------------------

@@ -1,0 +1,81 @@
+import os
+import signal
+import sys
+
+import pytest
+
+from harness.engine import pulling
+from harness.engine.mailbox import Mailbox
+from harness.engine.pulling import FAILED, FINISHED, KEPT, TURNED_AWAY, Puller
+from harness.store import Store
+from tests.kit.tiny import BASELINE, Lying
+
+
+@pytest.fixture
+def box(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = {number: signal.getsignal(number) for number in (*pulling.STOPS, signal.SIGUSR1)}
+    yield Mailbox.made(Store(), 0.0, None)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def kinds(box):
+    return [(order, event["kind"]) for _, order, event in box.words()]
+
+
+def test_runs_are_trained_until_there_are_none(box):
+    good, bad = BASELINE.but(epochs=1), BASELINE.but(epochs=1).having("augment", Lying())
+    box.post(1, (good, 0))
+    box.post(2, (bad, 0))
+    assert Puller(box, "w", patience=0.0).pull() == FAILED
+    said = kinds(box)
+    assert [kind for order, kind in said if order == 1] == ["started", "epoch", "finished"]
+    assert said[-1] == (2, "failed")
+    assert (good.id, 0) in Store()
+    assert (bad.id, 0) not in Store()
+
+
+def test_it_leaves_after_as_many_as_it_is_told(box):
+    for seed in range(2):
+        box.post(seed, (BASELINE.but(epochs=1, batch_size=298), seed))
+    assert Puller(box, "w", most=1).pull() == FINISHED
+    assert os.listdir(box.folder / "orders") == ["000001"]
+
+
+def test_a_signal_keeps_the_run_and_it_goes_on_elsewhere(box, monkeypatch):
+    box.post(1, (BASELINE, 0))
+    say = Mailbox.say
+
+    def warned(self, worker, order, event):
+        say(self, worker, order, event)
+        if event["kind"] == "epoch" and event["at"]["epoch"] == 0:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    monkeypatch.setattr(Mailbox, "say", warned)
+    assert Puller(box, "w").pull() == KEPT
+    assert kinds(box)[-1] == (1, "kept")
+    events = Store().events(BASELINE.id, 0)
+    assert events[-1]["event"] == "interrupted"
+    assert any(event["event"] == "checkpoint" for event in events)
+
+
+@pytest.mark.parametrize("what", ["torch", "commit"])
+def test_another_version_takes_no_order(box, monkeypatch, what, capsys):
+    box.post(1, (BASELINE, 0))
+    mine = pulling.fitness()
+    monkeypatch.setattr(pulling, "fitness", lambda: mine | {what: "another"})
+    assert Puller(box, "w").pull() == TURNED_AWAY
+    ((_, _, event),) = box.words()
+    assert event["kind"] == "unfit"
+    assert f"{what} another" in event["why"]
+    assert f"{what} another" in capsys.readouterr().err
+    assert os.listdir(box.folder / "orders") == ["000001"]
+
+
+def test_a_mailbox_that_is_shut_or_gone_is_left(box):
+    box.shut()
+    assert Puller(box, "w").pull() == FINISHED
+    box.post(1, (BASELINE, 0))
+    assert Puller(box, "w").pull() == FINISHED

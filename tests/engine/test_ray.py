@@ -1,0 +1,63 @@
+"""A run on a real Ray, where it is installed and this process may have a network of its own, with nothing but loopback."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from harness import Problem
+from harness.engine.worker import execute
+from harness.store import Store
+from tests.engine.test_local import timeless
+from tests.kit.tiny import BASELINE
+
+SPEC = BASELINE.but(epochs=1)
+PROGRAM = """
+import sys
+from harness.engine import Engine
+from harness.engine.ray import Ray
+from harness.store import Store
+from tests.engine.test_ray import SPEC
+if __name__ == "__main__":
+    store = Store()
+    engine = Engine(store, ["cpu"], launcher=Ray(store, 1))
+    kinds = [event["kind"] for event in engine.events([(SPEC, 0)])]
+    print(kinds)
+"""
+
+
+def isolated(words, **environment):
+    """A program whose every socket is on loopback."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip('there is no Ray: pip install "ablation-harness[ray]"')
+    alone = ["unshare", "--net"] if os.getuid() == 0 else ["unshare", "--map-root-user", "--net"]
+    if (
+        not shutil.which("unshare")
+        or not shutil.which("ip")
+        or subprocess.run([*alone, "true"], check=False).returncode
+    ):
+        pytest.skip("a network of its own is not to be had: unshare and ip are needed, and the right to")
+    line = [*alone, "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *words]
+    return subprocess.run(line, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+
+
+def test_a_run_that_ray_places_has_the_record_of_one_that_it_does_not(tmp_path):
+    done = isolated([sys.executable, "-c", PROGRAM], HARNESS_RUNS=str(tmp_path / "ray"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "['started', 'epoch', 'finished']"
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "ray" / "store")
+    execute(SPEC, 0, here, torch.device("cpu"))
+    assert timeless(there.read(SPEC.id, 0)) == timeless(here.read(SPEC.id, 0))
+    assert not (tmp_path / "ray" / "mail").exists()
+
+
+def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch):
+    from harness.engine.ray import Ray
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(Problem, match=r"pip install \"ablation-harness\[ray\]\""):
+        Ray(Store(tmp_path), 1)

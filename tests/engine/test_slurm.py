@@ -1,0 +1,133 @@
+"""What is submitted; and, where Slurm is installed, a study on two nodes of one that is started here."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from harness import Problem
+from harness.engine import Engine
+from harness.engine.detached import Submission, told
+from harness.engine.slurm import Slurm, called, words
+from harness.engine.worker import execute
+from harness.store import Store
+from harness.study import missing
+from tests.engine.test_local import timeless
+from tests.faults.commands import until
+from tests.kit import slurm
+from tests.kit.slow import Slow
+from tests.kit.tiny import BASELINE
+
+SPEC = BASELINE.but(epochs=3, batch_size=100).having("augment", Slow())
+RUNS = [(SPEC, 0), (SPEC, 1)]
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Slurm's commands, which say what they are told to."""
+    for name in ("sbatch", "squeue", "scancel"):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(
+            f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/called\ncat {tmp_path}/{name}.says 2>/dev/null; exit 0\n'
+        )
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    return tmp_path
+
+
+def test_the_script_asks_for_what_the_user_says_and_ends_in_a_worker(programs, monkeypatch):
+    monkeypatch.chdir(programs)
+    made = Slurm(
+        Store(programs / "store"), 2, asked_for='partition=gpu time=24:00:00 gres=gpu:1 comment="a b"', per_job=3
+    )
+    script = made.script(programs / "mail" / "x")
+    assert script.startswith("#!/bin/bash\n#SBATCH --job-name=harness\n")
+    for line in ("--partition=gpu", "--time=24:00:00", "--gres=gpu:1", "--comment=a b", "--signal=B:USR1@120"):
+        assert f"#SBATCH {line}\n" in script
+    assert "#SBATCH --no-requeue\n" in script
+    *_, last, empty = script.split("\n")
+    assert empty == ""
+    assert last.startswith(f"exec {sys.executable} -m harness.worker {programs}/mail/x --most 3 --name ")
+    own = Slurm(Store(programs / "store"), 2, asked_for="signal=B:USR1@600 job-name=mine").script(programs)
+    assert own.count("--signal=") == own.count("--job-name=") == 1
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["array=1-9", "gpu", "requeue", "-p gpu", "time=1\n#SBATCH --uid=0", "Partition=x"])
+def test_what_is_no_option_of_a_job_is_told(text):
+    if text == "gpu":
+        assert words(text) == [("gpu", "")]
+        return
+    with pytest.raises(Problem, match="--slurm"):
+        words(f"'{text}'" if "\n" in text else text)
+
+
+def test_states_are_read_and_a_controller_that_is_away_is_no_end(programs):
+    made = Slurm(Store(programs / "store"), 2)
+    made.workers = {"7_1", "7_2", "8_1"}
+    (programs / "squeue.says").write_text("7_1|RUNNING|None\n8_1|PENDING|Resources\n9_1|RUNNING|None\n")
+    assert made.present() == {"7_1", "8_1"}
+    assert made.states["8_1"] == "PENDING (Resources)"
+    (programs / "bin" / "squeue").write_text("#!/bin/sh\necho Unable to contact slurm controller >&2; exit 1\n")
+    assert made.present() is None
+    with pytest.raises(Problem, match=r"^squeue: Unable to contact"):
+        called(["squeue"])
+
+
+def test_a_machine_without_slurm_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Problem, match="there is no sbatch here"):
+        Slurm(Store(tmp_path / "store"), 2)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    if why := slurm.missing():
+        pytest.skip(why)
+    made = slurm.Slurm()
+    before = os.environ.get("SLURM_CONF")
+    os.environ["SLURM_CONF"] = made.environment["SLURM_CONF"]
+    yield made
+    made.close()
+    os.environ.pop("SLURM_CONF")
+    if before:
+        os.environ["SLURM_CONF"] = before
+
+
+def here(tmp_path_factory, runs):
+    store = Store(tmp_path_factory.mktemp("here") / "store")
+    for spec, seed in runs:
+        execute(spec, seed, store, torch.device("cpu"))
+    return {(s.id, n): timeless(store.read(s.id, n)) for s, n in runs}
+
+
+def test_a_study_on_two_nodes_of_which_a_job_is_ended_has_the_records_of_one_machine(cluster, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("slurm") / "store")
+    launcher = Slurm(store, 2, every=0.0, look=0.5)
+    engine, said, cancelled = Engine(store, ["cpu"] * 2, launcher=launcher), [], None
+    for event in engine.events(RUNS):
+        said.append((event["kind"], event["run"][1], event.get("text", "")))
+        if event["kind"] == "epoch" and not cancelled:
+            cancelled = next(w for o, w in launcher.box.takers().items() if launcher.orders.get(o) == event["run"])
+            cluster.asked("scancel", cancelled)
+    assert [kind for kind, *_ in said].count("finished") == 2
+    assert any(kind == "note" and "waits for another place" in text for kind, _, text in said)
+    assert any(kind == "note" and "goes on from epoch" in text for kind, _, text in said)
+    assert {(s.id, n): timeless(store.read(s.id, n)) for s, n in RUNS} == here(tmp_path_factory, RUNS)
+    until(lambda: cluster.asked("squeue", "-h") == "", 30, "the end of all jobs")
+
+
+def test_a_plan_that_was_submitted_is_trained_while_nobody_waits(cluster, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("left") / "store")
+    runs = [(BASELINE.but(epochs=1), 0)]
+    left = Submission(Slurm(store, 2), "tiny@abc")
+    assert left.jobs() == {}
+    (job,) = left.submit(runs)
+    until(lambda: job in left.jobs(), 20, "the job")
+    assert told(runs, left.cluster, left.jobs()).startswith("0 of 1 runs finished; jobs: 1 ")
+    until(lambda: not missing(runs, store), 60, "the run")
+    until(lambda: not left.jobs(), 30, "the end of the job")
+    assert store.events(runs[0][0].id, 0)[-1]["event"] == "finished"
