@@ -304,7 +304,7 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         set_aside(() if options.accept_stale else stale, store)
     plan = staged(plan, store)
     asked = plan.runs(options.only)
-    if options.submit and submitted(plan, asked, at, options):
+    if options.submit and submitted(plan, asked, options):
         return 0
     tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
     engine = where.engine(options, store, at)
@@ -339,7 +339,7 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
     return 1 if tally.failures else 0
 
 
-def submitted(plan: Any, asked: list[Any], at: list[str], options: argparse.Namespace) -> bool:
+def submitted(plan: Any, asked: list[Any], options: argparse.Namespace) -> bool:
     """Whether what is left of a plan is with Slurm; it is submitted where it is not, and how it stands is said."""
     from harness import report, study
     from harness.engine.detached import Submission, told
@@ -350,7 +350,7 @@ def submitted(plan: Any, asked: list[Any], at: list[str], options: argparse.Name
     if not left:
         return False
     report.remember(study.describe(plan, store))
-    cluster = where.slurm(options, store, at)
+    cluster = where.slurm(options, store)
     submission = Submission(cluster, plan.label)
     jobs = submission.jobs()
     print(f"{plan.study}: {told(asked, cluster, jobs)}")

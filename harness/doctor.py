@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import Problem
+from harness import Problem, where
 from harness.cli import main
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ def run(options: argparse.Namespace) -> int:
 
     from harness.engine import settle
 
+    if where.check(options) != "local":
+        failed = _show(cluster(options))
+        print(f"failed: {'; '.join(failed)}" if failed else "no check failed")
+        return 1 if failed else 0
     for name, value in (*versions(), *machine(), *plan()):
         print(f"{name:12} {value}")
     failed = _show(places_written())
@@ -44,6 +48,14 @@ def run(options: argparse.Namespace) -> int:
         print("no CUDA device: not checked")
     print(f"failed: {'; '.join(failed)}" if failed else "no check failed")
     return 1 if failed else 0
+
+
+def cluster(options: argparse.Namespace) -> Iterable["Check"]:
+    """What a worker on each node of a cluster tells."""
+    from harness.engine.probing import probed
+    from harness.store import Store
+
+    return probed(where.cluster(options, Store()))
 
 
 def _show(checks: Iterable["Check"]) -> list[str]:
@@ -348,10 +360,13 @@ def _short() -> list[Any]:
 
 
 def parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    p = argparse.ArgumentParser(
         prog="harness.doctor",
-        description="Show what is on this machine and check what runs depend on. Exits with 1 where a check fails.",
+        description="Show what is on this machine and check what runs depend on; with --engine, on each node of a "
+        "cluster. Exits with 1 where a check fails.",
     )
+    where.add(p)
+    return p
 
 
 if __name__ == "__main__":

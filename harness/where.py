@@ -8,6 +8,7 @@ from harness import Problem
 
 if TYPE_CHECKING:  # torch is not loaded for --help
     from harness.engine import Engine
+    from harness.engine.posted import Posted
     from harness.engine.slurm import Slurm
     from harness.store import Store
 
@@ -71,28 +72,32 @@ def places(options: argparse.Namespace) -> list[str]:
 
 def engine(options: argparse.Namespace, store: "Store", at: Sequence[str]) -> "Engine":
     """Raises Problem where the cluster cannot be reached."""
-    import os
-
     from harness.engine import Engine
 
-    kind, every = check(options), seconds_between(options)
-    if kind == "slurm":
-        return Engine(store, at, every, launcher=slurm(options, store, at))
-    if kind == "ray":
-        from harness.engine.ray import Ray
-
-        address = options.engine if "://" in options.engine else os.environ.get("RAY_ADDRESS", "")
-        cluster = Ray(store, options.jobs or 0, every, options.device, address=address)
-        return Engine(store, [at[0]] * cluster.jobs, every, launcher=cluster)
-    return Engine(store, at, every)
+    if check(options) == "local":
+        return Engine(store, at, seconds_between(options))
+    made = cluster(options, store)
+    return Engine(store, [at[0]] * made.jobs, launcher=made)
 
 
-def slurm(options: argparse.Namespace, store: "Store", at: Sequence[str]) -> "Slurm":
+def cluster(options: argparse.Namespace, store: "Store") -> "Posted":
+    """The launcher of other machines. Raises Problem where there are none to be had from here."""
+    import os
+
+    if check(options) == "slurm":
+        return slurm(options, store)
+    from harness.engine.ray import Ray
+
+    address = options.engine if "://" in options.engine else os.environ.get("RAY_ADDRESS", "")
+    return Ray(store, options.jobs or 0, seconds_between(options), options.device, address=address)
+
+
+def slurm(options: argparse.Namespace, store: "Store") -> "Slurm":
     """Raises Problem where jobs cannot be submitted from here."""
     from harness.engine.slurm import Slurm
 
     every, text = seconds_between(options), options.slurm or ""
-    return Slurm(store, len(at), every, options.device, asked_for=text, per_job=options.per_job)
+    return Slurm(store, options.jobs or 1, every, options.device, asked_for=text, per_job=options.per_job)
 
 
 def seconds_between(options: argparse.Namespace) -> float:

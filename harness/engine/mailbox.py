@@ -11,7 +11,7 @@ import pickle
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from harness.engine.scheduler import Event
 from harness.paths import write_atomic
 from harness.store import Store
 from harness.study import Run
+
+Order = Run | Callable[[], Event]  # a run to train, or what is to be done and tells how that ended
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class Mailbox:
 
     # --- the launcher's side ------------------------------------------------------------------------------------------
 
-    def post(self, number: int, run: Run) -> None:
-        write_atomic(self.folder / "orders" / f"{number:06}", pickle.dumps(run))
+    def post(self, number: int, order: Order) -> None:
+        write_atomic(self.folder / "orders" / f"{number:06}", pickle.dumps(order))
 
     def recall(self, number: int) -> bool:
         """Take an order back: whether no worker had it yet."""
@@ -120,12 +122,12 @@ class Mailbox:
 
     # --- a worker's side ----------------------------------------------------------------------------------------------
 
-    def take(self, worker: str) -> tuple[int, Run] | None:
+    def take(self, worker: str) -> tuple[int, Order] | None:
         """The first order that nobody has; None where there is none now."""
         for name in sorted(os.listdir(self.folder / "orders")):
             if name.isdecimal() and self._move(int(name), worker):
-                run: Run = pickle.loads((self.folder / "taken" / f"{name}.{worker}").read_bytes())
-                return int(name), run
+                order: Order = pickle.loads((self.folder / "taken" / f"{name}.{worker}").read_bytes())
+                return int(name), order
         return None
 
     def say(self, worker: str, number: int | None, event: Event) -> None:

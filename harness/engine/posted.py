@@ -38,8 +38,12 @@ class Posted(ABC):
     looked: float = field(default=0.0, init=False)
 
     @abstractmethod
-    def begin(self, count: int) -> set[str]:
-        """Ask the cluster for so many workers of the mailbox: their names."""
+    def begin(self, count: int, node: str = "") -> set[str]:
+        """Ask the cluster for so many workers of the mailbox, on that node where one is named: their names."""
+
+    @abstractmethod
+    def nodes(self) -> list[str]:
+        """The nodes that there are."""
 
     @abstractmethod
     def present(self) -> set[str] | None:

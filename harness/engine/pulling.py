@@ -7,11 +7,11 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from harness.engine.mailbox import Mailbox, fitness
+from harness.engine.mailbox import Mailbox, Order, fitness
 from harness.engine.scheduler import Event
 from harness.engine.signals import STOPS
-from harness.study import Run
 
 NAP = 0.2  # seconds between looks for orders
 FINISHED, FAILED, KEPT, TURNED_AWAY = 0, 1, 75, 78  # exit statuses: 75 is "try again", 78 "configuration", as mail has
@@ -56,8 +56,10 @@ class Puller:
                     break
                 time.sleep(NAP)
                 continue
-            failed = self._trained(*order, device) or failed
+            failed = self._done(*order, device) or failed
             done, idle = done + 1, time.monotonic()
+            if callable(order[1]):  # a probe of this node, and the next is of another
+                break
         return KEPT if self.asked else FAILED if failed else FINISHED
 
     def say(self, order: int | None, event: Event) -> None:
@@ -74,15 +76,18 @@ class Puller:
 
         return settle(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
 
-    def _trained(self, order: int, run: Run, device: object) -> bool:
-        """Train an order: whether it failed."""
+    def _done(self, number: int, order: Order, device: object) -> bool:
+        """Carry out an order: whether it failed."""
         from harness.engine.worker import attempt
         from harness.store import Store
 
-        terms = self.box.terms
-        store = Store(type(self.box.folder)(terms.store))
-        end = attempt(run, store, device, lambda e: self.say(order, e), lambda: self.asked, terms.every)
+        if callable(order):
+            end = order()
+        else:
+            terms = self.box.terms
+            store = Store(Path(terms.store))
+            end = attempt(order, store, device, lambda e: self.say(number, e), lambda: self.asked, terms.every)
         if end["kind"] == "interrupted":
             end = {"kind": "kept", "why": f"worker {self.name} on {socket.gethostname()} had to end"}
-        self.say(order, end)
+        self.say(number, end)
         return bool(end["kind"] == "failed")

@@ -55,12 +55,20 @@ class Ray(Posted):
 
         return float(ray.cluster_resources().get("CPU", 1))
 
-    def begin(self, count: int) -> set[str]:
+    def nodes(self) -> list[str]:
         import ray
+
+        return sorted(str(node["NodeID"]) for node in ray.nodes() if node["Alive"])
+
+    def begin(self, count: int, node: str = "") -> set[str]:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         assert self.box
         gpus = min(1.0, self.gpus() / self.jobs) if self.gpus() else 0
         task = ray.remote(max_calls=1, max_retries=0, num_cpus=self.cpus, num_gpus=gpus)(_pull)
+        if node:
+            task = task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False))
         names = {secrets.token_hex(4) for _ in range(count)}
         for name in names:
             self.tasks[name] = task.remote(str(self.box.folder), name)

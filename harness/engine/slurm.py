@@ -64,14 +64,21 @@ class Slurm(Posted):
             ]
         )
 
-    def begin(self, count: int) -> set[str]:
+    def begin(self, count: int, node: str = "") -> set[str]:
         assert self.box
-        return self.submitted(self.box, count)
+        return self.submitted(self.box, count, node)
 
-    def submitted(self, box: Mailbox, count: int) -> set[str]:
+    def nodes(self) -> list[str]:
+        partition = dict(words(self.asked_for)).get("partition")
+        told = called(["sinfo", "-N", "-h", "-o", "%N|%T", *(["-p", partition] if partition else [])])
+        states = dict(row.split("|") for row in told.splitlines())
+        return sorted(node for node, state in states.items() if not state.startswith(("down", "drain", "fail")))
+
+    def submitted(self, box: Mailbox, count: int, node: str = "") -> set[str]:
         """The names of so many jobs for a mailbox."""
         (self.store.root.parent / "slurm").mkdir(parents=True, exist_ok=True)
-        told = called(["sbatch", "--parsable", f"--array=1-{count}"], self.script(box.folder))
+        where = [f"--nodelist={node}"] if node else []
+        told = called(["sbatch", "--parsable", f"--array=1-{count}", *where], self.script(box.folder))
         number = told.strip().partition(";")[0]
         return {f"{number}_{task}" for task in range(1, count + 1)}
 

@@ -18,7 +18,10 @@ class Cluster(Posted):
         super().__init__(*given, **named)
         self.look, self.there, self.begun, self.ended, self.away = 0.0, set(), 0, [], False
 
-    def begin(self, count):
+    def nodes(self):
+        return ["a", "b"]
+
+    def begin(self, count, node=""):
         names = {f"w{self.begun + i}" for i in range(count)}
         self.begun += count
         self.there |= names

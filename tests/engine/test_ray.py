@@ -1,4 +1,4 @@
-"""A run on a real Ray, where it is installed and this process may have a network of its own, with nothing but loopback."""
+"""A run on a real Ray, where it is installed and a network of one's own is to be had, with nothing but loopback."""
 
 import importlib.util
 import os

@@ -141,6 +141,16 @@ def test_a_run_whose_process_is_lost_is_taken_up_again_and_fails_at_last():
     assert world.do() == ["start b"]
 
 
+def test_a_run_that_was_kept_goes_on_in_another_place_as_often_as_it_takes():
+    world = World(A, B)
+    assert world.do() == ["start a"]
+    for _ in range(RETRIES + 3):
+        assert world.hear(A, "kept", why="its time was over") == ["a note waits for another place, its time was over"]
+        assert world.do() == ["start a"], "before the next"
+    world.told(world.scheduler.stop())
+    assert world.hear(A, "kept", why="its time was over") == ["a interrupted"]
+
+
 def test_what_others_hold_is_said_once_and_asked_for_again_later():
     world = World(A, B)
     world.do()
