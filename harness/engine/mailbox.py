@@ -55,6 +55,9 @@ class Mailbox:
     @classmethod
     def made(cls, store: Store, every: float, device: str | None) -> "Mailbox":
         """A new one, for what this process will order."""
+        for left in (store.root.parent / "mail").glob(f"{socket.gethostname()}-*-????????"):
+            if not os.path.exists(f"/proc/{left.name.split('-')[-2]}"):  # of a command that was killed
+                cls(left).remove()
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         box = cls(store.root.parent / "mail" / name)
         box.make(store, every, device)

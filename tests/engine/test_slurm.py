@@ -16,11 +16,11 @@ from harness.store import Store
 from harness.study import missing
 from tests.engine.test_local import timeless
 from tests.faults.commands import until
+from tests.faults.parts import Slow
 from tests.kit import slurm
-from tests.kit.slow import Slow
 from tests.kit.tiny import BASELINE
 
-SPEC = BASELINE.but(epochs=3, batch_size=100).having("augment", Slow())
+SPEC = BASELINE.but(epochs=3, batch_size=100).having("augment", Slow(seconds=0.2))
 RUNS = [(SPEC, 0), (SPEC, 1)]
 
 

@@ -114,6 +114,21 @@ class Slurm:
                 raise TimeoutError(f"{what} did not come up: {logs}")
             time.sleep(0.1)
 
+    def of_node(self, node: str) -> list[int]:
+        """The processes of a node: its daemon, and its jobs with what watches them."""
+        jobs = self.asked("squeue", "-h", "-w", node, "-o", "%A").split()
+        found = [self.processes[node].pid]
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                line, around = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+            except OSError:  # it ended meanwhile
+                continue
+            watches = any(line.startswith(f"slurmstepd: [{job}.".encode()) for job in jobs)
+            works = any(f"\0SLURM_JOB_ID={job}\0".encode() in around for job in jobs)
+            if watches or works:
+                found.append(int(folder.name))
+        return found
+
     def close(self) -> None:
         self.asked("scancel", "--full", "--signal=KILL", "--user=root")
         time.sleep(0.3)
