@@ -1,12 +1,10 @@
 """An object store as S3 is one, moto's, on this machine; and what goes wrong with such."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
 
 Answer = tuple[str, bytes]  # a status, and a body
 ERROR = '<?xml version="1.0"?><Error><Code>{}</Code><Message>{}</Message></Error>'
