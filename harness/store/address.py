@@ -114,7 +114,7 @@ class Address:
                 return self.known()
         raise Away(
             f"{self.shown} overwrites a file that it was asked to create, so a run could be lost: "
-            f"{ADVICE}, and a store that knows If-None-Match"
+            f"{ADVICE}, or take a store that knows If-None-Match"
         )
 
     def known(self) -> None:

@@ -1,10 +1,13 @@
 """An object store as S3 is one, moto's, on this machine; and what goes wrong with such."""
 
+import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 Answer = tuple[str, bytes]  # a status, and a body
 ERROR = '<?xml version="1.0"?><Error><Code>{}</Code><Message>{}</Message></Error>'
@@ -30,7 +33,7 @@ class Objects:
 
 
 @contextmanager
-def served(monkeypatch: Any) -> Iterator[Objects]:
+def served() -> Iterator[Objects]:
     """The store, with an empty bucket, where S3's own clients look for it."""
     import boto3
     from moto.server import DomainDispatcherApplication, create_backend_app
@@ -54,24 +57,25 @@ def served(monkeypatch: Any) -> Iterator[Objects]:
         start_response(status, told[1])
         return [body]
 
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)  # a line a request
     server = make_server("127.0.0.1", 0, app, threaded=True)
     objects = Objects(server.port)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    for name, value in {
+    own = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.port}",
         "AWS_ACCESS_KEY_ID": "someone",
         "AWS_SECRET_ACCESS_KEY": "hunter2hunter2",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="bucket")
-    client.close()
-    objects.asked.clear()
+    }
     try:
-        yield objects
+        with mock.patch.dict(os.environ, own):
+            client = boto3.client("s3")
+            client.create_bucket(Bucket="bucket")
+            client.close()
+            objects.asked.clear()
+            yield objects
     finally:
         server.shutdown()
         thread.join()
