@@ -137,7 +137,10 @@ def refusing(objects, answer):
     [
         (error("503 Slow Down", "ServiceUnavailable"), "does not answer .*the same command goes on"),
         (error("403 Forbidden", "AccessDenied"), "lets nobody in by what it was given .*credentials"),
-        (error("403 Forbidden", "SignatureDoesNotMatch", "hunter2hunter2 it was"), r"lets nobody in .*\(\*\*\* it was\)"),
+        (
+            error("403 Forbidden", "SignatureDoesNotMatch", "hunter2hunter2 it was"),
+            r"lets nobody in .*\(\*\*\* it was\)",
+        ),
         (error("409 Conflict", "ConditionalRequestConflict"), "does not answer .*ConditionalRequestConflict"),
     ],
 )
