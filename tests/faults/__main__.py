@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from unittest import SkipTest
 
-from tests.faults import FAULTS, Outcome, beginnings, collection, search, shapes, storage, transfer, world  # noqa: F401
+from tests.faults import FAULTS, Outcome, beginnings, collection, objects, search, shapes, storage, transfer, world  # noqa: F401
 
 
 def main() -> int:

@@ -24,12 +24,15 @@ class Objects:
         self.port = port
         self.url = "s3://bucket/team"
         self.asked: Counter[tuple[str, str]] = Counter()
+        self.calm()
+
+    def calm(self) -> None:
         self.before: Callable[[str, str], Answer | None] = lambda method, path: None
         self.after: Callable[[str, str, Answer], Answer] = lambda method, path, answer: answer
 
-    def sent(self, method: str = "PUT") -> dict[str, int]:
-        """How often each object was sent, by its path."""
-        return {path: times for (how, path), times in self.asked.items() if how == method}
+    def sent(self, part: str) -> dict[str, int]:
+        """How often each object of which this is part of the path was sent."""
+        return {path: times for (how, path), times in self.asked.items() if how == "PUT" and part in path}
 
 
 @contextmanager
