@@ -302,8 +302,9 @@ def _told(moves: Iterable[Any], did: str, shown: str) -> int:
         count[one.how] += 1
         total += one.bytes
         if one.how == "moved":
+            name = f"{one.key[0]}, seed {one.key[1]}{_of(titles, one.key)}"
             pace = f"{total / 1e6:,.1f} MB in {time.monotonic() - began:,.0f} s"
-            print(f"{one.key[0]}, seed {one.key[1]}{_of(titles, one.key)}: {did} {shown}; {pace}", file=sys.stderr)
+            print(f"[{count.total()}/{one.of}] {name}: {did} {shown}; {pace}", file=sys.stderr)
         elif one.note:
             print(one_line(one.note, 1000))
     there = f"{count['there']:,} here and there already, {count.total() - count['moved'] - count['there']:,} left out"

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Literal
@@ -60,6 +60,7 @@ class Moved:
     how: Literal["moved", "there", "held", "different", "damaged"]
     note: str = ""
     bytes: int = 0
+    of: int = 0  # runs in all
 
 
 def push(store: Store, keys: Iterable[Key], address: Address) -> Iterator[Moved]:
@@ -99,7 +100,7 @@ def _each(keys: list[Key], work: Callable[[Key], Moved]) -> Iterator[Moved]:
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
         for done in as_completed([pool.submit(one, key) for key in keys]):
-            yield done.result()
+            yield replace(done.result(), of=len(keys))
     finally:
         pool.shutdown(cancel_futures=True)
 

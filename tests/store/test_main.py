@@ -138,7 +138,7 @@ def test_runs_of_machines_without_a_common_folder_join(home, tmp_path):
     there = str(tmp_path / "there")
     pushed = told(home, "push", there, "own")
     assert pushed.returncode == 0
-    assert f"{BASELINE.id}, seed 0, own: baseline: sent to {there}; " in pushed.stderr
+    assert f"[1/1] {BASELINE.id}, seed 0, own: baseline: sent to {there}; " in pushed.stderr
     assert pushed.stdout.startswith(f"1 runs sent to {there}, 0.")
     pulled = told(tmp_path, "pull", there)
     assert pulled.stdout.startswith(f"1 runs brought from {there}, 0.")

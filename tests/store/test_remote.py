@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -126,6 +127,23 @@ def test_two_that_push_at_once_have_one_winner_a_run(tmp_path, url):
         assert record["files"]["result.json"]["sha256"] == sha256(result)
 
 
+def test_a_run_whose_answer_was_lost_is_sent(stores, url):
+    """The library asks again, and is told that one is there: its own."""
+    address = Address(url)
+    create = address.create
+
+    def lose(name, data):
+        create(name, data)
+        raise FileExistsError(name)
+
+    address.create = lose
+    assert hows(push(stores[0], KEYS, address)) == ["moved"] * 3
+
+
+def test_each_says_of_how_many(stores, url):
+    assert [one.of for one in push(stores[0], KEYS, Address(url))] == [3] * 3
+
+
 class Killed(Exception):
     """Stands for a kill: nothing catches it."""
 
@@ -214,6 +232,28 @@ def test_what_another_machine_gathers_is_left_to_it(stores, url):
     assert theirs.exists()
 
 
+def test_what_was_gathered_of_another_record_of_a_run_does_not_enter(stores, url):
+    one, two = stores
+    list(push(one, KEYS, Address(url)))
+    old = two.root / f".incoming.{socket.gethostname()}.4194305" / ID / "0"
+    old.mkdir(parents=True)
+    (old / "refused.json").write_text("{}")
+    (old / "weights.pt").write_bytes(b"other")
+    assert hows(pull(two, Address(url))) == ["moved"] * 3
+    assert files(two.root) == files(one.root)
+
+
+def test_what_is_of_another_size_is_not_even_read(stores, url):
+    """It may be of any size."""
+    one, two = stores
+    list(push(one, KEYS[:1], Address(url)))
+    weights = sha256((one.folder(ID, 0) / "weights.pt").read_bytes())
+    (Path(url) / "files" / weights).write_bytes(b"much more")
+    address = Dying(url)
+    assert hows(pull(two, address)) == ["damaged"]
+    assert f"files/{weights}" not in address.done
+
+
 def harm(path, how):
     data = path.read_bytes()
     if how == "gone":
@@ -297,7 +337,14 @@ def test_a_run_that_is_none_is_left_there(change, stores, url):
 def test_what_is_no_run_there_is_passed_over(stores, url):
     one, two = stores
     list(push(one, KEYS, Address(url)))
-    for name in ("runs/x.json", f"runs/{ID}/00.json", f"runs/{ID}/0/1.json", "runs/../x", f"runs/{ID.upper()}/7.json"):
+    for name in (
+        "runs/x.json",
+        "runs/x/7.json",
+        f"runs/{ID}/00.json",
+        f"runs/{ID}/0/1.json",
+        "runs/../x",
+        f"runs/{ID.upper()}/7.json",
+    ):
         path = Path(url) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("?")
