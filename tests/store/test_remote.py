@@ -284,6 +284,18 @@ def test_what_is_damaged_there_is_named_and_mended_by_who_has_it(what, how, stor
     assert files(two.root) == files(one.root)
 
 
+def test_what_is_missing_there_is_not_mended_by_another_record_of_the_run(stores, url):
+    one, two = stores
+    list(push(one, KEYS[:1], Address(url)))
+    finish(two, 0, seconds=7.0)
+    digest = sha256((one.folder(ID, 0) / "result.json").read_bytes())
+    (Path(url) / "files" / digest).unlink()
+    before = files(Path(url))
+    how, note = told(push(two, two, Address(url)))[0]
+    assert (how, f"files/{digest} is missing there, and is another here" in note) == ("damaged", True)
+    assert files(Path(url)) == before
+
+
 def test_a_note_on_damage_says_which_file_and_what_to_do(stores, url):
     one, two = stores
     list(push(one, KEYS[:1], Address(url)))
