@@ -2,11 +2,14 @@
 
 import argparse
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from harness import one_line
 from harness.cli import main
 from harness.paths import expanded
 
@@ -40,6 +43,11 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("study", nargs="*", help="studies that were run here (default: every run)")
     bring = add("import", import_runs, "add the runs of such a file that are not here")
     bring.add_argument("file", type=expanded)
+    push = add("push", push_runs, "send finished runs to an address, for machines that share no folder")
+    push.add_argument("url", metavar="URL", help="a folder, s3://BUCKET/FOLDER, or another that fsspec knows")
+    push.add_argument("study", nargs="*", help="studies that were run here (default: every run)")
+    pull = add("pull", pull_runs, "add the runs at such an address that are not here")
+    pull.add_argument("url", metavar="URL", help="as push has it")
     return p
 
 
@@ -68,7 +76,7 @@ def list_runs(options: argparse.Namespace) -> int:
 
 
 def show_run(options: argparse.Namespace) -> int:
-    from harness import Problem, one_line
+    from harness import Problem
     from harness.spec import flat
     from harness.store import TRACEBACK, Store
     from harness.store.care import standing, troubles
@@ -244,13 +252,18 @@ def free_aside(options: argparse.Namespace) -> int:
     return 0
 
 
-def export_runs(options: argparse.Namespace) -> int:
+def _chosen(store: Any, labels: list[str]) -> dict[Key, None]:
+    """The runs of these studies; of none, every run."""
     from harness.report import asked, recall
+
+    return dict.fromkeys([key for label in labels for key in asked(recall(label))] if labels else store)
+
+
+def export_runs(options: argparse.Namespace) -> int:
     from harness.store import Store, archive
 
     store = Store()
-    keys = [key for label in options.study for key in asked(recall(label))] if options.study else list(store)
-    count = archive.export(store, dict.fromkeys(keys), options.file)
+    count = archive.export(store, _chosen(store, options.study), options.file)
     print(f"{count} runs written to {options.file}")
     return 0
 
@@ -265,9 +278,43 @@ def import_runs(options: argparse.Namespace) -> int:
     return 0
 
 
+def push_runs(options: argparse.Namespace) -> int:
+    from harness.store import Store, remote
+    from harness.store.address import Address
+
+    store, address = Store(), Address(options.url)
+    return _told(remote.push(store, _chosen(store, options.study), address), "sent to", address.shown)
+
+
+def pull_runs(options: argparse.Namespace) -> int:
+    from harness.store import Store, remote
+    from harness.store.address import Address
+
+    address = Address(options.url)
+    return _told(remote.pull(Store(), address), "brought from", address.shown)
+
+
+def _told(moves: Iterable[Any], did: str, shown: str) -> int:
+    """A line for each run as it comes over, or does not, and their number; 1 where a run is damaged or another."""
+    titles, began = _titles(), time.monotonic()
+    count, total = Counter[str](), 0
+    for one in moves:
+        count[one.how] += 1
+        total += one.bytes
+        if one.how == "moved":
+            name = f"{one.key[0]}, seed {one.key[1]}{_of(titles, one.key)}"
+            pace = f"{total / 1e6:,.1f} MB in {time.monotonic() - began:,.0f} s"
+            print(f"[{count.total()}/{one.of}] {name}: {did} {shown}; {pace}", file=sys.stderr)
+        elif one.note:
+            print(one_line(one.note, 1000))
+    there = f"{count['there']:,} here and there already, {count.total() - count['moved'] - count['there']:,} left out"
+    print(f"{count['moved']:,} runs {did} {shown}, {total / 1e6:,.1f} MB; {there}")
+    return 1 if count["damaged"] or count["different"] else 0
+
+
 def _titles() -> dict[str, str]:
     """ "study: rung" of each specification that a study run here names."""
-    from harness import Problem, one_line
+    from harness import Problem
     from harness.report import known, recall, titles
 
     named: dict[str, str] = {}

@@ -11,7 +11,8 @@ from pathlib import Path
 from harness import Problem, one_line
 from harness.paths import sync_folder
 from harness.store import Held, Record, Store
-from harness.store.care import Key, troubles
+from harness.store.aside import Aside, bring_back
+from harness.store.care import RECORD, Key, troubles
 
 MEMBER = re.compile(r"([0-9a-f]{16})/(0|[1-9][0-9]{0,18})/(spec\.json|journal\.jsonl|weights\.pt|result\.json)")
 
@@ -31,9 +32,8 @@ def export(store: Store, keys: Iterable[Key], path: Path) -> int:
                     wrong = troubles(store, key)
                     if wrong:
                         raise Problem(f"{wrong[0]}; nothing was exported")
-                    for name in ("spec.json", "journal.jsonl", "weights.pt", "result.json"):
-                        if (store.folder(*key) / name).exists():
-                            tar.add(store.folder(*key) / name, f"{key[0]}/{key[1]}/{name}", filter=_plain)
+                    for name in members(store, key):
+                        tar.add(store.folder(*key) / name, f"{key[0]}/{key[1]}/{name}", filter=_plain)
                     count += 1
             file.flush()
             os.fsync(file.fileno())
@@ -42,6 +42,11 @@ def export(store: Store, keys: Iterable[Key], path: Path) -> int:
     finally:
         temporary.unlink(missing_ok=True)
     return count
+
+
+def members(store: Store, key: Key) -> list[str]:
+    """The names of a finished run's files, all of which go where it goes."""
+    return [name for name in RECORD if (store.folder(*key) / name).exists()]
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -60,11 +65,11 @@ def bring(store: Store, path: Path) -> tuple[list[Key], list[str]]:
     try:
         keys = _unpacked(path, incoming)
         arrived = Store(incoming)
-        wrong = [line for key in keys for line in troubles(arrived, key) or _lacking(arrived, key)]
+        wrong = [line for key in keys for line in troubles(arrived, key) or lacking(arrived, key)]
         if wrong:
             raise Problem(f"{path} holds a damaged record, nothing was imported: {wrong[0]}")
         notes: list[str] = []
-        brought = [key for key in keys if _place(store, arrived, key, notes)]
+        brought = [key for key in keys if place(store, arrived, key, notes)]
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     return brought, notes
@@ -96,29 +101,28 @@ def _unpacked(path: Path, into: Path) -> list[Key]:
     return list(dict.fromkeys(seen.values()))
 
 
-def _lacking(arrived: Store, key: Key) -> list[str]:
+def lacking(arrived: Store, key: Key) -> list[str]:
     return [] if key in arrived else [f"{key[0]}/{key[1]} has no result"]
 
 
-def _came_to(record: Record) -> str:
+def came_to(record: Record) -> str:
     """What two records of one run have alike: which test images are right or, of a metric of none, the metrics."""
     return str(record["correct"]) or json.dumps(record["metrics"], sort_keys=True)
 
 
-def _place(store: Store, arrived: Store, key: Key, notes: list[str]) -> bool:
+def place(store: Store, arrived: Store, key: Key, notes: list[str]) -> bool:
     """Move an arrived record to where it belongs, unless the run is finished here or being trained."""
-    name = f"{key[0]}, seed {key[1]}"
-    if key in store:
-        same = _came_to(store.read(*key)) == _came_to(arrived.read(*key))
-        notes.append(f"{name}: here already" + ("" if same else ", AND DIFFERENT: the one here is kept"))
-        return False
+    name, one = f"{key[0]}, seed {key[1]}", Aside("", arrived.folder(*key), key)
     try:
-        store.set_aside(*key)
+        if key not in store and bring_back(store, one):
+            return True
+        if key not in store:
+            store.set_aside(*key)
+            if bring_back(store, one):
+                return True
     except Held as held:
         notes.append(f"{name}: left out, {held}")
         return False
-    place = store.folder(*key)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    arrived.folder(*key).rename(place)
-    sync_folder(place.parent)
-    return True
+    same = key in store and came_to(store.read(*key)) == came_to(arrived.read(*key))
+    notes.append(f"{name}: here already" + ("" if same else ", AND DIFFERENT: the one here is kept"))
+    return False

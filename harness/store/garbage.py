@@ -55,12 +55,12 @@ def _damaged(store: Store, key: Key) -> bool:
     return False
 
 
-def _lives(pid: str) -> bool:
+def lives(pid: str) -> bool:
     """Whether a process of that number runs here: what it imports is not left over."""
     return pid.isdecimal() and Path("/proc", pid).exists()
 
 
 def leftovers(store: Store) -> list[Path]:
     """Checkpoints of finished runs, and what a stopped removal or import left."""
-    found = [path for path in sorted(store.root.glob(".*")) if not _lives(path.name.rpartition(".")[2])]
+    found = [path for path in sorted(store.root.glob(".*")) if not lives(path.name.rpartition(".")[2])]
     return found + [path for key in store if key in store for path in store.folder(*key).glob("checkpoint-*")]

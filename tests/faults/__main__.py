@@ -8,7 +8,19 @@ import traceback
 from pathlib import Path
 from unittest import SkipTest
 
-from tests.faults import FAULTS, Outcome, beginnings, cluster, collection, search, shapes, storage, transfer, world  # noqa: F401
+from tests.faults import (  # noqa: F401
+    FAULTS,
+    Outcome,
+    beginnings,
+    cluster,
+    collection,
+    objects,
+    search,
+    shapes,
+    storage,
+    transfer,
+    world,
+)
 
 
 def main() -> int:

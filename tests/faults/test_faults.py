@@ -1,6 +1,6 @@
 import pytest
 
-from tests.faults import FAULTS, beginnings, cluster, collection, search, shapes, storage, transfer, world  # noqa: F401
+from tests.faults import FAULTS, beginnings, cluster, collection, objects, search, shapes, storage, transfer, world  # noqa: F401
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.quick])

@@ -132,6 +132,34 @@ def test_runs_of_two_machines_join(home, tmp_path):
     assert plan["runs"] == {"asked": 9, "missing": 8}
 
 
+def test_runs_of_machines_without_a_common_folder_join(home, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "own.py").write_text(SOURCE)
+    there = str(tmp_path / "there")
+    pushed = told(home, "push", there, "own")
+    assert pushed.returncode == 0
+    assert f"[1/1] {BASELINE.id}, seed 0, own: baseline: sent to {there}; " in pushed.stderr
+    assert pushed.stdout.startswith(f"1 runs sent to {there}, 0.")
+    pulled = told(tmp_path, "pull", there)
+    assert pulled.stdout.startswith(f"1 runs brought from {there}, 0.")
+    assert told(tmp_path, "verify").stdout.startswith("1 runs, 1 whole")
+    plan = json.loads(harness(tmp_path, "own", "--dry-run", "--json").stdout)
+    assert plan["runs"] == {"asked": 9, "missing": 8}
+    again = told(home, "push", there, "own")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout == f"0 runs sent to {there}, 0.0 MB; 1 here and there already, 0 left out\n"
+    for path in (tmp_path / "there" / "files").iterdir():
+        path.write_bytes(b"")
+    (tmp_path / "else").mkdir()
+    damaged = told(tmp_path / "else", "pull", there)
+    assert (damaged.returncode, damaged.stdout.count("is missing or damaged")) == (1, 1)
+    assert "0 here and there already, 1 left out" in damaged.stdout
+    nowhere = told(home, "push", "s4://user:hunter2@bucket")
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
+    assert nowhere.stderr.startswith("harness.store: s4://user:***@bucket is of no kind that is known")
+    assert nowhere.stderr.count("\n") == 1
+
+
 def test_help_is_light():
     code = """
 import sys, runpy
