@@ -283,6 +283,9 @@ def show_plan(plan: Any, at: list[str], options: argparse.Namespace) -> int:
     described = study.describe(plan, store, options.only) | {"decide": planned}
     described |= estimate(plan.runs(options.only), store, at, decoders(len(at)), say)
     print(json.dumps(described, indent=1) if options.json else as_text(described))
+    if where.check(options) == "slurm" and not options.json:
+        script = where.slurm(options, store).script(store.root.parent / "mail" / plan.label)
+        print(f"\nwhat would be submitted:\n\n{script}", end="")
     return 0
 
 
@@ -350,7 +353,7 @@ def submitted(plan: Any, asked: list[Any], options: argparse.Namespace) -> bool:
     if not left:
         return False
     report.remember(study.describe(plan, store))
-    cluster = where.slurm(options, store)
+    cluster = where.slurm(options, store).check()
     submission = Submission(cluster, plan.label)
     jobs = submission.jobs()
     print(f"{plan.study}: {told(asked, cluster, jobs)}")

@@ -85,7 +85,7 @@ def cluster(options: argparse.Namespace, store: "Store") -> "Posted":
     import os
 
     if check(options) == "slurm":
-        return slurm(options, store)
+        return slurm(options, store).check()
     from harness.engine.ray import Ray
 
     address = options.engine if "://" in options.engine else os.environ.get("RAY_ADDRESS", "")
@@ -93,7 +93,7 @@ def cluster(options: argparse.Namespace, store: "Store") -> "Posted":
 
 
 def slurm(options: argparse.Namespace, store: "Store") -> "Slurm":
-    """Raises Problem where jobs cannot be submitted from here."""
+    """Jobs as the options ask for them, whether or not any can be submitted from here."""
     from harness.engine.slurm import Slurm
 
     every, text = seconds_between(options), options.slurm or ""

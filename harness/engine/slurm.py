@@ -31,9 +31,13 @@ class Slurm(Posted):
     states: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
+        self.settings()
+
+    def check(self) -> "Slurm":
+        """Itself. Raises Problem where jobs cannot be submitted from here."""
         if missing := [command for command in COMMANDS if not shutil.which(command)]:
             raise Problem(f"--engine slurm: there is no {missing[0]} here: start this where jobs are submitted from")
-        self.settings()
+        return self
 
     def settings(self) -> list[str]:
         """The lines of a job's script that say what it asks for."""

@@ -80,7 +80,7 @@ def test_states_are_read_and_a_controller_that_is_away_is_no_end(programs):
 def test_a_machine_without_slurm_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Problem, match="there is no sbatch here"):
-        Slurm(Store(tmp_path / "store"), 2)
+        Slurm(Store(tmp_path / "store"), 2).check()
 
 
 @pytest.fixture(scope="module")
