@@ -7,19 +7,18 @@ got no further itself.
 
 import json
 import os
-import pickle
 import signal
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness import Problem
-from harness.engine.mailbox import Mailbox
+from harness.engine.mailbox import Mailbox, read, written
 from harness.engine.slurm import Slurm
 from harness.paths import write_atomic
 from harness.study import Run, missing
 
-PLAN, JOBS, AGAIN = "plan.pickle", "jobs.json", "again.sh"
+PLAN, JOBS, AGAIN = "plan.json", "jobs.json", "again.sh"
 
 
 class Submission:
@@ -43,7 +42,7 @@ class Submission:
         left = missing(runs, self.cluster.store)
         self.box.remove()
         self.box.make(self.cluster.store, self.cluster.every, self.cluster.device)
-        write_atomic(self.box.folder / PLAN, pickle.dumps(list(runs)))
+        write_atomic(self.box.folder / PLAN, json.dumps([*map(written, runs)]).encode())
         write_atomic(self.box.folder / AGAIN, self.cluster.script(self.box.folder).encode())
         jobs = self.cluster.submitted(self.box, min(self.cluster.jobs, len(left)))
         write_atomic(self.box.folder / JOBS, json.dumps(sorted(jobs)).encode())
@@ -66,7 +65,8 @@ def follow(box: Mailbox) -> int:
     from harness.store import Store
 
     terms = box.terms
-    runs = pickle.loads((box.folder / PLAN).read_bytes())
+    orders = map(read, json.loads((box.folder / PLAN).read_bytes()))
+    runs = [order for order in orders if not isinstance(order, str)]
     store = Store(Path(terms.store))
     cuda = places(terms.device, None)[0].startswith("cuda")
     engine = Engine(store, places(terms.device, None if cuda else 1), terms.every)

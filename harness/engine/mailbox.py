@@ -2,27 +2,30 @@
 
 Orders lie under `orders/`, each taken by one worker, which renames it. What a worker says it adds to a file of its
 own under `said/`. Nothing is asked of the folder but that a rename is done once, and that a file which grows is seen
-to grow. Orders are pickled, so nobody else may write here: the folder is its owner's alone, and another's is refused.
+to grow. Orders name modules to import, so nobody else may write here: the folder is its owner's alone, and one that
+others can write to is refused.
 """
 
+import importlib
 import json
 import os
-import pickle
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from harness import Problem
 from harness.engine.scheduler import Event
 from harness.paths import write_atomic
+from harness.spec import Spec, parse, parts, plain, upstream
 from harness.store import Store
 from harness.study import Run
 
-Order = Run | Callable[[], Event]  # a run to train, or what is to be done and tells how that ended
+Order = Run | str  # a run to train, or a word to show that this folder is seen
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,27 @@ def fitness() -> dict[str, str]:
     from harness.engine.environment import repository
 
     return {"torch": torch.__version__, "commit": repository(Path(__file__))}
+
+
+def written(order: Order) -> Any:
+    """An order as JSON: a run as its parts, with the modules that have them."""
+    if isinstance(order, str):
+        return order
+    spec, seed = order
+    modules = {type(part).__module__ for each in (*upstream(spec), spec) for part in parts(each)}
+    return {"spec": plain(spec), "seed": seed, "id": spec.id, "modules": sorted(modules)}
+
+
+def read(told: Any) -> Order:
+    """The inverse. Raises Problem where the run is another on this machine, which has other data, say."""
+    if isinstance(told, str):
+        return told
+    for module in told["modules"]:
+        importlib.import_module(module)
+    spec: Spec = parse(told["spec"])
+    if spec.id != told["id"]:
+        raise Problem(f"{told['id']} is {spec.id} on {socket.gethostname()}: it has other data, or another program")
+    return spec, int(told["seed"])
 
 
 class Mailbox:
@@ -88,7 +112,7 @@ class Mailbox:
     # --- the launcher's side ------------------------------------------------------------------------------------------
 
     def post(self, number: int, order: Order) -> None:
-        write_atomic(self.folder / "orders" / f"{number:06}", pickle.dumps(order))
+        write_atomic(self.folder / "orders" / f"{number:06}", json.dumps(written(order)).encode())
 
     def recall(self, number: int) -> bool:
         """Take an order back: whether no worker had it yet."""
@@ -129,8 +153,7 @@ class Mailbox:
         """The first order that nobody has; None where there is none now."""
         for name in sorted(os.listdir(self.folder / "orders")):
             if name.isdecimal() and self._move(int(name), worker):
-                order: Order = pickle.loads((self.folder / "taken" / f"{name}.{worker}").read_bytes())
-                return int(name), order
+                return int(name), read(json.loads((self.folder / "taken" / f"{name}.{worker}").read_bytes()))
         return None
 
     def say(self, worker: str, number: int | None, event: Event) -> None:

@@ -3,69 +3,17 @@
 import fcntl
 import os
 import secrets
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from harness.engine.mailbox import Mailbox, fitness
+from harness.engine.mailbox import Mailbox
 from harness.engine.posted import Posted
 from harness.evidence import Check
 from harness.store import EVERY
 
 APART = 5.0  # seconds that clocks may differ: times in journals are told to the second, and nothing is decided by them
-
-
-@dataclass(frozen=True)
-class Probe:
-    """An order that trains nothing: a worker tells what it sees from its node. `word` is in a file that we wrote."""
-
-    folder: Path
-    word: str
-
-    def __call__(self) -> dict[str, Any]:
-        import torch
-
-        cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        seen = self.folder / "word"
-        own = self.folder / f"of-{socket.gethostname()}-{os.getpid()}"
-        own.write_text("")
-        ahead = time.time() - own.stat().st_mtime
-        return {
-            "kind": "probed",
-            "host": socket.gethostname(),
-            "node": os.environ.get("SLURMD_NODENAME", ""),
-            "devices": cuda or [f"{len(os.sched_getaffinity(0))} cores"],
-            "fitness": fitness(),
-            "word": seen.read_text() if seen.exists() else "",
-            "locked": _locked(self.folder / "lock"),
-            "first": _first(self.folder / "first"),
-            "ahead": ahead,
-        }
-
-
-def _locked(path: Path) -> bool:
-    """Whether a lock that another process holds is seen from here."""
-    file = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(file)
-    return False
-
-
-def _first(path: Path) -> bool:
-    """Whether this process made the file, which one alone may."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    except FileExistsError:
-        return False
-    return True
 
 
 def probed(cluster: Posted, seconds: float = 120.0) -> Iterator[Check]:
@@ -78,7 +26,7 @@ def probed(cluster: Posted, seconds: float = 120.0) -> Iterator[Check]:
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         for number, node in enumerate(nodes, 1):
-            box.post(number, Probe(box.folder, word))
+            box.post(number, word)
             cluster.workers |= cluster.begin(1, node)
         told: list[dict[str, Any]] = []
         until = time.monotonic() + seconds

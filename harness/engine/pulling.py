@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.engine.mailbox import Mailbox, Order, fitness
+from harness.engine.probe import probe
 from harness.engine.scheduler import Event
 from harness.engine.signals import STOPS
+from harness.spec import blame
 
 NAP = 0.2  # seconds between looks for orders
 FINISHED, FAILED, KEPT, TURNED_AWAY = 0, 1, 75, 78  # exit statuses: 75 is "try again", 78 "configuration", as mail has
@@ -50,7 +52,12 @@ class Puller:
         done, failed, idle = 0, False, time.monotonic()
         device = self._settled(self.box.terms.device)
         while not self.asked and not self.box.is_shut:
-            order = self.box.take(self.name) if self.most is None or done < self.most else None
+            try:
+                order = self.box.take(self.name) if self.most is None or done < self.most else None
+            except Exception as error:  # what it orders is not to be had here: its parts, or its data
+                print(f"harness.worker: {blame.told(error)}", file=sys.stderr)
+                self.say(None, {"kind": "unfit", "why": blame.told(error)})
+                return TURNED_AWAY
             if order is None:
                 if done == self.most or time.monotonic() > idle + self.patience:
                     break
@@ -58,7 +65,7 @@ class Puller:
                 continue
             failed = self._done(*order, device) or failed
             done, idle = done + 1, time.monotonic()
-            if callable(order[1]):  # a probe of this node, and the next is of another
+            if isinstance(order[1], str):  # of this node, and the next is of another
                 break
         return KEPT if self.asked else FAILED if failed else FINISHED
 
@@ -81,8 +88,8 @@ class Puller:
         from harness.engine.worker import attempt
         from harness.store import Store
 
-        if callable(order):
-            end = order()
+        if isinstance(order, str):
+            end = probe(self.box.folder)
         else:
             terms = self.box.terms
             store = Store(Path(terms.store))

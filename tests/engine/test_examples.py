@@ -36,9 +36,9 @@ def test_the_script_is_one():
 
 def test_servers_listen_on_this_machine_alone_and_pods_share_one_folder():
     compose = yaml.safe_load((EXAMPLES / "compose.yaml").read_text())
-    assert all(
-        port.startswith("127.0.0.1:") for service in compose["services"].values() for port in service.get("ports", ())
-    )
+    ports = [port for service in compose["services"].values() for port in service.get("ports", ())]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
     ray = yaml.safe_load((EXAMPLES / "kuberay.yaml").read_text())
     pods = [ray["spec"]["headGroupSpec"], *ray["spec"]["workerGroupSpecs"]]
     for pod in (pod["template"]["spec"] for pod in pods):

@@ -92,7 +92,7 @@ def a_job_of_Slurm_is_cancelled(folder: Path, times: int, seed: int) -> Outcome:
 @fault(quick=0, full=3)
 def a_job_of_Slurm_is_killed(folder: Path, times: int, seed: int) -> Outcome:
     def act(made: slurm.Slurm, launcher: Slurm, worker: str) -> None:
-        made.asked("scancel", "--signal=KILL", "--full", worker)
+        os.kill(made.worker(worker), signal.SIGKILL)
 
     return survived(folder, times, act, word="is taken up again")
 
