@@ -21,7 +21,9 @@ from tests.kit import slurm, tiny
 SPEC = tiny.BASELINE.but(epochs=6, batch_size=100).having("augment", Slow(seconds=0.2))
 RUNS = [(SPEC, seed) for seed in (0, 1, 2)]
 SOURCE = '''"""A study of a user's own."""
-from tests.faults.cluster import SPEC as BASELINE
+from tests.faults.parts import Slow
+from tests.kit import tiny
+BASELINE = tiny.BASELINE.but(epochs=6, batch_size=100).having("augment", Slow(seconds=0.2))
 TRICKS = ()
 SEEDS = (0, 1, 2)
 '''
