@@ -393,8 +393,8 @@ def set_aside(keys: Iterable[tuple[str, int]], store: Any) -> None:
     from harness.store.care import holder
 
     keys = list(keys)
-    for pid in filter(None, (holder(store, each) for each in keys)):
-        raise Held(pid)
+    for owner in filter(None, (holder(store, each) for each in keys)):
+        raise Held(owner)
     for each in keys:
         store.set_aside(*each)
 

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from harness import Problem
 
 PATIENCE = 600.0  # seconds for a lock that is only ever held while a line is written, or a trial's values drawn
 UNSYNCED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # what file systems say that do not sync folders
+UNLINKED = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # those that give no file a second name
 UNLOCKED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # and those that lock no files
 
 
@@ -32,6 +34,30 @@ def runs() -> Path:
 def write_atomic(path: Path, data: bytes) -> None:
     """The whole of `data` at `path`, or nothing: a temporary file, flushed to disk, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, data, lambda temporary: os.rename(temporary, path))
+
+
+def write_first(path: Path, data: bytes) -> None:
+    """The whole of `data` at `path`, where nothing is yet. Raises FileExistsError where something is."""
+    _write(path, data, lambda temporary: _link(temporary, path))
+
+
+def _link(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        if os.stat(temporary).st_nlink < 2:  # else it was made, and NFS lost the answer and asked again
+            raise
+    except OSError as error:
+        if error.errno not in UNLINKED:
+            raise
+        # Object stores by FUSE, and FAT: the name is made first, empty, and for a moment nothing is in it
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        os.rename(temporary, path)
+    temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, data: bytes, put: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
@@ -40,7 +66,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file)
         finally:
             os.close(file)
-        os.rename(temporary, path)
+        put(temporary)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None

@@ -70,7 +70,7 @@ def test_a_disk_that_fails_is_not_passed_over_and_what_failed_is_named(number, t
         for path, act in (
             (tmp_path, lambda: paths.sync_folder(tmp_path)),
             (tmp_path / "a", lambda: paths.write_atomic(tmp_path / "a", b"whole")),
-            (claim.folder / "journal.jsonl", lambda: claim.note("failed", safe=True)),
+            (claim.folder / "journal-1.jsonl", lambda: claim.note("failed", safe=True)),
         ):
             with pytest.raises(OSError, match=os.strerror(number)) as error:
                 act()

@@ -16,7 +16,7 @@ from harness.engine.signals import STOPS
 from harness.evidence import Upstream, apart
 from harness.parts.data import decoding
 from harness.spec import Spec, blame, needed, plain, resolved, sources
-from harness.store import EVERY, TRACEBACK, Claim, Held, Store, is_seed
+from harness.store import EVERY, TRACEBACK, Claim, Held, Lost, Store, is_seed
 from harness.study import Run
 from harness.train import LAYOUT, Keeper, State, train
 
@@ -120,7 +120,9 @@ def attempt(run: Run, store: Store, device: Any, say: Say, stop: Callable[[], bo
     try:
         execute(spec, seed, store, device, say, stop, every)
     except Held as held:
-        return {"kind": "held", "pid": held.pid}
+        if isinstance(held, Lost):
+            say({"kind": "note", "text": str(held)})
+        return {"kind": "held", "pid": f"{held.owner.pid} on {held.owner.host}"}
     except Interrupted:
         return {"kind": "interrupted"}
     except Exception as error:
@@ -141,7 +143,8 @@ def execute(
 ) -> None:
     """Train one run into the store, unless it is there by the time the claim is ours; from its checkpoint, if any.
 
-    Raises Held where another process has it, and Interrupted when `stop` said so and the run is kept.
+    Raises Held where another process has it, Lost where one took it over, and Interrupted when `stop` said so and the
+    run is kept.
     """
     import torch
 
@@ -174,6 +177,8 @@ def execute(
             trained = train(spec, seed, device, inner, keeper)
         except Interrupted:
             claim.note("interrupted", safe=True)
+            raise
+        except Lost:  # the journal is another's
             raise
         except Exception as error:
             with suppress(OSError):  # the disk may be full

@@ -1,13 +1,13 @@
 """Run records on disk: `runs/store/<spec id>/<seed>/`, the truth that tables and MLflow are made from.
 
-A folder holds `spec.json`; `journal.jsonl`, to which every attempt adds; the last two checkpoints while the run is not
-finished; `weights.pt` and, written last and whole, `result.json`: a run is finished when that file is there. One that
-its evidence refused has `refused.json`, one that failed `traceback.txt`. Every byte can be checked: the folder's name
-is the hash of `spec.json`, the result carries its own hash and that of the weights, the journal that of each
-checkpoint, and its lines their own.
+A folder holds `spec.json`; `journal-7.jsonl`, of the seventh attempt, and so on; the last two checkpoints while the run
+is not finished; and, written last and whole, `result.json`: a run is finished when that file is there. Then the
+journals become one, `journal.jsonl`, and the weights of that result `weights.pt`. A run that its evidence refused has
+`refused.json`, one that failed `traceback.txt`; `harness.store.lease` says what `claim-7` and `beat-7` are. Every byte
+can be checked: the folder's name is the hash of `spec.json`, the result carries its own hash and that of the weights,
+the journal that of each checkpoint, and its lines their own.
 """
 
-import fcntl
 import hashlib
 import io
 import json
@@ -23,27 +23,21 @@ from pathlib import Path
 from typing import Any
 
 from harness import Problem
-from harness.paths import flock, runs, sync_folder, write_atomic
+from harness.paths import runs, sync_folder, write_atomic, write_first
 from harness.store import journal
 from harness.store.journal import Event, Journal
+from harness.store.lease import Held, Lease, Lost, lock
 
 FORMAT = 2
 EVERY = 60.0  # seconds between checkpoints within an epoch
 WORTH = 100  # a checkpoint waits until the run has gone on for so many times what the last one cost
 KEPT = 2  # checkpoints: the last may be torn by what no program can prevent
 TRACEBACK = "traceback.txt"
+UNTIDY = re.compile("(checkpoint|weights|journal|claim|beat)-")  # what no finished run is left with
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)  # the last of lists within lists within lists
-CHECKPOINT = re.compile(r"checkpoint-[0-9]+\.pt")
+CHECKPOINT = re.compile(r"checkpoint-(?:([0-9]+)-)?([0-9]+)\.pt")  # the attempt, and the number of its line
 Record = dict[str, Any]
 State = dict[str, Any]
-
-
-class Held(Problem):
-    """Another process holds the run."""
-
-    def __init__(self, pid: str) -> None:
-        super().__init__(f"process {pid} holds this run")
-        self.pid = pid
 
 
 class Store:
@@ -112,31 +106,32 @@ class Store:
 
     def events(self, spec_id: str, seed: int) -> list[Event]:
         """The journal of a run; empty where it was never begun."""
-        return journal.read(self.folder(spec_id, seed) / "journal.jsonl")[0]
+        return journal.events(self.folder(spec_id, seed))
 
     def weights(self, spec_id: str, seed: int) -> dict[str, Any]:
         """The trained weights of a finished run, on the CPU. Raises Problem where they are not those it left."""
         import torch
 
-        path = self.folder(spec_id, seed) / "weights.pt"
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise Problem(f"{path} cannot be read ({error}): {_retrain(path)}") from None
-        if sha256(data) != self.read(spec_id, seed)["weights"]:
-            raise Problem(f"{path} is damaged, its digest is another: {_retrain(path)}")
+        wanted, path = self.read(spec_id, seed)["weights"], self.folder(spec_id, seed) / "weights.pt"
+        data = kept(wanted, path)
+        if data is None:
+            why = "is damaged, its digest is another" if path.exists() else "is missing"
+            raise Problem(f"{path} {why}: {_retrain(path)}")
         weights: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return weights
 
     @contextmanager
     def claim(self, spec_id: str, seed: int, every: float = EVERY) -> Iterator["Claim"]:
-        """Hold a run while working on it. Raises Held where another process does; a claim dies with its owner."""
+        """Hold a run while working on it. Raises Held where another process does; a claim dies with its owner.
+
+        What the claim does raises Lost where another process took the run over.
+        """
         folder = self.folder(spec_id, seed)
-        with lock(folder):
+        with lock(folder) as lease:
             for left in folder.glob(".*.*.*"):  # of a process that was killed while it wrote
                 if left.suffix[1:].isdecimal() and left.is_file():
                     left.unlink()
-            claim = Claim(folder, spec_id, seed, every)
+            claim = Claim(folder, lease, spec_id, seed, every)
             try:
                 yield claim
             finally:
@@ -147,12 +142,13 @@ class Store:
         folder = self.folder(spec_id, seed)
         if not folder.is_dir():
             return None
-        with lock(folder):
+        with lock(folder) as lease:
             aside = self.root.parent / "aside" / time.strftime("%Y-%m-%d") / spec_id
             aside.mkdir(parents=True, exist_ok=True)
             names = (f"{seed}.{n}" if n > 1 else f"{seed}" for n in range(1, 10**6))
             free = next(aside / name for name in names if not (aside / name).exists())
             folder.rename(free)
+            lease.folder = free  # there it is let go of
             for changed in (aside, *aside.parents[:3], folder.parent):
                 sync_folder(changed)
         with suppress(OSError):  # other seeds are there
@@ -160,18 +156,30 @@ class Store:
         return free
 
     def tidy(self, spec_id: str, seed: int) -> None:
-        """Remove the checkpoints of a run that is finished, which a kill may have left."""
-        if (spec_id, seed) in self and any(self.folder(spec_id, seed).glob("checkpoint-*")):
+        """Do for a finished run what its process would have done, had it not been killed just after the result."""
+        if (spec_id, seed) in self and any(map(UNTIDY.match, os.listdir(self.folder(spec_id, seed)))):
             with suppress(Held), self.claim(spec_id, seed) as claim:
+                with suppress(Problem):  # it is damaged, which others say
+                    claim.settle(self.read(spec_id, seed))
                 claim.sweep(0)
 
     def remark(self, spec_id: str, seed: int, event: str, **fields: Any) -> None:
         """Add an event to the journal of a run that nobody holds. Raises Held where a process does."""
-        with lock(self.folder(spec_id, seed)):
-            added = Journal(self.folder(spec_id, seed) / "journal.jsonl")
+        with lock(self.folder(spec_id, seed)) as lease:
+            added = Journal(lease.folder, lease.number)
             births = [e["record"] for e in added.events if "record" in e]
             added.add(event, record=births[-1] if births else None, **fields)
             added.close()
+
+
+def kept(digest: str, weights: Path) -> bytes | None:
+    """The bytes of that digest: those of `weights`, or of an attempt that has not named them so yet; None of none."""
+    for path in (*weights.parent.glob("weights-*.pt"), weights):
+        with suppress(FileNotFoundError):
+            data = path.read_bytes()
+            if sha256(data) == digest:
+                return data
+    return None
 
 
 def _retrain(path: Path) -> str:
@@ -226,59 +234,11 @@ def spec_hash(resolved: Any) -> str:
     return sha256(json.dumps(resolved, sort_keys=True, separators=(",", ":")).encode())[:16]
 
 
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder`. Raises Held where another process does. The kernel lets go when the owner dies."""
-    while True:
-        try:
-            if not folder.is_dir():
-                folder.mkdir(parents=True, exist_ok=True)
-                sync_folder(folder.parent)
-                sync_folder(folder.parent.parent)
-            file = os.open(folder / "claim", os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
-            continue  # the folder was moved away meanwhile
-        try:
-            flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, folder / "claim")
-        except BlockingIOError:
-            pid = written(file)
-            os.close(file)
-            if not pid:
-                continue  # it was let go of meanwhile
-            raise Held(pid) from None
-        except BaseException:
-            os.close(file)
-            raise
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file), os.stat(folder / "claim")):
-                break
-        os.close(file)  # the folder was moved away between opening and locking
-    try:
-        os.ftruncate(file, 0)
-        os.pwrite(file, str(os.getpid()).encode(), 0)
-        try:
-            yield
-        finally:
-            os.ftruncate(file, 0)
-    finally:
-        os.close(file)
-
-
-def written(claim: int) -> str:
-    """The PID in a claim that is held; "" where there is none: its owner writes it just after it took it."""
-    for _ in range(50):
-        pid = os.pread(claim, 40, 0).decode(errors="replace")
-        if pid:
-            return pid
-        time.sleep(0.002)
-    return ""
-
-
 class Claim:
     """A run that this process holds: what it kept so far, and what it adds."""
 
-    def __init__(self, folder: Path, spec_id: str, seed: int, every: float) -> None:
-        self.folder, self.spec_id, self.seed, self.every = folder, spec_id, seed, every
+    def __init__(self, folder: Path, lease: Lease, spec_id: str, seed: int, every: float) -> None:
+        self.folder, self.lease, self.spec_id, self.seed, self.every = folder, lease, spec_id, seed, every
         self.journal: Journal | None = None
         self.record = secrets.token_hex(8)  # names this training of the run; a checkpoint's, once that is gone on from
         self.keeping = 0.0  # seconds spent on journal and checkpoints
@@ -294,21 +254,34 @@ class Claim:
 
         Raises Problem where a record of a newer format is begun here.
         """
-        path = self.folder / "journal.jsonl"
-        for event in journal.read(path)[0]:
-            known_format(event.get("format", FORMAT), path)
+        for event in journal.events(self.folder):
+            known_format(event.get("format", FORMAT), self.folder / "journal.jsonl")
+        self.lease.check()
         text = json.dumps(forms, indent=1).encode()
         write_atomic(self.folder / "spec.json", text)
-        for old in ("refused.json", TRACEBACK):
-            (self.folder / old).unlink(missing_ok=True)
-        self.journal = Journal(path)
+        self._forget_refusal()
+        (self.folder / TRACEBACK).unlink(missing_ok=True)
+        self.journal = Journal(self.folder, self.lease.number)
         head = {"format": FORMAT, "spec": sha256(text), "pid": os.getpid(), "host": socket.gethostname()}
         self.journal.add("started", safe=True, **head)
         self.kept_at = time.monotonic()
 
+    def _forget_refusal(self) -> None:
+        """Remove what was refused: no other weights, of which some process may be making a result just now."""
+        refused = self.folder / "refused.json"
+        if refused.exists():
+            with suppress(*UNREADABLE):
+                wanted = json.loads(refused.read_bytes())["weights"]
+                for path in self.folder.glob("weights-*.pt"):
+                    if sha256(path.read_bytes()) == wanted:
+                        path.unlink(missing_ok=True)
+            refused.unlink(missing_ok=True)
+
     def note(self, event: str, safe: bool = False, **fields: Any) -> None:
         """Add an event to the journal."""
         assert self.journal
+        if safe:
+            self.lease.check()
         began = time.monotonic()
         self.journal.add(event, safe, record=self.record, **fields)
         self.keeping += time.monotonic() - began
@@ -320,9 +293,12 @@ class Claim:
         assert self.journal
         for event in reversed([e for e in self.journal.events if e["event"] == "checkpoint"]):
             path = self.folder / str(event["file"])
-            if not CHECKPOINT.fullmatch(path.name) or path.parent != self.folder or not path.exists():
+            if not CHECKPOINT.fullmatch(path.name) or path.parent != self.folder:
                 continue
-            data = path.read_bytes()
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                continue
             whole = sha256(data) == event["sha256"]
             if whole and event["by"] == by:
                 state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -332,7 +308,7 @@ class Claim:
             why = f"made by {event['by']}, and this is {by}" if whole else "damaged, its digest is another"
             self.note("passed over", safe=True, file=path.name, why=why)
             if not whole:
-                path.unlink()
+                path.unlink(missing_ok=True)
         return None
 
     def since_start(self) -> list[Event]:
@@ -352,7 +328,8 @@ class Claim:
         assert self.journal
         seq = self.journal.events[-1]["seq"] + 1
         data = _saved(state)
-        path = self.folder / f"checkpoint-{seq}.pt"
+        path = self.folder / f"checkpoint-{self.lease.number}-{seq}.pt"
+        self.lease.check()
         write_atomic(path, data)
         at = {"epoch": state["epoch"], "batch": state["batch"], "by": by, "record": self.record}
         self.journal.add("checkpoint", safe=True, file=path.name, sha256=sha256(data), **at)
@@ -363,28 +340,49 @@ class Claim:
 
     def leave_traceback(self, error: Exception) -> None:
         """All of it, beside the line in the journal; until the run is begun again."""
+        self.lease.check()
         write_atomic(self.folder / TRACEBACK, "".join(traceback.format_exception(error)).encode(errors="replace"))
 
     def finish(self, result: Record, weights: State) -> Record:
         """Make the run finished, or refused; returns the record."""
+        self.lease.check()
         data = _saved(weights)
-        write_atomic(self.folder / "weights.pt", data)
+        own = self.folder / f"weights-{self.lease.number}.pt"
+        write_atomic(own, data)
         head = {"format": FORMAT, "spec_id": self.spec_id, "seed": self.seed, "record": self.record}
         record = {**head, "finished": time.time(), "weights": sha256(data), "keeping": self.keeping, **result}
         data = _sealed(record)
         record["digest"] = digest(record)
         refused = result["status"] == "refused"  # evidence kept, and no result: it is trained again when asked for
-        path = self.folder / ("refused.json" if refused else "result.json")
         self.note(result["status"], safe=True, digest=record["digest"])  # first: where a result is, so is its line
-        write_atomic(path, data)
+        if refused:
+            write_atomic(self.folder / "refused.json", data)
+        else:
+            try:
+                write_first(self.folder / "result.json", data)
+            except (FileExistsError, FileNotFoundError):  # it came to its end elsewhere, or was moved away
+                raise Lost(None) from None
+            with suppress(FileNotFoundError):  # another has tidied up
+                os.rename(own, self.folder / "weights.pt")
+            self.settle(record)
         self.sweep(0)
         return record
 
+    def settle(self, record: Record) -> None:
+        """Bring what attempts left to the form in which a finished run stays."""
+        for path in self.folder.glob("weights-*.pt"):
+            if sha256(path.read_bytes()) == record["weights"]:
+                os.rename(path, self.folder / "weights.pt")
+            else:
+                path.unlink(missing_ok=True)
+        journal.merge(self.folder, record["digest"])
+
     def sweep(self, keep: int) -> None:
         """Remove all checkpoints but the newest."""
-        every = sorted(self.folder.glob("checkpoint-*.pt"), key=lambda path: (len(path.name), path.name))
-        for path in every[: max(0, len(every) - keep)]:
-            path.unlink()
+        found = [(m, path) for path in self.folder.iterdir() if (m := CHECKPOINT.fullmatch(path.name))]
+        every = sorted((int(m[1] or 0), int(m[2]), path) for m, path in found)
+        for _, _, path in every[: max(0, len(every) - keep)]:
+            path.unlink(missing_ok=True)
 
 
 def _saved(state: State) -> bytes:

@@ -73,10 +73,11 @@ def bring_back(store: Store, one: Aside) -> bool:
     if not one.key:
         return False
     place = store.folder(*one.key)
-    with lock(place):  # makes it, with nothing but the claim in it
-        if [path.name for path in place.iterdir()] != ["claim"]:
+    with lock(place):  # makes it, with nothing but claims in it
+        if not all(path.name.startswith(("claim", "beat-")) for path in place.iterdir()):
             return False
-        place.joinpath("claim").unlink()
+        for path in place.iterdir():
+            path.unlink()
         one.path.rename(place)  # onto an empty folder: there is no moment in which somebody else could take its place
         sync_folder(place.parent)
     _tidy(one.path.parent, store)

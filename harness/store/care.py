@@ -1,35 +1,25 @@
 """Looking after a store: how runs stand, and whether every byte is what it was."""
 
-import fcntl
 import json
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from harness import Problem
-from harness.paths import flock, write_atomic
-from harness.store import FORMAT, TRACEBACK, Store, journal, known_format, sha256, written
+from harness.paths import write_atomic
+from harness.store import FORMAT, TRACEBACK, Store, journal, kept, known_format, lease, sha256
 
 Key = tuple[str, int]
 RECORD = ("spec.json", "journal.jsonl", "weights.pt", "result.json")
 FILES = {*RECORD, "refused.json", "claim", TRACEBACK}
 
 
-def holder(store: Store, key: Key) -> str | None:
-    """The PID of the process that holds a run; None where none does."""
-    path = store.folder(*key) / "claim"
-    if not path.exists():
-        return None
-    file = os.open(path, os.O_RDONLY)
-    try:
-        flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB, path)
-    except BlockingIOError:
-        return written(file) or None
-    finally:
-        os.close(file)
-    return None
+def holder(store: Store, key: Key) -> lease.Owner | None:
+    """The process that holds a run, here or elsewhere; None where none does."""
+    return lease.holder(store.folder(*key))
 
 
 def standing(store: Store, key: Key) -> dict[str, Any]:
@@ -58,8 +48,12 @@ def standing(store: Store, key: Key) -> dict[str, Any]:
             }
     except Problem:
         return row | {"state": "damaged"}
-    pid = holder(store, key)
-    return row | ({"state": f"held by {pid}"} if pid else {} if events else {"state": "not begun"})
+    owner = holder(store, key)
+    return row | ({"state": f"held by {_short(owner)}"} if owner else {} if events else {"state": "not begun"})
+
+
+def _short(owner: lease.Owner) -> str:
+    return owner.pid if owner.host == socket.gethostname() else f"{owner.pid} on {owner.host}"
 
 
 def size(folder: Path) -> int:
@@ -83,15 +77,16 @@ def damage(store: Store, key: Key) -> list[str]:
     def tell(path: Path, what: str) -> None:
         found.append(f"{path}: {what}")
 
-    path = folder / "journal.jsonl"
-    events, damaged, whole = journal.read(path)
-    for number in damaged:
-        tell(folder / "journal.jsonl", f"line {number} is damaged")
-    if not damaged and [event["seq"] for event in events] != list(range(len(events))):
-        tell(folder / "journal.jsonl", "lines are missing")
+    for path in journal.files(folder):
+        _, damaged, whole = journal.read(path)
+        for number in damaged:
+            tell(path, f"line {number} is damaged")
+    events = store.events(*key)
+    if not found and [event["seq"] for event in events] != list(range(len(events))):
+        tell(path, "lines are missing")
     try:
         for event in events:
-            known_format(event.get("format", FORMAT), folder / "journal.jsonl")
+            known_format(event.get("format", FORMAT), path)
         if events or key in store:
             store.forms(*key)
         record = store.read(*key) if key in store else store.refused(*key)
@@ -99,7 +94,7 @@ def damage(store: Store, key: Key) -> list[str]:
         return [*found, str(problem)]
     if record:
         weights = folder / "weights.pt"
-        if not weights.exists() or sha256(weights.read_bytes()) != record["weights"]:
+        if kept(record["weights"], weights) is None:
             tell(weights, "is damaged, its digest is another" if weights.exists() else "is missing")
         if record["digest"] not in [event.get("digest") for event in events]:
             tell(path, "does not tell of the result")
@@ -119,7 +114,9 @@ def _strays(store: Store, key: Key) -> Iterator[str]:
             with suppress(FileNotFoundError):  # it gives way to the next
                 if sha256(path.read_bytes()) != sums[path.name]:
                     yield f"{path}: is damaged, its digest is another"
-        elif path.name not in FILES and not path.name.startswith((".", "checkpoint-")):
+        elif not (
+            path.name in FILES or path.name.startswith((".", "checkpoint-")) or lease.NUMBERED.fullmatch(path.name)
+        ):
             yield f"{path}: is no part of a record"
 
 

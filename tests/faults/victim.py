@@ -24,7 +24,7 @@ from harness import paths, store, train
 from harness.engine import execute, settle
 from harness.engine.worker import work
 from harness.spec import Augment, Model, Spec, stack, upstream
-from harness.store import Held, Store, journal
+from harness.store import Held, Store, journal, lease
 from harness.study import Run
 from harness.tricks.cosine import cosine
 from harness.tricks.distillation import distillation
@@ -113,7 +113,7 @@ class Disk:
     def __call__(self) -> None:
         """Put it in the place of `os`, in this process."""
         unlink = Path.unlink
-        for module in (paths, store, journal):
+        for module in (paths, store, journal, lease):
             module.os = self  # type: ignore[attr-defined]
         Path.unlink = lambda path, *a, **k: self._do("unlink", path, lambda: unlink(path, *a, **k))  # type: ignore[method-assign]
 
@@ -141,6 +141,9 @@ class Disk:
     def rename(self, old: Any, new: Any) -> None:
         self._do("rename", new, lambda: os.rename(old, new))
 
+    def link(self, old: Any, new: Any) -> None:
+        self._do("link", new, lambda: os.link(old, new))
+
     def _do(self, what: str, on: Any, whole: Callable[[], Any], half: Callable[[], Any] | None = None) -> Any:
         number, self.count = self.count, self.count + 1
         if self.log:
@@ -166,8 +169,9 @@ class Disk:
 
 
 def name_of(path: Any) -> str:
-    """A file's name without what differs from run to run: a process's number, a folder's name."""
-    return "folder" if Path(path).is_dir() else re.sub(r"\.\d+$", "", Path(path).name)
+    """A file's name without what differs from run to run: a process's number, an attempt's, a folder's name."""
+    name = re.sub(r"\.\d+$", "", Path(path).name)
+    return "folder" if Path(path).is_dir() else re.sub(r"^(\.?\w+)-\d+(?=-|\.jsonl|\.pt|$)", r"\1", name)
 
 
 def nothing() -> None: ...
@@ -263,6 +267,6 @@ def contender(barrier: Any, connection: Connection, root: Path, runs: list[Run],
                     execute(*run, Store(root / str(number)), device)
                     break
                 except Held as problem:
-                    held.append((problem.pid, str(problem)))
+                    held.append((problem.owner.pid, str(problem)))
                     time.sleep(0.001)
     connection.send(held)

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import socket
 import time
 
 import pytest
@@ -64,9 +65,10 @@ def test_a_run_is_not_finished_before_its_result_is_there(store, monkeypatch):
         path.write_bytes(data)
 
     monkeypatch.setattr(module, "write_atomic", stop_at_result)
+    monkeypatch.setattr(module, "write_first", stop_at_result)
     with pytest.raises(KeyboardInterrupt):
         finish(store, ID, 0, {"status": "finished"})
-    assert written == ["spec.json", "weights.pt", "result.json"]
+    assert written == ["spec.json", "weights-1.pt", "result.json"]
     assert (ID, 0) not in store
 
 
@@ -166,7 +168,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(store):
         said = claim.since_start()
     assert [(event["event"], event["file"]) for event in said] == [
         ("passed over", newest.name),
-        ("resumed", "checkpoint-1.pt"),
+        ("resumed", "checkpoint-1-1.pt"),
     ]
 
 
@@ -181,7 +183,7 @@ def test_a_checkpoint_of_another_torch_or_device_is_passed_over(store):
 def test_a_checkpoint_that_no_journal_line_names_is_not_loaded(store):
     with store.claim(ID, 0) as claim:
         claim.begin(FORMS)
-        torch.save({"x": print}, store.folder(ID, 0) / "checkpoint-9.pt")
+        torch.save({"x": print}, store.folder(ID, 0) / "checkpoint-1-9.pt")
         assert claim.saved("me") is None
 
 
@@ -214,7 +216,7 @@ def test_a_claim_keeps_others_out_says_whose_it_is_and_dies_with_its_owner(tmp_p
     owner.start()
     assert held.wait(60)
     store = Store(tmp_path)
-    with pytest.raises(Held, match=f"process {owner.pid} holds this run"), store.claim(ID, 0):
+    with pytest.raises(Held, match=f"process {owner.pid} on {socket.gethostname()} holds this run"), store.claim(ID, 0):
         pytest.fail("a claim that is held was given")
     with pytest.raises(Held, match=str(owner.pid)):
         store.set_aside(ID, 0)
@@ -228,7 +230,7 @@ def test_a_claim_sweeps_what_a_killed_writer_left(store):
     store.folder(ID, 0).mkdir(parents=True)
     (store.folder(ID, 0) / ".weights.pt.123").write_bytes(b"half")
     with store.claim(ID, 0):
-        assert names(store) == ["claim"]
+        assert names(store) == ["beat-1", "claim", "claim-1"]
 
 
 def test_set_aside_keeps_the_old_record(store):
