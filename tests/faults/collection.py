@@ -92,7 +92,7 @@ def collect(folder: Path, shapes: set[str]) -> str:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "claim"}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name[:5] not in ("claim", "beat-")}
 
 
 def filled(folder: Path, rng: random.Random, held: ExitStack) -> tuple[Store, Files, set[Key], set[str]]:

@@ -97,9 +97,9 @@ class Search:
             for run in store:
                 events = [event["event"] for event in store.events(*run)]
                 if run not in store and "checkpoint" in events and events[-1] == "epoch":
-                    pid = holder(store, run)
-                    if pid:
-                        yield store, run, int(pid)
+                    owner = holder(store, run)
+                    if owner:
+                        yield store, run, int(owner.pid)
 
     def mid_trial(self, command: Command, among: int = 1) -> list[tuple[Store, Key, int]]:
         """Wait until so many runs are in the middle."""

@@ -141,10 +141,12 @@ def assert_whole(store: Store, key: Key, peace: Store) -> None:
 
 
 def readable(store: Store, key: Key) -> list[Event]:
-    """The events of a journal; it has no torn end, no damaged line, and numbers that follow one another."""
-    path = store.folder(*key) / "journal.jsonl"
-    events, damaged, whole = journal.read(path)
-    assert (damaged, whole) == ([], path.stat().st_size), "the journal has lines that are damaged or torn"
+    """The events of the journals; none has a damaged line, the last no torn end, and numbers follow one another."""
+    for path in journal.files(store.folder(*key)):
+        _, damaged, whole = journal.read(path)
+        assert not damaged, f"{path} has lines that are damaged"
+    assert not path.exists() or whole == path.stat().st_size, f"{path} is torn"
+    events = store.events(*key)
     assert [event["seq"] for event in events] == list(range(len(events)))
     return events
 
@@ -243,9 +245,12 @@ def operations() -> list[str]:
 def assert_flushed(operations: Sequence[str]) -> None:
     """What a kill cannot show, since the kernel lives on: that a power cut would tear nothing either."""
     text = " / ".join(operations)
-    for name in ("spec.json", "weights.pt", "result.json", "checkpoint-9.pt"):
+    for name in ("spec.json", "weights.pt", "checkpoint-9.pt", "journal.jsonl"):
         steps = [f"create .{name}", f"write .{name}", f"fsync .{name}", f"rename {name}", "open folder", "fsync folder"]
         assert " / ".join(steps) in text
+    for name in ("claim", "result.json"):
+        steps = [f"create .{name}", f"write .{name}", f"fsync .{name}", f"link {name}", f"unlink .{name}"]
+        assert " / ".join([*steps, "open folder", "fsync folder"]) in text
     checkpoints = sum(name.startswith("rename checkpoint-") for name in operations)
     assert (
         text.count("fsync folder / write journal.jsonl / fsync journal.jsonl / unlink checkpoint-") >= checkpoints - 2
@@ -288,7 +293,7 @@ TRICKS, SEEDS = (), (0,)
 @fault(quick=1, full=10)
 def kill_9_after_the_result_is_written(folder: Path, times: int, seed: int) -> Outcome:
     """Nobody trains that run again; asking for it brings its folder in order all the same."""
-    points = range(operations().index("rename result.json") + 1, len(operations()))
+    points = range(operations().index("link result.json") + 1, len(operations()))
     message = ""
     for k in some(points, times, seed):
         home = Home(folder / str(k))
@@ -428,7 +433,7 @@ def begun(kept: int) -> Home:
 
 def checkpoints(home: Home) -> list[Path]:
     """Oldest first."""
-    found = sorted(home.files.glob("checkpoint-*.pt"), key=lambda path: int(path.stem.partition("-")[2]))
+    found = sorted(home.files.glob("checkpoint-*.pt"), key=lambda path: int(path.stem.rpartition("-")[2]))
     assert len(found) == 2
     return found
 
@@ -489,7 +494,7 @@ def both_checkpoints_damaged(folder: Path, times: int, seed: int) -> Outcome:
 @fault(quick=3, full=1_000)
 def journal_with_a_torn_last_line(folder: Path, times: int, seed: int) -> Outcome:
     """At every byte of it; it is that of a checkpoint."""
-    path = begun(15).files / "journal.jsonl"
+    path = begun(15).files / "journal-1.jsonl"
     last = path.read_bytes().splitlines(keepends=True)[-1]
     assert b'"checkpoint"' in last
     cuts = some(range(len(last)), times, seed)

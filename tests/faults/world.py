@@ -650,7 +650,7 @@ def Ctrl_C_twice(folder: Path, times: int, seed: int) -> Outcome:
     """While the run does not get to its next batch: the second, once it is no echo of the first, ends all at once."""
 
     def strike(command: Command, rng: random.Random, number: int) -> str:
-        ((spec_id, seed),) = [(f.parents[1].name, int(f.parent.name)) for f in folder.rglob("journal.jsonl")]
+        ((spec_id, seed),) = [(f.parents[1].name, int(f.parent.name)) for f in folder.rglob("journal-1.jsonl")]
         starts = [event for event in store_of(folder).events(spec_id, seed) if event["event"] == "started"]
         os.kill(starts[-1]["pid"], signal.SIGSTOP)
         os.killpg(command.pid, signal.SIGINT)
@@ -796,7 +796,7 @@ def fresh(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     words = ("own", "--only", "baseline", "--seeds", "2", "--jobs", "1", "--fresh")
     with store.claim(runs[1][0].id, 1), Command(where, *words) as command:
         message = command.ends(2).said("harness.ablate: ")
-        assert f"process {os.getpid()} holds" in message
+        assert f"process {os.getpid()} on {socket.gethostname()} holds" in message
     assert {key: store.read(*key) for key in store} == old, "another process holds one, and others are gone"
     with Command(where, *words, forks=number == 0) as command:
         command.ends(0)
