@@ -14,6 +14,7 @@ from tests.faults import (  # noqa: F401
     beginnings,
     cluster,
     collection,
+    leases,
     objects,
     search,
     shapes,

@@ -1,6 +1,18 @@
 import pytest
 
-from tests.faults import FAULTS, beginnings, cluster, collection, objects, search, shapes, storage, transfer, world  # noqa: F401
+from tests.faults import (  # noqa: F401
+    FAULTS,
+    beginnings,
+    cluster,
+    collection,
+    leases,
+    objects,
+    search,
+    shapes,
+    storage,
+    transfer,
+    world,
+)
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.quick])
