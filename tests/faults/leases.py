@@ -14,7 +14,7 @@ from harness.store import Store, lease
 from tests.faults import Outcome, fault
 from tests.faults.commands import FORKS
 from tests.faults.storage import Home, assert_once, notes, one_line, undisturbed
-from tests.faults.victim import ENDS, HANGS, SHORT, SPEC, Event, contender, start
+from tests.faults.victim import BATCHES, ENDS, HANGS, SHORT, SPEC, Event, contender, start
 from tests.kit.mounts import mounted_twice
 
 T = 0.1  # seconds of a lease that is to run out
@@ -44,16 +44,14 @@ def rest(connection: Any) -> list[Event]:
     return said
 
 
-def struck(home: Home, moment: float, harm: Callable[[], None], number: int) -> tuple[Any, Any]:
-    """A worker that trains the run, and was sent a signal so many seconds after it had begun."""
+def struck(home: Home, batches: int, harm: Callable[[], None], number: int) -> tuple[Any, Any]:
+    """A worker that trains the run, and was sent a signal when it had begun so many batches."""
     process, connection = start(home.store, home.runs[0], harm=harm)
-    assert connection.poll(HANGS)
-    assert connection.recv()["kind"] == "started"
-    until = time.monotonic() + moment
-    while connection.poll(max(0.0, until - time.monotonic())):
-        connection.recv()
-        if time.monotonic() > until:
-            break
+    count, ends = home.folder / "batches-0", time.monotonic() + HANGS
+    while not count.exists() or count.stat().st_size < batches:
+        assert time.monotonic() < ends
+        if connection.poll(0.001):
+            connection.recv()
     os.kill(process.pid, number)
     return process, connection
 
@@ -66,7 +64,8 @@ def lease_stolen_from_a_paused_holder(folder: Path, times: int, seed: int) -> Ou
     redone, message = 0, ""
     for number in range(times):
         home = Home(folder / str(number))
-        process, connection = struck(home, rng.uniform(0, 0.8) * seconds, partial(as_on, "node7"), signal.SIGSTOP)
+        batches = rng.randrange(1, BATCHES - 2)
+        process, connection = struck(home, batches, partial(as_on, "node7"), signal.SIGSTOP)
         time.sleep(T * lease.UNHEARD + 0.1)
         woken = threading.Timer(rng.uniform(0, 1.5) * seconds, os.kill, (process.pid, signal.SIGCONT))
         woken.start()
@@ -89,8 +88,7 @@ def two_machines_without_a_common_lock(folder: Path, times: int, seed: int) -> O
         redone, message = 0, ""
         for number in range(times):
             one, two = Home(mounts[0] / str(number)), Home(mounts[1] / str(number), taught=False)
-            moment = rng.uniform(0, 0.8) * undisturbed(SPEC, 0)[1]
-            process, _ = struck(one, moment, partial(as_on, "node7", 1.0), signal.SIGKILL)
+            process, _ = struck(one, rng.randrange(1, BATCHES - 2), partial(as_on, "node7", 1.0), signal.SIGKILL)
             process.join()
             said = two.attempt(harm=partial(as_on, "node8"))
             assert said[-1] == {"kind": "held", "pid": f"{process.pid} on node7"}
