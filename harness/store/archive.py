@@ -29,6 +29,7 @@ def export(store: Store, keys: Iterable[Key], path: Path) -> int:
                 for key in keys:
                     if key not in store:
                         continue
+                    store.tidy(*key)
                     wrong = troubles(store, key)
                     if wrong:
                         raise Problem(f"{wrong[0]}; nothing was exported")

@@ -115,6 +115,7 @@ class _Sender:
         if _record(key) in self.there:
             listing = _listing(self.address, key)
             return self._mended(key, listing) or _compared(self.store, key, self.address, listing)
+        self.store.tidy(*key)
         wrong = troubles(self.store, key)
         if wrong:
             raise Problem(wrong[0])

@@ -88,7 +88,7 @@ def two_machines_without_a_common_lock(folder: Path, times: int, seed: int) -> O
         redone, message = 0, ""
         for number in range(times):
             one, two = Home(mounts[0] / str(number)), Home(mounts[1] / str(number), taught=False)
-            process, _ = struck(one, rng.randrange(1, BATCHES - 2), partial(as_on, "node7", 1.0), signal.SIGKILL)
+            process, _ = struck(one, rng.randrange(1, BATCHES - 2), partial(as_on, "node7", 0.5), signal.SIGKILL)
             process.join()
             said = two.attempt(harm=partial(as_on, "node8"))
             assert said[-1] == {"kind": "held", "pid": f"{process.pid} on node7"}

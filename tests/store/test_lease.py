@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from harness import Problem, paths
-from harness.store import Held, Lost, Store, journal, lease
+from harness.store import Held, Lost, Store, archive, journal, lease
 from harness.store.care import holder, standing, troubles
 from harness.store.lease import lock
 from tests.faults.commands import FORKS, until
@@ -346,6 +346,32 @@ def test_a_record_of_before_there_were_leases_is_read_and_gone_on_with(tmp_path)
         claim.finish(RESULT, {})
     assert [event["seq"] for event in store.events(ID, 0)] == [0, 1, 2, 3, 4]
     assert troubles(store, (ID, 0)) == []
+
+
+def test_what_was_killed_just_after_its_result_is_whole_and_is_exported_in_order(tmp_path, monkeypatch):
+    store = Store(tmp_path / "one")
+    rename = os.rename
+
+    def killed(old, new):
+        if new.name == "weights.pt":
+            raise KeyboardInterrupt
+        rename(old, new)
+
+    with store.claim(ID, 0) as claim:
+        claim.begin(FORMS)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", killed)
+            with pytest.raises(KeyboardInterrupt):
+                claim.finish(RESULT, {"w": torch.ones(3)})
+    assert (ID, 0) in store
+    assert "weights-1.pt" in os.listdir(store.folder(ID, 0))
+    assert troubles(store, (ID, 0)) == []
+    assert store.weights(ID, 0)["w"].tolist() == [1, 1, 1]
+    assert archive.export(store, [(ID, 0)], tmp_path / "tar") == 1
+    two = Store(tmp_path / "two")
+    archive.bring(two, tmp_path / "tar")
+    assert two.events(ID, 0) == store.events(ID, 0) != []
+    assert sorted(os.listdir(two.folder(ID, 0))) == ["journal.jsonl", "result.json", "spec.json", "weights.pt"]
 
 
 def test_who_has_moved_a_run_away_has_taken_it(two):
