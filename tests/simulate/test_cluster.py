@@ -69,6 +69,12 @@ def test_a_preempted_run_loses_nothing(monkeypatch):
     assert (told.makespan, told.wasted, told.preempted, told.deaths) == (10.0, 0.0, 3, 0)
 
 
+def test_a_preempted_run_is_kept_where_it_was_and_goes_on_from_there_after_a_death(monkeypatch):
+    """Kept at 7 s, which is between checkpoints; dead after 1 s more."""
+    struck(monkeypatch, (inf, 7.0), (1.0, inf))
+    assert train(1, lengths((A, 10.0)), [A], checkpoint=5.0).wasted == 1.0
+
+
 def test_a_run_that_dies_too_often_fails_with_what_builds_on_it(monkeypatch):
     struck(monkeypatch, *[(1.0, inf)] * (RETRIES + 1))
     taken = lengths((TEACHER, 5.0), (STUDENTS[0], 2.0), (STUDENTS[1], 2.0))
@@ -129,7 +135,7 @@ def test_deaths_come_at_their_rate():
     """In 4,000 GPU-seconds one a 40 s: 100 ± 10; checkpoints so close that little is lost. Hardly a run has three."""
     told = train(3, dict.fromkeys(map(key, RUNS), 10.0), RUNS, death=40.0, checkpoint=1e-3)
     many = [train(3, dict.fromkeys(map(key, RUNS), 10.0), RUNS, death=40.0, checkpoint=1e-3, draw=i) for i in range(10)]
-    assert sum(told.deaths for told in many) == pytest.approx(sum(told.trained for told in many) / 40, abs=40)
+    assert sum(told.deaths for told in many) == pytest.approx(sum(told.trained for told in many) / 40, abs=25)
     assert told.wasted < 1e-3 * told.deaths + 1e-12
 
 
