@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness import where
+from harness import planned, where
 from harness.cli import main
 
 
@@ -21,23 +21,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Everything that runs make goes under runs/, or the folder that HARNESS_RUNS names. A run that is there "
         "is never trained again. MLflow's store is runs/mlflow.db, or MLFLOW_TRACKING_URI.",
     )
-    p.add_argument("study", nargs="?", default="digits", help="a file of experiments/, by name (default: %(default)s)")
-    p.add_argument(
-        "--design",
-        choices=("ladder", "leave-one-out", "add-one", "shapley", "factorial"),
-        default="ladder",
-        help="which sets of tricks are trained (default: the ladder; all share their runs)",
-    )
-    p.add_argument(
-        "--orders", type=_count, metavar="N", help="shapley: N random orders of the tricks and their reverses"
-    )
-    p.add_argument(
-        "--same-epochs",
-        action="store_true",
-        help="compare a trick that also trains longer with as many epochs without it",
-    )
-    p.add_argument("--fraction", type=int, metavar="P", help="factorial: 1/2^P of all sets; 0: all")
-    p.add_argument("--seeds", type=_count, metavar="N", help="this many seeds instead of the study's own")
+    planned.add(p, study="digits")
     p.add_argument(
         "--decide",
         type=float,
@@ -46,15 +30,15 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--looks",
-        type=_count,
+        type=planned.count,
         nargs="+",
         metavar="N",
         help="with --decide: when to look (default: 4 6 8 12 16)",
     )
-    p.add_argument("--max-seeds", type=_count, metavar="N", help="with --decide: the last look is at N seeds")
+    p.add_argument("--max-seeds", type=planned.count, metavar="N", help="with --decide: the last look is at N seeds")
     p.add_argument(
         "--tuned",
-        type=_count,
+        type=planned.count,
         metavar="TRIALS",
         help="as many trials for each rung, of values of its own, before its seeds; the report sets both side by side",
     )
@@ -64,22 +48,6 @@ def parser() -> argparse.ArgumentParser:
         help="with --tuned: how values are drawn (default: random; tpe is that too for its first 10 trials)",
     )
     p.add_argument("--only", nargs="+", default=[], metavar="RUNG", help="train these rungs alone")
-    p.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SLOT.FIELD=VALUE",
-        help="change a value in every rung, or a part: optimizer=AdamW keeps what both have by the same default; "
-        "null empties a slot; repeatable",
-    )
-    p.add_argument(
-        "--limit",
-        type=_images,
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="a slice of N training images, and as a second number of test images, even over the classes",
-    )
     p.add_argument("--fresh", action="store_true", help="train all again; what there is goes to runs/aside/")
     p.add_argument(
         "--accept-stale",
@@ -102,31 +70,16 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _count(text: str, most: int = 10_000) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1 and at most {most:,}")
-    return int(text)
-
-
-def _images(text: str) -> int:
-    return _count(text, most=1_000_000_000)
-
-
 def run(options: argparse.Namespace) -> int:
     from harness import Problem, one_line, report, study
     from harness.parts.data import distrust
-    from harness.parts.data.holdout import Holdout
-    from harness.stats.designs import Options
     from harness.store import Store
 
     if options.json and not options.dry_run:
         raise Problem("--json goes with --dry-run")
     if options.checkpoint is not None and not options.checkpoint >= 0:
         raise Problem(f"--checkpoint {options.checkpoint}: must be 0 seconds or more")
-    if len(options.limit) > 2:
-        raise Problem("--limit takes a number of training images, and one of test images")
-    if options.limit and any(re.match(r"data(\.of)?\.limit(_test)?=", text) for text in options.set):
-        raise Problem("--limit and --set data.limit say the same: leave one out")
+    planned.check(options)
     if options.verify:
         distrust()
     if options.list:
@@ -134,17 +87,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{name:20} {one_line(about)}")
         return 0
     loaded = study.load(options.study)
-    whole = "data.of" if isinstance(loaded.baseline.data, Holdout) else "data"
-    slices = zip((f"{whole}.limit", f"{whole}.limit_test"), options.limit, strict=False)
-    plan = study.plan(
-        loaded,
-        [*map(study.setting, options.set), *slices],
-        options.seeds,
-        options.design,
-        Options(options.orders, options.fraction),
-        decide(options),
-        options.same_epochs,
-    )
+    plan = planned.plan(options, loaded, decide(options))
     names = [rung.name for rung in plan.rungs]
     unknown = [name for name in options.only if name not in names]
     if unknown:

@@ -5,6 +5,8 @@
     python -m harness.bench --loader /data/photos                  # loading photos at 224 px, beside timm's loader
     python -m harness.bench --imgaug /data/monkeys                 # the monkeys' augmentation, beside its source
     python -m harness.bench --records 10000                        # how long the store and a report of it take
+    python -m harness.bench --scheduler 100000                     # how long it takes to say which run goes next
+    python -m harness.bench --claims 32                            # how the store bears so many processes at once
     python -m harness.bench --evidence 2000 --model small          # what evidence costs, in a run of so many steps
     python -m harness.bench --overfit detection --data VOCDEVKIT   # whether a detector learns eight images by heart
     python -m harness.bench --overfit segmentation --data ADE      # whether a segmenter does: some minutes each
@@ -34,12 +36,20 @@ from harness.paths import expanded
 def run(options: argparse.Namespace) -> None:
     from harness.engine import places as places_for
 
-    for name in ("size", "batch_size", "jobs", "seconds", "rounds", "records", "evidence"):
+    for name in ("size", "batch_size", "jobs", "seconds", "rounds", "records", "scheduler", "claims", "evidence"):
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise Problem(f"--{name.replace('_', '-')} {value:g}: must be above 0")
     if options.records:
         return show_records(options.records)
+    if options.scheduler:
+        from harness.bench.scheduler import show_scheduler
+
+        return show_scheduler(options.scheduler)
+    if options.claims:
+        from harness.bench.claims import show_claims
+
+        return show_claims(options.claims)
     if options.loader:
         return show_loaded(options.loader, options.rounds)
     if options.imgaug:
@@ -100,6 +110,8 @@ def parser() -> argparse.ArgumentParser:
         help="about what a study's training takes (default: %(default)s)",
     )
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
+    add("--scheduler", type=int, metavar="N", help="measure the scheduler's decisions instead, with N runs")
+    add("--claims", type=int, metavar="N", help="measure the store's claims instead, by up to N processes")
     add("--loader", type=expanded, metavar="DIR", help="measure loading its train/CLASS/FILE, beside timm's loader")
     add("--imgaug", type=expanded, metavar="DIR", help="measure the monkeys' augmentation of images, beside its source")
     add("--evidence", type=int, metavar="STEPS", help="measure what audits and exams cost in a run of so many steps")

@@ -6,21 +6,19 @@ It starts no process, reads no clock and opens no store: it is told what happene
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Protocol
 
+from harness.engine.waiting import Key as Key
+from harness.engine.waiting import Waiting
+from harness.engine.waiting import key as key
 from harness.spec import needed
 from harness.study import Run
 
 Event = dict[str, Any]
-Key = tuple[str, int]
 RETRIES = 2  # of a run whose process died
 RETRY = 0.25  # seconds between looks at what others hold, and at Ctrl-C
 ENDS = ("finished", "failed", "interrupted", "kept", "held", "lost")  # after these a run has left its place
-
-
-def key(run: Run) -> Key:
-    return run[0].id, run[1]
+OVER = ("finished", "failed", "interrupted", "stopped")  # after these it neither runs nor waits
 
 
 class Source(Protocol):
@@ -83,12 +81,12 @@ class Scheduler:
     source: Source
     stored: Callable[[Key], bool]
     stopping: bool = field(default=False, init=False)
-    waiting: dict[Key, Run] = field(default_factory=dict, init=False)
+    waiting: Waiting = field(default_factory=Waiting, init=False)
     running: dict[Key, Run] = field(default_factory=dict, init=False)
     asked: set[Key] = field(default_factory=set, init=False)  # to stop
     failed: set[Key] = field(default_factory=set, init=False)
     lost: Counter[Key] = field(default_factory=Counter, init=False)  # processes of a run
-    held: dict[Key, float] = field(default_factory=dict, init=False)  # by others, and when to ask again
+    held: set[Key] = field(default_factory=set, init=False)  # by others, which was said
 
     @property
     def over(self) -> bool:
@@ -121,7 +119,7 @@ class Scheduler:
         elif kind == "lost":
             yield from self._again(run, event["why"])
         elif kind == "kept":  # and counts for no loss: it was taken from its place, and has a checkpoint
-            self.waiting = {key(run): run} | self.waiting
+            self.waiting.first([run])
             yield from self._tell(run, {"kind": "note", "text": f"waits for another place, {event['why']}"})
         else:
             if kind == "failed":
@@ -131,47 +129,47 @@ class Scheduler:
     def stop(self) -> Iterator[Order]:
         """Stop everything."""
         self.stopping = True
-        self.waiting.clear()
+        self.waiting = Waiting()
         for run in self.running.values():
             yield from self._ask_to_stop(run)
 
     def _next(self, now: float) -> Run | None:
         """A run that may go, or that can go no more."""
-        for run in chain(list(self.waiting.values()), iter(self._pull, None)):
-            missing = [inner for inner in builds_on(run) if not self.stored(key(inner))]
-            if self._doomed(run) or (not missing and self.held.get(key(run), 0) <= now):
-                return self.waiting.pop(key(run))
-            unknown = {key(i): i for i in missing if key(i) not in self.running and key(i) not in self.waiting}
-            if unknown:  # their records were there, and were moved away
-                self.waiting = unknown | self.waiting
-                return self._next(now)
+        while run := self.waiting.due(now) or self._pull(now):
+            missing = [each for each in needed(*run) if not self.stored(key(each))]
+            if not missing or self._doomed(run):
+                self.waiting.drop(key(run))
+                return run
+            self.waiting.after(run, missing)
+            unknown = [each for each in missing if key(each) not in self.running and key(each) not in self.waiting]
+            self.waiting.first(unknown)  # nobody asked for them, or their records were there, and were moved away
         return None
 
-    def _pull(self) -> Run | None:
+    def _pull(self, now: float) -> Run | None:
         """A run of the source that is neither waiting nor running; None where it has none now."""
         while run := self.source.next():
             if key(run) not in self.running and key(run) not in self.waiting:
                 self.failed.discard(key(run))  # it is asked for anew
-                self.waiting[key(run)] = run
-                return run
+                self.waiting.last(run)
+                return self.waiting.due(now)
         return None
 
     def _doomed(self, run: Run) -> bool:
-        return any(key(inner) in self.failed for inner in builds_on(run))
+        return any(key(inner) in self.failed for inner in needed(*run))
 
     def _wait_for(self, run: Run, pid: str, now: float, asked: bool) -> Iterator[Order]:
         if key(run) not in self.held:
             yield from self._tell(run, {"kind": "note", "text": f"is being trained by process {pid}"})
-        self.held[key(run)] = now + RETRY
+        self.held.add(key(run))
         if not asked:
-            self.waiting[key(run)] = run
+            self.waiting.last(run, now + RETRY)
         elif not self.stopping:
             yield from self._tell(run, {"kind": "stopped"})
 
     def _again(self, run: Run, why: str) -> Iterator[Order]:
         self.lost[key(run)] += 1
         if self.lost[key(run)] <= RETRIES:
-            self.waiting = {key(run): run} | self.waiting
+            self.waiting.first([run])
             yield from self._tell(run, {"kind": "note", "text": f"is taken up again, {why}"})
         else:
             self.failed.add(key(run))
@@ -186,11 +184,11 @@ class Scheduler:
     def _tell(self, run: Run, event: Event) -> Iterator[Order]:
         event = {**event, "run": run}
         yield event
+        if event["kind"] in OVER:
+            self.waiting.ended(key(run))
         for each in self.source.see(event):
-            self.waiting.pop(key(each), None)
+            if key(each) in self.waiting:
+                self.waiting.drop(key(each))
+                self.waiting.ended(key(each))
             if key(each) in self.running:
                 yield from self._ask_to_stop(each)
-
-
-def builds_on(run: Run) -> list[Run]:
-    return [*needed(*run)]

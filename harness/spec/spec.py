@@ -108,6 +108,11 @@ class Spec(Part):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property
+    def inner(self) -> tuple[tuple[Spec, bool], ...]:
+        """The specifications that its parts hold, and whether the part is `paired`; found once, a plan asks often."""
+        return tuple((item, part.paired) for part in parts(self) for _, item in part if isinstance(item, Spec))
+
+    @cached_property
     def brief(self) -> dict[str, Any]:
         """The resolved specification as dotted paths, inner specifications as their ids."""
 
@@ -160,6 +165,5 @@ def needed(spec: Spec, seed: int) -> tuple[tuple[Spec, int], ...]:
     paired by seed is paired all the way down. Below any other, such as a teacher, they have `UPSTREAM_SEED`: the
     teacher of a backbone of seed 3 is of seed 0.
     """
-    held = [(item, part.paired) for part in parts(spec) for _, item in part if isinstance(item, Spec)]
-    first = [(item, seed if paired else UPSTREAM_SEED) for item, paired in held]
+    first = [(item, seed if paired else UPSTREAM_SEED) for item, paired in spec.inner]
     return tuple(dict.fromkeys(deep for run in first for deep in (*needed(*run), run)))

@@ -230,3 +230,31 @@ def test_a_source_that_may_have_more_is_asked_again():
     assert not world.scheduler.over
     source.left.append(A)
     assert world.do() == ["start a"]
+
+
+def test_a_run_that_waits_is_not_forgotten_where_what_it_builds_on_is_stopped_while_that_waits_too():
+    source = Asked(STUDENT, A)
+    source.stops = {"epoch": [TEACHER]}
+    world = World(source=source)
+    assert world.do(free=2) == ["start teacher", "start a"]
+    assert world.hear(TEACHER, "kept", why="it was preempted")
+    assert world.hear(A, "epoch", at={}) == ["a epoch"]
+    assert world.do() == ["start teacher"]
+
+
+def test_what_builds_on_a_run_that_others_hold_goes_when_theirs_is_there():
+    world = World(STUDENT)
+    world.do()
+    world.hear(TEACHER, "held", pid="7")
+    assert world.do() == []
+    world.stored.add(key(TEACHER))
+    world.now += RETRY
+    assert world.do() == ["teacher finished True", "start student"]
+
+
+def test_a_run_that_others_hold_comes_after_those_that_waited_before():
+    world = World(A, B, C)
+    world.do()
+    world.hear(A, "held", pid="7")
+    world.now += RETRY
+    assert world.do(free=3) == ["start a", "start b", "start c"], "the source is asked when nothing else is due"
