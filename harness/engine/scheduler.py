@@ -97,14 +97,17 @@ class Scheduler:
 
     def orders(self, free: int, now: float) -> Iterator[Order]:
         """What to do at the time `now`, in seconds, with `free` places."""
-        while free and not self.stopping and (run := self._next(now)):
+        while free > 0 and not self.stopping and (run := self._next(now)):
             if self._doomed(run):
                 self.failed.add(key(run))
                 yield from self._tell(run, {"kind": "failed", "why": "the run it builds on failed"})
             elif self.stored(key(run)):
                 yield from self._tell(run, {"kind": "finished", "reused": True})
+            elif run[0].places > free:
+                self.waiting = {key(run): run} | self.waiting  # first, when places are free
+                return
             else:
-                free -= 1
+                free -= run[0].places
                 self.running[key(run)] = run
                 yield Start(run)
 
