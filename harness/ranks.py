@@ -8,6 +8,7 @@ The loop calls the methods of `Alone`, which is one process. Rank 0 decides, jou
 elsewhere; NCCL, and several GPUs, were never run.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -64,7 +65,7 @@ class Alone:
         return [value]
 
     def in_turn(self, answer: Answer, batches: Iterable[Any], after: Callable[[], None]) -> Iterator[Any]:
-        """(Answers, labels) of each batch, in order: of every so many each rank answers one. `after` these it is said."""
+        """(Answers, labels) of each batch, in order: ranks take turns. `after` each turn it is said."""
         for x, labels in batches:
             z = answer(x, labels)
             after()
@@ -177,10 +178,13 @@ def joined(rank: int, size: int, file: Path, device: torch.device) -> Iterator[R
     meeting = distributed.FileStore(str(file), size)
     with gone():
         distributed.init_process_group("gloo", store=meeting, rank=rank, world_size=size, timeout=PATIENCE)
+    own = Ranks(device)
     try:
-        yield Ranks(device)
+        yield own
     finally:
+        own.group = own.talk = None
         distributed.destroy_process_group()
+        gc.collect()  # now: in a process that is forked, as those that decode are, it would wait for the group's threads
 
 
 @contextmanager

@@ -383,7 +383,7 @@ def evaluate(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """The task's scores of a split, by name, and what a record keeps of its images.
 
-    Ranks take turns at batches of the size that one process has: the arithmetic is the same. `after` each turn it is said.
+    Ranks take turns at batches of one process's size: the arithmetic is the same. `after` each turn it is said.
     """
     model.eval()
     marking = task.marking(images, split)

@@ -1,7 +1,7 @@
 """The processes of a run on several ranks, beside rank 0, which is the worker that has the run: begun, watched, ended.
 
-Each ends within a second of rank 0, whose child it is. Where one is gone, rank 0 ends at once: to the scheduler its process is
-lost, and the run goes on from its checkpoint. One that fails says why, and the run fails by that.
+Each ends within a second of rank 0, whose child it is. Where one is gone, rank 0 ends at once: to the scheduler its
+process is lost, and the run goes on from its checkpoint. One that fails says why, and the run fails by that.
 """
 
 import multiprocessing
@@ -27,8 +27,8 @@ GRACE = 10.0  # seconds for rank 0 to hear from its collective that a rank faile
 def gathered(spec: Spec, device: Any, places: Sequence[str], follow: Callable[..., None]) -> Iterator[Alone]:
     """Rank 0, on `device`, of a run that is to be trained with others on `places`; alone where it is for one process.
 
-    `follow(pipe, rank, file, place)` is the life of another rank: the `file` is where they meet, and by the pipe it says
-    why it failed.
+    `follow(pipe, rank, file, place)` is the life of another rank: they meet by the `file`, and by the pipe it says why it
+    failed.
     """
     if not spec.ranks:
         yield Alone()

@@ -98,9 +98,10 @@ def rounding(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 class Shared(TorchFunctionMode):
-    """Within it conv and linear layers take a pass by shares, as ranks do: of other sizes they round otherwise.
+    """Within it conv and linear layers take a pass by shares, as ranks do, and batch norm takes it whole.
 
-    What rounding does may be much where a channel hardly varies: gradients came to differ by 2 %.
+    Layers round otherwise at other sizes, and batch norm in float32, which may be 2 % of a gradient where a channel
+    hardly varies; so that is in float64 here, on CPUs.
     """
 
     def __init__(self, ranks: int) -> None:
@@ -108,10 +109,27 @@ class Shared(TorchFunctionMode):
         self.ranks = ranks
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nn.functional.batch_norm and kwargs["training"]:
+            return whole_norm(*args, **kwargs)
         if func not in (nn.functional.conv2d, nn.functional.linear):
             return func(*args, **(kwargs or {}))
         x, *rest = args
         return torch.cat([func(share, *rest, **(kwargs or {})) for share in x.chunk(self.ranks)])
+
+
+def whole_norm(
+    x: Tensor, mean: Any, variance: Any, weight: Tensor, bias: Tensor, training: bool, momentum: float, eps: float
+) -> Tensor:
+    """Batch norm in training, by its definition; running statistics move in place, the variance unbiased."""
+    wide = x.double() if x.device.type == "cpu" else x.float()
+    own = wide.mean((0, 2, 3), keepdim=True)
+    square = ((wide - own) ** 2).mean((0, 2, 3), keepdim=True)
+    if mean is not None:
+        count = x.numel() // x.shape[1]
+        for kept, new in ((mean, own), (variance, square * (count / (count - 1)))):
+            kept.mul_(1 - momentum).add_(momentum * new.detach().flatten().to(kept.dtype))
+    normal = (wide - own) / (square + eps).sqrt()
+    return (normal * weight.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)).to(x.dtype)
 
 
 def criterion(replay: Replay) -> Any:
@@ -242,9 +260,8 @@ def replayed(replay: Replay, step: Step, gaps: Gaps) -> tuple[Named, Named]:
     if spec.sync_norms:  # a pass is then one, whoever has which share
         n = spec.places
         each = {name: getattr(step, name) for name in ROWS}
-        step = replace(
-            step, **{k: [torch.cat(rows[i : i + n]) for i in range(0, len(rows), n)] for k, rows in each.items()}
-        )
+        joint: dict[str, Any] = {k: [torch.cat(x[i : i + n]) for i in range(0, len(x), n)] for k, x in each.items()}
+        step = replace(step, **joint)
     gradients, buffers, answers = backward(replay, step, step.weights, step.slopes)
     gaps["logits"] = max(distance(array(z), array(a)) for z, a in zip(step.logits, answers, strict=True))
     scale = gaps["scale"] if math.isfinite(gaps["scale"]) else 1.0
@@ -277,8 +294,8 @@ def backward(
 
     By the `slopes` that were seen, which are judged by themselves: float16 makes much of the least gap between two.
     Elsewhere there are none: by the targets that the loss got, judged too, at the `scale` that the run's loss had.
-    Ranks whose batch norm is their own are gone through one by one: the draws and the statistics of each begin anew, and
-    statistics end as the mean.
+    Ranks whose batch norm is their own are gone through one by one: the draws and the statistics of each begin anew,
+    and statistics end as the mean.
     """
     spec, trace = replay.spec, replay.trace
     learned = {n for n, _ in trace.model.named_parameters()}

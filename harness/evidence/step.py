@@ -62,7 +62,10 @@ def whole(step: Step, ranks: Alone) -> Step:
         for place, name in enumerate(ROWS)
     }
     passes = [[len(shares) for shares in of[0]] for of in every]
-    alike = [passes[0] == n and len(sums) == len(of[2]) and all(map(same, of[2], sums)) for n, of in zip(passes, every, strict=True)]
+    alike = [
+        passes[0] == n and len(sums) == len(of[2]) and all(map(same, of[2], sums))
+        for n, of in zip(passes, every, strict=True)
+    ]
     asleep, frozen, unrounded, outputs, lost = (sum(each) for each in zip(*(of[1] for of in every), strict=True))
     return replace(
         step,

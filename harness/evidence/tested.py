@@ -119,7 +119,7 @@ class Exams:
             self._mark(self._heard)
 
     def saw_answers(self) -> None:
-        """After every rank has answered a batch, or some had none: mark them in order. Of images their shape is sent."""
+        """After every rank has answered a batch, or had none: mark them in order. Of images the shape is sent."""
         ranks, own = self.trace.ranks, self._heard
         if ranks.size == 1:
             return

@@ -12,7 +12,7 @@ from harness.ranks import Alone, gone
 class Whole(torch.autograd.Function):
     """Images normalised by the mean and the variance of all ranks' images, which are given; backward, one collective.
 
-    Sums are in `fine` numbers, as torch's kernels have them.
+    In `fine` numbers, rounded once: where a channel hardly varies, float32's last bit came to 2 % of a gradient.
     """
 
     @staticmethod
@@ -21,8 +21,8 @@ class Whole(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt())
         ctx.group = group
-        known = mean.to(weight.dtype), variance.to(weight.dtype)
-        return nn.functional.batch_norm(x, *known, weight, bias, False, 0.0, eps)
+        normal = (fine(x) - row(mean)) * row((variance + eps).rsqrt())
+        return (normal * row(weight) + row(bias)).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Any:
@@ -42,8 +42,8 @@ class Whole(torch.autograd.Function):
 class SyncBatchNorm2d(nn.BatchNorm2d):
     """Batch norm in training by the images of all ranks, as one process would have it.
 
-    torch's own runs on GPUs alone, and is no `BatchNorm2d`, which initialisation, zero γ and the evidence look for. This
-    one is for both; on CUDA it was never run, and torch's fused kernels may be faster.
+    torch's own runs on GPUs alone, and is no `BatchNorm2d`, which initialisation, zero γ and the evidence look for.
+    This one is for both; on CUDA it was never run, and torch's fused kernels may be faster.
     """
 
     alike = True  # its running statistics are the same on every rank

@@ -1,5 +1,6 @@
 """Several ranks, forked from a test: what is broken here is broken in all of them."""
 
+import gc
 import multiprocessing
 import pickle
 import tempfile
@@ -25,8 +26,11 @@ def together(size: int, work: Callable[[Ranks], Any]) -> list[Any]:
             FORK.Process(target=_follow, args=(rank, size, file, work, theirs), daemon=True)
             for rank, (_, theirs) in enumerate(pipes, 1)
         ]
+        gc.collect()
+        gc.freeze()  # what is of another group must not end in a process that is forked: it would wait for its threads
         for process in others:
             process.start()
+        gc.unfreeze()
         for _, theirs in pipes:
             theirs.close()
         try:
