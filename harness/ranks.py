@@ -184,7 +184,7 @@ def joined(rank: int, size: int, file: Path, device: torch.device) -> Iterator[R
     finally:
         own.group = own.talk = None
         distributed.destroy_process_group()
-        gc.collect()  # now: in a process that is forked, as those that decode are, it would wait for the group's threads
+        gc.collect()  # now: in a forked process, as those that decode are, it would wait for the group's threads
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from harness import Problem
-from harness.engine.ranks import LOST
+from harness.engine.ranks import LOST, Beside
 from harness.engine.scheduler import ENDS, Event
 from harness.engine.signals import STOPS
 from harness.engine.worker import STOP, work
@@ -80,7 +80,7 @@ class Local:
             left.remove(place)
         worker.run, worker.others = run, left[: run[0].places - 1]
         with suppress(OSError):  # it died idle: reading from it says so
-            worker.connection.send((run, worker.others))
+            worker.connection.send((run, Beside(tuple(worker.others), "spawn" if self.method == "spawn" else "fork")))
         return worker
 
     def poll(self, seconds: float) -> list[tuple[Worker, Event]]:

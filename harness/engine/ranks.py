@@ -9,8 +9,9 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -23,23 +24,32 @@ LOST = 70  # the exit code of rank 0 where another rank is gone
 GRACE = 10.0  # seconds for rank 0 to hear from its collective that a rank failed: NCCL's may wait for ever
 
 
-@contextmanager
-def gathered(spec: Spec, device: Any, places: Sequence[str], follow: Callable[..., None]) -> Iterator[Alone]:
-    """Rank 0, on `device`, of a run that is to be trained with others on `places`; alone where it is for one process.
+@dataclass(frozen=True)
+class Beside:
+    """Where ranks 1, 2, … of a run have their places, names of devices, and how their processes start."""
 
-    `follow(pipe, rank, file, place)` is the life of another rank: they meet by the `file`, and by the pipe it says why it
-    failed.
+    places: tuple[str, ...] = ()
+    method: str = "spawn"
+
+
+@contextmanager
+def gathered(spec: Spec, device: Any, beside: Beside, follow: Callable[..., None]) -> Iterator[Alone]:
+    """Rank 0, on `device`, of a run that is to be trained with others `beside`; alone where it is for one process.
+
+    `follow(pipe, rank, file, place)` is the life of another rank: they meet by the `file`, and by the pipe it says why
+    it failed.
     """
     if not spec.ranks:
         yield Alone()
         return
+    places = beside.places
     if not places and device.type == "cpu":
-        places = ["cpu"] * (spec.ranks - 1)
+        places = ("cpu",) * (spec.ranks - 1)
     if len(places) != spec.ranks - 1:
         raise Problem(
             f"ranks={spec.ranks} needs as many GPUs, and this run was given {len(places) + 1}: set ranks lower"
         )
-    context: Any = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(beside.method)
     with tempfile.TemporaryDirectory(prefix="harness-ranks-") as folder:
         others = _Others()
         for rank, place in enumerate(places, 1):

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any
 from harness import Problem
 from harness.cli import open_displays
 from harness.engine.environment import environment, repository
-from harness.engine.ranks import end_with, gathered
+from harness.engine.ranks import Beside, end_with, gathered
 from harness.engine.scheduler import Event
 from harness.engine.signals import STOPS
 from harness.evidence import Upstream, apart
@@ -107,7 +107,7 @@ def work(connection: Connection, store: Store, place: str, decoding: int, every:
 
     while True:
         try:
-            run: tuple[Run, Sequence[str]] | str | None = connection.recv()
+            run: tuple[Run, Beside] | str | None = connection.recv()
         except (EOFError, OSError):  # the parent is gone
             return
         except Exception as error:  # a module of the user's, which this process imports for the first time
@@ -126,12 +126,12 @@ def attempt(
     say: Say,
     stop: Callable[[], bool],
     every: float = EVERY,
-    others: Sequence[str] = (),
+    beside: Beside = Beside(),  # noqa: B008
 ) -> Event:
     """Execute a run: how that ended."""
     spec, seed = run
     try:
-        execute(spec, seed, store, device, say, stop, every, others)
+        execute(spec, seed, store, device, say, stop, every, beside)
     except Held as held:
         return {"kind": "held", "pid": held.pid}
     except Interrupted:
@@ -151,11 +151,11 @@ def execute(
     say: Say = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
     every: float = EVERY,
-    others: Sequence[str] = (),
+    beside: Beside = Beside(),  # noqa: B008
 ) -> None:
     """Train one run into the store, unless it is there by the time the claim is ours; from its checkpoint, if any.
 
-    One of several ranks is trained on `others`, names of devices, too.
+    One of several ranks is trained `beside` too.
     Raises Held where another process has it, and Interrupted when `stop` said so and the run is kept.
     """
     import torch
@@ -175,7 +175,7 @@ def execute(
             keeper = _Kept(claim, by, say, stop)
             decoding.waiting = keeper.leave
             following = partial(follow, spec=spec, seed=seed, root=store.root)
-            with gathered(spec, device, others, following) as ranks:
+            with gathered(spec, device, beside, following) as ranks:
                 trained = train(spec, seed, device, upstream_of(store, spec, seed), keeper, ranks)
         except Interrupted:
             claim.note("interrupted", safe=True)

@@ -49,14 +49,18 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     alike = True  # its running statistics are the same on every rank
     ranks: Any
 
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and the variance of all ranks' images, whose shares are alike in size."""
+        variances, means = torch.var_mean(fine(x), (0, 2, 3), correction=0)
+        means, variances = self.ranks.gather(torch.stack([means, variances])[None]).unbind(1)
+        mean = means.mean(0)
+        return mean, (variances + (means - mean) ** 2).mean(0)
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
         assert self.weight is not None
-        variances, means = torch.var_mean(fine(x.detach()), (0, 2, 3), correction=0)
-        means, variances = self.ranks.gather(torch.stack([means, variances])[None]).unbind(1)
-        mean = means.mean(0)
-        variance = (variances + (means - mean) ** 2).mean(0)  # shares are alike in size
+        mean, variance = self.moments(x.detach())
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             assert self.num_batches_tracked is not None
             self.num_batches_tracked += 1
