@@ -1,5 +1,8 @@
 """A run of several ranks is the run of one process, but for how sums are rounded."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -25,14 +28,16 @@ TWO = ONE.but(ranks=2)
 
 def everything(spec: Spec) -> Spec:
     """All that stands between a batch and a step; a pass of 80 images, the last of 40."""
-    taught = label_smoothing(mixup(spec, epochs=0)).but(microbatch=80, teacher=(Distill(spec=ONE),))
+    taught = label_smoothing(mixup(spec, epochs=1)).but(microbatch=80, teacher=(Distill(spec=ONE),))
     return clip_norm(ema(sam(taught)))
 
 
 def in_float64(spec, monkeypatch):
     """The weights that a run ends with, of each rank, where every number is of float64."""
     double = torch.Tensor.double
-    stand_in(ONE)  # the teacher is trained before
+    taught = stand_in(ONE)
+    teacher = ONE.model.build(1, 10)  # without what watched that one
+    teacher.load_state_dict(taught.model.state_dict())
     with monkeypatch.context() as patch:
         placed = loop.placed
         patch.setattr(torch.Tensor, "float", double)
@@ -43,9 +48,8 @@ def in_float64(spec, monkeypatch):
         patch.setattr(loop, "result", lambda *args: {})
 
         def work(own):
-            kept = []
             patch.setattr(own, "over", lambda: None)
-            model = loop.train(spec, 0, CPU, stand_in, None, own).model
+            model = loop.train(spec, 0, CPU, lambda up: replace(taught, model=copy.deepcopy(teacher)), None, own).model
             kept = {name: value.clone() for name, value in model.state_dict().items()}
             assert all(value.dtype == torch.float64 for value in kept.values() if value.is_floating_point())
             return kept
@@ -56,7 +60,7 @@ def in_float64(spec, monkeypatch):
 @pytest.mark.parametrize("trick", [lambda spec: spec, everything], ids=["plain", "everything"])
 def test_ranks_with_synchronised_norms_are_one_process_in_float64(trick, monkeypatch):
     (one,) = in_float64(trick(ONE), monkeypatch)
-    for ranks in (2, 4):
+    for ranks in (2, 4) if trick(ONE) == ONE else (2,):
         for each in in_float64(trick(ONE.but(ranks=ranks, sync_norms=True)), monkeypatch):
             assert not isinstance(each, Exception), each
             assert max(float((each[name] - one[name]).abs().max()) for name in one) < 1e-12

@@ -6,6 +6,7 @@ process is lost, and the run goes on from its checkpoint. One that fails says wh
 
 import multiprocessing
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -103,6 +104,10 @@ class _Others:
         self._lose()
 
     def _lose(self) -> None:
+        for rank, pipe in enumerate(self.pipes, 1):  # one that failed before it joined: rank 0 waits, and cannot say it
+            with suppress(EOFError, OSError):
+                if pipe.poll():
+                    print(f"rank {rank}: {pipe.recv()}", file=sys.stderr, flush=True)
         for process in self.processes:
             process.kill()
         os._exit(LOST)  # as if killed: nothing that it writes can be torn
