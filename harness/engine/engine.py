@@ -69,6 +69,8 @@ class Engine:
     def events(self, runs: Sequence[Run] | Source) -> Generator[Event, None, None]:
         """Execute a list of runs, or what a source asks for while there are free places."""
         for spec, _ in runs if isinstance(runs, Sequence) else ():
+            if spec.ranks and not isinstance(self.launcher, Local):
+                raise Problem(f"ranks={spec.ranks}: they are processes of one machine, and no cluster places them yet")
             if spec.places > self.jobs:
                 raise Problem(
                     f"ranks={spec.ranks} needs as many places, and there are {self.jobs}: --jobs {spec.ranks}"
