@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
 def few(spec: Spec, scale: float) -> Spec:
     """`spec` on few images, for as few epochs as its warmup and two more, its teachers and its backbone likewise.
 
-    Batches are scaled alike, so that what differs in its batch still does.
+    Batches are scaled alike, so that what differs in its batch still does. Of several ranks one is tried.
     """
     batch = max(2, round(spec.batch_size * scale))
     warmup = getattr(getattr(spec.schedule, "warmup", None), "epochs", 0.0)
@@ -103,6 +103,8 @@ def few(spec: Spec, scale: float) -> Spec:
         batch_size=batch,
         epochs=min(spec.epochs, math.ceil(warmup) + 2),
         microbatch=spec.microbatch and max(1, batch * spec.microbatch // spec.batch_size),
+        ranks=None,
+        sync_norms=None,
         teacher=teachers,
     )
 

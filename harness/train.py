@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness import tasks
+from harness import Problem, tasks
 from harness.evidence import Trace, Upstream, confirm, digest, opinions, prove, rates, rehearse, seen, watch
 from harness.parts.averaging import Averaging
 from harness.parts.data import Images, drawing
 from harness.parts.grouping import groups, set_rate
 from harness.parts.models import cost
+from harness.parts.norms import synchronise
 from harness.parts.precision import Runner
+from harness.ranks import Alone
 from harness.rng import Stream, streams
 from harness.spec import Spec
 
@@ -72,6 +74,7 @@ class Live:
     total: Tensor  # of this epoch's losses, on the device
     hits: Tensor  # training images of this epoch answered with their own label, as they were trained on
     averages: tuple[Averaging, ...] = ()
+    ranks: Alone = field(default_factory=Alone)
     epoch: int = 0
     batch: int = 0  # the next one
     in_epoch: float = 0.0  # seconds of training in this epoch
@@ -143,41 +146,57 @@ def placed(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def begin(
-    spec: Spec, seed: int, device: torch.device, steps: int, classes: int, inner: Callable[[Spec], Upstream]
+    spec: Spec,
+    seed: int,
+    device: torch.device,
+    steps: int,
+    classes: int,
+    inner: Callable[[Spec], Upstream],
+    ranks: Alone | None = None,
 ) -> Live:
+    ranks = ranks or Alone()
     model = build(spec, seed, device)
     below = next((inner(value) for _, value in spec.model if isinstance(value, Spec)), None)
     if below:
         spec.model.adopt(model, below.model)
+    if spec.sync_norms:
+        synchronise(model, ranks)
     optimizer = spec.optimizer.build(groups(spec, model), spec.batch_size)
     runner = spec.precision.on(device)
     found = [(part, inner(part.spec)) for part in spec.teacher]
     teachers = tuple(part.bind(replace(run, model=placed(run.model, device)), spec.passes) for part, run in found)
     averages = tuple(Averaging(part, model) for part in spec.average)
-    own = streams(seed), teachers, averages, tasks.of(spec), below, seed
+    own = streams(seed), teachers, averages, tasks.of(spec), below, seed, ranks
     trace = Trace(steps, classes, model, optimizer, runner, *own)
     watch(spec, trace)
     total, hits = torch.zeros(2, device=device)
-    return Live(model, optimizer, runner, teachers, trace, total, hits, averages)
+    return Live(model, optimizer, runner, teachers, trace, total, hits, averages, ranks)
 
 
 def train(
-    spec: Spec, seed: int, device: torch.device, inner: Callable[[Spec], Upstream], keeper: Keeper | None = None
+    spec: Spec,
+    seed: int,
+    device: torch.device,
+    inner: Callable[[Spec], Upstream],
+    keeper: Keeper | None = None,
+    ranks: Alone | None = None,
 ) -> Trained:
     """Train `spec` from `seed`; `inner` gives the trained run of an upstream specification.
 
     The test set is measured each epoch or, where images are held out to stop by, these are, and it once, at the end,
-    with the weights that are kept.
+    with the weights that are kept. Of several `ranks` each calls this; rank 0 keeps the run, and has what it leaves.
     """
-    keeper = keeper or Keeper()
+    keeper, ranks = keeper or Keeper(), ranks or Alone()
+    if ranks.size != spec.places:
+        raise Problem(f"ranks={spec.places}, and it is trained by {ranks.size}")
     rng = streams(seed)
     images: Images = replace(spec.data.load(), sampler=spec.sampler) if spec.sampler else spec.data.load()
     classes = len(images.classes)
     steps = images.counts["train"] // spec.batch_size
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    run = begin(spec, seed, device, steps, classes, inner)
-    state = keeper.saved()
+    run = begin(spec, seed, device, steps, classes, inner, ranks)
+    state = ranks.agree(keeper.saved())
     if state:
         run.restore(state)
         del state
@@ -199,7 +218,7 @@ def train(
         run.trace.diverged = not math.isfinite(event["loss"])
         if run.trace.diverged:
             break
-        if keeper.due(epoch_done=True):
+        if ranks.agree(keeper.due(epoch_done=True)):
             keeper.keep(run.state())
     metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}
     run.trace.history = run.history
@@ -210,6 +229,8 @@ def train(
         metrics = run.trace.kept = test(spec, run, images, watched)
     if watched == "val":
         metrics = metrics | test(spec, run, images, "test")
+    run.trace.over()
+    ranks.over()
     made = result(spec, run, images, device, metrics)
     return confirmed(spec, run.trace, Trained(made, run.model))
 
@@ -225,7 +246,7 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
     run.model.train()
     for x, labels in images.train(run.epoch, spec.batch_size, spec.augment, rng, device, start=run.batch):
         step = run.epoch * steps + run.batch
-        seed_torch(rng("torch", run.epoch, run.batch))
+        seed_torch(rng("torch", run.epoch, run.batch, *run.ranks.own))
         set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))
         y = task.targets(labels, len(images.classes))
         for target in spec.targets:
@@ -236,12 +257,13 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
             stages.append(run.trace.stage(x, y))
         x = x.contiguous(memory_format=torch.channels_last)
         for z, loss, own in gradient(spec, run, x, y, labels):
-            run.total += loss.detach()
-            run.hits += task.hits(z, own)
+            loss, hits = run.ranks.sum(loss, task.hits(z, own))
+            run.total += loss
+            run.hits += hits
             run.trace.saw_pass(z, loss)
         run.trace.saw_step(labels, stages)
         for part in spec.ascent:
-            seed_torch(rng("torch", run.epoch, run.batch))  # the same dropout: under another it is another loss
+            seed_torch(rng("torch", run.epoch, run.batch, *run.ranks.own))  # the same dropout: else it is another loss
             with run.trace.away(), part.away(run.model):  # which clears the gradient that took it there
                 deque(gradient(spec, run, x, y, labels), maxlen=0)
         run.trace.saw_gradient()
@@ -259,17 +281,21 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
             spoke = clock()
             loss_so_far = run.total.item() / run.batch
             keeper.report({"epoch": run.epoch, "batch": run.batch, "batches": steps, "loss": loss_so_far})
-        if keeper.due(epoch_done=False):
+        if run.ranks.agree(keeper.due(epoch_done=False)):
             keeper.keep(run.state())
     run.total.item()  # waits for the device
     run.in_epoch = before + clock() - began
 
 
 def gradient(spec: Spec, run: Live, x: Tensor, y: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Add the gradient of a batch's loss, a pass at a time: yields its logits, its share of the loss, its labels."""
+    """Add the gradient of a batch's loss, a pass at a time: yields its logits, its share of the loss, its labels.
+
+    Each of several ranks has its share of every pass, and, after the last, the gradient of all.
+    """
     task = tasks.of(spec)
     size, criterion = spec.microbatch or len(x), spec.loss or task.loss
-    for some_x, some_y, own in zip(x.split(size), y.split(size), labels.split(size), strict=True):
+    for passed in zip(x.split(size), y.split(size), labels.split(size), strict=True):
+        some_x, some_y, own = run.ranks.share(*passed)
         with run.runner.forward():
             z = run.model(*task.given(some_x, some_y))
             loss = criterion(z.float(), some_y)
@@ -278,6 +304,7 @@ def gradient(spec: Spec, run: Live, x: Tensor, y: Tensor, labels: Tensor) -> Ite
         loss = loss * (len(z) / len(x))
         run.runner.backward(loss)
         yield z.detach(), loss.detach(), own
+    run.ranks.reduce(run.model)
 
 
 def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics: dict[str, float]) -> dict[str, Any]:
@@ -328,7 +355,8 @@ def stood_on(below: Upstream | None) -> dict[str, Any]:
 def test(spec: Spec, run: Live, images: Images, split: str) -> dict[str, float]:
     """The scores of the network on a split, which the trace is told of too."""
     shown = spec.evaluation.view(images) if spec.evaluation else images
-    scores, run.answered = evaluate(tasks.of(spec), run.model, shown, run.runner, run.total.device, split)
+    told = run.ranks, run.trace.saw_answers
+    scores, run.answered = evaluate(tasks.of(spec), run.model, shown, run.runner, run.total.device, split, *told)
     run.trace.saw_test(split, scores, run.answered)
     return scores
 
@@ -344,15 +372,29 @@ def confirmed(spec: Spec, trace: Trace, trained: Trained) -> Trained:
 
 @torch.no_grad()
 def evaluate(
-    task: Any, model: nn.Module, images: Images, runner: Runner, device: torch.device, split: str = "test"
+    task: Any,
+    model: nn.Module,
+    images: Images,
+    runner: Runner,
+    device: torch.device,
+    split: str = "test",
+    ranks: Alone | None = None,
+    after: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """The task's scores of a split, by name, and what a record keeps of its images."""
+    """The task's scores of a split, by name, and what a record keeps of its images.
+
+    Ranks take turns at batches of one process's size: the arithmetic is the same. `after` each turn it is said.
+    """
     model.eval()
     marking = task.marking(images, split)
-    for x, labels in images.test(at_once(task, device), device, split):
+
+    def answer(x: Tensor, labels: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         with runner.forward():
-            z = model(*task.given(x, labels)).float()
+            z: Tensor = model(*task.given(x, labels)).float()
+        return z
+
+    for z, labels in (ranks or Alone()).in_turn(answer, images.test(at_once(task, device), device, split), after):
         marking.add(z, labels)
     scores: tuple[dict[str, float], dict[str, Any]] = marking.scores(split)
     return scores

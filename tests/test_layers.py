@@ -17,6 +17,7 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("spec", "what a run is: slots, parts, ids"),
     ("stats", "statistics of a few runs: numpy and scipy alone"),
     ("cli", "what the command lines share"),
+    ("ranks", "processes that train one run together"),
     ("evidence", "what a run showed of itself"),
     ("parts", "what fills the slots"),
     ("tricks", "one trick a file"),

@@ -5,6 +5,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Protocol
 
+from harness import Problem
 from harness.engine.local import Local
 from harness.engine.scheduler import ENDS, RETRY, Event, Listed, Order, Scheduler, Source, Start, Stop, key
 from harness.engine.signals import asked_to_stop
@@ -67,6 +68,13 @@ class Engine:
 
     def events(self, runs: Sequence[Run] | Source) -> Generator[Event, None, None]:
         """Execute a list of runs, or what a source asks for while there are free places."""
+        for spec, _ in runs if isinstance(runs, Sequence) else ():
+            if spec.ranks and not isinstance(self.launcher, Local):
+                raise Problem(f"ranks={spec.ranks}: they are processes of one machine, and no cluster places them yet")
+            if spec.places > self.jobs:
+                raise Problem(
+                    f"ranks={spec.ranks} needs as many places, and there are {self.jobs}: --jobs {spec.ranks}"
+                )
         source = Listed(runs) if isinstance(runs, Sequence) else runs
         scheduler = Scheduler(source, self.store.__contains__)
         try:

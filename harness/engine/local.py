@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from harness import Problem
+from harness.engine.ranks import LOST, Beside
 from harness.engine.scheduler import ENDS, Event
 from harness.engine.signals import STOPS
 from harness.engine.worker import STOP, work
@@ -53,6 +54,7 @@ class Worker:
     process: Any
     place: str
     run: Run | None = None
+    others: list[str] = field(default_factory=list)  # places of its run's further ranks
 
 
 @dataclass
@@ -69,13 +71,16 @@ class Local:
     workers: list[Worker] = field(default_factory=list, init=False)
 
     def free(self) -> int:
-        return len(self.places) - sum(worker.run is not None for worker in self.workers)
+        return len(self.places) - sum(worker.run[0].places for worker in self.workers if worker.run)
 
     def start(self, run: Run) -> Worker:
         worker = next((worker for worker in self.workers if worker.run is None), None) or self._begin()
-        worker.run = run
+        left = list(self.places)
+        for place in (worker.place, *(p for each in self.workers if each.run for p in (each.place, *each.others))):
+            left.remove(place)
+        worker.run, worker.others = run, left[: run[0].places - 1]
         with suppress(OSError):  # it died idle: reading from it says so
-            worker.connection.send(run)
+            worker.connection.send((run, Beside(tuple(worker.others), "spawn" if self.method == "spawn" else "fork")))
         return worker
 
     def poll(self, seconds: float) -> list[tuple[Worker, Event]]:
@@ -128,4 +133,6 @@ class Local:
         worker.process.join()
         self.workers.remove(worker)
         code = worker.process.exitcode
+        if code == LOST:
+            return "one of its ranks is gone"
         return f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended ({code})"

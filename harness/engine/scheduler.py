@@ -17,6 +17,7 @@ from harness.study import Run
 Event = dict[str, Any]
 RETRIES = 2  # of a run whose process died
 RETRY = 0.25  # seconds between looks at what others hold, and at Ctrl-C
+SELDOM = 10.0  # at what they hold for long: a thousand runs of others are a thousand looks into a shared folder
 ENDS = ("finished", "failed", "interrupted", "kept", "held", "lost")  # after these a run has left its place
 OVER = ("finished", "failed", "interrupted", "stopped")  # after these it neither runs nor waits
 
@@ -75,7 +76,7 @@ class Scheduler:
 
     What a run builds on goes first, and is added where nobody trains it and its record is not there. What builds on a
     failed run fails with it. A run whose process is lost is taken up again, at most `RETRIES` times. One that others
-    hold is asked for again after `RETRY` seconds.
+    hold is asked for again after `RETRY` seconds, and ever more seldom, up to `SELDOM`.
     """
 
     source: Source
@@ -86,7 +87,7 @@ class Scheduler:
     asked: set[Key] = field(default_factory=set, init=False)  # to stop
     failed: set[Key] = field(default_factory=set, init=False)
     lost: Counter[Key] = field(default_factory=Counter, init=False)  # processes of a run
-    held: set[Key] = field(default_factory=set, init=False)  # by others, which was said
+    held: Counter[Key] = field(default_factory=Counter, init=False)  # by others, and how often it was asked for
 
     @property
     def over(self) -> bool:
@@ -95,14 +96,17 @@ class Scheduler:
 
     def orders(self, free: int, now: float) -> Iterator[Order]:
         """What to do at the time `now`, in seconds, with `free` places."""
-        while free and not self.stopping and (run := self._next(now)):
+        while free > 0 and not self.stopping and (run := self._next(now)):
             if self._doomed(run):
                 self.failed.add(key(run))
                 yield from self._tell(run, {"kind": "failed", "why": "the run it builds on failed"})
             elif self.stored(key(run)):
                 yield from self._tell(run, {"kind": "finished", "reused": True})
+            elif run[0].places > free:
+                self.waiting.first([run])  # when places are free
+                return
             else:
-                free -= 1
+                free -= run[0].places
                 self.running[key(run)] = run
                 yield Start(run)
 
@@ -160,9 +164,9 @@ class Scheduler:
     def _wait_for(self, run: Run, pid: str, now: float, asked: bool) -> Iterator[Order]:
         if key(run) not in self.held:
             yield from self._tell(run, {"kind": "note", "text": f"is being trained by process {pid}"})
-        self.held.add(key(run))
+        self.held[key(run)] += 1
         if not asked:
-            self.waiting.last(run, now + RETRY)
+            self.waiting.last(run, now + min(RETRY * max(1, self.held[key(run)] // 8), SELDOM))
         elif not self.stopping:
             yield from self._tell(run, {"kind": "stopped"})
 

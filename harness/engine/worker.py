@@ -2,19 +2,24 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from harness import Problem
 from harness.cli import open_displays
 from harness.engine.environment import environment, repository
+from harness.engine.ranks import Beside, end_with, gathered
 from harness.engine.scheduler import Event
 from harness.engine.signals import STOPS
 from harness.evidence import Upstream, apart
 from harness.parts.data import decoding
+from harness.ranks import Gone, Over, joined
 from harness.spec import Spec, blame, needed, plain, resolved, sources
 from harness.store import EVERY, TRACEBACK, Claim, Held, Lost, Store, is_seed
 from harness.study import Run
@@ -102,7 +107,7 @@ def work(connection: Connection, store: Store, place: str, decoding: int, every:
 
     while True:
         try:
-            run: Run | str | None = connection.recv()
+            run: tuple[Run, Beside] | str | None = connection.recv()
         except (EOFError, OSError):  # the parent is gone
             return
         except Exception as error:  # a module of the user's, which this process imports for the first time
@@ -111,14 +116,22 @@ def work(connection: Connection, store: Store, place: str, decoding: int, every:
         if run is None:
             return
         if not isinstance(run, str):  # else it is STOP, of a run that had just ended
-            say(attempt(run, store, device, say, connection.poll, every))
+            say(attempt(run[0], store, device, say, connection.poll, every, run[1]))
 
 
-def attempt(run: Run, store: Store, device: Any, say: Say, stop: Callable[[], bool], every: float = EVERY) -> Event:
+def attempt(
+    run: Run,
+    store: Store,
+    device: Any,
+    say: Say,
+    stop: Callable[[], bool],
+    every: float = EVERY,
+    beside: Beside = Beside(),  # noqa: B008
+) -> Event:
     """Execute a run: how that ended."""
     spec, seed = run
     try:
-        execute(spec, seed, store, device, say, stop, every)
+        execute(spec, seed, store, device, say, stop, every, beside)
     except Held as held:
         if isinstance(held, Lost):
             say({"kind": "note", "text": str(held)})
@@ -140,25 +153,14 @@ def execute(
     say: Say = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
     every: float = EVERY,
+    beside: Beside = Beside(),  # noqa: B008
 ) -> None:
     """Train one run into the store, unless it is there by the time the claim is ours; from its checkpoint, if any.
 
-    Raises Held where another process has it, Lost where one took it over, and Interrupted when `stop` said so and the
-    run is kept.
+    One of several ranks is trained `beside` too. Raises Held where another process has it, Lost where one took it over,
+    and Interrupted when `stop` said so and the run is kept.
     """
     import torch
-
-    first = dict(needed(spec, seed))  # what it holds comes after what that holds
-
-    def inner(upstream_spec: Spec, upstream_seed: int | None = None) -> Upstream:
-        """The trained run of a specification; where no seed is said, of the one that this run needs."""
-        at = first[upstream_spec] if upstream_seed is None else upstream_seed
-        record = store.read(upstream_spec.id, at)
-        if record["status"] != "finished":
-            raise Problem(f"the run it builds on, {upstream_spec.id}, was {record['status']}")
-        model = upstream_spec.model.build(upstream_spec.data.channels, len(upstream_spec.data.load().classes))
-        model.load_state_dict(store.weights(upstream_spec.id, at))
-        return Upstream(model, record["spec_id"], record, record["seed"])
 
     with store.claim(spec.id, seed, every) as claim:
         if (spec.id, seed) in store:
@@ -174,7 +176,9 @@ def execute(
             )
             keeper = _Kept(claim, by, say, stop)
             decoding.waiting = keeper.leave
-            trained = train(spec, seed, device, inner, keeper)
+            following = partial(follow, spec=spec, seed=seed, root=store.root)
+            with gathered(spec, device, beside, following) as ranks:
+                trained = train(spec, seed, device, upstream_of(store, spec, seed), keeper, ranks)
         except Interrupted:
             claim.note("interrupted", safe=True)
             raise
@@ -200,6 +204,39 @@ def execute(
         bad = next(check for check in record["evidence"] if not check["ok"])
         seen = f"{bad['part']}, {bad['what']}: expected {bad['expected']}, seen {bad['seen']}"
         raise Problem(f"REFUSED by its evidence: {seen}; see {store.folder(spec.id, seed)}")
+
+
+def upstream_of(store: Store, spec: Spec, seed: int) -> Callable[..., Upstream]:
+    """How a run finds what it builds on, in the store."""
+    first = dict(needed(spec, seed))  # what it holds comes after what that holds
+
+    def inner(upstream_spec: Spec, upstream_seed: int | None = None) -> Upstream:
+        """The trained run of a specification; where no seed is said, of the one that this run needs."""
+        at = first[upstream_spec] if upstream_seed is None else upstream_seed
+        record = store.read(upstream_spec.id, at)
+        if record["status"] != "finished":
+            raise Problem(f"the run it builds on, {upstream_spec.id}, was {record['status']}")
+        model = upstream_spec.model.build(upstream_spec.data.channels, len(upstream_spec.data.load().classes))
+        model.load_state_dict(store.weights(upstream_spec.id, at))
+        return Upstream(model, record["spec_id"], record, record["seed"])
+
+    return inner
+
+
+def follow(pipe: Connection, rank: int, file: Path, place: str, *, spec: Spec, seed: int, root: Path) -> None:
+    """The life of a rank that is not 0: it trains as rank 0 does, and keeps nothing."""
+    begin_as_worker()
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    try:
+        device = settle(place)
+        with joined(rank, spec.places, file, device) as own:
+            train(spec, seed, device, upstream_of(Store(root), spec, seed), ranks=own)
+    except (Over, Gone):  # another's end is rank 0's to see
+        os._exit(0)
+    except Exception as error:
+        with suppress(OSError):
+            pipe.send(why(error, spec))
+        os._exit(1)
 
 
 def siblings(store: Store, spec_id: str, seed: int) -> dict[int, dict[str, str]]:

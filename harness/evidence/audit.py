@@ -27,7 +27,7 @@ from harness.evidence.numbers import (
     weighed,
 )
 from harness.evidence.replay import Replay, judged, states
-from harness.evidence.step import Gaps, Step
+from harness.evidence.step import Gaps, Step, whole
 from harness.evidence.tested import Exams
 from harness.evidence.trace import Trace
 from harness.rng import Stream
@@ -178,8 +178,11 @@ class Auditor:
 
     def judged(self) -> None:
         """Judge the steps that are over. Never within a forward: its precision would be the reference's."""
-        for step in [step for step in self.waiting if step.after is not None]:
-            self.waiting.remove(step)
+        for own in [step for step in self.waiting if step.after is not None]:
+            self.waiting.remove(own)
+            step = whole(own, self.trace.ranks)
+            if self.trace.ranks.rank:  # judged by rank 0
+                continue
             first = all(gaps.get("overflowed", 0.0) for gaps in self.found)
             with own_numbers(self.replay.device), np.errstate(all="ignore"):
                 try:

@@ -37,6 +37,8 @@ MAY: dict[str, tuple[str, ...]] = {  # slot -> the aspects of `seen` that a chan
     "evaluation": (),
     "stop": ("rates", "steps"),
     "microbatch": ("steps", "teacher"),  # a teacher answers a pass, and other sizes round otherwise
+    "ranks": ("teacher",),  # likewise
+    "sync_norms": ("structure", "teacher"),
 }
 ASPECTS = tuple(dict.fromkeys(aspect for aspects in MAY.values() for aspect in aspects))
 

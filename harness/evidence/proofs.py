@@ -68,6 +68,9 @@ def loop_checks(spec: Spec, trace: Trace) -> Iterable[Check]:
     due = steps * spec.passes * spec.gradients
     yield Check(words.STEPS["forwards"], f"{due}", f"{trace.forwards}", trace.forwards == due)
     yield Check(words.STEPS["awake"], "0", f"{trace.awake}", trace.awake == 0)
+    if spec.ranks:
+        alike = sum(n == trace.forwards and not on and same(w, weighed(trace.model)) for n, on, w in trace.others)
+        yield Check(words.STEPS["ranks"], f"{spec.ranks}", f"{alike}", alike == spec.ranks)
     uneven = sum(rate != rate for rate in trace.lr)
     yield Check(words.STEPS["uneven"], "0", f"{uneven}", uneven == 0)
     held = [id(p) for group in trace.optimizer.param_groups for p in group["params"]]
@@ -160,7 +163,7 @@ def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], kept: Ma
     if half is not None and not trace.diverged:
         other = sum(row["rounded"] < 1 if half else row["rounded"] == 1 for row in found)
         yield Check(words.TESTS["other"], "0", f"{other}", other == 0)
-    others = sum(not same(row["weight"], row["kept"]) for row in found) + exams.resumed
+    others = sum(not same(row["weight"], row["kept"]) + row["apart"] for row in found) + exams.resumed
     others += sum(not same(row["weight"], row["trained"]) for row in found[:epochs] if math.isfinite(row["trained"]))
     yield Check(words.TESTS["others"], "0", f"{others:.0f}", others == 0)
     last = found[-1]

@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from harness.evidence.moved import averaged, clipped, moved
 from harness.evidence.numbers import Named, array, distance, is_layer, same, weighed, worst
 from harness.evidence.served import Served, served
-from harness.evidence.step import Gaps, Step
+from harness.evidence.step import ROWS, Gaps, Step
 from harness.evidence.trace import Trace
 from harness.spec import Spec, referenced
 
@@ -95,6 +97,41 @@ def rounding(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return rounded
 
 
+class Shared(TorchFunctionMode):
+    """Within it conv and linear layers take a pass by shares, as ranks do, and batch norm takes it whole.
+
+    Layers round otherwise at other sizes, and batch norm in float32, which may be 2 % of a gradient where a channel
+    hardly varies; so that is in float64 here, on CPUs.
+    """
+
+    def __init__(self, ranks: int) -> None:
+        super().__init__()
+        self.ranks = ranks
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nn.functional.batch_norm and kwargs["training"]:
+            return whole_norm(*args, **kwargs)
+        if func not in (nn.functional.conv2d, nn.functional.linear):
+            return func(*args, **(kwargs or {}))
+        x, *rest = args
+        return torch.cat([func(share, *rest, **(kwargs or {})) for share in x.chunk(self.ranks)])
+
+
+def whole_norm(
+    x: Tensor, mean: Any, variance: Any, weight: Tensor, bias: Tensor, training: bool, momentum: float, eps: float
+) -> Tensor:
+    """Batch norm in training, by its definition; running statistics move in place, the variance unbiased."""
+    wide = x.double() if x.device.type == "cpu" else x.float()
+    own = wide.mean((0, 2, 3), keepdim=True)
+    square = ((wide - own) ** 2).mean((0, 2, 3), keepdim=True)
+    if mean is not None:
+        count = x.numel() // x.shape[1]
+        for kept, new in ((mean, own), (variance, square * (count / (count - 1)))):
+            kept.mul_(1 - momentum).add_(momentum * new.detach().flatten().to(kept.dtype))
+    normal = (wide - own) / (square + eps).sqrt()
+    return (normal * weight.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)).to(x.dtype)
+
+
 def criterion(replay: Replay) -> Any:
     """The loss of the specification, or of its task."""
     return replay.spec.loss or replay.trace.task.loss
@@ -125,7 +162,7 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     assert step.labels is not None
     assert step.fed is not None
     assert step.after is not None
-    gaps: Gaps = {"asleep": step.asleep, "frozen": step.frozen, "handed": float(not step.handed)}
+    gaps: Gaps = {"asleep": step.asleep, "frozen": step.frozen, "handed": float(not step.handed), "apart": step.apart}
     gaps["taught"] = float(sum(not same(a, b) for a, b in zip(step.taught, replay.taught, strict=True)))
     if referenced(spec.decay):
         layers = dict(trace.model.named_modules())
@@ -139,7 +176,8 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     gaps["unrounded"] = step.unrounded / max(1, step.outputs)
     size = spec.microbatch or spec.batch_size
     sizes = [len(x) for x in step.inputs]
-    gaps["passes"] = float(sizes != [len(y) for y in np.split(due.mixed_y, range(size, len(due.mixed_y), size))])
+    passes = np.split(due.mixed_y, range(size, len(due.mixed_y), size))
+    gaps["passes"] = float(sizes != [len(share) for y in passes for share in np.split(y, spec.places)])
     if gaps["passes"] or len(step.logits) != len(sizes) or len(step.slopes) != len(sizes):
         return gaps | {"passes": 1.0}
     gaps |= losses(replay, step, due)
@@ -219,6 +257,11 @@ def precisely(replay: Replay) -> AbstractContextManager[Any]:
 def replayed(replay: Replay, step: Step, gaps: Gaps) -> tuple[Named, Named]:
     """The gradient of every parameter and the running statistics after it, by a forward and a backward of our own."""
     spec = replay.spec
+    if spec.sync_norms:  # a pass is then one, whoever has which share
+        n = spec.places
+        each = {name: getattr(step, name) for name in ROWS}
+        joint: dict[str, Any] = {k: [torch.cat(x[i : i + n]) for i in range(0, len(x), n)] for k, x in each.items()}
+        step = replace(step, **joint)
     gradients, buffers, answers = backward(replay, step, step.weights, step.slopes)
     gaps["logits"] = max(distance(array(z), array(a)) for z, a in zip(step.logits, answers, strict=True))
     scale = gaps["scale"] if math.isfinite(gaps["scale"]) else 1.0
@@ -251,21 +294,28 @@ def backward(
 
     By the `slopes` that were seen, which are judged by themselves: float16 makes much of the least gap between two.
     Elsewhere there are none: by the targets that the loss got, judged too, at the `scale` that the run's loss had.
+    Ranks whose batch norm is their own are gone through one by one: the draws and the statistics of each begin anew,
+    and statistics end as the mean.
     """
     spec, trace = replay.spec, replay.trace
     learned = {n for n, _ in trace.model.named_parameters()}
-    live = {n: t.clone().requires_grad_(n in learned and not spec.model.frozen(n)) for n, t in weights.items()}
+    shared = {n: t.clone().requires_grad_(not spec.model.frozen(n)) for n, t in weights.items() if n in learned}
     epoch, batch = divmod(step.number, trace.steps_per_epoch)
     network = replay.network  # built here, if it is the first time: that draws numbers too
-    torch.manual_seed(int(trace.rng("torch", epoch, batch).integers(2**63)))
     assert step.fed is not None
-    start, answers = 0, []
-    for place, x in enumerate(step.inputs):
-        y = step.fed[start : start + len(x)]
-        start += len(x)
-        with precisely(replay):
+    targets = step.fed.split([len(x) for x in step.inputs])
+    ranks = 1 if spec.sync_norms else spec.places
+    answers, after = dict[int, Tensor](), list[Named]()
+    for place in sorted(range(len(targets)), key=lambda place: place % ranks):
+        rank = place % ranks
+        if place == rank:
+            torch.manual_seed(int(trace.rng("torch", epoch, batch, *((rank,) if rank else ())).integers(2**63)))
+            after.append({n: t.clone() for n, t in weights.items() if n not in learned})
+        live = shared | after[rank]
+        x, y = step.inputs[place], targets[place]
+        with precisely(replay), Shared(spec.places) if spec.sync_norms else nullcontext():
             z = network(live, trace.task.given(x, y), True, halved(replay)).float()
-        answers.append(z.detach())
+        answers[place] = z.detach()
         if slopes:
             z.backward(slopes[place])
             continue
@@ -275,5 +325,6 @@ def backward(
             slope = torch.from_numpy(part.reference(array(z), answered(replay, bound, own, x))[1]).to(z)
             loss = loss + (z * slope).sum()
         (loss * (len(x) / len(step.fed)) * scale).backward()
-    found = {n: t.grad for n, t in live.items() if t.grad is not None}
-    return found, {n: t for n, t in live.items() if n not in learned and t.is_floating_point()}, answers
+    found = {n: t.grad for n, t in shared.items() if t.grad is not None}
+    kept = {n: torch.stack([of[n] for of in after]).mean(0) for n, t in after[0].items() if t.is_floating_point()}
+    return found, kept, [answers[place] for place in range(len(targets))]

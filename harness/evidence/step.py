@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from harness.evidence.numbers import Named
+from harness.evidence.numbers import Named, on_cpu, same, told
+from harness.ranks import Alone
 
 Gaps = dict[str, float]
 
@@ -39,3 +41,39 @@ class Step:
     averages: list[Named] = field(default_factory=list)  # and after
     after: Named | None = None
     left: dict[str, dict[str, Any]] = field(default_factory=dict)  # its state after
+    apart: int = 0  # ranks whose weights, gradients or teachers were others, or whose passes were more or fewer
+
+
+ROWS = ("inputs", "logits", "slopes")  # by pass, of a rank's share
+
+
+def whole(step: Step, ranks: Alone) -> Step:
+    """A step as all ranks had it: of each pass the share of each, in order; what else they saw, together."""
+    if ranks.size == 1:
+        return step
+    assert step.after is not None
+    moved = [step.weights, {n: g for n, g in step.gradients.items() if g is not None}, step.after, *step.aways]
+    sums = [*(told(list(tensors.values())) for tensors in moved), *step.taught]
+    counts = step.asleep, step.frozen, step.unrounded, step.outputs, not step.handed
+    every = ranks.told(([[on_cpu(x) for x in getattr(step, name)] for name in ROWS], counts, sums))
+    device = next(iter(step.weights.values()), torch.zeros(())).device
+    rows: dict[str, Any] = {
+        name: [x.to(device) for shares in zip(*(of[0][place] for of in every), strict=False) for x in shares]
+        for place, name in enumerate(ROWS)
+    }
+    passes = [[len(shares) for shares in of[0]] for of in every]
+    alike = [
+        passes[0] == n and len(sums) == len(of[2]) and all(map(same, of[2], sums))
+        for n, of in zip(passes, every, strict=True)
+    ]
+    asleep, frozen, unrounded, outputs, lost = (sum(each) for each in zip(*(of[1] for of in every), strict=True))
+    return replace(
+        step,
+        **rows,
+        asleep=asleep,
+        frozen=frozen,
+        unrounded=unrounded,
+        outputs=outputs,
+        handed=not lost,
+        apart=alike.count(False),
+    )

@@ -15,7 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence.numbers import array, distance, held_by_half, is_layer, own_numbers, same, some, weighed
+from harness.evidence.numbers import (
+    array,
+    distance,
+    held_by_half,
+    is_layer,
+    on_cpu,
+    own_numbers,
+    same,
+    some,
+    weighed,
+)
 from harness.evidence.replay import Given, Replay, precisely
 from harness.evidence.trace import Trace
 from harness.rng import stream
@@ -52,6 +62,8 @@ class Exams:
 
     def _clear(self) -> None:
         self._prints: list[Tensor] = []
+        self._met = 0  # batches that this rank answered
+        self._heard: list[tuple[Given, Tensor, Tensor]] = []  # (what the network got, logits, prints), not yet marked
         self._rounded: list[bool] = []  # outputs of the first batch's layers: whether float16 holds them
         self._handles: list[Any] = []
         self._weight = math.nan
@@ -82,7 +94,7 @@ class Exams:
                 self._testing = False
                 due = self._live if self.trace.averages else self.found[-1]["weight"]
                 self.resumed += math.isfinite(due) and not same(weighed(model), due)
-        elif not self._prints:
+        elif not self._met:
             self._testing = True
             self._weight = weighed(model)
             self._handles = [m.register_forward_hook(self._note_rounding) for m in model.modules() if is_layer(m)]
@@ -97,12 +109,28 @@ class Exams:
         for handle in self._handles:
             handle.remove()
         x, z = args[0].detach(), z.detach().float()
-        self.examiner.saw(args, z)
         self.sides |= {*x.shape[2:]}
-        self._prints.append(x.flatten(1) @ shadow(x, self.images.canvas))
+        self._heard.append((args, z, x.flatten(1) @ shadow(x, self.images.canvas)))
+        self._met += 1
         # of all batches so far each is the one that is kept with the same chance, and none is known beforehand
-        if np.random.default_rng([self._place, len(self._prints)]).random() < 1 / len(self._prints):
+        if np.random.default_rng([self._place, self._met]).random() < 1 / self._met:
             self._batches = [(tuple(tensor.detach().clone() for tensor in args), z.clone())]
+        if self.trace.ranks.size == 1:
+            self._mark(self._heard)
+
+    def saw_answers(self) -> None:
+        """After every rank has answered a batch, or had none: mark them in order. Of images the shape is sent."""
+        ranks, own = self.trace.ranks, self._heard
+        if ranks.size == 1:
+            return
+        sent = [((x.to("meta"), *map(on_cpu, more)), on_cpu(z), on_cpu(prints)) for (x, *more), z, prints in own]
+        self._mark([batch for told in ranks.told(sent) for batch in told])
+
+    def _mark(self, heard: list[tuple[Given, Tensor, Tensor]]) -> None:
+        for given, z, prints in heard:
+            self.examiner.saw(given, z.to(self.device))
+            self._prints.append(prints.to(self.device))
+        self._heard = []
 
     def saw(self, split: str, scores: Mapping[str, float], kept: Mapping[str, Any]) -> None:
         """An evaluation is over: `scores` by their names, and what is `kept` of its images."""
@@ -118,8 +146,12 @@ class Exams:
             self.scores[-1], row["right"] = self.examiner.marked(split, kept)
             off = [apart(scores.get(key, math.nan), value) for key, value in self.scores[-1].items()]
             row["marks"] = max(off)
-        if self._batches and (len(self.found) in self._looked or len(self.found) >= self.spec.epochs - 1):
-            row["answered"] = self._again()
+        looked = len(self.found) in self._looked or len(self.found) >= self.spec.epochs - 1
+        again = self._again() if looked and self._batches else 0.0
+        every = self.trace.ranks.told((again, self._weight))
+        if looked and self._batches:
+            row["answered"] = max(gap for gap, _ in every)
+        row["apart"] = float(sum(not same(weight, self._weight) for _, weight in every if math.isfinite(weight)))
         self.examiner.over(split)
         self.found.append(row)
         self._clear()

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence.numbers import digest, distance, held_by_half
+from harness.evidence.numbers import digest, distance, held_by_half, weighed
+from harness.ranks import Alone
 from harness.rng import Stream, streams
 from harness.spec import Spec, referenced
 
@@ -58,6 +59,7 @@ class Trace:
     task: Any = None  # of `harness.tasks`
     below: Upstream | None = None  # the run that the network takes weights over from
     seed: int | None = None
+    ranks: Alone = field(default_factory=Alone)  # of which this is one; it has hooks on its own network alone
     canvas: tuple[int, ...] = ()  # px, height and width of the first images
     taken: tuple[int, int, int] = (0, 0, 0)  # tensors that were to be taken over, those that were, frozen ones
     lr: list[float] = field(default_factory=list)  # of each step; nan where the parameter groups differed
@@ -87,6 +89,7 @@ class Trace:
         self.initial = digest(self.model.named_parameters())
         self.before = {name: p.detach().clone() for name, p in self.model.named_parameters() if p.ndim == 2}
         self.is_away = False
+        self.others: list[tuple[int, int, float]] = []  # of each rank, at the end: forwards, modules awake, weights
         self.longest = torch.zeros(())  # norm of gradients that were clipped
         self.cut = torch.zeros(())  # steps by gradients as long as they may be
         self.total, self.hits = torch.zeros(1), torch.zeros(1)  # of this epoch: losses, and images answered right
@@ -174,14 +177,15 @@ class Trace:
         """After the passes of a step: labels N, and images and targets N x K before each mixer and after the last."""
         fed = stages[-1][1]
         if self._guesses:
-            self.hits = self.hits.to(labels.device) + self.task.right(torch.cat(self._guesses), labels)
+            (right,) = self.ranks.sum(self.task.right(torch.cat(self._guesses), self._own(labels)))
+            self.hits = self.hits.to(labels.device) + right
             self._guesses = []
         if self.auditor:
             self.auditor.saw_step(labels, fed)
             self._compare(labels)
         if self._said:
             logits, losses = zip(*self._said, strict=True)
-            self.answered.append((torch.cat(logits), torch.stack(losses).sum()))
+            self.answered.append((torch.cat([self.ranks.gather(z) for z in logits]), torch.stack(losses).sum()))
             self._said = []
         moving = [group for group in self.optimizer.param_groups if group.get("factor", 1.0)]  # 0 is frozen
         rates = [group["lr"] / group.get("factor", 1.0) for group in moving] or [0.0]
@@ -192,8 +196,15 @@ class Trace:
             brief = self.task is None or self.task.brief
             self.fed.append(told if brief else tuple(thinned(y) for y in told))
         if self._got:
-            self.images.append((*(x for x, _ in stages[:-1] or stages), torch.cat(self._got)))
+            self.images.append(
+                (*(x for x, _ in stages[:-1] or stages), torch.cat([self.ranks.gather(x) for x in self._got]))
+            )
             self._got = []
+
+    def _own(self, labels: Tensor) -> Tensor:
+        """Those of a batch that this rank has: of every pass, an even share."""
+        size = (self.spec.microbatch if self.spec else None) or len(labels)
+        return torch.cat([some.chunk(self.ranks.size)[self.ranks.rank] for some in labels.split(size)])
 
     def drew(self, spec: Spec, place: int, batch: int) -> np.random.Generator:
         """The stream of the mixer at `place`, at one of the batches kept."""
@@ -266,6 +277,18 @@ class Trace:
             self.total, self.hits = torch.zeros(1), torch.zeros(1)
         if self.exams:
             self.exams.saw(split, scores, kept)
+
+    def saw_answers(self) -> None:
+        """In an evaluation, after each rank answered a batch."""
+        if self.exams:
+            self.exams.saw_answers()
+
+    def over(self) -> None:
+        """After the last step and test, while all ranks are there."""
+        if self.auditor:
+            self.auditor.ended()
+            self.auditor.judged()
+            self.others = self.ranks.told((self.forwards, self.awake, weighed(self.model)))
 
     @contextmanager
     def away(self) -> Iterator[None]:

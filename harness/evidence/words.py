@@ -8,6 +8,7 @@ STEPS = {
     "uneven": "steps whose parameter groups had different rates",
     "once": "parameters in the optimizer, each once",
     "linear": "linear layers whose weights moved",
+    "ranks": "ranks that end with the same weights, after as many passes",
     "amiss": "labels, of all steps, that are not those of the order drawn",
     "drawn": "initial weights drawn anew, {told:.0f} of {every:.0f} parameters: gap",
 }
@@ -24,6 +25,7 @@ COUNTED = {  # of audited steps, things of which there must be none
     "missing": "parameters without a gradient at an audited step",
     "handed": "audited steps whose weights, or optimizer, are not as the step before left them",
     "decayed": "parameters that the optimizer decays otherwise at an audited step",
+    "apart": "ranks whose weights, gradients or teachers are others at an audited step",
     "taught": "teachers whose weights are others at an audited step",
     "asleep": "modules that were not in training mode at an audited step",
 }

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from harness.evidence import Check, Trace
+from harness.parts.norms import layer_kind
 from harness.rng import Stream
 from harness.spec import Init, Spec
 
@@ -41,7 +42,7 @@ class Xavier(Init):
         """Every weight drawn anew, by its name and shape: a matrix or a kernel; γ is 1, what is a bias 0."""
         found = {}
         for name, layer in model.named_modules():
-            weight, bias, kind = f"{name}.weight".lstrip("."), f"{name}.bias".lstrip("."), type(layer).__name__
+            weight, bias, kind = f"{name}.weight".lstrip("."), f"{name}.bias".lstrip("."), layer_kind(layer)
             if kind in ("Conv2d", "Linear"):
                 rows, columns, *kernel = shapes[weight]
                 a = (6 / ((rows + columns) * np.prod(kernel, dtype=float))) ** 0.5

@@ -13,9 +13,9 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from harness import Problem
 from harness.spec.canonical import flat, plain, resolved
@@ -45,6 +45,8 @@ from harness.spec.slots import (
 if TYPE_CHECKING:
     import numpy as np
 
+Ranks = Annotated[int, Field(ge=1), AfterValidator(lambda n: None if n == 1 else n)]  # one process is what None means
+Flag = Annotated[bool, AfterValidator(lambda on: on or None)]
 UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teacher: trained once, shared by all
 
 
@@ -90,6 +92,8 @@ class Spec(Part):
     evaluation: Evaluation | None = None
     stop: tuple[Stop, ...] = Field((), max_length=1)
     microbatch: int | None = Field(None, ge=1)  # images a pass: gradients add up, batch norm sees a pass
+    ranks: Ranks | None = None  # processes that share each pass: other roundings, and dropout draws of each one's own
+    sync_norms: Flag | None = None  # batch norm sees the shares of all ranks; else its own, and statistics are averaged
 
     @property
     def passes(self) -> int:
@@ -100,6 +104,11 @@ class Spec(Part):
     def gradients(self) -> int:
         """Gradients that a step takes."""
         return 1 + len(self.ascent)
+
+    @property
+    def places(self) -> int:
+        """Processes that train it, each in a place, or on a GPU, of its own."""
+        return self.ranks or 1
 
     @cached_property
     def id(self) -> str:
@@ -126,6 +135,12 @@ class Spec(Part):
         for spec in (*upstream(self), self):
             if spec.microbatch and spec.microbatch >= spec.batch_size:
                 raise Problem(f"microbatch={spec.microbatch} is not below batch_size={spec.batch_size}: leave it out")
+            for name in ("batch_size", "microbatch"):
+                size = getattr(spec, name) or 0
+                if size % spec.places:
+                    raise Problem(f"{name}={size} cannot be shared evenly by ranks={spec.ranks}: take a multiple of it")
+            if spec.sync_norms and not spec.ranks:
+                raise Problem("sync_norms is for several processes a run: set ranks too, or leave it out")
             for part in parts(spec):
                 try:
                     part.check(spec)

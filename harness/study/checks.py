@@ -72,7 +72,8 @@ def check(plan: Plan) -> list[str]:
 def _not_single(rung: str, spec: Spec) -> None:
     """Raise Problem where a pass has one image, of which a batch norm of the network makes one value a channel."""
     size = spec.microbatch or spec.batch_size
-    if size > 1 and spec.batch_size % size != 1:
+    size = size if spec.sync_norms else size // spec.places
+    if size > 1 and (spec.ranks or spec.batch_size % size != 1):
         return
     images = spec.data.load()
     layer = single(spec.model, images.channels, len(images.classes), sides(spec))

@@ -167,6 +167,16 @@ def test_what_others_hold_is_said_once_and_asked_for_again_later():
     assert world.scheduler.over
 
 
+def test_what_others_hold_for_long_is_asked_for_ever_more_seldom():
+    world, asked = World(A), 0
+    while world.now < 600:
+        if world.do():
+            asked += 1
+            world.hear(A, "held", pid="7")
+        world.now += RETRY
+    assert 60 < asked < 150, "and not 2,400 times"
+
+
 def test_a_stop_of_everything_is_asked_once_and_starts_nothing_more():
     world = World(A, B, C)
     world.do(free=2)

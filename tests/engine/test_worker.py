@@ -42,7 +42,7 @@ def test_a_run_is_given_the_backbone_of_its_own_seed(tmp_path, monkeypatch):
         weights = {name: torch.full_like(value, seed) for name, value in network.state_dict().items()}
         finish(store, BASELINE.id, seed, {"status": "finished"}, weights)
 
-    def train(spec, seed, device, inner, keeper):
+    def train(spec, seed, device, inner, keeper, ranks):
         for said in ((), (0,)):
             found = inner(spec.model.backbone, *said)
             given[seed, said] = found.result["seed"], float(next(found.model.parameters()).detach().mean())

@@ -5,7 +5,7 @@
 trains every mutant on a study that takes a moment, prints which check caught it, and exits with 1 where none did.
 """
 
-from tests.mutants import alike, doors, judged, later, scenes, splits, tensors, tested
+from tests.mutants import alike, doors, judged, later, scenes, shared, splits, tensors, tested
 from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, said, stand_in, text
 from tests.mutants.first import BROKEN as FIRST
 
@@ -21,7 +21,13 @@ TABLES = {
 }
 MUTANTS = [
     Mutant(part, kind, *mutant)
-    for kind, table in (*TABLES.items(), *doors.BY_KIND.items(), *scenes.BY_KIND.items(), *judged.BY_KIND.items())
+    for kind, table in (
+        *TABLES.items(),
+        *doors.BY_KIND.items(),
+        *scenes.BY_KIND.items(),
+        *judged.BY_KIND.items(),
+        *shared.BY_KIND.items(),
+    )
     for part, mutants in table.items()
     for mutant in mutants
 ]

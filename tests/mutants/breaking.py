@@ -23,6 +23,7 @@ from harness.parts.imgaug_policy import policy
 from harness.parts.models import base, cost
 from harness.parts.optimizers import NAG, Adam, AdamW, Expectigrad
 from harness.parts.stopping import EarlyStopping
+from harness.ranks import Over
 from harness.spec import Data, Model, Spec, needed
 from harness.tasks.classify import Marking
 from harness.tricks.adamp import adamp
@@ -30,6 +31,7 @@ from harness.tricks.distillation import distillation
 from harness.tricks.imgaug_policy import imgaug_policy
 from tests.kit import dense
 from tests.kit.coloured import Coloured
+from tests.kit.ranks import together
 
 CPU = torch.device("cpu")
 TINY = BASELINE.but(model=BASELINE.model.but(blocks=(1, 1), width=4), batch_size=298, epochs=3)
@@ -85,6 +87,18 @@ def forgotten() -> None:
         kept.cache_clear()
 
 
+def result_of(spec: Spec, seed: int) -> dict[str, Any]:
+    """What a run leaves; of several ranks, each in a process that is forked from this one, broken as it is."""
+    if not spec.ranks:
+        return loop.train(spec, seed, CPU, inner(spec, seed)).result
+    found = together(spec.ranks, lambda own: loop.train(spec, seed, CPU, inner(spec, seed), None, own).result)
+    for each in found:
+        if isinstance(each, Exception) and not isinstance(each, Over):
+            raise each
+    result: dict[str, Any] = found[0]
+    return result
+
+
 def refusal(spec: Spec, inject: Inject = lambda patch: None, seed: int = 0) -> tuple[str, list[dict[str, Any]]]:
     """The status of a run, and the checks that failed."""
     for part in spec.teacher:  # all that is not to be broken comes before anything is
@@ -96,7 +110,7 @@ def refusal(spec: Spec, inject: Inject = lambda patch: None, seed: int = 0) -> t
     with Patch.context() as patch:
         patch.setenv("HARNESS_DECODERS", "0")  # in another process nothing is broken
         inject(patch)
-        result = loop.train(spec, seed, CPU, inner(spec, seed)).result
+        result = result_of(spec, seed)
     forgotten()
     return result["status"], [row for row in result["evidence"] if not row["ok"]]
 

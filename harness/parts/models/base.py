@@ -14,6 +14,7 @@ from harness import Problem, one_line
 from harness.evidence import Check, Trace, digest
 from harness.parts.models.resnet import ResNet
 from harness.parts.models.timm import Timm, dropping
+from harness.parts.norms import layer_kind
 from harness.spec import Model, Spec
 
 HEADS = ("fc.", "classifier.", "head.")  # what a classifier's last layer is called
@@ -21,6 +22,8 @@ HEADS = ("fc.", "classifier.", "head.")  # what a classifier's last layer is cal
 
 class FrozenNorm(nn.BatchNorm2d):
     """Batch norm by its running statistics in training too; they stay, and so do γ and β."""
+
+    alike = True  # on every rank
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.batch_norm(
@@ -209,7 +212,7 @@ def outline_of(net: nn.Module) -> str:
         elif isinstance(m, nn.AvgPool2d | nn.MaxPool2d):
             told.append((name, type(m).__name__, m.kernel_size, m.stride, m.padding))
         elif isinstance(m, nn.BatchNorm2d):
-            told.append((name, type(m).__name__, m.num_features, m.eps))
+            told.append((name, layer_kind(m), m.num_features, m.eps))
     return digest(told)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from harness.evidence import Trace
 from harness.parts.models.resnet import ResNet
+from harness.parts.norms import layer_kind
 from harness.spec import Check
 
 Layers = dict[str, tuple[Any, ...]]
@@ -26,7 +27,7 @@ def told(net: nn.Module) -> Layers:
         elif isinstance(m, nn.AvgPool2d):
             found[name] = ("mean", m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad)
         elif isinstance(m, nn.BatchNorm2d):
-            found[name] = (type(m).__name__, m.eps)
+            found[name] = (layer_kind(m), m.eps)
         elif isinstance(m, nn.Dropout):
             found[name] = ("dropout", m.p)
         elif isinstance(m, nn.ReplicationPad2d):
