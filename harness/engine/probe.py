@@ -3,11 +3,11 @@
 import fcntl
 import os
 import socket
-import time
 from pathlib import Path
 
 from harness.engine.mailbox import fitness
 from harness.engine.scheduler import Event
+from harness.store.probe import probe as assumed
 
 
 def probe(folder: Path) -> Event:
@@ -16,9 +16,6 @@ def probe(folder: Path) -> Event:
 
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     seen = folder / "word"
-    own = folder / f"of-{socket.gethostname()}-{os.getpid()}"
-    own.write_text("")
-    ahead = time.time() - own.stat().st_mtime
     return {
         "kind": "probed",
         "host": socket.gethostname(),
@@ -28,7 +25,7 @@ def probe(folder: Path) -> Event:
         "word": seen.read_text() if seen.exists() else "",
         "locked": _locked(folder / "lock"),
         "first": _first(folder / "first"),
-        "ahead": ahead,
+        "folder": assumed(folder),
     }
 
 
