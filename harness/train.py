@@ -388,10 +388,10 @@ def evaluate(
     model.eval()
     marking = task.marking(images, split)
 
-    def answer(x: Tensor, labels: Tensor) -> Tensor:
+    def answer(x: Tensor, labels: Tensor) -> Any:
         x = x.contiguous(memory_format=torch.channels_last)
         with runner.forward():
-            z: Tensor = model(*task.given(x, labels)).float()
+            z = model(*task.given(x, labels)).float()
         return z
 
     for z, labels in (ranks or Alone()).in_turn(answer, images.test(at_once(task, device), device, split), after):

@@ -102,9 +102,13 @@ class Scheduler:
                 yield from self._tell(run, {"kind": "failed", "why": "the run it builds on failed"})
             elif self.stored(key(run)):
                 yield from self._tell(run, {"kind": "finished", "reused": True})
-            elif run[0].places > free:
-                self.waiting.first([run])  # when places are free
+            elif run[0].places > free and self.running:
+                self.waiting.first([run])  # none goes before it, or it might wait for ever
                 return
+            elif run[0].places > free:
+                self.failed.add(key(run))
+                why = f"ranks={run[0].ranks} needs as many places, and there are {free}"
+                yield from self._tell(run, {"kind": "failed", "why": why})
             else:
                 free -= run[0].places
                 self.running[key(run)] = run

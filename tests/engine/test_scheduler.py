@@ -13,6 +13,8 @@ TEACHER = (upstream(STUDENT[0])[0], 0)
 ON = [(backbones.DETECTOR, seed) for seed in (0, 1)]
 UNDER = [(upstream(backbones.DETECTOR)[0], seed) for seed in (0, 1)]
 NAMES = {key(run): f"{name} {run[1]}" for name, runs in (("detector", ON), ("backbone", UNDER)) for run in runs}
+PAIR = (BASELINE.but(ranks=2), 0)
+NAMES |= {key(PAIR): "pair"}
 NAMES |= {key(A): "a", key(B): "b", key(C): "c", key(STUDENT): "student", key(TEACHER): "teacher"}
 LOST = {"kind": "lost", "why": "it was killed"}
 
@@ -268,3 +270,19 @@ def test_a_run_that_others_hold_comes_after_those_that_waited_before():
     world.hear(A, "held", pid="7")
     world.now += RETRY
     assert world.do(free=3) == ["start a", "start b", "start c"], "the source is asked when nothing else is due"
+
+
+def test_a_run_of_two_ranks_waits_for_two_places_and_none_goes_before_it():
+    world = World(A, PAIR, B)
+    assert world.do(free=2) == ["start a"]
+    assert world.do(free=1) == []
+    assert world.hear(A, "finished") == ["a finished"]
+    assert world.do(free=2) == ["start pair"]
+    assert world.do(free=0) == []
+    assert world.hear(PAIR, "finished") == ["pair finished"]
+    assert world.do(free=2) == ["start b"]
+
+
+def test_a_run_of_more_ranks_than_there_are_places_fails():
+    world = World(PAIR, B)
+    assert world.do(free=1) == ["pair failed ranks=2 needs as many places, and there are 1", "start b"]
