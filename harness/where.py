@@ -88,8 +88,8 @@ def cluster(options: argparse.Namespace, store: "Store") -> "Posted":
         return slurm(options, store).check()
     from harness.engine.ray import Ray
 
-    address = options.engine if "://" in options.engine else os.environ.get("RAY_ADDRESS", "")
-    return Ray(store, options.jobs or 0, seconds_between(options), options.device, address=address)
+    head = options.engine if "://" in options.engine else os.environ.get("RAY_ADDRESS", "")
+    return Ray(store, options.jobs or 0, seconds_between(options), options.device, head=head)
 
 
 def slurm(options: argparse.Namespace, store: "Store") -> "Slurm":

@@ -198,7 +198,7 @@ def test_every_set_of_sam_smoothing_and_mixup_trains_as_long(planned):
     [
         ("voc_detection", 0.001, 4, 20),  # gluon-cv of December 2018: its defaults for VOC
         ("ade20k_segmentation", 0.01, 16, 120),
-        ("transfer_detection", 0.05, 4, 8),
+        ("transfer_detection", 0.1, 4, 2),
         ("transfer_segmentation", 0.02, 8, 10),
     ],
 )

@@ -12,12 +12,12 @@ from harness.engine.posted import Posted
 
 @dataclass
 class Ray(Posted):
-    """See `Posted`. `address` is a cluster's, "ray://head:10001" or "auto"; "" starts one of this machine alone.
+    """See `Posted`. `head` is a cluster's, "ray://head:10001" or "auto"; "" starts one of this machine alone.
 
     A run gets `cpus` cores and, where the cluster has GPUs, one, or its part of one where `jobs` are more than those.
     """
 
-    address: str = ""
+    head: str = ""
     cpus: int = 1
     look: float = 0.5
     tasks: dict[str, Any] = field(default_factory=dict, init=False)
@@ -39,11 +39,11 @@ class Ray(Posted):
             raise Problem('--engine ray: Ray is not installed: pip install "ablation-harness[ray]"') from None
         if ray.is_initialized():
             return
-        more: dict[str, Any] = {"address": self.address} if self.address else {"include_dashboard": False}
+        more: dict[str, Any] = {"address": self.head} if self.head else {"include_dashboard": False}
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **more)
         except Exception as error:  # of many kinds, of gRPC's too
-            raise Problem(f"--engine ray: no cluster at {self.address or 'this machine'} ({error})") from None
+            raise Problem(f"--engine ray: no cluster at {self.head or 'this machine'} ({error})") from None
 
     def gpus(self) -> float:
         import ray

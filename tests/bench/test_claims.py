@@ -31,8 +31,8 @@ def test_a_claim_takes_few_calls_and_one_of_a_run_that_is_there_fewer(tmp_path):
         with counted() as calls:
             bench.take(store, 1)
         totals.append(calls.total())
-    assert totals[0] <= 60
-    assert totals[1] <= 12
+    assert totals[0] <= 100
+    assert totals[1] <= 30
 
 
 def test_it_is_shown(capsys):

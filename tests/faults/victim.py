@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from harness import paths, store, train
 from harness.engine import execute, settle
+from harness.engine.ranks import Beside
 from harness.engine.worker import work
 from harness.spec import Augment, Model, Spec, stack, upstream
 from harness.store import Held, Store, journal, lease
@@ -230,7 +231,7 @@ def start(runs: Store, run: Run, every: float = 0.0, harm: Harm = nothing) -> tu
     process = FORKS.Process(target=_victim, args=(theirs, runs, every, harm))
     process.start()
     theirs.close()
-    ours.send(run)
+    ours.send((run, Beside()))
     return process, ours
 
 

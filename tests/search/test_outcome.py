@@ -51,7 +51,7 @@ class OneProcess:
     stopping = False
 
     def __init__(self, store, places):
-        self.store, self.places = store, places
+        self.store, self.jobs = store, len(places)
 
     def events(self, runs):
         for spec, seed in runs:

@@ -28,7 +28,7 @@ def test_an_epoch_is_put_together_from_its_parts(store):
     here.networks = {Network.of(rung): KNOWN, teacher: replace(KNOWN, test=0.03)}
     here.paths = {(rung.data, rung.augment): 0.001}
     price = here.estimated(rung)
-    steps, batch, test = 597 // 128, 128, 1200
+    steps, batch, test = 597 // 128, 128, 300
     epoch = steps * (batch * (0.01 + 0.03 + 0.001) + 0.5) + test * 0.002
     assert rung.epochs == 3
     assert price.seconds == pytest.approx(3 * epoch)
@@ -48,7 +48,7 @@ def test_an_average_takes_memory_and_disk_and_larger_test_images_take_time(store
     plain, averaged, larger = (here.estimated(s) for s in (BASELINE, ema(BASELINE), evaluation_size(BASELINE, 16)))
     assert averaged.memory - plain.memory == pytest.approx(SPARE * 4 * KNOWN.weights)
     assert averaged.seconds == plain.seconds
-    assert larger.seconds - plain.seconds == pytest.approx(BASELINE.epochs * 1200 * 3 * 0.002)
+    assert larger.seconds - plain.seconds == pytest.approx(BASELINE.epochs * 300 * 3 * 0.002)
 
 
 @pytest.mark.parametrize(
