@@ -199,7 +199,7 @@ def test_every_set_of_sam_smoothing_and_mixup_trains_as_long(planned):
         ("voc_detection", 0.001, 4, 20),  # gluon-cv of December 2018: its defaults for VOC
         ("ade20k_segmentation", 0.01, 16, 120),
         ("transfer_detection", 0.1, 4, 2),
-        ("transfer_segmentation", 0.02, 8, 10),
+        ("transfer_segmentation", 0.1, 8, 4),
     ],
 )
 def test_rates_of_transfer_are_those_told_and_not_shares_of_a_batch_of_256(name, rate, batch, epochs):
