@@ -7,7 +7,6 @@ from pathlib import Path
 
 from harness import report
 from harness.engine import Engine
-from harness.parts.data import Digits
 from harness.search import __main__ as command
 from harness.search import outcome
 from harness.search.lines import Lines
@@ -65,7 +64,7 @@ def test_the_test_set_is_met_by_the_chosen_values_alone_at_the_end(monkeypatch, 
     monkeypatch.setattr(outcome, "tested", look)
     assert command.run(options) == 0
     out, err = capsys.readouterr()
-    true = Digits().load()
+    true = SEARCHED.baseline.data.load()
     (before,) = met
     assert len(before) == 3, "two trials, and their one teacher"
     for record in before.values():
