@@ -64,9 +64,13 @@ def check(options: argparse.Namespace) -> str:
 def places(options: argparse.Namespace) -> list[str]:
     """A device name for each run at once; of other machines', what this machine would take for it."""
     from harness.engine import places as here
+    from harness.store import Store
 
-    if check(options) == "local":
+    kind = check(options)
+    if kind == "local":
         return here(options.device, options.jobs)
+    if kind == "slurm":  # what is wrong with it is said before the plan is made
+        slurm(options, Store())
     return here(options.device, options.jobs or 1)
 
 

@@ -46,7 +46,7 @@ class Slurm(Posted):
     def script(self, box: Path) -> str:
         """What is submitted."""
         logs = self.store.root.parent / "slurm"
-        own = [name for name, _ in words(self.asked_for)]
+        own, before = [name for name, _ in words(self.asked_for)], os.environ.get("PYTHONPATH")
         ours = {
             "job-name": "harness",
             "output": f"{logs}/%A_%a.txt",
@@ -62,7 +62,7 @@ class Slurm(Posted):
                 "#SBATCH --no-requeue",  # what is lost is ordered again, by us
                 *self.settings(),
                 f"cd {shlex.quote(os.getcwd())}",
-                f"export PYTHONPATH={shlex.quote(os.pathsep.join(path or os.getcwd() for path in sys.path))}",
+                f"export PYTHONPATH={shlex.quote(os.pathsep.join(filter(None, (os.getcwd(), before))))}",
                 f'exec {line} --name "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"',  # exec: it gets the signals
                 "",
             ]
