@@ -47,6 +47,8 @@ def isolated(words, **environment):
 
 def test_a_run_that_ray_places_has_the_record_of_one_that_it_does_not(tmp_path):
     done = isolated([sys.executable, "-c", PROGRAM], HARNESS_RUNS=str(tmp_path / "ray"))
+    if "--engine ray: no cluster at this machine" in done.stderr:
+        pytest.skip(f"Ray is installed and does not start: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "['started', 'epoch', 'finished']"
     here, there = Store(tmp_path / "here"), Store(tmp_path / "ray" / "store")
