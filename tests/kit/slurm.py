@@ -86,14 +86,18 @@ class Slurm:
         munge = ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={self.folder}/munge.socket"]
         munge += [f"--pid-file={self.folder}/munge.pid", f"--seed-file={self.folder}/munge.seed"]
         munge += [f"--log-file={self.folder}/munge.log"]
-        self._start("munge", munge)
-        self._wait(lambda: (self.folder / "munge.socket").exists(), "munge")
-        self.start("ctld")
-        self.start("n1")
-        self.start("n2")
-        self._wait(
-            lambda: self.asked("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split() == ["idle"] * 2, "the nodes"
-        )
+        try:
+            self._start("munge", munge)
+            self._wait(lambda: (self.folder / "munge.socket").exists(), "munge")
+            self.start("ctld")
+            self.start("n1")
+            self.start("n2")
+            self._wait(
+                lambda: self.asked("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split() == ["idle"] * 2, "the nodes"
+            )
+        except BaseException:
+            self._end()
+            raise
 
     def start(self, name: str) -> None:
         line = ["slurmctld", "-D"] if name == "ctld" else ["slurmd", "-D", "-N", name]
@@ -142,6 +146,9 @@ class Slurm:
     def close(self) -> None:
         self.asked("scancel", "--full", "--signal=KILL", "--user=root")
         time.sleep(0.3)
+        self._end()
+
+    def _end(self) -> None:
         for process in reversed(self.processes.values()):
             process.kill()
             process.wait()
