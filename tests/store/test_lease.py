@@ -101,6 +101,7 @@ def test_of_machines_that_contend_pause_and_die_one_at_a_time_may_write(tmp_path
 
 def hold(become, root, said):
     """Train, as far as this goes, step by step as told; what came of each step is told."""
+    os.environ["HARNESS_LEASE"] = str(T)  # the server that this is forked from may be older than the test
     become()
     try:
         with Store(root).claim(ID, 0) as claim:
