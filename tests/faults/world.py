@@ -568,7 +568,7 @@ def struck(
     Every third command is a fresh one, from number `fresh` on.
     """
     rng, where, message = random.Random(seed), home(folder), ""
-    plan = own(("epochs", 100 + 20 * times), seeds=1)
+    plan = own(("epochs", 70 + 15 * times), seeds=1)
     (run,), store = plan.runs(["baseline"]), store_of(where)
     words = (*BASELINE, "--set", f"epochs={run[0].epochs}", "--checkpoint")
     for number in range(times):
