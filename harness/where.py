@@ -53,7 +53,7 @@ def _count(text: str) -> int:
 
 def check(options: argparse.Namespace) -> str:
     """The kind of engine. Raises Problem on options that do not go together."""
-    kind = "ray" if options.engine.startswith("ray") else options.engine
+    kind = "ray" if options.engine.startswith("ray://") else options.engine
     if kind not in ("local", "ray", "slurm"):
         raise Problem(f"--engine {options.engine}: local, slurm, ray or ray://HEAD:PORT is needed")
     if kind != "slurm" and (options.slurm is not None or options.per_job or getattr(options, "submit", False)):

@@ -115,6 +115,7 @@ class Posted(ABC):
         for worker, order, event in self.box.words() if self.box else ():
             if event["kind"] == "unfit":
                 self._turn_away(worker, event["why"])
+                yield from self._left_by(worker, event["why"])
             elif order in self.orders:
                 if event["kind"] in ENDS:
                     del self.orders[order]
@@ -137,9 +138,16 @@ class Posted(ABC):
             return
         gone = before - there
         yield from self._said()  # what they said before they went
-        for order, worker in self.box.takers().items():
-            if worker in gone and order in self.orders:
-                del self.orders[order]
-                yield order, {"kind": "lost", "why": f"its worker {worker} is gone{self.fate(worker)}"}
+        for worker in sorted(gone):
+            if worker in self.box.takers().values():
+                yield from self._left_by(worker, f"its worker {worker} is gone{self.fate(worker)}")
         self.workers -= gone
         self.asked -= gone
+
+    def _left_by(self, worker: str, why: str) -> Iterator[tuple[int, Event]]:
+        """The orders that a worker took, and said no end of."""
+        assert self.box
+        for order, taker in self.box.takers().items():
+            if taker == worker and order in self.orders:
+                del self.orders[order]
+                yield order, {"kind": "lost", "why": why}

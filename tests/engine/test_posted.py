@@ -125,6 +125,16 @@ def test_workers_of_another_version_are_turned_away_and_then_the_user_is_told(cl
         cluster.poll(0)
 
 
+def test_an_order_that_a_worker_could_not_read_goes_to_another(cluster):
+    """It took it, and found other data on its machine."""
+    order = cluster.start(RUNS[0])
+    cluster.poll(0)
+    cluster.box.take("w0")
+    cluster.box.say("w0", None, {"kind": "unfit", "why": "it has other data"})
+    assert cluster.poll(0) == [(order, {"kind": "lost", "why": "it has other data"})]
+    assert cluster.free() == 2
+
+
 def test_nothing_is_left_of_the_mailbox(cluster):
     cluster.start(RUNS[0])
     cluster.poll(0)
