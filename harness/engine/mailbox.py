@@ -6,6 +6,7 @@ to grow. Orders name modules to import, so nobody else may write here: the folde
 others can write to is refused.
 """
 
+import errno
 import importlib
 import json
 import os
@@ -157,10 +158,13 @@ class Mailbox:
         return None
 
     def say(self, worker: str, number: int | None, event: Event) -> None:
+        """Raises OSError where it cannot be written whole, and leaves nothing of it then."""
         text = json.dumps({"order": number, "event": event}).encode() + b"\n"
         file = os.open(self.folder / "said" / worker, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(file, text)
+            if (written := os.write(file, text)) < len(text):
+                os.ftruncate(file, os.fstat(file).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), worker)
         finally:
             os.close(file)
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,15 +62,22 @@ class Puller:
                     break
                 time.sleep(NAP)
                 continue
-            failed = self._done(*order, device) or failed
+            end = self._done(*order, device)
+            failed = failed or end["kind"] == "failed"
             done, idle = done + 1, time.monotonic()
+            if not self.say(order[0], end):  # who goes on would be believed to be still at it
+                break
             if isinstance(order[1], str):  # of this node, and the next is of another
                 break
         return KEPT if self.asked else FAILED if failed else FINISHED
 
-    def say(self, order: int | None, event: Event) -> None:
-        with suppress(OSError):  # the launcher is gone, and took the folder with it: the store has all that matters
+    def say(self, order: int | None, event: Event) -> bool:
+        """Whether that could be said: the launcher may be gone with its folder, or the disk full."""
+        try:
             self.box.say(self.name, order, event)
+        except OSError:  # the store has all that matters
+            return False
+        return True
 
     def _ask(self, number: int, frame: object) -> None:
         self.asked = True
@@ -83,18 +89,20 @@ class Puller:
 
         return settle(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
 
-    def _done(self, number: int, order: Order, device: object) -> bool:
-        """Carry out an order: whether it failed."""
+    def _done(self, number: int, order: Order, device: object) -> Event:
+        """Carry out an order: its end, which is still to be said."""
         from harness.engine.worker import attempt
         from harness.store import Store
 
         if isinstance(order, str):
-            end = probe(self.box.folder)
-        else:
-            terms = self.box.terms
-            store = Store(Path(terms.store))
-            end = attempt(order, store, device, lambda e: self.say(number, e), lambda: self.asked, terms.every)
+            return probe(self.box.folder)
+        terms = self.box.terms
+        store = Store(Path(terms.store))
+
+        def say(event: Event) -> None:
+            self.say(number, event)
+
+        end = attempt(order, store, device, say, lambda: self.asked, terms.every)
         if end["kind"] == "interrupted":
-            end = {"kind": "kept", "why": f"worker {self.name} on {socket.gethostname()} had to end"}
-        self.say(number, end)
-        return bool(end["kind"] == "failed")
+            return {"kind": "kept", "why": f"worker {self.name} on {socket.gethostname()} had to end"}
+        return end

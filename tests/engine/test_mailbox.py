@@ -49,6 +49,17 @@ def test_what_a_worker_says_is_heard_once_and_whole_lines_alone(box):
     assert [*box.words()] == [("a", 1, {"kind": "finished"})]
 
 
+def test_a_word_for_which_there_is_no_space_leaves_nothing_of_it(box, monkeypatch):
+    box.say("a", 1, {"kind": "started"})
+    write = os.write
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", lambda file, text: write(file, text[:9]))  # what is left of a disk
+        with pytest.raises(OSError, match="No space left"):
+            box.say("a", 1, {"kind": "epoch"})
+    box.say("a", 1, {"kind": "finished"})
+    assert [event["kind"] for _, _, event in box.words()] == ["started", "finished"]
+
+
 def test_an_order_can_be_taken_back_until_a_worker_has_it(box):
     box.post(1, RUN)
     box.post(2, RUN)

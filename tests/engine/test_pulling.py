@@ -44,6 +44,22 @@ def test_it_leaves_after_as_many_as_it_is_told(box):
     assert os.listdir(box.folder / "orders") == ["000001"]
 
 
+def test_who_cannot_say_the_end_of_a_run_leaves(box, monkeypatch):
+    """Or its launcher would wait for that end, as long as it trains others."""
+    for seed in range(2):
+        box.post(seed, (BASELINE.but(epochs=1, batch_size=298), seed))
+    say = Mailbox.say
+
+    def full(self, worker, order, event):
+        if event["kind"] == "finished":
+            raise OSError(28, "No space left on device")
+        say(self, worker, order, event)
+
+    monkeypatch.setattr(Mailbox, "say", full)
+    assert Puller(box, "w").pull() == FINISHED
+    assert os.listdir(box.folder / "orders") == ["000001"]
+
+
 def test_a_signal_keeps_the_run_and_it_goes_on_elsewhere(box, monkeypatch):
     box.post(1, (BASELINE, 0))
     say = Mailbox.say

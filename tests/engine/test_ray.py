@@ -1,9 +1,5 @@
 """A run on a real Ray, where it is installed and a network of one's own is to be had, with nothing but loopback."""
 
-import importlib.util
-import os
-import shutil
-import subprocess
 import sys
 
 import pytest
@@ -13,6 +9,7 @@ from harness import Problem
 from harness.engine.worker import execute
 from harness.store import Store
 from tests.engine.test_local import timeless
+from tests.kit.rays import isolated
 from tests.kit.tiny import BASELINE
 
 SPEC = BASELINE.but(epochs=1)
@@ -28,21 +25,6 @@ if __name__ == "__main__":
     kinds = [event["kind"] for event in engine.events([(SPEC, 0)])]
     print(kinds)
 """
-
-
-def isolated(words, **environment):
-    """A program whose every socket is on loopback."""
-    if importlib.util.find_spec("ray") is None:
-        pytest.skip('there is no Ray: pip install "ablation-harness[ray]"')
-    alone = ["unshare", "--net"] if os.getuid() == 0 else ["unshare", "--map-root-user", "--net"]
-    if (
-        not shutil.which("unshare")
-        or not shutil.which("ip")
-        or subprocess.run([*alone, "true"], check=False).returncode
-    ):
-        pytest.skip("a network of its own is not to be had: unshare and ip are needed, and the right to")
-    line = [*alone, "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *words]
-    return subprocess.run(line, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
 
 
 def test_a_run_that_ray_places_has_the_record_of_one_that_it_does_not(tmp_path):

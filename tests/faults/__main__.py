@@ -16,6 +16,7 @@ from tests.faults import (  # noqa: F401
     collection,
     leases,
     objects,
+    rays,
     search,
     shapes,
     storage,

@@ -2,10 +2,11 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest import SkipTest
 
@@ -182,3 +183,50 @@ def a_command_on_Slurm_is_killed_and_given_again(folder: Path, times: int, seed:
             said = next((line for line in second.err.splitlines() if "is being trained" in line), "none was held")
             assert not list((home / "runs").glob("mail/*")), "what the killed one left is swept"
     return Outcome(times, 0, 0, one_line(said))
+
+
+@fault(quick=0, full=2)
+def the_store_of_Slurm_s_workers_is_full(folder: Path, times: int, seed: int) -> Outcome:
+    """The command ends and says why, whatever could not be written; given again, when there is space, it goes on."""
+    said = ""
+    with cluster():
+        for time_ in range(times):
+            home = folder / str(time_)
+            (home / "experiments").mkdir(parents=True)
+            (home / "runs").mkdir()
+            (home / "experiments" / "own.py").write_text(SOURCE)
+            store = Store(home / "runs" / "store")
+            words = ("own", "--engine", "slurm", "--jobs", "2", "--checkpoint", "0")
+            with small_disk(home / "runs"):
+                with Command(home, *words) as first:
+                    first.until(lambda s=store: any(e["event"] == "epoch" for key in s for e in s.events(*key)))
+                    fill(home / "runs" / "filler")
+                    until(lambda first=first: first.code is not None, 120, "the end of a command on a full disk")
+                assert first.code in (1, 2), first.err
+                assert "Traceback" not in first.err, first.err
+                said = next(line for line in first.err.splitlines() if "No space left" in line)
+                (home / "runs" / "filler").unlink()
+                with Command(home, *words) as second:
+                    second.ends(0, seconds=240)
+                for spec, n in RUNS:
+                    assert_whole(store, (spec.id, n), undisturbed(spec, n)[0])
+    return Outcome(times, 0, 0, one_line(said))
+
+
+@contextmanager
+def small_disk(place: Path) -> Iterator[None]:
+    """A file system of 64 MiB."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "harness", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def fill(path: Path) -> None:
+    """Take what is left of a disk, to the last byte."""
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        for size in (2**20, 2**12, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(bytes(size))

@@ -7,6 +7,7 @@ from tests.faults import (  # noqa: F401
     collection,
     leases,
     objects,
+    rays,
     search,
     shapes,
     storage,
