@@ -25,7 +25,7 @@ from harness.search.storage import PATIENCE, Database
 from harness.store import Store
 from harness.store.care import holder
 from harness.study import Run
-from tests.faults import world
+from tests.faults import cluster, world
 from tests.faults.commands import Command, in_session, until
 from tests.faults.parts import Slow
 from tests.faults.world import each, redone, store_of
@@ -57,9 +57,9 @@ class Search:
     def journal(self) -> Path:
         return self.homes[0] / "runs" / "searches" / f"{LABEL}.log"
 
-    def begin(self, place: int = 0, jobs: int = 2, fresh: bool = False) -> Command:
-        """The command, in one of the homes; MLflow is on the server too."""
-        words = ["own", "--trials", str(self.asked), "--jobs", str(jobs)]
+    def begin(self, *more: str, place: int = 0, jobs: int = 2, fresh: bool = False) -> Command:
+        """The command, with `more` words, in one of the homes; MLflow is on the server too."""
+        words = ["own", "--trials", str(self.asked), "--jobs", str(jobs), *more]
         if not self.pg:
             return Command(self.homes[place], *words, module="harness.search", fresh=fresh)
         words += ["--storage", self.pg.url("optuna")]
@@ -210,7 +210,7 @@ def search_worker_killed(folder: Path, number: int, rng: random.Random) -> tuple
     """
     homes = [folder / str(machine) for machine in range(1 + number % 2)]
     with on_postgres(homes, 12 if number else 4) as search, ExitStack() as stack:
-        commands = [stack.enter_context(search.begin(place % len(homes))) for place in range(2 if number else 1)]
+        commands = [stack.enter_context(search.begin(place=place % len(homes))) for place in range(2 if number else 1)]
         hit = worker_killed(search, commands)
         for command in commands:
             command.ends(0, 300)
@@ -251,6 +251,29 @@ def PostgreSQL_killed_in_mid_search(folder: Path, number: int, rng: random.Rando
             to_the_end(search)
         again, counts = search.whole(late=True)
     return again, f"{message}; {counts}"
+
+
+@each(quick=0, full=1)
+def PostgreSQL_away_for_a_minute_under_a_search_on_Slurm(
+    folder: Path, number: int, rng: random.Random
+) -> tuple[int, str]:
+    """Trials and MLflow are in it, and two nodes train. If the command gives up, it is given again."""
+    words = ("--engine", "slurm", "--checkpoint", "0")
+    with cluster.cluster(), on_postgres([folder / "0"], 8) as search, search.begin(*words) as command:
+        assert search.pg
+        search.mid_trial(command)
+        search.pg.kill()
+        time.sleep(60)
+        search.pg.start()
+        until(lambda: command.code is not None, 300)
+        message = "it waits, and goes on"
+        if command.code:
+            assert "Traceback" not in command.err, command.err
+            message = command.said("harness.search: --storage")
+            with search.begin(*words) as again:
+                again.ends(0, 300)
+        batches, counts = search.whole(late=True)
+    return batches, f"{message}; {counts}"
 
 
 @each(quick=1, full=4)
