@@ -258,7 +258,7 @@ def PostgreSQL_away_for_a_minute_under_a_search_on_Slurm(
     folder: Path, number: int, rng: random.Random
 ) -> tuple[int, str]:
     """Trials and MLflow are in it, and two nodes train. If the command gives up, it is given again."""
-    words = ("--engine", "slurm", "--checkpoint", "0")
+    words = ("--engine", "slurm")
     with cluster.cluster(), on_postgres([folder / "0"], 8) as search, search.begin(*words) as command:
         assert search.pg
         search.mid_trial(command)
