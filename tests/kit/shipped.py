@@ -1,4 +1,4 @@
-"""What is shipped: the tricks and studies that the README's tree names.
+"""What is shipped: the tricks that `harness/README.md` names, and the studies of `experiments/README.md`.
 
 A user's own lie beside them, tracked or not, and turn no test red but those that judge them. Whoever ships a trick
 names it there, and is then asked for its mutants.
@@ -7,11 +7,12 @@ names it there, and is then asked for its mutants.
 import re
 from pathlib import Path
 
-TREE = (Path(__file__).parents[2] / "README.md").read_text().split("## The tree")[1].split("```")[1]
+ROOT = Path(__file__).parents[2]
+TREE, ROOMS = ((ROOT / room / "README.md").read_text().split("```")[1] for room in ("experiments", "harness"))
 
 
-def _between(above: str, below: str) -> set[str]:
-    return set(re.findall(r"(\w+)\.py", TREE.split(above)[1].split(below)[0]))
+def _named(text: str) -> set[str]:
+    return set(re.findall(r"(\w+)\.py", text))
 
 
 def ours(path: Path) -> bool:
@@ -19,5 +20,5 @@ def ours(path: Path) -> bool:
     return path.parent.name != "tricks" or path.stem in {*TRICKS, "__init__"}
 
 
-STUDIES = _between("\nexperiments/", "\nharness/")
-TRICKS = _between("\n  tricks/", "\n  tasks/")
+STUDIES = _named(TREE)
+TRICKS = _named(ROOMS.split("\ntricks/")[1].split("\ntasks/")[0])
