@@ -22,6 +22,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="runs at once (default: one a core on CPU, one a GPU on CUDA; slurm: 1)",
     )
     p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add_engine(p)
+
+
+def add_engine(p: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
     p.add_argument(
         "--engine",
         default="local",

@@ -7,6 +7,7 @@
     python -m harness.bench --records 10000                        # how long the store and a report of it take
     python -m harness.bench --scheduler 100000                     # how long it takes to say which run goes next
     python -m harness.bench --claims 32                            # how the store bears so many processes at once
+    python -m harness.bench --launcher 20 --engine slurm           # what a launcher takes for each of so many runs
     python -m harness.bench --evidence 2000 --model small          # what evidence costs, in a run of so many steps
     python -m harness.bench --overfit detection --data VOCDEVKIT   # whether a detector learns eight images by heart
     python -m harness.bench --overfit segmentation --data ADE      # whether a segmenter does: some minutes each
@@ -22,7 +23,7 @@ measured before and after every study, and the ratio is one of medians.
 import argparse
 from statistics import median
 
-from harness import Problem
+from harness import Problem, where
 from harness.bench.evidence import show_evidence
 from harness.bench.loop import MODELS, STEADY, Measured, measure, specification
 from harness.bench.overfit import KINDS, show_overfit
@@ -36,7 +37,18 @@ from harness.paths import expanded
 def run(options: argparse.Namespace) -> None:
     from harness.engine import places as places_for
 
-    for name in ("size", "batch_size", "jobs", "seconds", "rounds", "records", "scheduler", "claims", "evidence"):
+    for name in (
+        "size",
+        "batch_size",
+        "jobs",
+        "seconds",
+        "rounds",
+        "records",
+        "scheduler",
+        "claims",
+        "launcher",
+        "evidence",
+    ):
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise Problem(f"--{name.replace('_', '-')} {value:g}: must be above 0")
@@ -50,6 +62,10 @@ def run(options: argparse.Namespace) -> None:
         from harness.bench.claims import show_claims
 
         return show_claims(options.claims)
+    if options.launcher:
+        from harness.bench.launchers import show_overhead
+
+        return show_overhead(options.launcher, options)
     if options.loader:
         return show_loaded(options.loader, options.rounds)
     if options.imgaug:
@@ -112,6 +128,8 @@ def parser() -> argparse.ArgumentParser:
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
     add("--scheduler", type=int, metavar="N", help="measure the scheduler's decisions instead, with N runs")
     add("--claims", type=int, metavar="N", help="measure the store's claims instead, by up to N processes")
+    add("--launcher", type=int, metavar="N", help="measure what --engine takes for each of N runs that sleep")
+    where.add_engine(p)
     add("--loader", type=expanded, metavar="DIR", help="measure loading its train/CLASS/FILE, beside timm's loader")
     add("--imgaug", type=expanded, metavar="DIR", help="measure the monkeys' augmentation of images, beside its source")
     add("--evidence", type=int, metavar="STEPS", help="measure what audits and exams cost in a run of so many steps")

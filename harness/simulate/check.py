@@ -31,22 +31,22 @@ class Sleeping(Augment):
         return 255 - x
 
 
-def runs(unit: float) -> list[Run]:
-    """41 short runs of 1 to 5 units, the last four of which have the first as their teacher."""
+def sleeping(seconds: float) -> Spec:
+    """A run of two steps that sleeps for so long."""
     from harness import study
     from harness.parts.data import Digits
+
+    loaded = study.load("digits").baseline
+    small = loaded.but(data=Digits(limit=128, limit_test=100), batch_size=64, epochs=1)
+    return small.but(model=small.model.but(blocks=(1,), width=4), augment=(Sleeping(seconds=seconds / 2),))
+
+
+def runs(unit: float) -> list[Run]:
+    """41 short runs of 1 to 5 units, the last four of which have the first as their teacher."""
     from harness.spec import needed
     from harness.tricks.distillation import distillation
 
-    loaded = study.load("digits").baseline
-    small = loaded.but(data=Digits(limit=128, limit_test=100), batch_size=64, epochs=1)  # two steps
-
-    def sleeping(spec: Spec, i: int) -> Spec:
-        return spec.but(
-            model=small.model.but(blocks=(1,), width=4), augment=(Sleeping(seconds=unit * (1 + i / 2) / 2),)
-        )
-
-    specs = [sleeping(small, i) for i in range(RUNGS)]
+    specs = [sleeping(unit * (1 + i / 2)) for i in range(RUNGS)]
     specs.append(distillation(specs[0], model=specs[0].model.but(width=8)))
     asked = [(spec, seed) for spec in specs for seed in range(SEEDS)]
     return [*needed(*asked[-1]), *asked]
