@@ -141,6 +141,7 @@ pre { border: 1px solid var(--line); border-radius: 4px; padding: .6rem .8rem; o
   thead { display: table-header-group; }
   th, td { white-space: normal; padding: .15rem .25rem; min-width: 0 !important; }
   tbody th, thead th:first-child { position: static; }
+  .results td:nth-child(2) { white-space: nowrap; }
   svg { min-width: 0 !important; max-height: 235mm; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   details::details-content { content-visibility: visible; display: block; }

@@ -92,5 +92,5 @@ def costs(plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame, en
             f"An epoch takes {span(seconds, told)} s, depending on the rung. {CLOCK}",
             f"An image takes {span(macs, flops)}, depending on the rung.",
         ]
-    also = f", with {count(len(first), 'network')} trained first," if first else ""
-    return [*lines, f"Training took {spent(sum(runs.values()))} for {count(len(runs), 'run')}{also} in all."]
+    also = f", {count(len(first), 'network')} trained first among them," if first else ""
+    return [*lines, f"All {count(len(runs), 'run')}{also} took {spent(sum(runs.values()))} of training."]
