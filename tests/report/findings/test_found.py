@@ -47,9 +47,9 @@ def test_a_ladder_by_hand(store):
         "so only signs and order are compared. Resolved here with the opposite sign: zero γ. A gain that is not "
         "resolved here neither confirms nor refutes the paper's. "
         "Top-1: 2 of 3 gains have the paper's sign, and 1 of the 2 that are resolved here. 3 of the paper's 3 are "
-        "above 0, so a table of gains alone would agree on 3. Top-1, order of the 3 gains: Spearman's ρ = 0.00, Kendall's "
-        "τ = 0.00. A random order has a |ρ| at least this large with p = 1 (exact; with 3 gains p is at least 0.3). "
-        "Gains that share a rung share its noise, so they say less than as many independent ones. "
+        "above 0, so a table of gains alone would agree on 3. Top-1, order of the 3 gains: Spearman's ρ = 0.00, "
+        "Kendall's τ = 0.00. A random order has a |ρ| at least this large with p = 1 (exact; with 3 gains p is at "
+        "least 0.3). Gains that share a rung share its noise, so they say less than as many independent ones. "
         "LR warmup | +0.16 | +1.00 [+0.75, +1.25] | same sign zero γ | +0.16 | -1.00 [-1.25, -0.75] | opposite "
         "mixup | +0.84 | +0.10 [-2.42, +2.62] | not resolved",
         "What else may be in a gain": "These gains include another length of training: mixup (3 epochs against 2). "
