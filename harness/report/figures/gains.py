@@ -58,8 +58,8 @@ def forest(study: str, every: pd.DataFrame, table: pd.DataFrame, gains: Seeds) -
         axes[0].scatter(own[score], y, s=size, marker=mark, color=color, alpha=0.7, lw=0, label="seeds", urls=said)
     for i, (mean, (low, high)) in enumerate(zip(table[f"{score}_mean"], spans, strict=True)):
         of = count(int(table["n"].iloc[i]), "seed")
-        said = f"{table['title'].iloc[i]}: {mean:.2f} %{_between(low, high)}, mean of {of}"
-        interval(axes[0], i + BESIDE, mean, low, high, INK, filled=True, said=said)
+        level = f"{table['title'].iloc[i]}: {mean:.2f} %{_between(low, high)}, mean of {of}"
+        interval(axes[0], i + BESIDE, mean, low, high, INK, filled=True, said=level)
     axes[0].set(xlabel=f"{METRICS[score]} (%)" + (", ×: diverged" if diverged.any() else ""), yticks=range(n))
     axes[0].set_yticklabels(names(table), color=INK)
     axes[0].set_ylim(n - 0.4, -0.6)
