@@ -1,4 +1,4 @@
-"""Transfer to segmentation, Table 9 of "Bag of Tricks": FCN on ADE20K, on the network of each rung.
+"""ADE20K: transfer to segmentation, Table 9 of "Bag of Tricks", FCN on the network of each rung.
 
     python -m harness.ablate ade20k_segmentation --set data.root=ADE --set model.backbone.data.root=IMAGENET
     python -m harness.report ade20k_segmentation --table 9

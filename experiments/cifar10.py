@@ -1,4 +1,4 @@
-"""The ten-rung stack of "Bag of Tricks" on CIFAR-10, at a scale that two cores can carry.
+"""CIFAR-10: the ten-rung stack of "Bag of Tricks", at a scale that two cores can carry.
 
     python -m harness.ablate cifar10
 

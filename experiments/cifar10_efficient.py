@@ -1,4 +1,4 @@
-"""`imagenet_efficient` in small: Tables 3 and 4 of "Bag of Tricks" on CIFAR-10, batch 32 and 128 for 256 and 1,024.
+"""CIFAR-10, efficient training: Tables 3 and 4 of "Bag of Tricks" in small, batch 32 and 128 for 256 and 1,024.
 
     python -m harness.ablate cifar10_efficient
     python -m harness.report cifar10_efficient --table 4

@@ -1,4 +1,4 @@
-"""`imagenet_models` in small: Table 1 of "Bag of Tricks" on CIFAR-10, networks of a few blocks for its deep ones.
+"""CIFAR-10, networks: Table 1 of "Bag of Tricks" in small, networks of a few blocks for its deep ones.
 
     python -m harness.ablate cifar10_models
     python -m harness.report cifar10_models --table 1

@@ -1,4 +1,4 @@
-"""`imagenet_refinements` in small: Table 6 of "Bag of Tricks", branching as it does, for ResNet-D on CIFAR-10.
+"""CIFAR-10, refinements: Table 6 of "Bag of Tricks" in small, branching as it does, for ResNet-D.
 
     python -m harness.ablate cifar10_refinements
     python -m harness.report cifar10_refinements --table 6

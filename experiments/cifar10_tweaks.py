@@ -1,4 +1,4 @@
-"""`imagenet_tweaks` in small: Table 5 of "Bag of Tricks" on CIFAR-10, ResNet-A, -B, -C and -D of three blocks.
+"""CIFAR-10, model tweaks: Table 5 of "Bag of Tricks" in small, ResNet-A, -B, -C and -D of three blocks.
 
     python -m harness.ablate cifar10_tweaks
     python -m harness.report cifar10_tweaks --table 5

@@ -1,4 +1,4 @@
-"""The ten-rung stack of "Bag of Tricks" on scikit-learn's 8 x 8 digits: the main job, made for two cores.
+"""Digits: the ten-rung stack of "Bag of Tricks" on scikit-learn's 8 x 8 digits, the main job, made for two cores.
 
     python -m harness.ablate
 

@@ -1,4 +1,4 @@
-"""The digits stack with its confounds apart: linear scaling, and ResNet-B before D, as rungs of their own.
+"""Digits, confounds apart: linear scaling, and ResNet-B before D, as rungs of "Bag of Tricks" of their own.
 
     python -m harness.ablate digits_controls --same-epochs
     python -m harness.ablate digits_controls --design leave-one-out --only all_tricks without_fp16

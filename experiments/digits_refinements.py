@@ -1,4 +1,4 @@
-"""The refinements of "Bag of Tricks" on digits, branching as its Table 6 does: distillation, mixup, or both.
+"""Digits, refinements: those of "Bag of Tricks", branching as its Table 6 does, distillation, mixup, or both.
 
     python -m harness.ablate digits_refinements
     python -m harness.ablate digits_refinements --design shapley

@@ -1,4 +1,4 @@
-"""SAM on the digits' ResNet: the networks whose loss landscapes `harness.landscape` draws.
+"""Digits, SAM: on the digits' ResNet, the networks whose loss landscapes `harness.landscape` draws.
 
     python -m harness.ablate digits_sam
     python -m harness.landscape nets digits_sam baseline sam

@@ -1,4 +1,4 @@
-"""Efficient training, Tables 2, 3 and 4 of "Bag of Tricks": the heuristics of its section 3, at batch 256 and 1,024.
+"""ImageNet, efficient training: Tables 2 to 4 of "Bag of Tricks", its section 3 at batch 256 and 1,024.
 
     python -m harness.ablate imagenet_efficient --set data.root=DIR
     python -m harness.report imagenet_efficient --table 4

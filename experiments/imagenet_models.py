@@ -1,4 +1,4 @@
-"""Networks beside each other, Table 1 of "Bag of Tricks": newer ones trained plainly, and ResNet-50 with all tricks.
+"""ImageNet, networks: Table 1 of "Bag of Tricks", newer ones trained plainly, and ResNet-50 with all tricks.
 
     python -m harness.ablate imagenet_models --set data.root=DIR
     python -m harness.report imagenet_models --table 1

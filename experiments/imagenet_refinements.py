@@ -1,4 +1,4 @@
-"""Training refinements, Table 6 of "Bag of Tricks", branching as it does, for ResNet-50-D, Inception-V3 and MobileNet.
+"""ImageNet, refinements: Table 6 of "Bag of Tricks", branching as it does, for three networks.
 
     python -m harness.ablate imagenet_refinements --set data.root=DIR
     python -m harness.report imagenet_refinements --table 6

@@ -1,4 +1,4 @@
-"""Model tweaks, Table 5 of "Bag of Tricks": ResNet-50, -B, -C and -D, trained by the efficient recipe of its section 3.
+"""ImageNet, model tweaks: Table 5 of "Bag of Tricks", ResNet-50, -B, -C and -D by the recipe of its section 3.
 
     python -m harness.ablate imagenet_tweaks --set data.root=DIR
     python -m harness.report imagenet_tweaks --table 5

@@ -1,4 +1,4 @@
-"""SAM, AdamP and Expectigrad on MNIST, beside the optimizers that they build on: accuracy by epoch.
+"""Optimizers on MNIST: SAM, AdamP and Expectigrad beside those that they build on, accuracy by epoch.
 
     python -m harness.ablate mnist_optimizers
     python -m harness.report mnist_optimizers --at 10 20 30 40 50 60 70 80 90 100

@@ -1,4 +1,4 @@
-"""Does SAM add to label smoothing and mixup, or have they taken its benefit? Every set of the three, on MNIST.
+"""MNIST, SAM with smoothing and mixup: does it add to them, or have they taken its benefit? Every set of the three.
 
     python -m harness.ablate mnist_sam --design factorial --fraction 0
 

@@ -1,4 +1,4 @@
-"""The monkeys' augmentation policy, group by group: which of imgaug's operations the ten species need.
+"""Monkeys, augmentation: the policy group by group, which of imgaug's operations the ten species need.
 
     python -m harness.ablate monkeys_policy --design leave-one-out --set data.of.root=DIR
 

@@ -1,4 +1,4 @@
-"""`monkeys_policy` in small: the groups of the augmentation policy at 48 px; for two cores.
+"""Monkeys at 48 px, augmentation: `monkeys_policy` in small, its groups of operations; for two cores.
 
     python -m harness.ablate monkeys_policy_small --design leave-one-out --set data.of.root=DIR
 

@@ -1,4 +1,4 @@
-"""`monkeys` in small: the same photos at 48 px, the same ladder, networks of a few layers; for two cores.
+"""Monkeys at 48 px: `monkeys` in small, the same ladder, networks of a few layers; for two cores.
 
     python -m harness.ablate monkeys_small --set data.of.root=DIR
 

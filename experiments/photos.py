@@ -1,4 +1,4 @@
-"""The ten-rung stack of "Bag of Tricks", as published, on any ImageFolder tree of photos at 224 px.
+"""Photos: the ten-rung stack of "Bag of Tricks", as published, on any ImageFolder tree at 224 px.
 
     python -m harness.ablate photos --set data.root=DIR
 

@@ -1,4 +1,4 @@
-"""Another set of images, Table 7 of "Bag of Tricks": ResNet-50-D on Places365, efficient and with the refinements.
+"""Places365: Table 7 of "Bag of Tricks", ResNet-50-D on another set of images, efficient and with the refinements.
 
     python -m harness.ablate places365 --set data.root=DIR
     python -m harness.report places365 --table 7

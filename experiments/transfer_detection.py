@@ -1,4 +1,4 @@
-"""`voc_detection` in small: detectors of blood cells on networks that learned species of monkeys; for two cores.
+"""Blood cells: Table 8 of "Bag of Tricks" in small, detectors on networks that learned monkeys; for two cores.
 
     python -m harness.ablate transfer_detection --set data.root=VOCDEVKIT --set model.backbone.data.root=PHOTOS
     python -m harness.report transfer_detection --table 8

@@ -1,4 +1,4 @@
-"""`ade20k_segmentation` in small: street scenes segmented on networks that learned species of monkeys; for two cores.
+"""Street scenes: Table 9 of "Bag of Tricks" in small, segmentation on networks that learned monkeys.
 
     python -m harness.ablate transfer_segmentation --set data.root=CAMVID --set model.backbone.data.root=PHOTOS
     python -m harness.report transfer_segmentation --table 9

@@ -1,4 +1,4 @@
-"""Transfer to detection, Table 8 of "Bag of Tricks": Faster R-CNN on Pascal VOC, on the network of each rung.
+"""Pascal VOC: transfer to detection, Table 8 of "Bag of Tricks", Faster R-CNN on the network of each rung.
 
     python -m harness.ablate voc_detection --set data.root=VOCDEVKIT --set model.backbone.data.root=IMAGENET
     python -m harness.report voc_detection --table 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from harness.store import Store, is_id
 if TYPE_CHECKING:  # pandas and matplotlib take two seconds, which --help and a list of runs need not wait for
     import pandas as pd
 
+    from harness.report import findings
     from harness.report.frames import Plan
 
 TALL, MANY = 64, 24  # rungs that a figure of a row, and of a line each, has room for
@@ -200,9 +201,10 @@ def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
 
     Raises Problem where no run is finished.
     """
-    from harness.report import figures, findings, frames, page, tables, tuned
+    from harness.report import figures, findings, frames, page, tables, title, tuned
 
-    study, every, folder = file_name(plan["label"]), finished(plan, store), folder or folder_of(plan)
+    every, folder = finished(plan, store), folder or folder_of(plan)
+    study = title.title(plan, every.loc[frames.counted(every), "trained"])
     compared = compare_tuned(plan, store, every) if "tuned" in plan else None
     table, effects, proof = frames.rungs(plan, every), frames.effects(plan, every), frames.evidence(plan, every)
     notes = frames.footnotes(plan, every, table)
@@ -210,7 +212,7 @@ def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
     found, again = findings.found(plan, store, every, table, effects), commands(plan, every)
     write_atomic(folder / "findings.md", findings.markdown(study, found, again).encode())
     both = frames.backbones(plan, store, every)
-    every_figure = draw(plan, every, table, effects, compared, both)
+    every_figure = draw(plan, every, table, effects, compared, both, others(plan, store, table, effects))
     drawn = {name: figures.save(folder, name, figure) for name, figure in every_figure}
     shown = {} if effects is None else {"Tricks": tables.shown_effects(effects, plan["design"])}
     if compared is not None:
@@ -224,9 +226,25 @@ def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
         if len(table) <= MANY:
             shown[tables.BY_CLASS[classes["score"].iloc[0]][0]] = tables.shown_classes(classes)
     captions = figures.captions(frames.headline(every))
-    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found, captions)
+    brief = [section for section in found if section.about not in findings.OF_TABLE]  # the page has it all
+    label = file_name(plan["label"])
+    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, brief, captions, label)
     write_atomic(folder / "index.html", made.encode())
     return Report(folder, text)
+
+
+def others(
+    plan: Plan, store: Store, table: pd.DataFrame, effects: pd.DataFrame | None
+) -> dict[str, list[findings.Gain]]:
+    """The gains of a plan's tricks by each design that was run here, as `beside.designs` has them."""
+    from harness.report import beside
+
+    found = []
+    for label in known():
+        if label.partition("@")[0] == plan["study"] and label != plan["label"]:
+            with suppress(Problem):  # it is damaged, or of another version
+                found.append(recall(label))
+    return beside.designs(plan, found, store, table, effects)
 
 
 def compare_tuned(plan: Plan, store: Store, every: pd.DataFrame) -> pd.DataFrame:
@@ -282,14 +300,16 @@ def draw(
     effects: pd.DataFrame | None,
     compared: pd.DataFrame | None = None,
     both: pd.DataFrame | None = None,
+    designs: Mapping[str, Sequence[findings.Gain]] | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """The figures by name; those of every rung where there are few enough to tell apart.
 
-    `compared` is of a tuned ladder, `both` of runs that have backbones, as frames.backbones has it.
+    `compared` is of a tuned ladder, `both` of runs that have backbones, as frames.backbones has it; `designs` are the
+    gains by each design, as beside.designs has them.
     """
-    from harness.report import figures, frames
+    from harness.report import figures, frames, plans, title
 
-    study, n, score = plan["label"], len(table), frames.headline(every)
+    study, n, score = title.study_title(plan), len(table), frames.headline(every)
     if compared is not None and n <= MANY:
         from harness.report import tuned
 
@@ -299,15 +319,29 @@ def draw(
         yield "trials", tuned.curves({rung["title"]: own["pool"] for rung, own in pools}, study, score)
     if effects is not None and len(effects):
         yield "effects", figures.effects(study, effects, score)
+    below = {place: rung["gain"][1] for place, rung in enumerate(plan["rungs"]) if rung["gain"]}
+    if plan["design"] == "ladder" and n <= TALL and (made := figures.waterfall(study, table, below)):
+        yield "waterfall", made
+    if designs:
+        titles = [one_line(trick["title"]) for trick in plan["tricks"]]
+        names = list(dict.fromkeys([*titles, *(gain.name for gains in designs.values() for gain in gains)]))
+        told = {
+            design: {g.name: (g.value, g.low, g.high, g.verdict) for g in gains} for design, gains in designs.items()
+        }
+        if len(names) <= TALL:
+            yield "designs", figures.designs(study, names, told, score)
     if n <= TALL:
         yield "ladder", figures.forest(study, every, table, frames.seeds_as_dots(plan, every))
     if both is not None and n <= MANY and (made := figures.transfer(study, table, both, score)):
         yield "transfer", made
+    found = frames.class_gains(plan, every)
+    if found is not None and n <= MANY and (made := figures.by_class(study, found, score)):
+        yield "classes", made
     if n <= MANY:
-        for name, figure in (("curves", figures.curves), ("rates", figures.rates)):
-            made = figure(study, every, table)
-            if made:
-                yield name, made
+        if made := figures.curves(study, every, table, plans.losses(plan)):
+            yield "curves", made
+        if made := figures.rates(study, every, table):
+            yield "rates", made
     yield "cost", figures.cost(study, every, table)
 
 

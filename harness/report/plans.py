@@ -89,6 +89,18 @@ def built_on(plan: Mapping[str, Any]) -> list[tuple[str, int]]:
     return list(dict.fromkeys(every))
 
 
+LOSS = {"targets", "mix", "loss", "teacher", "task"}  # slots that make a training loss one of another kind
+
+
+def losses(plan: Mapping[str, Any]) -> dict[int, str]:
+    """By place, the tricks that make a rung's training loss what it is; "" where it is that of the labels alone."""
+    tricks = plan["tricks"]
+    return {
+        place: ", ".join(tricks[i]["name"] for i in rung["on"] if LOSS & set(tricks[i]["moves"]))
+        for place, rung in enumerate(plan["rungs"])
+    }
+
+
 def _at_odds(plan: Mapping[str, Any]) -> str:
     rungs, k = plan["rungs"], len(plan["tricks"])
     looks = plan["decide"]["looks"] if plan["decide"] else [2]

@@ -238,8 +238,8 @@ def agreement(table: pd.DataFrame, metric: str) -> list[str]:
     known = both["verdict"].map(resolved)
     up = int((both["paper_gain"] > 0).sum())
     lines = [
-        f"{name}: {agree.sum()} of {m} gains have the paper's sign; of those resolved here {agree[known].sum()} of "
-        f"{known.sum()}. {up} of the paper's {m} are above 0, and so many would agree if all of ours were."
+        f"{name}: {agree.sum()} of {m} gains have the paper's sign, and {agree[known].sum()} of the {known.sum()} that "
+        f"are resolved here. {up} of the paper's {m} are above 0, so a table of gains alone would agree on {up}."
     ]
     paper, ours = both["paper_gain"], both["gain"]
     if m < 3 or paper.nunique() == 1 or ours.nunique() == 1:
@@ -248,9 +248,9 @@ def agreement(table: pd.DataFrame, metric: str) -> list[str]:
     least = 2 / math.factorial(m)
     how = "exact" if m <= ALL_ORDERS else f"of {DRAWN:,} orders drawn"
     lines.append(
-        f"{name}, order of the {m} gains: Spearman's ρ = {rho:.2f}, Kendall's τ = {tau:.2f}. An order drawn by chance "
-        f"has a ρ as far from 0 with p = {p:.2g} ({how}; {m} points cannot give less than {least:.1g}). Gains that "
-        "share a rung share its noise: they say less than as many points of their own."
+        f"{name}, order of the {m} gains: Spearman's ρ = {rho:.2f}, Kendall's τ = {tau:.2f}. A random order has a |ρ| "
+        f"at least this large with p = {p:.2g} ({how}; with {m} gains p is at least {least:.1g}). Gains that share a "
+        "rung share its noise, so they say less than as many independent ones."
     )
     return lines
 

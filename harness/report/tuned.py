@@ -107,7 +107,7 @@ def notes(plan: Plan) -> list[str]:
         "trained anew on all training images; the test set had no part in the choice.",
         "A gain of the tuned ladder is that of a rung at its best over the one below at its best; what their values "
         "differ in is in it (¤). Untuned: the study as written.",
-        "Verdicts: Holm over the rungs, each ladder for itself; intervals of changes are 95 % t, each for itself.",
+        "Verdicts: Holm over the rungs, each ladder apart. Intervals of changes: 95 %, each for its own row.",
     ]
 
 

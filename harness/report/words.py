@@ -18,6 +18,11 @@ def count(n: int, what: str) -> str:
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
+def flops(giga: float) -> str:
+    """`1.65 MFLOPs`, `3.86 GFLOPs`: of so many 10⁹ multiply-adds."""
+    return f"{giga:.3g} GFLOPs" if giga >= 0.1 else f"{1000 * giga:.3g} MFLOPs"
+
+
 def together(items: Iterable[object]) -> str:
     """`a, b and c`."""
     every = list(map(str, items))

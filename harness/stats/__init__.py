@@ -8,6 +8,7 @@ from harness.stats.accuracies import (
     gain_errors,
     mcnemar,
     outperformance,
+    unpacked,
     wilson,
 )
 from harness.stats.detection import Curve, claims, curves, mean_ap

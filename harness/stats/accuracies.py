@@ -1,9 +1,11 @@
 """What a test set of N images says: intervals of accuracies, and of differences between two networks."""
 
+import base64
 import math
+import zlib
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from harness.stats.tests import Array, summed
@@ -117,3 +119,8 @@ def distribution_sd(correct: ArrayLike) -> float:
     """The root of `distribution_variance`, share of 1; 0 where that is below 0."""
     variance = distribution_variance(correct)
     return math.sqrt(max(0.0, variance)) if variance == variance else math.nan
+
+
+def unpacked(text: str) -> NDArray[np.uint16]:
+    """The class that a run answered to each of N test images, in order, as `tasks.classify.packed` keeps them."""
+    return np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<u2")

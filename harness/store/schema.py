@@ -78,7 +78,7 @@ class Record(BaseModel):
     peak_memory: Count | None = None
     opinions: dict[str, str] = {}  # of each part: how it is known that it did what it says
     network: str = ""  # a digest of its weights and buffers at the end
-    answers: str = ""  # the class answered to each test image; see `harness.tasks.classify.unpacked`
+    answers: str = ""  # the class answered to each test image; see `harness.stats.unpacked`
     sources: dict[str, str] = {}  # of parts that are not the package's own
     repository: str = ""
 

@@ -170,7 +170,7 @@ class Asked:
         """What differs from the study as written, for its report to say."""
         decide, options, fewer = self.decide, self.options, self.seeds != self.study.seeds
         said = [f"{path}={_said(value)}" for path, value in self.settings]
-        said += [f"{len(self.seeds)} seeds"] if fewer and not decide else []
+        said += [f"{len(self.seeds)} seed{'s' * (len(self.seeds) != 1)}"] if fewer and not decide else []
         said += ["rungs of the same epochs"] if self.same_epochs else []
         said += [f"{options.pairs} pairs of orders"] if options.pairs else []
         said += [f"a fraction of 1/2^{options.fraction}"] if options.fraction is not None else []

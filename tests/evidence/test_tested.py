@@ -18,7 +18,8 @@ from harness.parts.data import Cached
 from harness.parts.models import Dense
 from harness.parts.precision import FP32
 from harness.rng import stream, streams
-from harness.tasks.classify import Classify, packed, unpacked
+from harness.stats import unpacked
+from harness.tasks.classify import Classify, packed
 
 CPU = torch.device("cpu")
 

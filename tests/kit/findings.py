@@ -29,7 +29,7 @@ def stack(names=NAMES, seeds=(0, 1, 2), **more):
 
 
 def made(design, rungs, names=(), **more):
-    return designed(design, rungs, **more) | {"tricks": tricks(*names)}
+    return designed(design, rungs, **{"about": 'After "Bag of Tricks".'} | more) | {"tricks": tricks(*names)}
 
 
 def fill(store, scores, **more):
@@ -40,10 +40,15 @@ def fill(store, scores, **more):
 
 
 def found(plan, store):
-    """{what it is about: text}; the opening, and what goes on from a paragraph, one after the other."""
+    """{what it is about: its sentences, one after the other; and then the rows of its table, cells apart by " | "}."""
     every = report.finished(plan, store)
-    told, about = {}, ""
-    for heading, text in findings.found(plan, store, every, frames.rungs(plan, every), frames.effects(plan, every)):
-        about = heading or about
-        told[about] = f"{told[about]} {text}" if about in told else text
+    told = {}
+    for section in findings.found(plan, store, every, frames.rungs(plan, every), frames.effects(plan, every)):
+        rows = [] if section.table is None else section.table.itertuples(index=False, name=None)
+        told[section.about] = " ".join([*section.lines, *(" | ".join(row) for row in rows)])
     return told
+
+
+def paper(told):
+    """What is said of the paper, under either heading."""
+    return told.get("Where it disagrees with the paper") or told.get("Beside the paper", "")

@@ -2,7 +2,7 @@
 
 import html.parser
 
-VOID = {"meta", "link", "br", "img"}
+VOID = {"meta", "link", "br", "img", "input"}
 
 
 class Tree(html.parser.HTMLParser):

@@ -54,4 +54,8 @@ def plan(study="voc_detection", ladder=LADDER, seeds=(0, 1, 2), **more):
         rungs.append(own | {"title": f"+ {name}" if i else name, "changes": {"model.backbone": ["a", "b"]}})
         upstream.append({"of": name, "id": spec_hash(backbone(name)), "seeds": list(seeds)})
     named = [name for name in ladder if name != "baseline"]
-    return designed("ladder", rungs, named, upstream=upstream) | {"study": study, "label": study} | more
+    return (
+        designed("ladder", rungs, named, upstream=upstream)
+        | {"study": study, "label": study, "about": 'After "Bag of Tricks".'}
+        | more
+    )

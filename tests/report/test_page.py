@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import re
 
 import pandas as pd
@@ -5,7 +7,9 @@ import pytest
 
 from harness import one_line
 from harness.report import figures
-from harness.report.page import LEAST, POLICY, page
+from harness.report.findings import Section
+from harness.report.looks import DIGEST, POLICY, SCRIPT
+from harness.report.page import FIRST, LEAST, page
 from tests.kit.figures import DRAW, runs_of
 from tests.kit.hostile import NAMES
 from tests.kit.html import Tree
@@ -63,9 +67,8 @@ def test_an_id_is_there_once_and_every_reference_leads_to_one(tree):
             assert own["id"].split(".")[0] in DRAW
 
 
-def test_nothing_is_loaded_and_nothing_runs(made, tree):
+def test_nothing_is_loaded_and_only_the_pages_own_script_runs(made, tree):
     assert not {e[0] for e in tree.elements} & {
-        "script",
         "iframe",
         "object",
         "embed",
@@ -79,10 +82,15 @@ def test_nothing_is_loaded_and_nothing_runs(made, tree):
     ]
     assert {place[:1] for place in places if place != "data:,"} == {"#"}
     assert not [k for _, own, _, _ in tree.elements for k in own if k.startswith("on")]
-    assert not re.search(r"https?:|//|@import|url\((?!#)", made.replace("<!doctype", ""))
+    assert not re.search(
+        r"https?:|//|@import|url\((?!#)", made.replace("<!doctype", "").replace(f"'sha256-{DIGEST}'", "")
+    )
     assert [own["content"] for _, own in tree.of("meta", **{"http-equiv": "Content-Security-Policy"})] == [POLICY]
     assert POLICY.startswith("default-src 'none'")
-    assert "script" not in POLICY
+    digest = base64.b64encode(hashlib.sha256(tree.texts("script")[0].encode()).digest()).decode()
+    assert tree.texts("script") == [SCRIPT]
+    assert re.findall(r"script-src ([^;]*)", POLICY) == [f"'sha256-{digest}'"], "no other script, and no attribute"
+    assert not re.search("innerHTML|outerHTML|insertAdjacent|eval|Function|document.write|fetch", SCRIPT)
     assert tree.comments == 0
 
 
@@ -115,6 +123,37 @@ def test_tables_have_heads_for_rows_and_columns(tree):
     assert tree.texts("th", scope="row")[:2] == ["baseline", "+ mixup"]
     assert tree.texts("td")[:4] == ["90.00", "–", "91.00", "helps"]
     assert tree.texts("td", **{"class": "helps"}) == ["helps"]
+
+
+def test_five_columns_stand_first_and_each_cell_of_a_card_has_its_heading():
+    table = pd.DataFrame([["a", *"123456"]], columns=["rung", *"bcdef", "verdict"])
+    tree = Tree(page("s", "", {"Rungs": table}, [], {}, evidence_of(), []))
+    assert tree.texts("label", **{"class": "all"}) == ["all 7 columns"]
+    assert [own.get("class") for _, own in tree.of("th", scope="col")[:7]] == [None] * FIRST + ["more"] * 2
+    cells = tree.of("td")[:6]
+    assert [own["data-label"] for _, own in cells] == [*"bcdef", "verdict"]
+    assert [own.get("class") for _, own in cells] == [None] * (FIRST - 1) + ["more"] * 2
+    few = Tree(page("s", "", {"Rungs": table[["rung", "b"]]}, [], {}, evidence_of(), []))
+    assert not few.of("input")
+
+
+def test_findings_are_bullets_and_tables():
+    found = [Section("", ("One.", "<b>Two.</b>")), Section("Beside", ("Three.",), pd.DataFrame({"trick": ["a|b"]}))]
+    tree = Tree(page("s", "", {"Rungs": pd.DataFrame({"rung": ["a"]})}, [], {}, evidence_of(), [], found))
+    assert {"One.", "<b>Two.</b>", "Three."} <= set(tree.texts("li"))
+    assert tree.texts("h3") == ["Beside"]
+    assert "a|b" in tree.texts("th", scope="row")
+
+
+def test_points_of_figures_say_what_they_are(tree):
+    said = [text for text, own in tree.of("title") if text.startswith("+ mixup, seed ")]
+    assert len(said) == 2 + 2, "two runs, two pairs"
+
+
+def test_what_commands_call_it_stands_below_the_title():
+    frames = {"Rungs": pd.DataFrame({"rung": ["a"]})}
+    named = page("CIFAR-10", "", frames, [], {}, evidence_of(), [], label="cifar10@6ce62a")
+    assert Tree(named).texts("p", **{"class": "label"}) == ["cifar10@6ce62a"]
 
 
 def test_checks_that_held_are_behind_a_line_that_counts_them(tree):
@@ -167,9 +206,9 @@ def test_a_name_is_text_wherever_it_stands(key, plain, drawn):
     text = page_of(drawn, one_line(given), given, study=given)
     tree = Tree(text)
     assert [(tag, sorted(own), outer) for tag, own, _, outer in tree.elements if "svg" not in outer] == plain
-    assert {e[0] for e in tree.elements if "svg" in e[3]} <= {"g", "defs", "path", "use", "clippath", "rect"}
+    assert {e[0] for e in tree.elements if "svg" in e[3]} <= {"g", "defs", "path", "use", "clippath", "rect", "title"}
     assert tree.comments == 0
-    assert tree.texts("h1") == tree.texts("title") == [shown]
+    assert tree.texts("h1") == tree.texts("title")[:1] == [shown]
     assert tree.texts("th", scope="row")[1] == shown
     assert tree.texts("li")[-1] == shown
     assert tree.texts("summary")[1] == f"{shown}: 3 of 3 checks held in 5 of 5 runs"

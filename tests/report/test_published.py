@@ -375,7 +375,7 @@ def test_the_report_says_what_ran_what_did_not_and_how_little_it_says(store):
     assert sum("no run" in line for line in lines) == 36 - 10
     assert "78.31 (1)" in made.text or re.search(r"78\.31 \(\d\)", made.text)
     # cosine and mixup up, smoothing down, distillation up but open; the paper has all four up
-    assert "Top-1: 3 of 4 gains have the paper's sign; of those resolved here 2 of 3." in made.text
+    assert "Top-1: 3 of 4 gains have the paper's sign, and 2 of the 3 that are resolved here." in made.text
     assert "4 of the paper's 4 are above 0" in made.text
     rho = scipy.stats.spearmanr([0.75, 0.40, 0.36, 0.84], [1, -1, 0.1, 3]).statistic
     assert f"ρ = {rho:.2f}" in made.text

@@ -17,7 +17,7 @@ def rendered(full, tmp_path, monkeypatch):
 
 
 def test_render_writes_every_file(rendered, full):
-    figures = {f"{name}.{kind}" for name in ("ladder", "curves", "cost") for kind in ("png", "svg")}
+    figures = {f"{name}.{kind}" for name in ("waterfall", "ladder", "curves", "cost") for kind in ("png", "svg")}
     texts = {
         "index.html",
         "findings.md",

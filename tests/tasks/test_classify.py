@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from harness.stats import unpacked
 from harness.tasks import of, scored
-from harness.tasks.classify import Classify, CrossEntropy, packed, unpacked
+from harness.tasks.classify import Classify, CrossEntropy, packed
 
 TASK = Classify()
 Z = torch.tensor([[2.0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 3, 1], [5, 4, 3, 2, 1, 0]])

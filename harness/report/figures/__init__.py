@@ -3,12 +3,15 @@
 `every` has one row a run, `table` one row a rung. A name is text: cut to its room, and never read as a formula.
 """
 
+from harness.report.figures.by_class import by_class
 from harness.report.figures.captions import CAPTIONS, captions
 from harness.report.figures.costs import cost, pareto
-from harness.report.figures.curves import band, by_epoch, curves, panels, rates, told_as
+from harness.report.figures.curves import band, by_epoch, curves, panels, rates, scales, told_as
+from harness.report.figures.designs import designs
 from harness.report.figures.gains import apart, beside, effects, forest
 from harness.report.figures.style import (
     BESIDE,
+    CLEAR,
     HELPS,
     HURTS,
     INK,
@@ -36,3 +39,4 @@ from harness.report.figures.style import (
     tint,
 )
 from harness.report.figures.transfer import transfer
+from harness.report.figures.waterfall import waterfall

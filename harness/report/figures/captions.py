@@ -3,10 +3,27 @@
 from harness.report.words import spoken
 
 CAPTIONS = {  # name -> heading, what a reader must know to read it
+    "waterfall": (
+        "What each rung adds",
+        "Each bar starts at the mean of the rung below and ends where the gain takes it. The thin line is the gain's "
+        "95 % interval. Blue helps, vermilion hurts, hollow is not resolved.",
+    ),
+    "designs": (
+        "The same tricks by other designs",
+        "Each panel is one design, run with the same settings: what a trick gives on the ladder, on top of all others, "
+        "alone, or on average. An arrow with a number lies beyond the frame. Blue helps, vermilion hurts, hollow is "
+        "not resolved by that design's own tests.",
+    ),
+    "classes": (
+        "Gains by class",
+        "Means over the pairs of runs. For top-1 a bar is the points of the gain that the images of one class make, so "
+        "a row adds up to the gain in the table; classes have the numbers that the data give them. These bars are not "
+        "tested.",
+    ),
     "ladder": (
-        "Accuracy and gains",
-        "Dots: seeds. Points and bars: mean with 95 % interval; an arrow where one goes on beyond the frame. Blue "
-        "helps, vermilion hurts, hollow is not resolved. ×: a run that diverged; it counts.",
+        "Every seed",
+        "Each small dot is a seed. Large points and bars are means with 95 % intervals; an arrow goes on beyond the "
+        "frame. Blue helps, vermilion hurts, hollow is not resolved. A run that diverged is a ×, and counts.",
     ),
     "effects": (
         "Effects",
@@ -15,10 +32,10 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
     ),
     "curves": (
         "Training",
-        "Means over seeds; the band is from the least to the greatest seed. Left: in training, over the epoch and on "
-        "images and targets as they were trained on, so not comparable between rungs that change these. Right: after "
-        "the epoch, on the test images, or on those held out of training. Of top-1 the first epochs may be below the "
-        "frame, and a run that diverged (×) keeps its last accuracy.",
+        "Lines are means over seeds; a band reaches from the lowest seed to the highest. Left: in training, averaged "
+        "over the epoch, on the images and targets that were trained on: do not compare rungs that change these. "
+        "A loss of another kind and scale has its own panel. Right: after the epoch, on the test images, or on those "
+        "held out of training. A run that diverged (×) keeps its last accuracy.",
     ),
     "transfer": (
         "Backbones",
@@ -28,10 +45,10 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
     "rates": ("Learning rates", "As the optimizer had them at each step, read while training. A line a schedule."),
     "cost": (
         "Accuracy against cost",
-        "Means with 95 % intervals; the line is the Pareto front: nothing as cheap is more accurate. Of more than 16 "
-        "rungs the first and the front are named. Seconds of training a run leave out tests, and networks trained "
-        "before it. Squares, if any: FP16 emulated, whose accuracy is that of half precision, and whose speed is not. "
-        "GFLOPs are multiply-adds of one image's forward.",
+        "Means with 95 % intervals. The line is the Pareto front: nothing as cheap is more accurate. Above 16 rungs "
+        "only the first and those on the front are named. Seconds leave out tests, and networks trained before the "
+        "run. A square is FP16 emulated: its accuracy is that of half precision, its speed is not. FLOPs are "
+        "multiply-adds of one image's forward; they have a panel where rungs differ by a fifth or more.",
     ),
     "tuned": (
         "Gains, untuned and tuned",

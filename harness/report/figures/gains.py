@@ -26,13 +26,14 @@ from harness.report.figures.style import (
     names,
     percent,
     resolved,
+    run_said,
     score_interval,
     sizes,
     style,
     tint,
 )
-from harness.report.frames import counted, headline, pairs_apart
-from harness.report.words import METRICS
+from harness.report.frames import Row, counted, headline, pairs_apart
+from harness.report.words import METRICS, count
 
 
 @style()
@@ -40,6 +41,7 @@ def forest(study: str, every: pd.DataFrame, table: pd.DataFrame, gains: Seeds) -
     """The score of every seed beside mean and interval; and, where the design has gains, those of every pair."""
     runs, n, score = every[counted(every)], len(table), headline(every)
     row = {place: i for i, place in enumerate(table["place"])}
+    titles = dict(zip(table["place"], table["title"], strict=True))
     two = bool(table["gain"].notna().any())
     figure = Figure(figsize=(11, 1.3 + n * (0.42 if n <= 20 else 0.32)), layout="constrained")
     axes = figure.subplots(1, 1 + two, sharey=True, squeeze=False, width_ratios=(3, 2) if two else None)[0]
@@ -49,9 +51,15 @@ def forest(study: str, every: pd.DataFrame, table: pd.DataFrame, gains: Seeds) -
     for which, mark, color, size in ((~diverged, "o", SEED, 24), (diverged, "X", HURTS, 60)):
         own = runs[which & runs["place"].isin(row)]
         y = own["place"].map(row) - BESIDE / 2
-        axes[0].scatter(own[score], y, s=size, marker=mark, color=color, alpha=0.7, lw=0, label="seeds")
+        said = [
+            run_said(titles[run["place"]], run, f"{run[score]:.2f} %{', diverged' * (run['status'] == 'diverged')}")
+            for run in own.to_dict("records")
+        ]
+        axes[0].scatter(own[score], y, s=size, marker=mark, color=color, alpha=0.7, lw=0, label="seeds", urls=said)
     for i, (mean, (low, high)) in enumerate(zip(table[f"{score}_mean"], spans, strict=True)):
-        interval(axes[0], i + BESIDE, mean, low, high, INK, filled=True)
+        of = count(int(table["n"].iloc[i]), "seed")
+        level = f"{table['title'].iloc[i]}: {mean:.2f} %{_between(low, high)}, mean of {of}"
+        interval(axes[0], i + BESIDE, mean, low, high, INK, filled=True, said=level)
     axes[0].set(xlabel=f"{METRICS[score]} (%)" + (", ×: diverged" if diverged.any() else ""), yticks=range(n))
     axes[0].set_yticklabels(names(table), color=INK)
     axes[0].set_ylim(n - 0.4, -0.6)
@@ -73,15 +81,29 @@ def forest(study: str, every: pd.DataFrame, table: pd.DataFrame, gains: Seeds) -
 def _gains(axis: Axes, table: pd.DataFrame, gains: Mapping[int, Sequence[tuple[int, float]]]) -> None:
     """The right half of a forest; `gains` by row."""
     dots = [(gain, i - BESIDE / 2) for i, pairs in gains.items() for _, gain in pairs]
+    titles = list(table["title"])
+    told = [f"{titles[i]}, seed {seed}: {gain:+.2f} points" for i, pairs in gains.items() for seed, gain in pairs]
     x, y = np.array(dots).reshape(-1, 2).T
     axis.set_xlim(*frame([0.0, *x, *table["gain"]], table[["gain_low", "gain_high"]]))
     axis.axvline(0, color="0.4", lw=1, zorder=1)
-    axis.plot(x, y, "o", ms=4.5, color=SEED, alpha=0.7, mew=0, label="pairs")
+    axis.scatter(x, y, s=20, color=SEED, alpha=0.7, lw=0, label="pairs", urls=told)
     for i, (_, row) in enumerate(table.iterrows()):
         if not math.isnan(row["gain"]):
             said = row["verdict"]
-            interval(axis, i + BESIDE, row["gain"], row["gain_low"], row["gain_high"], tint(said), resolved(said))
+            span = row["gain_low"], row["gain_high"]
+            interval(axis, i + BESIDE, row["gain"], *span, tint(said), resolved(said), said=gain_said(row))
     axis.set_xlabel("gain (points)\nhollow: not resolved")
+
+
+def gain_said(row: pd.Series | Row) -> str:
+    """What the point of a gain says."""
+    low, high = row["gain_low"], row["gain_high"]
+    between = "" if math.isnan(low) else f" [{low:+.2f}, {high:+.2f}]"
+    return f"{row['title']}: {row['gain']:+.2f} points{between}{', ' * bool(row['verdict'])}{row['verdict']}"
+
+
+def _between(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
 
 
 @style()

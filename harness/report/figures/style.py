@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness import one_line, stats
 from harness.paths import write_atomic
-from harness.report.frames import headline, marks
+from harness.report.frames import Row, headline, marks
 
 Array = NDArray[np.float64]
 Seeds = Mapping[int, Sequence[tuple[int, float]]]  # place -> (seed, gain) of each pair
@@ -31,6 +32,7 @@ LONG = 40  # letters of a name: the axes keep their room
 BESIDE = 0.24  # of a row: seeds above their mean, not under it
 MANY = 16  # rungs: points above that are not all named, for lines to their names would hide them
 SMALL = 9  # points of the letters beside lines
+CLEAR: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # behind a number that a line would cross
 
 
 @contextmanager
@@ -42,21 +44,26 @@ def style() -> Iterator[None]:
         yield
 
 
+SAID = re.compile(r'<a xlink:href="([^"]*)" target="_blank">')
+
+
 @style()
 def save(folder: Path, name: str, figure: Figure) -> str:
     """Write name.{png,svg}, the same bytes for the same figure; returns the SVG.
 
     The figure is laid out here, once. Its own `savefig` lays out and goes through all artists anew for each kind.
+    What an artist has as its url says what it shows: in the SVG that is a title, which browsers show beside it.
     """
     svg, png = io.BytesIO(), io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+    text = SAID.sub(r"<g><title>\1</title>", svg.getvalue().decode()).replace("</a>", "</g>")
     figure.set_layout_engine("none")
     figure.dpi = 160
     FigureCanvasAgg(figure).print_png(png)
-    for kind, made in (("svg", svg), ("png", png)):
-        write_atomic(folder / f"{name}.{kind}", made.getvalue())
-    return svg.getvalue().decode()
+    for kind, made in (("svg", text.encode()), ("png", png.getvalue())):
+        write_atomic(folder / f"{name}.{kind}", made)
+    return text
 
 
 def names(table: pd.DataFrame) -> list[str]:
@@ -94,8 +101,13 @@ def percent(low: float, high: float) -> tuple[float, float]:
     return max(low, -2), min(high, 102)
 
 
-def interval(axis: Axes, y: float, at: float, low: float, high: float, color: Any, filled: bool) -> None:
-    """A mean and its interval at height `y`; cut by the frame it ends in an arrow; the mean alone without one."""
+def interval(
+    axis: Axes, y: float, at: float, low: float, high: float, color: Any, filled: bool, said: str | None = None
+) -> None:
+    """A mean and its interval at height `y`; cut by the frame it ends in an arrow; the mean alone without one.
+
+    On a page the mean says `said`.
+    """
     left, right = axis.get_xlim()
     if not math.isnan(low):
         axis.plot([max(low, left), min(high, right)], [y, y], color=color, lw=1.6, solid_capstyle="butt", zorder=3)
@@ -107,7 +119,14 @@ def interval(axis: Axes, y: float, at: float, low: float, high: float, color: An
         if high > right:
             axis.plot([right], [y], ">", color=color, ms=6, clip_on=False, zorder=3)
     face = color if filled else "white"
-    axis.plot([at], [y], "o", ms=6, color=color, mfc=face, mew=1.4, zorder=4, label="resolved" if filled else "open")
+    told = "resolved" if filled else "open"
+    axis.plot([at], [y], "o", ms=6, color=color, mfc=face, mew=1.4, zorder=4, label=told, url=said)
+
+
+def run_said(title: str, run: Row, value: str) -> str:
+    """What a point says of its run: rung, seed, value, and the run's name in the store."""
+    name = f", run {run['id']}/{run['seed']}" if "id" in run else ""
+    return f"{title}, seed {run['seed']}: {value}{name}"
 
 
 def resolved(verdict: str) -> bool:

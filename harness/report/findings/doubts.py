@@ -9,11 +9,13 @@ from harness import Problem, one_line
 from harness.report.findings.words import ONLY, bare, listed, some, span, spent
 from harness.report.frames import Plan
 from harness.report.plans import built_on
-from harness.report.words import count, spoken
+from harness.report.words import count, flops, spoken
 from harness.store import Store
 
+CLOCK = "These are medians by the clock, on a machine that may have been busy."
 
-def confounds(plan: Plan, table: pd.DataFrame) -> str:
+
+def confounds(plan: Plan, table: pd.DataFrame) -> list[str]:
     """What the plan knows to be in a gain beside the trick, or that no run here varied."""
     rungs, lines = plan["rungs"], []
     longer = [
@@ -24,10 +26,10 @@ def confounds(plan: Plan, table: pd.DataFrame) -> str:
     if plan["design"] in frames.EFFECTS:
         longer = [one_line(trick["title"]) for trick in plan["tricks"] if "epochs" in trick["moves"]]
     if longer:
-        lines.append(f"The length of training is in what these give: {listed(longer)}.")
+        lines.append(f"These gains include another length of training: {listed(longer)}.")
     lines += _trained_first(plan, table)
     if table["emulated"].any():
-        said = spoken("its accuracy is that of half precision, its speed not", frames.headline(table))
+        said = spoken("its accuracy is that of half precision, its speed is not", frames.headline(table))
         lines.append(f"FP16 is emulated in {some(table, 'emulated')}: {said}.")
     more = [
         f"{bare(row['title'])} ({', '.join(rungs[row['place']]['also'])})" for _, row in table[table["also"]].iterrows()
@@ -39,12 +41,12 @@ def confounds(plan: Plan, table: pd.DataFrame) -> str:
             f"Hardware, commits or library versions differ between the runs compared for {some(table, 'elsewhere')}."
         )
     if any(rung.get("microbatch") for rung in rungs):
-        lines.append("Batch norm saw a pass, not the batch, where a batch was taken in passes.")
+        lines.append("Where a batch was taken in passes, batch norm saw one pass at a time.")
     if len(rungs) > 1:
-        tuned = "Settings that a trick does not change are those of the baseline: none was tuned for a rung."
+        tuned = "Settings that no trick changes are the baseline's. They were not tuned for each rung."
         lines += [] if "tuned" in plan else [tuned]
         lines += [ONLY[plan["design"]]] if plan["design"] in ONLY else []
-    return " ".join([*lines, "All numbers are of one split into training and test images."])
+    return [*lines, "All numbers are of one split into training and test images."]
 
 
 def _trained_first(plan: Plan, table: pd.DataFrame) -> list[str]:
@@ -56,18 +58,18 @@ def _trained_first(plan: Plan, table: pd.DataFrame) -> list[str]:
         (own if each else one).add(one_line(inner["of"]))
     marked = table.assign(one=table["rung"].isin(one), own=table["rung"].isin(own))
     told = (
-        ("one", "with one seed, for", "no interval"),
-        ("own", "one for each seed, for", "the intervals"),
+        ("one", "one for all seeds", "No interval includes the spread of such networks"),
+        ("own", "one for each seed", "The intervals include the spread of such networks"),
     )
     return [
-        f"Another network is trained first, {how} {some(marked, mark)}: what another one would give is in {where}, and "
-        "its cost not in the seconds an epoch."
+        f"Another network is trained first, {how}, for {some(marked, mark)}. {where}; "
+        "the seconds per epoch leave it out."
         for mark, how, where in told
         if marked[mark].any()
     ]
 
 
-def costs(plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame, ends: list[tuple[int, int]]) -> str:
+def costs(plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame, ends: list[tuple[int, int]]) -> list[str]:
     runs = {
         (plan["rungs"][place]["id"], seed): seconds
         for place, seed, seconds in zip(every["place"], every["seed"], every["seconds"], strict=True)
@@ -81,15 +83,14 @@ def costs(plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame, en
     told = "{:.3g}".format
     if len(ends) == 1:
         (above, below), (dear, cheap), (more, less) = both["title"].map(bare), seconds, macs
-        text = (
-            f"An epoch takes {told(dear)} s at {above} against {told(cheap)} s at {below}, × {dear / cheap:.2f}: "
-            f"medians by the clock, whatever else ran. An image takes {told(more)} against {told(less)} GFLOPs, "
-            f"× {more / less:.2f}."
-        )
+        lines = [
+            f"An epoch of {above} takes {told(dear)} s, one of {below} {told(cheap)} s (× {dear / cheap:.2f}). {CLOCK}",
+            f"An image takes {flops(more)} in {above}, and {flops(less)} in {below} (× {more / less:.2f}).",
+        ]
     else:
-        text = (
-            f"An epoch takes {span(seconds, told)} s, medians by the clock, whatever else ran, and an image "
-            f"{span(macs, told)} GFLOPs, by the rung."
-        )
+        lines = [
+            f"An epoch takes {span(seconds, told)} s, depending on the rung. {CLOCK}",
+            f"An image takes {span(macs, flops)}, depending on the rung.",
+        ]
     also = f", {count(len(first), 'network')} trained first among them," if first else ""
-    return f"{text} All {count(len(runs), 'run')} together{also} trained for {spent(sum(runs.values()))}."
+    return [*lines, f"All {count(len(runs), 'run')}{also} took {spent(sum(runs.values()))} of training."]

@@ -1,7 +1,7 @@
-"""What a study found, in sentences made from its frames: never of more than they hold."""
+"""What a study found, in bullets and tables made from its frames: never of more than they hold."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -9,42 +9,61 @@ import harness.report.frames as frames
 import harness.report.tables as tables
 from harness import one_line, stats
 from harness.report.findings.doubts import confounds, costs
-from harness.report.findings.gains import by_verdict, interactions, judged, set_apart, told_gains, way_of
+from harness.report.findings.gains import (
+    READING,
+    RESOLVABLE,
+    Gain,
+    at_a_glance,
+    interactions,
+    set_apart,
+    told_gains,
+    verdicts,
+    way_of,
+)
 from harness.report.findings.paper import beside_paper
 from harness.report.findings.transfer import transferred
-from harness.report.findings.words import DESIGNS, Paragraph, bare, listed, score_of, span
+from harness.report.findings.words import DESIGNS, Section, bare, listed, score_of, span
 from harness.report.frames import Plan
-from harness.report.words import METRICS, count, opening, spoken
+from harness.report.words import METRICS, count, flops, opening, spoken
 from harness.store import Store
 
 
 def found(
     plan: Plan, store: Store, every: pd.DataFrame, table: pd.DataFrame, effects: pd.DataFrame | None
-) -> list[Paragraph]:
+) -> list[Section]:
     """What the study found; `table` and `effects` as frames has them of the runs `every`."""
     table = table.set_index("place", drop=False)
     gains, ends = told_gains(plan, table, effects), far(plan, table)
-    paragraphs = [
-        ("", f"{_made_of(plan, every, table)} {_in_all(plan, every, table, effects, ends)}"),
-        ("", _how(plan, table, ends) if gains else ""),
-        *by_verdict(plan, gains),
-        ("Interactions", interactions(effects)),
-        ("Not as the others", set_apart(plan, every, table, gains)),
-        *transferred(every, frames.backbones(plan, store, every)),
-        *beside_paper(every, gains),
-        ("What else may be in a gain", confounds(plan, table)),
-        ("Cost", costs(plan, store, every, table, ends)),
+    opening = [
+        *_made_of(plan, every, table),
+        *_in_all(plan, every, table, effects, ends),
+        *at_a_glance(plan, gains),
     ]
-    return [(about, text) for about, text in paragraphs if text]
+    sections = [
+        Section("", tuple(opening)),
+        verdicts(gains),
+        Section(READING, tuple(_how(plan, table, ends, gains) if gains else ())),
+        Section("Interactions", tuple(interactions(effects))),
+        Section("Runs set apart", tuple(set_apart(plan, every, table, gains))),
+        *transferred(every, frames.backbones(plan, store, every)),
+        *beside_paper(plan, every, gains),
+        Section("What else may be in a gain", tuple(confounds(plan, table))),
+        Section("Cost", tuple(costs(plan, store, every, table, ends))),
+    ]
+    return [section for section in sections if section]
 
 
-def markdown(study: str, told: Iterable[Paragraph], commands: Iterable[str]) -> str:
-    paragraphs = [f"**{about}.** {tables.literal(text)}" if about else tables.literal(text) for about, text in told]
+def markdown(study: str, told: Iterable[Section], commands: Iterable[str]) -> str:
+    parts = [f"# {tables.literal(one_line(study))}: what was found"]
+    for section in told:
+        parts += [f"## {tables.literal(section.about)}"] if section.about else []
+        parts += [tables.markdown(section.table, section.table.columns)] if section.table is not None else []
+        parts += ["\n".join(f"- {tables.literal(line)}" for line in section.lines)] if section.lines else []
     made = "\n".join("    " + one_line(line, 2000) for line in commands)
-    return "\n\n".join([f"# {tables.literal(one_line(study))}: what was found", *paragraphs, made]) + "\n"
+    return "\n\n".join([*parts, "## To make it again", made]) + "\n"
 
 
-def _made_of(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> str:
+def _made_of(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     """The study, its data, its first network, and how many runs of it there are."""
     first, good = table.iloc[0], every[frames.counted(every)].iloc[0]
     params, classes = first["params"], good["classes"]
@@ -54,12 +73,12 @@ def _made_of(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> str:
     have = {(plan["rungs"][place]["id"], seed) for place, seed in zip(every["place"], every["seed"], strict=True)}
     damaged = {(plan["rungs"][place]["id"], seed) for place, seed in frames.apart(every)["damaged"]}
     lines = [
-        f"{one_line(plan['label'])} {DESIGNS[plan['design']].format(rungs=rungs, tricks=tricks)}: "
-        f"{count(len(have), 'run')}, {span(table['n'])} seed{'s' * bool(table['n'].max() > 1)} a rung, of "
-        f"{span(table['epochs'])} epochs on {', '.join(sorted(set(every['device'])))}.",
+        f"{DESIGNS[plan['design']].format(rungs=rungs, tricks=tricks)}: {count(len(have), 'run')}, "
+        f"{_each(table['n'], 'seed')} for each rung, {_each(table['epochs'], 'epoch')}, on "
+        f"{', '.join(sorted(set(every['device'])))}.",
         f"Trained on {good['trained']:,} images{f' of {classes:,.0f} classes' if pd.notna(classes) else ''}, tested on "
-        f"{good['tested']:,}; the first rung's network has {size} parameters and takes "
-        f"{first['gmacs']:.3g} GFLOPs (multiply-adds) an image.",
+        f"{good['tested']:,}. The first rung's network has {size} parameters and takes {flops(first['gmacs'])} "
+        "(multiply-adds) for an image.",
     ]
     if plan["decide"]:
         when, error = frames.planned(plan["decide"])
@@ -67,32 +86,37 @@ def _made_of(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> str:
         known = f"known to ± {plan['decide']['points']:g}"
         lines.append(f"Seeds were added, at looks {when}, until gains were resolved or {known}.{doubt}")
     if asked - have - damaged:
-        lines.append(
-            f"{count(len(asked - have - damaged), 'run')} of {len(asked):,} are missing still; this is what there is."
-        )
-    return " ".join(lines)
+        lines.append(f"{len(asked - have - damaged):,} of {count(len(asked), 'run')} are still missing.")
+    return lines
 
 
-def _how(plan: Plan, table: pd.DataFrame, ends: list[tuple[int, int]]) -> str:
-    """What the numbers below are."""
+def _each(numbers: pd.Series, what: str) -> str:
+    return f"{span(numbers)} {what}{'s' * bool(max(numbers) != 1)}"
+
+
+def _how(plan: Plan, table: pd.DataFrame, ends: list[tuple[int, int]], gains: Sequence[Gain]) -> list[str]:
+    """What the numbers are."""
     score = frames.headline(table)
+    one = "total" if len(ends) == 1 else "totals"
+    total = f" and the {one}" if ends and not plan["decide"] else ""
     if plan["design"] in frames.EFFECTS:
-        about = spoken(frames.EFFECTS[plan["design"]], score)
-        text = f"{about} In brackets 95 % intervals; verdicts are after Holm over the tricks"
+        lines = [spoken(frames.EFFECTS[plan["design"]], score)]
+        tests = f"Verdicts are of t-tests after Holm over the tricks{total}."
     else:
         own = table.loc[table["gain"].notna(), "gain_pairs"]
         pairs = f" over the {span(own)} seeds of its look" if plan["decide"] and len(own) else ""
-        fixed = f"paired t-tests after Holm over all {table['p'].count()}"
-        tests = "group-sequential t-tests" if plan["decide"] else fixed
-        text = (
-            f"Each rung's gain is in points of {METRICS[score]} {frames.GAINS[plan['design']]}, paired by seed{pairs}, "
-            f"with the 95 % interval in brackets; verdicts are of {tests}"
+        lines = [f"A gain is in points of {METRICS[score]} {frames.GAINS[plan['design']]}, paired by seed{pairs}."]
+        tests = f"Verdicts are of paired t-tests after Holm over {count(int(table['p'].count()), 'gain')}{total}."
+        tests = "Verdicts are of group-sequential t-tests." if plan["decide"] else tests
+    if not any(gain.verdict for gain in gains):
+        return lines
+    lines += ["Brackets are 95 % intervals, each for its own row.", tests]
+    lines.append("So an interval may leave out 0 though its gain is not resolved.")
+    if not all(math.isnan(gain.mde) for gain in gains):
+        lines.append(
+            f"The {RESOLVABLE} is what a row would resolve with probability .8, given the spread of its own seeds."
         )
-    totals = "the total" if len(ends) == 1 else "totals"
-    total = f", {totals} tested with them" if ends and not plan["decide"] else ""
-    return (
-        f"{text}{total}. An interval is for itself alone: one that leaves out 0 may be of a gain that is not resolved."
-    )
+    return lines
 
 
 def far(plan: Plan, table: pd.DataFrame) -> list[tuple[int, int]]:
@@ -113,18 +137,18 @@ def far(plan: Plan, table: pd.DataFrame) -> list[tuple[int, int]]:
 
 def _in_all(
     plan: Plan, every: pd.DataFrame, table: pd.DataFrame, effects: pd.DataFrame | None, ends: list[tuple[int, int]]
-) -> str:
+) -> list[str]:
     """How the score went from the first rung to the last, as far as the design has such two."""
     first, metric = table.iloc[0], opening(METRICS[frames.headline(table)])
     if not ends:
-        return f"{metric} of {bare(first['title'])} is {score_of(first)}."
+        return [f"{metric} of {bare(first['title'])} is {score_of(first)}."]
     totals = _totals(plan, every, table, effects, ends)
     if len(ends) > 1:
         items = [f"{bare(table.loc[above, 'title'])} {said}" for (above, _), said in zip(ends, totals, strict=True)]
-        return f"{metric} of {bare(first['title'])} is {score_of(first)}. Totals over it: {listed(items)}."
+        return [f"{metric} of {bare(first['title'])} is {score_of(first)}.", f"In total over it: {listed(items)}."]
     (above, below), (said,) = ends[0], totals
     at = [f"{score_of(row)} ({bare(row['title'])})" for _, row in table.loc[[below, above]].iterrows()]
-    return f"{metric} went from {at[0]} to {at[1]}: the total is {said}."
+    return [f"{metric} went from {at[0]} to {at[1]}. In total: {said}."]
 
 
 def _totals(
@@ -146,13 +170,16 @@ def _totals(
     for (above, below), x, (gain, low, high, _), q, known in zip(ends, tests, drafts, adjusted, planned, strict=True):
         verdict = verdicts[above] if known else stats.adjusted_verdict(gain, q, math.nan)
         if any(verdicts.get(place, "").startswith(frames.BARRED) for place in way_of(plan, above, below)):
-            told.append("not told, for rungs on the way cannot be compared")
+            told.append("no number, because rungs on the way cannot be compared")
         elif not x:
-            told.append("not told, for no seed has both")
+            told.append("no number, because no seed has both")
         else:
             if known:
                 gain, low, high = table.loc[above, ["gain", "gain_low", "gain_high"]]
             n = int(table.loc[above, "gain_pairs"]) if known else len(x)
-            said = judged(verdict) if known or not plan["decide"] else "not tested, as seeds were added by looks"
-            told.append(f"{tables.gain(gain, low, high)} points, paired over {count(n, 'seed')}, {said}")
+            tested = known or not plan["decide"]
+            said = verdict if tested else "not tested, because seeds were added by looks"
+            told.append(
+                f"{tables.gain(gain, low, high)} points over {count(n, 'pair')} of runs{f' ({said})' * bool(said)}"
+            )
     return told

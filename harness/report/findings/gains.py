@@ -10,7 +10,7 @@ import pandas as pd
 import harness.report.frames as frames
 import harness.report.tables as tables
 from harness import one_line
-from harness.report.findings.words import Paragraph, bare, listed, rung_of
+from harness.report.findings.words import Section, bare, listed, rung_of
 from harness.report.frames import Plan, Row
 from harness.report.words import count, spoken
 
@@ -29,9 +29,16 @@ class Gain:
     added: frozenset[str] = frozenset()
     below: frozenset[str] = frozenset()
 
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.value)
+
     def __str__(self) -> str:
-        aliased = f" (aliased with {self.aliases})" if self.aliases else ""
-        return f"{self.name} {tables.gain(self.value, self.low, self.high)}{aliased}"
+        return f"{self.titled} {tables.gain(self.value, self.low, self.high)}"
+
+    @property
+    def titled(self) -> str:
+        return f"{self.name} (aliased with {self.aliases})" if self.aliases else self.name
 
 
 def way_of(plan: Plan, above: int, below: int) -> Sequence[int]:
@@ -42,12 +49,6 @@ def way_of(plan: Plan, above: int, below: int) -> Sequence[int]:
     while (gain := plan["rungs"][way[-1]]["gain"]) and gain[1] != below:
         way.append(gain[1])
     return way
-
-
-def judged(verdict: str) -> str:
-    if verdict in ("helps", "hurts"):
-        return f"which {verdict}"
-    return f"which is {verdict}" if verdict else "so without interval and verdict"
 
 
 def told_gains(plan: Plan, table: pd.DataFrame, effects: pd.DataFrame | None) -> list[Gain]:
@@ -73,58 +74,68 @@ def _effect(row: Row, *names: str) -> Gain:
     return Gain(row["name"], *size, row["verdict"], math.nan, row["aliases"], frozenset(names))
 
 
-def by_verdict(plan: Plan, gains: Sequence[Gain]) -> list[Paragraph]:
-    """A paragraph a verdict."""
-    known = [gain for gain in gains if not math.isnan(gain.value)]
-    helps, hurts = ([g for g in known if g.verdict.startswith(word)] for word in ("helps", "hurts"))
-    open_ = [g for g in known if g.verdict.startswith(("not resolved", "known"))]
-    untested = [g for g in known if not g.verdict]
-    told = [("Helps", f"{listed(helps)}." if helps else ""), ("Hurts", f"{listed(hurts)}." if hurts else "")]
-    if open_:
-        items = [f"{g}{_seen(g)}" for g in open_]
-        text = f"{listed(items)}."
-        if not all(math.isnan(g.mde) for g in open_):
-            text += " Seen, that is resolved, with chance .8, by the spread that the rung's own seeds had."
-        told.append(("Not resolved", text))
-    if untested:
-        why = "The first planned look is still to come." if plan["decide"] else "One pair of seeds gives no verdict."
-        told.append(("Not tested", f"{listed(untested)}. {why}"))
-    return told
+GLANCE = (  # what a verdict begins with, and how a reader is told
+    (("helps",), "Helps"),
+    (("hurts",), "Hurts"),
+    (("not resolved", "known"), "Not resolved"),
+    (("",), "Not tested"),
+)
 
 
-def _seen(gain: Gain) -> str:
-    if gain.verdict.startswith("known"):
-        return f", {gain.verdict}"
-    return "" if math.isnan(gain.mde) else f", would have been seen if at least {gain.mde:.2f}"
+def at_a_glance(plan: Plan, gains: Sequence[Gain]) -> list[str]:
+    """The names of the tricks by their verdicts, the largest gains first."""
+    lines = []
+    for starts, word in GLANCE:
+        own = [g.titled for g in gains if g.known and (g.verdict.startswith(starts) if starts[0] else not g.verdict)]
+        why = "the first planned look is still to come" if plan["decide"] else "one pair of seeds gives no verdict"
+        lines += [f"{word}{f' ({why})' * (not starts[0])}: {listed(own)}."] if own else []
+    return lines
 
 
-def interactions(effects: pd.DataFrame | None) -> str:
+def verdicts(gains: Sequence[Gain]) -> Section:
+    """A row a gain, the largest first, with what it could have resolved where a test was of a fixed number of seeds."""
+    known = [gain for gain in gains if gain.known and not gain.verdict.startswith(frames.BARRED)]
+    if not known:
+        return Section(VERDICTS)
+    rows = [(g.titled, tables.gain(g.value, g.low, g.high), g.verdict.partition(" (")[0] or "–") for g in known]
+    table = pd.DataFrame(rows, columns=["trick", "gain, points", "verdict"])
+    if not all(math.isnan(gain.mde) for gain in known):
+        table[RESOLVABLE] = ["–" if math.isnan(gain.mde) else f"{gain.mde:.2f}" for gain in known]
+    return Section(VERDICTS, (), table)
+
+
+VERDICTS, READING, RESOLVABLE = "Verdicts", "How to read the gains", "smallest resolvable gain"
+OF_TABLE = (VERDICTS, READING)  # what a page has in its table and notes
+
+
+def interactions(effects: pd.DataFrame | None) -> list[str]:
     own = [row for row in effects.to_dict("records") if not row["main"]] if effects is not None else []
     if not own:
-        return ""
+        return []
     said = [(_effect(row), tables.TOGETHER[row["verdict"]]) for row in own if row["verdict"] in tables.TOGETHER]
     items = [f"{gain}, {word}" for gain, word in sorted(said, key=lambda pair: -abs(pair[0].value))]
     if not items:
-        return f"Of {len(own)} none is resolved."
-    return f"Of {len(own)}, {len(items)} {'is' if len(items) == 1 else 'are'} resolved: {listed(items)}."
+        return [f"None of {count(len(own), 'interaction')} is resolved."]
+    verb = "is" if len(items) == 1 else "are"
+    return [f"{len(items)} of {count(len(own), 'interaction')} {verb} resolved: {listed(items)}."]
 
 
-def set_apart(plan: Plan, every: pd.DataFrame, table: pd.DataFrame, gains: Sequence[Gain]) -> str:
+def set_apart(plan: Plan, every: pd.DataFrame, table: pd.DataFrame, gains: Sequence[Gain]) -> list[str]:
     """Rungs whose gain is not told, and runs that did not end as runs do."""
     lines = []
     odd = [f"{gain.name} ({gain.verdict})" for gain in gains if gain.verdict.startswith(frames.BARRED)]
     alone = [gain.name for gain in gains if math.isnan(gain.value) and not gain.verdict]
     if odd:
-        lines.append(f"No gain is told of what cannot be compared: {listed(odd)}.")
+        lines.append(f"These cannot be compared, and have no gain: {listed(odd)}.")
     if alone:
-        lines.append(f"No pair of runs tells a gain yet of {listed(alone)}.")
+        lines.append(f"No seed has both runs yet for {listed(alone)}.")
     for what, text in (
-        ("diverged", "diverged, and counted with the accuracy then reached"),
-        ("refused", "refused by the evidence, and in no number here"),
+        ("diverged", "diverged, counted with the accuracy reached by then"),
+        ("refused", "refused by its evidence, and in no number here"),
         ("damaged", "damaged, and in no number here"),
     ):
         own = frames.apart(every)[what]
         if own:
             items = [f"{rung_of(one_line(plan['rungs'][place]['title']))} seed {seed}" for place, seed in own]
             lines.append(f"{count(len(own), 'run')} {spoken(text, frames.headline(table))}: {listed(items)}.")
-    return " ".join(lines)
+    return lines

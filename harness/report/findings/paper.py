@@ -10,10 +10,12 @@ import harness.report.published as published
 import harness.report.tables as tables
 from harness import Problem
 from harness.report.findings.gains import Gain
-from harness.report.findings.words import Paragraph, listed
+from harness.report.findings.words import Section, listed
+from harness.report.frames import Plan
 
 TABLES = {"top1": (4, 5, 6), "mAP": (8,), "mIoU": (9,)}  # by headline metric: where the paper has gains
 DATA = {"top1": "imagenet", "mAP": "voc", "mIoU": "ade20k"}
+NAMES = ("Bag of Tricks", "1812.01187")  # a study that is after the paper says so by one of these
 Known = dict[str, tuple[float, str]]  # by rung: the paper's score, and the rung that its gain is over
 
 
@@ -66,34 +68,40 @@ def paper_gains(gains: Iterable[Gain], score: str = "top1") -> list[tuple[Gain, 
     return made
 
 
-def beside_paper(every: pd.DataFrame, gains: Sequence[Gain]) -> list[Paragraph]:
-    """The gains that the paper has a number for, by whether signs agree, and how far signs and order do."""
+def after_paper(plan: Plan) -> bool:
+    """Whether a study is after the paper: its own words name it."""
+    return any(name in plan["about"] for name in NAMES)
+
+
+def beside_paper(plan: Plan, every: pd.DataFrame, gains: Sequence[Gain]) -> list[Section]:
+    """The gains that the paper has a number for, of a study that is after it: side by side, and how far they agree."""
     score = frames.headline(every)
-    both = paper_gains(gains, score)
+    both = paper_gains(gains, score) if after_paper(plan) else []
     if not both:
         return []
     same, first, last = published.same_data(every, DATA[score]), TABLES[score][0], TABLES[score][-1]
     where = f"Tables {first} to {last}" if first != last else f"Table {first}"
+    has = "has a number" if len(both) == 1 else "have numbers"
     lines = [
-        f"He et al. (2019, {where}) have a number for {len(both)} of these gains, each of one run, without a "
-        "spread, on top of the tricks before it in their order."
+        f"He et al. (2019, {where}) {has} for {len(both)} of these gains. Each is of one run, without a spread, on top "
+        "of the tricks before it in their order."
     ]
     if not same:
-        lines.append("Their data are others, so only signs and order are compared.")
-    said: dict[str, list[str]] = {"opposite": [], "same sign": [], "not resolved": []}
-    for gain, paper in both:
-        said[published.agrees(paper, gain.value, gain.verdict)].append(
-            f"{gain.name} (paper {tables.gain(paper, math.nan, math.nan)}, here "
-            f"{tables.gain(gain.value, gain.low, gain.high)})"
-        )
-    words = {
-        "opposite": "Opposite sign, and resolved here",
-        "same sign": "Same sign, and resolved here",
-        "not resolved": "Not resolved here, which neither confirms nor refutes",
-    }
-    if not said["opposite"]:
-        lines.append("No gain that is resolved here has the opposite sign.")
-    lines += [f"{words[what]}: {listed(items)}." for what, items in said.items() if items]
+        lines.append("Their data differ from these, so only signs and order are compared.")
+    signs = [published.agrees(paper, gain.value, gain.verdict) for gain, paper in both]
+    opposite = [gain.name for (gain, _), sign in zip(both, signs, strict=True) if sign == "opposite"]
+    lines.append(
+        f"Resolved here with the opposite sign: {listed(opposite)}."
+        if opposite
+        else "No gain that is resolved here has the opposite sign."
+    )
+    if "not resolved" in signs:
+        lines.append("A gain that is not resolved here neither confirms nor refutes the paper's.")
     rows = [(score, paper, gain.value, gain.verdict) for gain, paper in both]
-    agreement = published.agreement(pd.DataFrame(rows, columns=["metric", "paper_gain", "gain", "verdict"]), score)
-    return [("Where it disagrees with the paper", " ".join(lines)), ("", " ".join(agreement))]
+    lines += published.agreement(pd.DataFrame(rows, columns=["metric", "paper_gain", "gain", "verdict"]), score)
+    shown = [
+        (gain.name, tables.gain(paper, math.nan, math.nan), tables.gain(gain.value, gain.low, gain.high), sign)
+        for (gain, paper), sign in zip(both, signs, strict=True)
+    ]
+    table = pd.DataFrame(shown, columns=["trick", "paper's gain", "gain here", "signs"])
+    return [Section("Where it disagrees with the paper" if opposite else "Beside the paper", tuple(lines), table)]

@@ -1,27 +1,39 @@
-"""Words that findings are made of: numbers, names, lists of them."""
+"""Words that findings are made of: sections, numbers, names, lists of them."""
 
 import math
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import pandas as pd
 
 from harness.report.words import together
 
-Paragraph = tuple[str, str]  # what it is about, "" of the opening; its sentences, not escaped
 NAMED = 12  # rungs that a sentence names, those of the largest gains first
 DESIGNS = {
-    "ladder": "is a ladder of {rungs}",
-    "leave-one-out": "holds {tricks} together against all but each, {rungs}",
-    "add-one": "holds each of {tricks}, alone, against the baseline, {rungs}",
-    "shapley": "tells the Shapley values of {tricks} from {rungs}",
-    "factorial": "is a factorial of {tricks} in {rungs}",
+    "ladder": "A ladder of {rungs}",
+    "leave-one-out": "All of {tricks} together, and without each: {rungs}",
+    "add-one": "Each of {tricks} alone on the baseline: {rungs}",
+    "shapley": "Shapley values of {tricks} from {rungs}",
+    "factorial": "A factorial of {tricks} in {rungs}",
 }
 ONLY = {  # what the gains of a design leave open
-    "ladder": "Each gain is on top of the rungs that it is built on: in another order it may be another.",
-    "leave-one-out": "Each gain is on top of all other tricks: what a trick gives alone may differ.",
-    "add-one": "Each gain is of a trick alone: what several give together is not in it.",
+    "ladder": "Each gain is on top of the rungs below it. In another order it may differ.",
+    "leave-one-out": "Each gain is on top of all other tricks. What a trick gives alone may differ.",
+    "add-one": "Each gain is of a trick alone. What several give together is not in it.",
 }
+
+
+@dataclass(frozen=True)
+class Section:
+    """What it is about, "" of the opening; sentences, each a bullet, and a table; none of it escaped."""
+
+    about: str
+    lines: tuple[str, ...] = ()
+    table: pd.DataFrame | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.lines) or self.table is not None
 
 
 def bare(title: str) -> str:

@@ -1,11 +1,14 @@
-"""A frame of classes: what each rung is worth on each, of runs whose records tell."""
+"""Frames of classes: what each rung is worth on each, and what each has of a gain, of runs whose records tell."""
 
 import math
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from harness import one_line, stats
-from harness.report.frames.read import Plan, counted
+from harness.report.frames.pairs import barred, by_seed, pairs, right_bits
+from harness.report.frames.read import Plan, Row, counted
 
 SCORES = ("AP", "IoU")  # what a class is scored by, as records name it
 COLUMNS = ["place", "rung", "title", "class", "score", "runs", "mean", "sd", "n"]
@@ -37,3 +40,65 @@ def _order(name: str) -> tuple[bool, int, str]:
     """Classes that are numbers by these: records have them as "1", "10", "11", "2"."""
     number = name.isascii() and name.isdigit()
     return not number, int(name) if number else 0, name
+
+
+GAINED = ["place", "title", "class", "gain", "low", "high"]
+
+
+def class_gains(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
+    """What each class has of each gain: one row a rung that has a gain, and class; None where no record tells.
+
+    In points, a mean over pairs with its 95 % t-interval. Of AP and IoU the gain on the class. Of top-1 the points of
+    the gain that its images make: over all classes they add up to the gain.
+    """
+    at = by_seed(every)
+    odd = barred(plan, at)
+    paired = {place: pairs(plan, at, place) for place in sorted(at) if place not in odd}
+    runs = [row for ours in paired.values() for _, *both in ours for row in both]
+    if not runs:
+        return None
+    of_class = _scored if all(row["by_class"] for row in runs) else _answered(runs)
+    if of_class is None:
+        return None
+    rows: list[tuple[object, ...]] = []
+    for place, ours in paired.items():
+        found: dict[str, list[float]] = {}
+        for _, above, below in ours:
+            own, other = of_class(above), of_class(below)
+            for name in sorted(own.keys() & other.keys(), key=_order):
+                found.setdefault(name, []).append(own[name] - other[name])
+        for name, values in found.items():
+            told = [value for value in values if not math.isnan(value)]
+            if told:
+                gain, low, high, _ = stats.paired_t(told)
+                rows.append((place, one_line(plan["rungs"][place]["title"]), one_line(name), gain, low, high))
+    return pd.DataFrame(rows, columns=GAINED) if rows else None
+
+
+def _scored(row: Row) -> dict[str, float]:
+    """AP or IoU by class."""
+    return {name: next(told[score] for score in SCORES if score in told) for name, told in row["by_class"].items()}
+
+
+def _answered(runs: Sequence[Row]) -> Callable[[Row], dict[str, float]] | None:
+    """By class, the points of top-1 that a run has there; None where records do not tell, or not of one test set.
+
+    A record has which class each test image was said to be, and whether it was: so what any run had right tells what
+    the image is. What none had right is in no gain.
+    """
+    if len({row["tested"] for row in runs}) > 1 or not all(row["answers"] and row["correct"] for row in runs):
+        return None
+    n = runs[0]["tested"]
+    labels = np.full(n, -1)
+    for row in runs:
+        said, right = stats.unpacked(row["answers"]).astype(int), right_bits([row])[0]
+        if len(said) != n or ((labels[right] >= 0) & (labels[right] != said[right])).any():
+            return None
+        labels[right] = said[right]
+    classes = range(labels.max() + 1)
+
+    def points(row: Row) -> dict[str, float]:
+        counts = np.bincount(labels[right_bits([row])[0]], minlength=len(classes))
+        return {f"{c}": 100 * float(counts[c]) / n for c in classes}
+
+    return points

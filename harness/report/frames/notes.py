@@ -11,7 +11,7 @@ from harness import one_line, stats
 from harness.report.frames.judged import planned
 from harness.report.frames.pairs import apart, pairs_apart
 from harness.report.frames.read import Plan, headline
-from harness.report.words import METRICS, SECOND, opening, spoken
+from harness.report.words import METRICS, SECOND, count, opening, spoken
 
 COMMON = ("loop", "audit", "split", "test")  # what is checked of every run, whatever its parts
 
@@ -52,7 +52,7 @@ def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
 
 MARKS = {
     "budget_changed": ("†", "trains for another number of epochs than it is compared with: length may be in the gain"),
-    "upstream": ("§", "needs another network trained first; its seconds an epoch leave that out"),
+    "upstream": ("§", "needs another network trained first; its seconds per epoch leave that out"),
     "emulated": ("‡", "FP16 emulated: accuracy is that of half precision, speed is not"),
     "also": ("¤", "differs in more than its trick from what it is compared with"),
     "elsewhere": ("¶", "compares runs of different hardware, commits, library versions or source of your own parts"),
@@ -99,7 +99,7 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
     if plan["design"] in EFFECTS:
         notes += _about_effects(plan, score)
     notes.append(
-        "GFLOPs are multiply-adds of one image's forward. Seconds an epoch: median, training alone, on "
+        "GFLOPs are multiply-adds of one image's forward pass. Seconds per epoch: median, training alone, on "
         + ", ".join(sorted(set(every["device"])))
         + "."
     )
@@ -163,8 +163,8 @@ EFFECTS = {
 def _about_effects(plan: Plan, score: str) -> list[str]:
     """How a Shapley value or an effect was made, and what is not in it."""
     notes = [
-        f"{spoken(EFFECTS[plan['design']], score)} Over the seeds that every rung has; 95 % t-intervals, each for "
-        "itself; verdicts: t-tests at .05 after Holm over the tricks, interactions apart."
+        f"{spoken(EFFECTS[plan['design']], score)} Over the seeds that every rung has; 95 % t-intervals, each for its "
+        "own row; verdicts: t-tests at .05 after Holm over the tricks, interactions apart."
     ]
     k = len(plan["tricks"])
     if plan["orders"]:
@@ -190,8 +190,8 @@ def _about_effects(plan: Plan, score: str) -> list[str]:
 def _about_gains(plan: Plan, table: pd.DataFrame, score: str) -> list[str]:
     tested = table[table["p"].notna()]
     notes = [
-        f"Gains: points of {METRICS[score]} {GAINS[plan['design']]}, paired by seed. ρ̂: the correlation over seeds of "
-        "the two rungs; pairing takes its share off the variance."
+        f"Gains: points of {METRICS[score]} {GAINS[plan['design']]}, paired by seed. ρ̂ is the correlation of the two "
+        "rungs over seeds: the higher it is, the more pairing narrows the interval."
     ]
     if pairs_apart(table):
         told = ", those of the look at which it stands" if plan["decide"] else ""
@@ -211,17 +211,17 @@ def _about_gains(plan: Plan, table: pd.DataFrame, score: str) -> list[str]:
     elif len(tested):
         least = min(stats.attainable_p(int(n)) for n in tested["gain_pairs"])
         notes.append(
-            "Intervals: 95 % t, each for itself. Verdicts: two-sided paired t-tests at .05 after Holm over all "
-            f"gains ({len(tested)}); MDE: the least that the row would resolve with chance .8, by its own s.d. An "
-            f"exact sign-flip test could not give less than p = {least:.2g} here."
+            "Intervals: 95 % t-intervals, each for its own row. Verdicts: two-sided paired t-tests at .05 after Holm "
+            f"over {count(len(tested), 'gain')}. MDE, the minimum detectable effect: what the row would resolve "
+            f"with probability .8, given its spread. An exact sign-flip test could give no p below {least:.2g} here."
         )
     wider = ((table["new_high"] - table["new_low"]) / (table["gain_high"] - table["gain_low"])).dropna()
     wider = wider[np.isfinite(wider)]
     if len(wider) and not plan["decide"]:
         notes.append(
-            "Intervals and verdicts speak of this test set. For new data of its kind intervals are wider, by the "
-            f"factor {wider.median():.2f} at the median and {wider.max():.2f} at most."
+            "Intervals and verdicts are for this test set. For new data of the same kind intervals are wider, by a "
+            f"factor of {wider.median():.2f} at the median and {wider.max():.2f} at most."
         )
     elif len(tested):
-        notes.append("Intervals and verdicts speak of this test set, not of new data.")
+        notes.append("Intervals and verdicts are for this test set, not for new data.")
     return notes

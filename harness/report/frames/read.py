@@ -30,7 +30,9 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
     for place, seed, record in _records(plan, store, wrong):
         if rows and record.get("rates") == rows[-1]["rates"]:  # mostly, and they are half of a record
             record["rates"] = rows[-1]["rates"]
-        rows.append({"place": place, "rung": one_line(plan["rungs"][place]["name"]), "seed": seed} | _flat(record))
+        rung = plan["rungs"][place]
+        named = {"place": place, "rung": one_line(rung["name"]), "id": rung["id"], "seed": seed}
+        rows.append(named | _flat(record))
     by_score = {row["score"]: row["rung"] for row in reversed(rows)}
     if len(by_score) > 1:
         told = " and ".join(f"{rung} by {METRICS[score]}" for score, rung in by_score.items())
@@ -90,6 +92,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "rates": rates,
         "steps_per_epoch": (rates[-1][0] + 1) / len(record["epochs"]) if rates else math.nan,
         "correct": record["correct"],
+        "answers": record.get("answers", ""),  # a record of before, and one of no classification, has none
         "by_class": record.get("by_class", {}),  # a record of before, and one of classification, has none
         "tested": record["images"]["test"],
         "trained": record["images"]["train"],

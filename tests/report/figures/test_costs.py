@@ -40,3 +40,17 @@ def test_of_many_rungs_the_first_and_the_front_are_named():
     upper = figures.cost("s", every, table).axes[0]
     front = figures.pareto(table["seconds_per_epoch"] * table["epochs"], table["top1_mean"])
     assert {text.get_text() for text in upper.texts} == {f"rung {i}" for i in {0, *front}}
+
+
+def test_costs_that_are_alike_have_no_axis_and_linear_ones_start_at_0():
+    every, table, _ = runs_of(3)
+    alike = table.assign(gmacs=[0.00355, 0.0036, 0.0039])
+    (axis,) = figures.cost("s", every, alike).axes
+    assert axis.get_xlabel() == "seconds of training a run"
+    assert axis.get_xlim()[0] == 0
+    assert "3.55 to 3.9 MFLOPs an image" in axis.figure._suptitle.get_text()
+    _, lower = figures.cost("s", every, alike.assign(gmacs=[0.001, 0.001, 0.003])).axes
+    assert lower.get_xlabel() == "MFLOPs of one image's forward"
+    assert lower.get_xlim()[0] == 0
+    said = [point.get_url() for point in lines(lower, "rung")]
+    assert said[2] == f"rung 2: {table['top1_mean'][2]:.2f} %, 3 MFLOPs"

@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.report import figures
@@ -96,6 +97,42 @@ def test_a_rung_that_has_no_finite_loss_has_no_name_beside_it():
     _, loss, top1 = figures.curves("s", every, table).axes
     assert [text.get_text() for text in loss.texts] == ["rung 0"]
     assert [text.get_text() for text in top1.texts] == ["rung 0", "rung 1"]
+
+
+def test_no_mean_leaves_the_frame_and_one_epoch_is_no_curve():
+    every, table, _ = runs_of(3)
+    steep = with_epochs(every, lambda e, place: e | {"top1": 1.0 if e["epoch"] == 0 else 99.0})
+    axis = figures.curves("s", steep, table).axes[-1]
+    low, high = axis.get_ylim()
+    assert all(low < min(line.get_ydata()) <= max(line.get_ydata()) < high for line in lines(axis, "mean"))
+    assert axis.get_xlim() == pytest.approx((0.91, 4.09)), "an epoch 0 there is not"
+    assert figures.curves("s", every.assign(epochs=[run[:1] for run in every["epochs"]]), table) is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "apart"),
+    [
+        ({}, [[0, 1, 2, 3]]),
+        ({1: "mixup", 2: "mixup", 3: "mixup, distillation"}, [[0, 1, 2], [3]]),  # 1, 2 and 2.2, then 900
+        (
+            {0: "distillation", 1: "mixup", 2: "mixup", 3: "mixup"},
+            [[0, 1, 2, 3]],
+        ),  # 1 is near the median of 2, 2.2, 900
+        ({0: "distillation", 3: "mixup"}, [[0, 1, 2], [3]]),
+    ],
+)
+def test_losses_of_another_kind_and_scale_stand_apart(kinds, apart):
+    lines = {place: pd.DataFrame([[9.0], [end]], index=[1, 2]) for place, end in enumerate((1.0, 2.0, 2.2, 900.0))}
+    assert figures.scales(lines, kinds) == apart
+
+
+def test_a_loss_of_a_thousand_has_a_panel_of_its_own():
+    every, table, _ = runs_of(3)
+    loud = with_epochs(every, lambda e, place: e | {"loss": 900.0 + e["epoch"] if place == 2 else 1.0 + place})
+    first, second, _ = figures.curves("s", loud, table, {2: "distillation"}).axes
+    assert [first.get_ylabel(), second.get_ylabel()] == ["training loss, rung 0, rung 1", "training loss, rung 2"]
+    assert [len(lines(axis, "mean")) for axis in (first, second)] == [2, 1]
+    assert first.get_ylim()[1] < 3
 
 
 def test_records_without_epochs_or_rates_have_no_such_figure():

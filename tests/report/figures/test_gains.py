@@ -23,10 +23,10 @@ def test_every_seed_and_every_pair_is_a_dot(n, seeds):
     at, _ = dots(left)
     assert sorted(at[:, 0]) == pytest.approx(sorted(every["top1"]))
     assert set(at[:, 1].round()) == set(range(n))
-    (pairs,) = lines(right, "pairs")
-    assert len(pairs.get_xdata()) == (n - 1) * seeds
-    assert sorted(pairs.get_xdata()) == pytest.approx(sorted(g for own in gains.values() for _, g in own))
-    for axis, x in ((left, at[:, 0]), (right, pairs.get_xdata())):
+    (pairs,) = (dots.get_offsets()[:, 0] for dots in right.collections if dots.get_label() == "pairs")
+    assert len(pairs) == (n - 1) * seeds
+    assert sorted(pairs) == pytest.approx(sorted(g for own in gains.values() for _, g in own))
+    for axis, x in ((left, at[:, 0]), (right, pairs)):
         assert axis.get_xlim()[0] < min(x)
         assert max(x) < axis.get_xlim()[1]
 
@@ -52,6 +52,19 @@ def test_a_diverged_run_is_marked_and_a_refused_one_is_not_there():
     assert list(at[-1]) == pytest.approx([10, 1 - figures.BESIDE / 2])
     assert "diverged" in left.get_xlabel()
     assert every["top1"][8] not in at[:, 0]
+
+
+def test_each_point_says_rung_seed_and_run():
+    every, table, gains = runs_of(3, diverged={(1, 0)})
+    left, right = figures.forest("s", every.assign(id="abc"), table, gains).axes
+    finished, diverged = (dots.get_urls() for dots in left.collections if dots.get_label() == "seeds")
+    assert finished[0] == f"rung 0, seed 0: {every['top1'][0]:.2f} %, run abc/0"
+    assert diverged == ["rung 1, seed 0: 10.00 %, diverged, run abc/0"]
+    pairs = next(dots for dots in right.collections if dots.get_label() == "pairs").get_urls()
+    assert pairs[-1] == f"rung 2, seed 2: {gains[2][2][1]:+.2f} points"
+    means = [line.get_url() for line in (*lines(right, "resolved"), *lines(right, "open"))]
+    row = table.loc[1]
+    assert f"rung 1: {row['gain']:+.2f} points [{row['gain_low']:+.2f}, {row['gain_high']:+.2f}], hurts" in means
 
 
 def test_a_design_without_gains_has_one_panel():

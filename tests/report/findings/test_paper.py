@@ -1,7 +1,7 @@
 import pytest
 
 from harness.report import findings, published
-from tests.kit.findings import LADDER, fill, found, stack, tricks
+from tests.kit.findings import LADDER, fill, found, paper, stack, tricks
 from tests.kit.records import record
 from tests.kit.tiny import finish
 
@@ -41,16 +41,19 @@ def test_the_papers_gain_is_of_the_trick_on_what_is_below(added, below, points):
 def test_the_papers_gains_of_a_ladder_are_those_of_its_own_column(store):
     names = ("large_batch", "warmup", "mixup", "distillation")
     fill(store, [(name, (90.0, 91.0 + i / 10, 92.0)) for i, name in enumerate(("baseline", *names))])
-    paper = found(stack(names), store)["Where it disagrees with the paper"]
+    said = paper(found(stack(names), store))
     for name, points in (("large_batch", -0.70), ("LR warmup", 0.76), ("mixup", 0.84), ("distillation", 0.14)):
-        assert f"{name} (paper {points:+.2f}, here" in paper
+        assert f"{name} | {points:+.2f} | " in said
 
 
 def test_tricks_that_are_not_the_papers_are_not_held_against_it(store, monkeypatch, tmp_path):
     fill(store, LADDER)
-    assert "paper" not in " ".join(found(stack() | {"tricks": tricks("x", "y", "z")}, store))
+    assert paper(found(stack(), store))
+    assert not paper(found(stack(about="My own photos: a ladder."), store)), "a study that is not after the paper"
+    assert paper(found(stack(about="After arXiv 1812.01187."), store))
+    assert not paper(found(stack() | {"tricks": tricks("x", "y", "z")}, store))
     monkeypatch.setattr(published, "FOLDER", tmp_path / "gone")
-    assert "paper" not in " ".join(found(stack(), store)), "nor where its numbers did not come along"
+    assert not paper(found(stack(), store)), "nor where its numbers did not come along"
 
 
 @pytest.mark.parametrize("classes", [1000, 100])
@@ -60,5 +63,4 @@ def test_only_on_the_papers_own_data_it_is_not_said_that_they_are_others(store, 
             own = record(top1, tested=50_000, correct="ff" * 6250)
             own |= {"classes": classes, "images": {"train": 1_281_167, "test": 50_000}}
             finish(store, name, seed, own)
-    paper = found(stack(), store)["Where it disagrees with the paper"]
-    assert ("Their data are others" in paper) == (classes != 1000)
+    assert ("Their data differ from these" in paper(found(stack(), store))) == (classes != 1000)

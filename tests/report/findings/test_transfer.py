@@ -17,10 +17,10 @@ def told(store, ladder, **more):
 def test_rungs_that_rank_alike_at_every_seed(store):
     text = told(store, {name: transfers.LADDER[name] for name in FIVE})
     assert text == (
-        "Over 5 rungs top-1 of the backbones and mAP rank alike: Kendall's τ = +1.00 [+1.00, +1.00] (p = 0.017), "
-        "Spearman's ρ = +1.00 [+1.00, +1.00] (p = 0.017). Means over 3 seeds, each backbone with what stands on it; in "
-        "brackets 95 % by resampling seeds, for these rungs; p by all orders of the rungs, as if the rungs had been "
-        "drawn."
+        "Over 5 rungs, top-1 of the backbones and mAP rank alike: Kendall's τ = +1.00 [+1.00, +1.00] (p = 0.017), "
+        "Spearman's ρ = +1.00 [+1.00, +1.00] (p = 0.017). Means over 3 seeds, each backbone with what stands on it. "
+        "Brackets: 95 %, by resampling seeds, for these rungs. p: from all orders of the rungs, as if the rungs had "
+        "been drawn at random."
     )
 
 
@@ -37,7 +37,7 @@ def test_the_opposite_order_is_said_to_be_one(store):
         name: (transfers.LADDER[name][0], transfers.LADDER[other][1])
         for name, other in zip(FIVE, FIVE[::-1], strict=True)
     }
-    assert "Over 5 rungs top-1 of the backbones and mAP rank in opposite order: Kendall's τ = -1.00" in told(
+    assert "Over 5 rungs, top-1 of the backbones and mAP rank in opposite order: Kendall's τ = -1.00" in told(
         store, ladder
     )
 
@@ -45,9 +45,9 @@ def test_the_opposite_order_is_said_to_be_one(store):
 @pytest.mark.parametrize(
     ("names", "values", "said"),
     [
-        (FIVE[:2], None, "rank alike or not, which is not resolved: Kendall's τ = +1.00 [+1.00, +1.00] (p = 1)"),
+        (FIVE[:2], None, "have no order in common that is resolved: Kendall's τ = +1.00 [+1.00, +1.00] (p = 1)"),
         (FIVE[:2], None, "2 rungs cannot give less than p = 1."),
-        (FIVE[:1], None, "Over 1 rung top-1 of the backbones and mAP are not ranked: one rung has no order."),
+        (FIVE[:1], None, "Over 1 rung, top-1 of the backbones and mAP are not ranked: one rung has no order."),
         (FIVE, (50.0, 51.0, 52.0), "are not ranked: one of the two is the same for all rungs."),
     ],
 )
@@ -58,7 +58,7 @@ def test_what_cannot_be_told_says_so(store, names, values, said):
 
 def test_one_seed_has_no_interval_and_a_lost_backbone_is_counted(store):
     text = told(store, {name: transfers.LADDER[name] for name in FIVE}, seeds=(0,))
-    assert "not resolved: Kendall's τ = +1.00 (p = 0.017)" in text
+    assert "in common that is resolved: Kendall's τ = +1.00 (p = 0.017)" in text
     assert "Means over 1 seed" in text
     assert "One seed has no interval." in text
     p = transfers.plan(ladder={name: transfers.LADDER[name] for name in FIVE})

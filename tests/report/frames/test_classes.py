@@ -1,14 +1,18 @@
 """Classes of made-up records, against hand arithmetic."""
 
+import base64
 import math
 import statistics
+import zlib
 
+import numpy as np
 import pytest
 
 from harness.report import frames
 from harness.store import Store
 from tests.kit import transfers
-from tests.kit.records import record
+from tests.kit.records import plan, record
+from tests.kit.tiny import finish
 
 NAN = math.nan
 LADDER = {name: transfers.LADDER[name] for name in ("baseline", "efficient")}
@@ -74,3 +78,51 @@ def test_records_of_before_have_no_classes(tmp_path):
     assert frames.classes(plan, every) is None
     assert frames.classes(plan, every[:0]) is None
     assert frames.read._flat(transfers.whole(record(50.0)))["by_class"] == {}
+
+
+def answered(said, labels):
+    """What a record keeps of answers to images of those labels."""
+    right = np.array(said) == np.array(labels)
+    packed = base64.b85encode(zlib.compress(np.array(said, "<u2").tobytes())).decode()
+    return {"correct": np.packbits(right).tobytes().hex(), "answers": packed, "tested": len(said)}, 100 * right.mean()
+
+
+def test_what_each_class_makes_of_a_gain_by_hand(tmp_path):
+    """Eight images, two of class 0, three of 1, three of 2; the last is right in no run."""
+    labels = [0, 0, 1, 1, 1, 2, 2, 2]
+    below = [[0, 1, 0, 1, 1, 2, 0, 0], [0, 0, 0, 0, 1, 2, 0, 1]]
+    above = [[0, 0, 1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 2, 2, 1]]
+    store = Store(tmp_path / "store")
+    for name, runs in (("baseline", below), ("one", above)):
+        for seed, said in enumerate(runs):
+            kept, top1 = answered(said, labels)
+            finish(store, name, seed, record(top1, **kept))
+    p = plan(seeds=(0, 1))
+    p["rungs"] = p["rungs"][:2]
+    every = frames.runs(p, store)
+    found = frames.class_gains(p, every)
+    # by seed, in images: class 0 +1 and 0, class 1 +1 and +2, class 2 -1 and +1; an image is 12.5 points
+    assert found["class"].tolist() == ["0", "1", "2"]
+    assert found["gain"].tolist() == pytest.approx([12.5 * 0.5, 12.5 * 1.5, 0])
+    assert found["gain"].sum() == pytest.approx(frames.rungs(p, every)["gain"].iloc[1])
+    every.at[1, "answers"] = ""
+    assert frames.class_gains(p, every) is None, "a record of before tells no answers"
+
+
+def test_answers_that_are_not_of_one_test_set_tell_nothing(tmp_path):
+    store = Store(tmp_path / "store")
+    for name, labels in (("baseline", [0, 1]), ("one", [1, 0])):
+        kept, top1 = answered(labels, labels)
+        finish(store, name, 0, record(top1, **kept))
+    p = plan(seeds=(0,))
+    p["rungs"] = p["rungs"][:2]
+    assert frames.class_gains(p, frames.runs(p, store)) is None
+
+
+def test_gains_of_ap_are_of_each_class(tmp_path):
+    made = {name: [(value, boxes(value)) for value in values] for name, values in FOUND.items()}
+    p = transfers.plan(ladder=LADDER)
+    found = frames.class_gains(p, frames.runs(p, filled(tmp_path, made)))
+    assert found["class"].tolist() == ["cat"], "no emu is there"
+    half = 4.302653 * 4 / math.sqrt(3)  # 11, 7 and 15: s.d. 4, and t of two degrees of freedom
+    assert found.loc[0, ["gain", "low", "high"]].tolist() == pytest.approx([11, 11 - half, 11 + half])

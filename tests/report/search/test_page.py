@@ -9,6 +9,7 @@ from optuna.trial import create_trial
 
 from harness import Problem, one_line
 from harness.report import search as report
+from harness.report.looks import SCRIPT
 from tests.kit.hostile import NAMES
 from tests.kit.html import Tree
 from tests.kit.trials import ODD, RATE, SEARCH, done, failed, lines_of, mixed, rows_of, study_of
@@ -19,7 +20,7 @@ def test_the_page_is_one_file_with_its_figures_and_commands(whole):
     tree = Tree(text)
     heads = ["What was found", "Best trials", "What was searched", "How", "Trials", "Parallel coordinates"]
     assert tree.texts("h2") == [*heads, "Importances", "Slices", "Expected best of n trials", "To make it again"]
-    assert not tree.of("script")
+    assert tree.texts("script") == [SCRIPT]
     assert not tree.comments
     assert len(tree.of("svg")) == len(tree.of("figcaption")) == 5
     ids = [own["id"] for _, own, *_ in tree.elements if "id" in own]
@@ -88,7 +89,7 @@ def test_names_from_outside_are_text(name, tmp_path, monkeypatch):
     made = report.render(told, study_of(trials), tmp_path)
     text = (tmp_path / "index.html").read_text()
     tree = Tree(text)
-    assert not tree.of("script")
+    assert tree.texts("script") == [SCRIPT]
     assert not tree.comments
     plain = report.render({}, study_of(trials), tmp_path / "plain")
     assert {e[0] for e in tree.elements} == {e[0] for e in Tree((tmp_path / "plain/index.html").read_text()).elements}

@@ -1,0 +1,44 @@
+"""What a report is called, in words."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from harness import one_line
+
+Plan = dict[str, Any]
+LONGEST = 60  # letters of a study's own title, and of a setting that a title repeats
+DESIGNS = {
+    "ladder": "ladder",
+    "leave-one-out": "each trick left out",
+    "add-one": "each trick alone",
+    "shapley": "Shapley values",
+    "factorial": "factorial",
+}
+
+
+def study_title(plan: Plan) -> str:
+    """The first line of the study's words up to the first colon, as for a trick; its name where there is no colon."""
+    first = str(plan["about"]).strip().partition("\n")[0]
+    title, colon, _ = first.partition(":")
+    said = one_line(title.strip(), LONGEST + 1)
+    return said if colon and said and len(said) <= LONGEST else one_line(plan["study"])
+
+
+def title(plan: Plan, trained: Iterable[int] = ()) -> str:
+    """`CIFAR-10, 10,000 images, 9 epochs`: study, design, training images, epochs, and settings that are short.
+
+    `trained`: the numbers of training images of its runs; none where there is no run. Of epochs those of the shortest
+    rung.
+    """
+    parts = [study_title(plan)]
+    if plan["design"] != "ladder":
+        parts.append(DESIGNS[plan["design"]])
+    if plan.get("tuned"):
+        parts.append(f"tuned by {plan['tuned']['trials']} trials a rung")
+    images, epochs = sorted(set(trained)), sorted({rung["epochs"] for rung in plan["rungs"]})
+    if images:
+        parts.append(" to ".join(dict.fromkeys(f"{n:,}" for n in (images[0], images[-1]))) + " images")
+    if epochs:
+        parts.append(f"{epochs[0]} epoch{'s' * (epochs[0] != 1)}")
+    told = [one_line(said) for said in plan["settings"] if not said.startswith(("epochs=", "data.limit="))]
+    return ", ".join([*parts, *(said for said in told if len(said) <= LONGEST // 2)])
