@@ -25,6 +25,8 @@ class Proven(Dimmed):
         return x * 0.8
 
 class Hiding(Dimmed):
+    def __call__(self, x, rng):
+        return x * 0.7
     def proof(self, spec, trace):
         yield Check("images dimmed", "yes", "yes", True)
 

@@ -12,6 +12,7 @@ README = (ROOT / "README.md").read_text()
 def test_the_tree_names_every_module_and_what_it_names_is_there():
     """But for tricks and studies: those that a user adds need no name there."""
     files = [path for folder in ("harness", "experiments") for path in (ROOT / folder).rglob("*.py")]
+    files.append(ROOT / "setup.py")
     named = set(re.findall(r"[\w]+\.py", shipped.TREE))
     own = (ROOT / "experiments", ROOT / "harness" / "tricks")
     assert {path.name for path in files if path.parent not in own or path.stem == "__init__"} - named == set()

@@ -18,7 +18,7 @@ STUDY = '''"""My photos."""
 from experiments import digits
 from my_parts import Softened, soften
 from harness.parts.data import Digits
-BASELINE = digits.BASELINE.but(data=Digits(limit=64, limit_test=100), epochs=2)
+BASELINE = digits.BASELINE.but(data=Digits(limit=64, limit_test=100), epochs=1)
 TRICKS = (soften,)
 SEEDS = (0,)
 '''
@@ -30,7 +30,7 @@ class Softened(Targets):
     def reference(self, y):
         return 0.9 * y + 0.1 / y.shape[1]
 def soften(spec):
-    return spec.but(targets=Softened())
+    return spec.having("targets", Softened())
 """
 
 
@@ -91,15 +91,14 @@ def test_in_an_empty_folder_it_does_what_it_does_in_the_tree(installed, tmp_path
     around |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
     def said(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", *words], cwd=tmp_path, env=around, capture_output=True, text=True
-        )
+        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=around, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert said("--version") == f"harness {harness.__version__}\n"
-    assert "77.16" in said("report", "imagenet_refinements", "--table", "6"), "the paper's, of no run here"
-    table = said("ablate", "./my_study.py", "--jobs", "1", "--device", "cpu")
+    at = "from harness.paths import shipped; print(shipped())"
+    assert said("-c", at).strip() == str(installed / "harness" / "shipped"), "not the tree's"
+    assert said("-m", "harness", "--version") == f"harness {harness.__version__}\n"
+    table = said("-m", "harness", "ablate", "./my_study.py", "--jobs", "1", "--device", "cpu")
     assert "2 runs trained, 0 reused" in table
     assert (runs / "reports" / "my_study" / "index.html").is_file()
     record = next((runs / "store").glob("*/0/result.json")).read_text()
