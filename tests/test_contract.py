@@ -244,6 +244,7 @@ SHARED = {  # what a reference has in common with the code that it checks, and w
     ("Piecewise", "factor"): "of a user's warmup or shape that has no reference",
     ("Photos", "box"): "of a user's crop that has no window",
     ("ImgAug", "build"): "the policy itself, which its prints hold",
+    ("ImgAug", "installed"): "what is said where imgaug is not there",
     ("ImgAug", "undisturbed"): "imgaug's shared random numbers, put away",
     **{("ImgAug", name): "imgaug itself, as it runs here" for name in ("_imgaug", "_blas")},
     **{("ImgAug", name): "an operation of imgaug's, mended" for name in ("_superpixels", "_piecewise_affine")},

@@ -52,7 +52,7 @@ def test_one_that_is_built_without_being_planned_says_so_too(monkeypatch):
 def test_each_extra_that_is_named_is_one():
     files = [*(ROOT / "harness").rglob("*.py"), ROOT / "README.md", ROOT / "Makefile"]
     text = "\n".join(path.read_text() for path in files)
-    named = set(re.findall(r"ablation-harness\[([\w,]+)\]|, extra=\"(\w+)\"\)|editable \"\.\[([\w,]+)\]", text))
-    every = {extra for groups in named for group in groups if group for extra in group.split(",")}
+    ways = (r"ablation-harness\[([\w,]+)\]", r"installed\(\"\w+\", extra=\"(\w+)\"\)", r"editable \"\.\[([\w,]+)\]")
+    every = {extra for way in ways for group in re.findall(way, text) for extra in group.split(",")}
     assert every >= {"imgaug", "expectigrad", "ray", "remote", "postgres", "coco"}
     assert every <= EXTRAS.keys()
