@@ -26,8 +26,8 @@ doctor: .venv/installed ## what is on this machine
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --editable .
+.venv/installed: .venv/bin/python pyproject.toml setup.py
+	$(BIN)/pip install --quiet --editable ".[expectigrad,imgaug]"
 	@touch $@
 
 .venv/dev: .venv/installed

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from importlib.util import find_spec
 from urllib.parse import unquote
 
 __version__ = "0.1.0"
@@ -9,6 +10,12 @@ __version__ = "0.1.0"
 
 class Problem(Exception):
     """A user's mistake or a broken input: its text is one line saying what, where and what to do."""
+
+
+def installed(package: str, extra: str) -> None:
+    """Raises Problem, which names the extra, where an optional package is not installed."""
+    if find_spec(package) is None:
+        raise Problem(f'{package} is not installed, and this needs it: pip install "ablation-harness[{extra}]"')
 
 
 def one_line(text: str, longest: int = 80) -> str:

@@ -1,7 +1,8 @@
 """`python -m harness.check STUDY`: try a study's parts on a few batches, before hours are spent on it.
 
 Each rung is trained as it stands, but on few images and for few epochs, twice: in one go, and stopped in the middle and
-gone on. All checks of a real run are made, and more steps are audited than in one. Nothing is kept.
+gone on. All checks of a real run are made, and more steps are audited than in one. Each trick is held to what those
+that are shipped keep to, see `harness.contract`. Nothing is kept.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import argparse
 import math
 import time
 from functools import cache
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness import Problem, one_line
+from harness import Problem, one_line, planned
 from harness.cli import main
 from harness.spec import SECOND, UNPROVEN, Data, Spec
 from harness.spec import upstream as inner
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     import torch
 
     from harness.evidence import Upstream
-    from harness.train import Keeper
+    from harness.study import Plan, Rung, Study
+    from harness.train import Keeper, Trained
 
 BATCH, BATCHES = 32, 2  # images at most, and batches an epoch
 TESTED = 64  # images
@@ -33,10 +36,12 @@ def parser() -> argparse.ArgumentParser:
         prog="harness.check",
         description="Try a study's parts in minutes: every rung on a few batches, with all checks of a real run. It "
         "says how each part is known to do what it says, and exits with 1 where a check fails, where a part is "
-        "unproven, or where a run that was stopped and gone on ends otherwise.",
+        "unproven, where a run that was stopped and gone on ends otherwise, or where a trick does not keep to what "
+        "each must: its input stays, twice is once, JSON brings it back, two commute or both declare a slot, and "
+        "doing nothing is caught.",
         epilog="The next step is python -m harness.ablate STUDY --dry-run: what the study will cost.",
     )
-    p.add_argument("study", help="a file of experiments/, by name")
+    p.add_argument("study", help=planned.STUDY)
     p.add_argument("--only", nargs="+", default=[], metavar="RUNG", help="try these rungs alone")
     p.add_argument(
         "--set",
@@ -51,9 +56,11 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     from harness import study
+    from harness.contract import noticed
     from harness.engine import places, settle
 
-    asked = study.plan(study.load(options.study), [study.setting(text) for text in options.set])
+    loaded = study.load(options.study)
+    asked = study.plan(loaded, [study.setting(text) for text in options.set])
     study.check(asked)
     rungs = [rung for rung in asked.rungs if not options.only or rung.name in options.only]
     unknown = set(options.only) - {rung.name for rung in rungs}
@@ -62,11 +69,12 @@ def run(options: argparse.Namespace) -> int:
         raise Problem(f"no rung {min(unknown)!r} in {options.study}; rungs: {names}")
     device = settle(places(options.device, 1)[0])
     largest = max(spec.batch_size for rung in asked.rungs for spec in (*inner(rung.spec), rung.spec))
-    small = {rung.name: few(rung.spec, min(1.0, BATCH / largest)) for rung in rungs}
+    small = {rung.name: few(rung.spec, min(1.0, BATCH / largest)) for rung in asked.rungs}
     print(
         f"{options.study}: {len(rungs)} rungs on {device.type}, at most {BATCH * BATCHES} images an epoch, twice each"
     )
     began, failed, ends = time.monotonic(), set[str](), dict[str, str]()
+    trained: dict[Spec, Trained] = {}
     for rung in rungs:
         spec = small[rung.name]
         alike = next((name for name in ends if small[name] == spec), None)
@@ -74,18 +82,54 @@ def run(options: argparse.Namespace) -> int:
             told, known_as = list[str](), f"on few images and epochs the same as {one_line(alike)}"
             ends[rung.name], wrong = ends[alike], alike in failed
         else:
-            told, network, opinions = tried(spec, device)
+            told, network, opinions, made = tried(spec, device)
+            if made and rung.gain and not told:
+                trained[spec], below = made, small[asked.rungs[rung.gain[1]].name]
+                told += noticed(spec, below, lambda one: short(one, device), trained.get(below))
+            elif made:
+                trained[spec] = made
             same = next((name for name, other in ends.items() if other == network), None) if network else None
             if same:
                 told.append(f"ends bit for bit as {same} does: nothing was changed")
-            known_as, ends[rung.name], wrong = known(opinions), network, bool(told)
+            known_as, ends[rung.name], wrong = known(opinions), network, False
+        told += broken(loaded, asked, rung)
+        wrong = wrong or bool(told)
         if wrong:
             failed.add(rung.name)
         print(f"{'FAILED' if wrong else 'ok':7}{one_line(rung.name)}: {known_as}", flush=True)
         for line in told:
             print(f"       {one_line(line, 400)}", flush=True)
+    orders = [] if options.only else disordered(loaded, asked.rungs[0].spec)
+    for line in orders:
+        print(f"FAILED {one_line(line, 400)}")
     print(f"{len(rungs) - len(failed)} of {len(rungs)} rungs hold, in {time.monotonic() - began:.0f} s")
-    return 1 if failed else 0
+    return 1 if failed or orders else 0
+
+
+def broken(study: Study, plan: Plan, rung: Rung) -> list[str]:
+    """What the tricks that a rung adds do not keep to."""
+    from harness.contract import EACH
+    from harness.study import trick_name
+
+    if not rung.gain:
+        return []
+    above, below = (plan.rungs[place] for place in rung.gain)
+    told, spec = list[str](), below.spec
+    for trick in (study.every[place] for place in above.on if place not in below.on):
+        told += [f"{trick_name(trick)} {line}" for rule in EACH for line in rule(trick, spec)]
+        spec = trick(spec)
+    return told
+
+
+def disordered(study: Study, baseline: Spec) -> list[str]:
+    """The pairs of tricks, of one way of the study, that do not commute and do not say so."""
+    from harness.contract import commute
+    from harness.study import trick_name
+    from harness.study.study import ways
+
+    pairs = dict.fromkeys(pair for way in ways(study.tricks) for pair in combinations(way, 2))
+    names = ((f"{trick_name(one)} and {trick_name(other)}", one, other) for one, other in pairs)
+    return [f"{name} {line}" for name, one, other in names for line in commute(one, other, baseline, said=True)]
 
 
 def few(spec: Spec, scale: float) -> Spec:
@@ -160,8 +204,8 @@ def _few() -> Any:
     return Few
 
 
-def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, str]]:
-    """What is amiss with a short run, in lines; digests of it and what it showed; how its parts are known."""
+def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, str], Trained | None]:
+    """What is amiss with a short run, in lines; digests of it and what it showed; how its parts are known; itself."""
     from harness.spec import blame
     from harness.train import Keeper, train
 
@@ -186,7 +230,8 @@ def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, s
             raise Stopped
 
     try:
-        whole = train(spec, 0, device, taught(device)).result
+        made = short(spec, device)
+        whole = made.result
         told = [
             f"{row['part']}: {row['what']}: expected {row['expected']}, seen {row['seen']}"
             for row in whole["evidence"]
@@ -207,10 +252,16 @@ def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, s
                     "stopped after the first epoch and gone on, it ends otherwise: a part keeps what no seed says"
                 )
     except Problem as problem:
-        return [str(problem)], "", {}
+        return [str(problem)], "", {}, None
     except Exception as error:
-        return [blame.told(error)], "", {}
-    return told, "".join([whole["network"], *whole["seen"].values()]), whole["opinions"]
+        return [blame.told(error)], "", {}, None
+    return told, "".join([whole["network"], *whole["seen"].values()]), whole["opinions"], made
+
+
+def short(spec: Spec, device: torch.device) -> Trained:
+    from harness.train import train
+
+    return train(spec, 0, device, taught(device))
 
 
 def taught(device: torch.device) -> Any:
@@ -220,9 +271,7 @@ def taught(device: torch.device) -> Any:
 
 @cache
 def _made(spec: Spec, device: torch.device) -> Any:
-    from harness.train import train
-
-    return train(spec, 0, device, taught(device))
+    return short(spec, device)
 
 
 def _taught(spec: Spec, device: torch.device) -> Upstream:

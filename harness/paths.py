@@ -24,6 +24,13 @@ def expanded(text: str | Path) -> Path:
         raise Problem(f"{text}: whose home that is cannot be told (is HOME set?): write the path in full") from None
 
 
+def shipped() -> Path:
+    """The folder with the `experiments/` and `reports/` that are shipped: in an installed package, or a tree's top."""
+    package = Path(__file__).parent
+    inside = package / "shipped"
+    return inside if inside.is_dir() else package.parent
+
+
 def runs() -> Path:
     path = expanded(os.environ.get("HARNESS_RUNS") or "runs").absolute()
     if set("?#%") & set(str(path)):

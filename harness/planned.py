@@ -9,11 +9,12 @@ from harness import Problem
 if TYPE_CHECKING:  # torch is not loaded for --help
     from harness.study import Decide, Plan, Study
 
+STUDY = "a study: its name in experiments/, here or shipped; ./FILE.py; or PACKAGE.MODULE"
+
 
 def add(p: argparse.ArgumentParser, study: str | None = None) -> None:
     told = {"nargs": "?", "default": study} if study else {}
-    about = "a file of experiments/, by name" + (" (default: %(default)s)" if study else "")
-    p.add_argument("study", help=about, **told)  # type: ignore[arg-type]
+    p.add_argument("study", help=STUDY + (" (default: %(default)s)" if study else ""), **told)  # type: ignore[arg-type]
     p.add_argument(
         "--design",
         choices=("ladder", "leave-one-out", "add-one", "shapley", "factorial"),

@@ -53,10 +53,11 @@ KEPT = ("epoch", "batch", "in_epoch", "history", "best", "answered")  # plain va
 
 @dataclass
 class Trained:
-    """What a run leaves: its result as JSON-ready values, and its weights."""
+    """What a run leaves: its result as JSON-ready values, its weights, and what its evidence was read from."""
 
     result: dict[str, Any]
     model: nn.Module
+    trace: Trace
 
 
 @dataclass
@@ -232,7 +233,7 @@ def train(
     run.trace.over()
     ranks.over()
     made = result(spec, run, images, device, metrics)
-    return confirmed(spec, run.trace, Trained(made, run.model))
+    return confirmed(spec, run.trace, Trained(made, run.model, run.trace))
 
 
 def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keeper) -> None:

@@ -21,6 +21,12 @@ class Dimmed(Augment):
 class Proven(Dimmed):
     def __call__(self, x, rng):
         return x * 0.8
+    def reference(self, x, rng):
+        return x * 0.8
+
+class Hiding(Dimmed):
+    def __call__(self, x, rng):
+        return x * 0.7
     def proof(self, spec, trace):
         yield Check("images dimmed", "yes", "yes", True)
 
@@ -49,13 +55,13 @@ def having(kind):
 
 @declares("epochs")
 def longer(spec):
-    return spec.but(epochs=2 * spec.epochs)
+    return spec.but(epochs=9)
 
 @declares("epochs")
 def longer_torn(spec):
-    return spec.but(epochs=2 * spec.epochs)
+    return spec.but(epochs=9)
 
-ALONE = ((having(kind),) for kind in (Dimmed, Proven, Counting, Idle))
+ALONE = ((having(kind),) for kind in (Dimmed, Proven, Hiding, Counting, Idle))
 TRICKS = (Branches(*ALONE, (longer,), (having(Torn), longer_torn)),)
 SEEDS = (0,)
 """
@@ -90,6 +96,9 @@ def test_each_part_is_tried_and_what_is_amiss_is_told(own, capsys):
     assert code == 1
     assert found["baseline"] == ("ok", [])
     assert found["proven"] == found["longer"] == ("ok", [])
+    assert found["hiding"][0] == "FAILED"
+    assert found["hiding"][1][0].startswith("did nothing, and no check of its run would show it"), "when it sleeps"
+    assert len(found["hiding"][1]) == 1
     assert found["torn.longer_torn"] == ("FAILED", []), "as that is of which it is but a longer training"
     assert found["dimmed"] == (
         "FAILED",
@@ -99,6 +108,29 @@ def test_each_part_is_tried_and_what_is_amiss_is_told(own, capsys):
     assert any("no_such_thing" in line and "own.py" in line for line in found["torn"][1])
     assert any("bit for bit" in line for line in found["idle"][1])
     assert not (own / "runs").exists(), "nothing is kept"
+
+
+UNRULY = """
+from tests.kit.tiny import BASELINE
+
+def longer(spec):
+    return spec.but(epochs=2 * spec.epochs)
+
+def scaled(spec):
+    return spec.but(optimizer=spec.optimizer.but(lr=0.01 * spec.epochs))
+
+TRICKS = (longer, scaled)
+SEEDS = (0,)
+"""
+
+
+def test_tricks_that_do_not_keep_to_what_each_must_are_told(own, capsys):
+    (own / "unruly.py").write_text(UNRULY)
+    code = check.run(check.parser().parse_args(["./unruly.py", "--device", "cpu"]))
+    told = capsys.readouterr().out
+    assert code == 1
+    assert "\n       longer done twice it is not what it is done once: epochs moves again\n" in told
+    assert "\nFAILED longer and scaled do not commute: in another order optimizer is another; say so" in told
 
 
 def test_only_some_and_settings(own, capsys):
@@ -122,7 +154,7 @@ def test_images_held_out_are_of_the_few():
     images, whole = made.data.load(), made.data.of.load()
     assert images.counts["train"] + images.counts["val"] == whole.counts["train"] < 200
     assert images.counts["train"] >= 2 * made.batch_size
-    told, _, _ = check.tried(made, torch.device("cpu"))
+    told, *_ = check.tried(made, torch.device("cpu"))
     assert told == []
 
 
@@ -134,6 +166,6 @@ def test_a_backbone_is_tried_on_few_images_too(monkeypatch):
     images = made.data.load()
     assert (images.counts["train"], images.counts["test"]) == (4, 6)
     assert made.model.backbone.data.load().counts["train"] == 12
-    told, _, opinions = check.tried(made, torch.device("cpu"))
+    told, _, opinions, _ = check.tried(made, torch.device("cpu"))
     assert told == []
     assert "FasterRCNN" in opinions

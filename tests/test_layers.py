@@ -27,12 +27,13 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("study", "plans of runs, and what they will cost"),
     ("report", "from records to tables, figures, pages"),
     ("engine", "processes that train runs"),
+    ("contract", "what every trick keeps to"),
     ("planned", "the options that say which runs a command is about"),
     ("where", "the options that say where runs execute"),
     ("tracking", "MLflow, as a projection of the store"),
     ("search", "searches of hyper-parameters"),
     (
-        "ablate bench check doctor gallery landscape simulate sync worker "
+        "__main__ ablate bench check doctor gallery landscape new simulate sync worker "
         "report.__main__ search.__main__ store.__main__",
         "the command lines, which nothing imports",
     ),

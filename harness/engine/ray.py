@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import Problem
+from harness import Problem, installed
 from harness.engine.posted import Posted
 
 
@@ -33,10 +33,9 @@ class Ray(Posted):
         os.environ.setdefault(
             "RAY_worker_niceness", "0"
         )  # where it is started here; else 15, and other work starves it
-        try:
-            import ray
-        except ModuleNotFoundError:
-            raise Problem('--engine ray: Ray is not installed: pip install "ablation-harness[ray]"') from None
+        installed("ray", extra="ray")
+        import ray
+
         if ray.is_initialized():
             return
         more: dict[str, Any] = {"address": self.head} if self.head else {"include_dashboard": False}

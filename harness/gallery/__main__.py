@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness import Problem, one_line
+from harness import Problem, one_line, planned
 from harness.cli import main
 from harness.paths import expanded
 
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="harness.gallery", description="Draw a study's data, and what one of its runs answers."
     )
-    p.add_argument("study", nargs="?", default="digits", help="a file of experiments/, by name (default: %(default)s)")
+    p.add_argument("study", nargs="?", default="digits", help=f"{planned.STUDY} (default: %(default)s)")
     p.add_argument("--rung", metavar="NAME", help="default: the first")
     p.add_argument("--seed", type=int, metavar="N", help="default: the study's first")
     p.add_argument("--set", action="append", default=[], metavar="SLOT.FIELD=VALUE", help="as harness.ablate was told")

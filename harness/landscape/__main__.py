@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harness import planned
 from harness.cli import main
 from harness.landscape.nets import IMAGES, nets
 from harness.landscape.rosenbrock import rosenbrock
@@ -22,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     commands = p.add_subparsers(required=True, metavar="nets|rosenbrock")
     n = commands.add_parser("nets", help="the loss of trained networks along two random directions")
     n.set_defaults(run=nets)
-    n.add_argument("study", help="a file of experiments/, by name")
+    n.add_argument("study", help=planned.STUDY)
     n.add_argument("rungs", nargs="+", metavar="rung", help="of its ladder, trained before")
     n.add_argument("--seed", type=int, metavar="N", help="of the runs, and of the directions (default: the first)")
     n.add_argument("--span", type=float, default=1.0, metavar="X", help="from -X to X both ways (default: %(default)s)")

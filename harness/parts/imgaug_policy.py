@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import Field, field_validator
 
+from harness import installed
 from harness.evidence import Check, Trace
 from harness.parts.augment import OnPixels
 from harness.spec import Spec
@@ -72,6 +73,10 @@ class ImgAug(OnPixels):
     @classmethod
     def _in_order(cls, groups: tuple[Group, ...]) -> tuple[Group, ...]:
         return tuple(group for group in GROUPS if group in groups)
+
+    def check(self, spec: Spec) -> None:
+        super().check(spec)
+        installed("imgaug", extra="imgaug")
 
     def ready(self) -> None:
         policy(self.groups)
@@ -262,6 +267,7 @@ def _blas() -> Any:
 @lru_cache
 def _imgaug() -> Any:
     """imgaug.augmenters, imported with `np.sctypes`, which numpy 2 has not and imgaug reads while it is imported."""
+    installed("imgaug", extra="imgaug")
     lacks = not hasattr(np, "sctypes")
     if lacks:
         np.sctypes = {  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from harness import installed
 from harness.evidence import Check, Trace
 from harness.spec import Optimizer, Spec
 
@@ -218,6 +219,7 @@ class Expectigrad(Stepper):
     eps: float = Field(1e-8, gt=0)
 
     def check(self, spec: Spec) -> None:
+        installed("expectigrad", extra="expectigrad")
         if spec.decay.weight:
             raise ValueError(f"Expectigrad has no weight decay: set decay.weight to 0, not {spec.decay.weight:g}")
 
@@ -227,6 +229,7 @@ class Expectigrad(Stepper):
         return {"t": "step", "s": "sum", "n": "counter", **momentum}
 
     def form(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+        installed("expectigrad", extra="expectigrad")
         import expectigrad.pytorch  # type: ignore[import-untyped]
 
         return expectigrad.pytorch.Expectigrad, {"beta": self.beta, "eps": self.eps, "sparse_counter": True}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import Problem, file_name, named, one_line
-from harness.paths import runs, write_atomic
+from harness.paths import runs, shipped, write_atomic
 from harness.store import Store, is_id
 
 if TYPE_CHECKING:  # pandas and matplotlib take two seconds, which --help and a list of runs need not wait for
@@ -140,7 +140,9 @@ def doubts(plan: Plan) -> str:
 
 def unrun(study: str) -> Plan | None:
     """What of the plan of a study in experiments/ that was never run here is known without its data: its name."""
-    if plan_path(study).exists() or not Path("experiments", f"{study}.py").is_file():
+    if plan_path(study).exists() or not any(
+        (at / "experiments" / f"{study}.py").is_file() for at in (Path(), shipped())
+    ):
         return None
     plan = {"study": study, "label": study, "design": "ladder", "command": [study], "settings": [], "decide": None}
     return plan | {"about": "", "tricks": [], "rungs": [], "upstream": []}

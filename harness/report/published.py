@@ -9,7 +9,6 @@ import itertools
 import math
 import shlex
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,12 @@ from numpy.typing import ArrayLike
 import harness.report.frames as frames
 import harness.report.tables as tables
 from harness import Problem, one_line, stats
+from harness.paths import shipped
 from harness.report.figures import resolved
 from harness.report.frames import Plan, Row
 from harness.report.words import METRICS, SECOND, opening, spoken
 
-FOLDER = Path(__file__).parents[2] / "reports" / "published"
+FOLDER = shipped() / "reports" / "published"
 SAME = {  # classes, train and test images
     "imagenet": (1000, 1_281_167, 50_000),
     "places365": (365, 1_803_460, 36_500),

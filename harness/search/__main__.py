@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from harness import where
+from harness import planned, where
 from harness.cli import main
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="The same command goes on where an interrupted one was, until there are as many trials as asked for. "
         "Runs are in the store like any other, and no run is trained twice.",
     )
-    p.add_argument("study", nargs="?", default="digits", help="a file of experiments/, by name (default: %(default)s)")
+    p.add_argument("study", nargs="?", default="digits", help=f"{planned.STUDY} (default: %(default)s)")
     p.add_argument("--rung", metavar="NAME", help="the rung to search (default: the last of the ladder)")
     p.add_argument("--trials", type=_count, metavar="N", help="trials in all (default: 20; grid: all points)")
     p.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="begin no trial after so long")

@@ -41,6 +41,7 @@ class Search:
     storage: str | None = None  # a URL; None for a journal
     settings: tuple[str, ...] = ()
     accept_stale: bool = False  # go on, and take runs, though the user's code has changed since
+    called: str = ""  # how a command calls the study, where that is not its name
 
     @cached_property
     def label(self) -> str:
@@ -72,7 +73,7 @@ class Search:
         options |= {"--seeds": len(self.seeds), "--share": self.share, "--storage": self.storage and self.address}
         options |= {"--minimize": self.minimize} if self.minimize else {"--pruner": self.pruner}
         given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
-        return [self.study, *given, *(word for setting in self.settings for word in ("--set", setting))]
+        return [self.called or self.study, *given, *(word for setting in self.settings for word in ("--set", setting))]
 
     @cached_property
     def definition(self) -> dict[str, Any]:
@@ -132,6 +133,7 @@ def make(
         *(study.name, chosen, space, more, final, trials or 20, sampler, chosen_pruner, seed, share, minimize, storage),
         made.settings,
         accept_stale,
+        study.address,
     )
 
 

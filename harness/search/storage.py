@@ -193,7 +193,7 @@ def _trouble(search: Search, error: BaseException) -> str:
     if not search.storage:
         return f"{search.path} cannot be read ({text}): move it aside; runs that its trials trained are reused"
     if isinstance(error, ImportError):
-        advice = "pip install psycopg2-binary" if "psycopg" in text else "install it"
+        advice = 'pip install "ablation-harness[postgres]"' if "psycopg" in text else "install it"
         return f"--storage {search.address}: its driver is missing ({text}): {advice}"
     if "Could not parse" in text or "NoSuchModuleError" in text:
         return f"--storage {search.address}: is no address of a database that Optuna knows, as sqlite:///search.db is"

@@ -1,4 +1,4 @@
-"""Studies as files of `experiments/`: found, loaded, checked."""
+"""Studies as files: found by a name or an address, loaded, checked."""
 
 import importlib.util
 import inspect
@@ -10,22 +10,23 @@ from types import ModuleType
 from typing import Any
 
 from harness import Problem, file_name, one_line
+from harness.paths import expanded, shipped
 from harness.spec import (
     Branches,
     Spec,
 )
-from harness.spec.blame import whence
+from harness.spec.blame import INSTALLED, whence
 from harness.study.study import Study
 
 
-def folder() -> Path:
-    """`experiments/` here, else the one beside the harness."""
-    here = Path("experiments").absolute()
-    return here if here.is_dir() else Path(__file__).parent.parent / "experiments"
+def folders() -> list[Path]:
+    """Where studies are known by their names: `experiments/` here, then the one that is shipped."""
+    every = (Path("experiments").absolute(), shipped() / "experiments")
+    return list(dict.fromkeys(folder for folder in every if folder.is_dir()))
 
 
 def available() -> dict[str, str]:
-    """The studies by name, with the first line of each docstring; none is imported."""
+    """The studies by name, with the first line of each docstring; none is imported. One here hides one shipped."""
     import ast
 
     def first_line(path: Path) -> str:
@@ -34,14 +35,51 @@ def available() -> dict[str, str]:
         except (SyntaxError, ValueError):
             return "(does not parse)"
 
-    return {path.stem: first_line(path) for path in sorted(folder().glob("[!_]*.py"))}
+    found = {path.stem: path for folder in reversed(folders()) for path in folder.glob("[!_]*.py")}
+    return {name: first_line(path) for name, path in sorted(found.items())}
 
 
-def load(name: str) -> Study:
-    """The study `experiments/<name>.py`. Raises Problem where there is none, or it lacks what a study has."""
-    path = folder() / f"{file_name(name)}.py"
-    if not path.is_file():
-        raise Problem(f"no study {name!r} in {folder()}; there are: {', '.join(available()) or 'none'}")
+def find(address: str) -> Path:
+    """The file of a study: by name, `digits`; by path, `./my_study.py`; as a module, `my_package.my_study`.
+
+    Raises Problem where there is none.
+    """
+    if "/" in address or address.endswith(".py"):
+        path = expanded(address).absolute()
+        if path.suffix != ".py" or not path.is_file():
+            raise Problem(f"no study {one_line(address, 200)!r}: there is no such Python file")
+        file_name(path.stem)
+        return path
+    if "." in address:
+        return _of_module(address)
+    name = file_name(address)
+    path_of = (folder / f"{name}.py" for folder in folders())
+    if found := next((path for path in path_of if path.is_file()), None):
+        return found
+    beside = f"; there is a file {name}.py here: say ./{name}.py" if Path(f"{name}.py").is_file() else ""
+    raise Problem(f"no study {name!r}; there are: {', '.join(available()) or 'none'}{beside}")
+
+
+def _of_module(name: str) -> Path:
+    """The file of a module of the user's. Its packages are imported on the way, as Python has it."""
+    here = str(Path.cwd())
+    sys.path[:] = [here, *(root for root in sys.path if root not in (here, ""))]
+    try:
+        found = importlib.util.find_spec(name) if all(part.isidentifier() for part in name.split(".")) else None
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise Problem(f"{name} cannot be imported: {whence(error)}") from None
+        found = None
+    except Exception as error:
+        raise Problem(f"{name} cannot be imported: {whence(error)}") from None
+    if found is None or not found.origin or not found.origin.endswith(".py"):
+        raise Problem(f"no study {one_line(name, 200)!r}: there is no such module, from {here}")
+    return Path(found.origin)
+
+
+def load(address: str) -> Study:
+    """The study at `address`, see `find`; its name is the file's. Raises Problem where it lacks what a study has."""
+    path = find(address)
     try:
         module = _imported(path)
     except Problem:
@@ -63,20 +101,23 @@ def load(name: str) -> Study:
     space = getattr(module, "SPACE", {})
     if space:
         _check_space(path, space)
-    return Study(name, inspect.getdoc(module) or "", module.BASELINE, tuple(tricks), tuple(seeds), space)
+    about = inspect.getdoc(module) or ""
+    return Study(path.stem, about, module.BASELINE, tuple(tricks), tuple(seeds), space, address)
 
 
 def _imported(path: Path) -> ModuleType:
-    """The module at `path`, as `experiments.<name>`: by this name, and `sys.path`, worker processes find it too.
+    """The module at `path`, by a name and a `sys.path` by which worker processes find it too.
 
-    Raises Problem where another package called experiments hides it.
+    Raises Problem where another module of that name hides it.
     """
-    own, shipped = str(path.parent.parent), str(Path(__file__).parent.parent)
-    sys.path[:] = [own, *(root for root in sys.path if root != own)]
-    if shipped not in sys.path:  # the user's studies may build on those shipped
-        sys.path.append(shipped)
-    name = f"experiments.{path.stem}"
-    if name in sys.modules and not _is_at(path, sys.modules[name].__spec__):  # a study of where this process was before
+    name, root = _module(path)
+    if not INSTALLED & set(root.parts):  # what is installed is found without, and shall not go before what is here
+        sys.path[:] = [str(root), *(each for each in sys.path if each != str(root))]
+    if str(shipped()) not in sys.path:  # the user's studies may build on those shipped
+        sys.path.append(str(shipped()))
+    importlib.invalidate_caches()  # the file may be a moment old
+    there = sys.modules.get(name)
+    if there and not _is_at(path, there.__spec__) and not _is_librarys(there):  # of where this process was before
         del sys.modules[name]
     try:
         found = importlib.util.find_spec(name)
@@ -85,10 +126,29 @@ def _imported(path: Path) -> ModuleType:
             raise
         found = None  # what is called experiments is no package
     if not _is_at(path, found):
-        package: Any = sys.modules["experiments"]
-        where = package.__file__ or ", ".join(package.__path__)
-        raise Problem(f"{path} is hidden by {where}, which is called experiments too: uninstall it, or mend PYTHONPATH")
+        top = name.partition(".")[0]
+        package: Any = sys.modules.get(top, found)
+        where = getattr(package, "__file__", None) or ", ".join(getattr(package, "__path__", ("Python itself",)))
+        raise Problem(f"{path} is hidden by {where}, which is called {top} too: rename one, or mend PYTHONPATH")
     return importlib.import_module(name)
+
+
+def _module(path: Path) -> tuple[str, Path]:
+    """What a study's file is called as a module, and the folder that it is looked for in.
+
+    The same whatever the address and the folder that the command runs in, since it is in the ids of the parts that the
+    file has: of a file in a package, or in a folder called `experiments`, from there on; else its own name.
+    """
+    root, names = path.parent, [path.stem]
+    while (root / "__init__.py").is_file() or (len(names) == 1 and root.name == "experiments"):
+        root, names = root.parent, [root.name, *names]
+    return ".".join(names), root
+
+
+def _is_librarys(module: ModuleType) -> bool:
+    path = Path(getattr(module, "__file__", None) or "")
+    installed = bool(INSTALLED & set(path.parts)) and not path.is_relative_to(shipped())
+    return installed or module.__name__ in {*sys.stdlib_module_names, "__main__"}
 
 
 def _is_at(path: Path, spec: ModuleSpec | None) -> bool:

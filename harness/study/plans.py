@@ -182,7 +182,7 @@ class Asked:
     def words(self) -> tuple[str, ...]:
         """The words after `harness.ablate` that ask for it."""
         decide, options = self.decide, self.options
-        words = [self.study.name]
+        words = [self.study.address or self.study.name]
         words += [word for path, value in self.settings for word in ("--set", f"{path}={_said(value)}")]
         words += ["--design", self.design] if self.design != "ladder" else []
         words += ["--same-epochs"] if self.same_epochs else []

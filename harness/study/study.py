@@ -28,6 +28,7 @@ class Study:
     tricks: tuple[Step, ...]
     seeds: tuple[int, ...]
     space: Mapping[str, Any] = field(default_factory=dict)  # slot paths, and optuna's distributions of their values
+    address: str = ""  # what a command calls it by, where that is not its name
 
     @property
     def every(self) -> tuple[Trick, ...]:

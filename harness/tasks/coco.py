@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Problem
+from harness import installed
 
 SCORES = ("AP", "AP50", "AP75")  # over IoU of .5, .55, .., .95; at .5; at .75
 
@@ -25,11 +25,10 @@ def coco_scores(truth: Sequence[NDArray], found: Sequence[NDArray], classes: int
     where a share t of its own area lies in one. nan where no class has a box. Raises Problem where pycocotools is not
     installed.
     """
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError:
-        raise Problem("COCO's scores need pycocotools, which is not installed: pip install pycocotools") from None
+    installed("pycocotools", extra="coco")
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     boxes = [_box(i, row, row[1:5]) | {"iscrowd": int(row[5])} for i, rows in enumerate(truth) for row in rows]
     for number, box in enumerate(boxes, 1):  # from 1: there 0 means "no box"
         box |= {"id": number, "area": box["bbox"][2] * box["bbox"][3]}

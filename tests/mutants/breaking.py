@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from experiments.digits import BASELINE
-from harness import evidence
 from harness import train as loop
 from harness.evidence import Trace, Upstream
 from harness.parts.data.holdout import Holdout, _split
@@ -117,17 +116,10 @@ def refusal(spec: Spec, inject: Inject = lambda patch: None, seed: int = 0) -> t
 
 def traced(spec: Spec, seed: int = 0, keeper: Any = None) -> tuple[loop.Trained, Trace]:
     """What was trained, and the trace that its evidence was read from."""
-    traces = []
-
-    def prove(spec: Spec, trace: Trace, *reported: Any) -> list[dict[str, Any]]:
-        traces.append(trace)
-        return evidence.prove(spec, trace, *reported)
-
     with Patch.context() as patch:
-        patch.setattr(loop, "prove", prove)
         patch.setenv("HARNESS_DECODERS", "0")
         trained = loop.train(spec, seed, CPU, inner(spec, seed), keeper)
-    return trained, traces[-1]  # the first may be a teacher's
+    return trained, trained.trace
 
 
 def said(row: dict[str, Any]) -> str:

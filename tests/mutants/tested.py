@@ -25,7 +25,7 @@ SERVED = "images.test(at_once(task, device), device, split)"
 TESTED = "scores = test(spec, run, images, watched)"
 REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}"
 MADE = "    made = result(spec, run, images, device, metrics)\n"
-DONE = "Trained(made, run.model))"
+DONE = "Trained(made, run.model, run.trace))"
 WEIGHTS = "{n: v.clone() for n, v in run.model.state_dict().items()}"
 ANSWERED = "z = model(*task.given(x, labels)).float()"
 RUNS = f"with runner.forward():\n            {ANSWERED}"
@@ -240,7 +240,7 @@ BROKEN: Broken = {
         (
             "other weights than those tested, handed over",
             TINY,
-            text(DONE, DONE.replace("run.model)", "build(spec, seed, device))")),
+            text(DONE, DONE.replace("run.model,", "build(spec, seed, device),")),
         ),
         (
             "half of the training loss",

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from harness import Problem, study
+from harness.spec import plain
 from harness.study import plan
 from tests.kit.tiny import BASELINE, STUDY
 
@@ -14,9 +15,16 @@ def test_studies_are_found_by_name_in_the_folder_of_the_user(tmp_path, monkeypat
     (tmp_path / "experiments" / "bare.py").write_text('"""Nothing yet."""\n')
     (tmp_path / "experiments" / "old.py").write_bytes('# coding: latin-1\n"""Größer."""\n'.encode("latin-1"))
     monkeypatch.chdir(tmp_path)
-    assert study.available() == {"bare": "Nothing yet.", "old": "Größer."}, "in whatever letters the file says"
-    with pytest.raises(Problem, match="no study 'digits'.*there are: bare, old"):
-        study.load("digits")
+    (tmp_path / "experiments" / "photos.py").write_text('"""Mine."""\n')
+    found = study.available()
+    assert (found["bare"], found["old"]) == ("Nothing yet.", "Größer."), "in whatever letters the file says"
+    assert found["photos"] == "Mine.", "one here hides one that is shipped"
+    assert study.load("digits").name == "digits", "those that are shipped are there too"
+    with pytest.raises(Problem, match="no study 'own'; there are: .*bare, .*, old"):
+        study.load("own")
+    (tmp_path / "own.py").touch()
+    with pytest.raises(Problem, match=r"; there is a file own.py here: say ./own.py$"):
+        study.load("own")
 
 
 def studies(folder, **sources):
@@ -54,8 +62,82 @@ def test_another_package_called_experiments_is_said(kind, tmp_path, monkeypatch)
     with pytest.raises(Problem) as problem:
         study.load("twin")
     own = here / "experiments" / "twin.py"
-    said = f"{own} is hidden by {hides}, which is called experiments too: uninstall it, or mend PYTHONPATH"
+    said = f"{own} is hidden by {hides}, which is called experiments too: rename one, or mend PYTHONPATH"
     assert str(problem.value) == said
+
+
+OWN = """from harness.spec import Augment
+from tests.kit.tiny import BASELINE
+
+class Same(Augment):
+    def __call__(self, x, rng):
+        return x
+
+def same(spec):
+    return spec.having("augment", Same())
+
+TRICKS = (same,)
+SEEDS = (0,)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A folder with a study beside it, one in a package, and one in a folder of studies that is no package."""
+    for name in ("beside_.py", "pack_/inner/deep_.py", "loose_/alone_.py", "experiments/known_.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(OWN)
+    for folder in ("pack_", "pack_/inner"):
+        (tmp_path / folder / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "name", "module"),
+    [
+        (("./beside_.py", "beside_.py", "{here}/beside_.py"), "beside_", "beside_"),
+        (("pack_.inner.deep_", "./pack_/inner/deep_.py"), "deep_", "pack_.inner.deep_"),
+        (("./loose_/alone_.py", "loose_.alone_"), "alone_", "alone_"),
+        (("known_", "experiments.known_", "experiments/known_.py"), "known_", "experiments.known_"),
+    ],
+)
+def test_a_study_has_one_name_and_its_parts_one_kind_by_whatever_address(addresses, name, module, own):
+    for address in (each.format(here=own) for each in addresses):
+        loaded = study.load(address)
+        assert loaded.name == name, "that of its file"
+        made = plan(loaded)
+        assert plain(made.rungs[1].spec)["augment"][-1] == {"kind": f"{module}.Same"}
+        assert made.command == (address,), "the same words ask for it again"
+        root = own if "." in module or name == "beside_" else own / "loose_"
+        assert sys.path[0] == str(root), "where processes that are started look first"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("./nosuch.py", "no study './nosuch.py': there is no such Python file"),
+        ("pack_/inner", "no study 'pack_/inner': there is no such Python file"),
+        ("nosuch.study", "no study 'nosuch.study': there is no such module, from "),
+        ("pack_.inner", None),
+        ("pack_.inner.nosuch", "no study 'pack_.inner.nosuch': there is no such module, from "),
+        ("torn_.study", r"torn_.study cannot be imported: ModuleNotFoundError: .*'nosuch'"),
+        ("./a b.py", "'a b' cannot be a study's name: letters"),
+        ("./json.py", r"json.py is hidden by .*json/__init__.py, which is called json too: rename one, or mend"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_said(address, said, own):
+    (own / "torn_").mkdir()
+    (own / "torn_" / "__init__.py").write_text("import nosuch")
+    (own / "torn_" / "study.py").write_text(OWN)
+    for name in ("a b.py", "json.py"):
+        (own / name).write_text(OWN)
+    with pytest.raises(Problem, match=said or "lacks BASELINE, TRICKS, SEEDS"):
+        study.load(address)
 
 
 # --- a study that is wrong --------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from tests.kit.scored import DETECTION, A, B, boxes, said
 
 
 def test_without_pycocotools_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
-    with pytest.raises(Problem, match="which is not installed: pip install pycocotools"):
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(Problem, match=r"pycocotools is not installed, .* pip install \"ablation-harness\[coco\]\""):
         coco_scores([boxes(A)], [said((0.9, A))], 1)
 
 
