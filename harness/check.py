@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import Problem, one_line
-from harness.cli import main
+from harness.cli import answer, main
 from harness.spec import SECOND, UNPROVEN, Data, Spec
 from harness.spec import upstream as inner
 
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"{options.study}: {len(rungs)} rungs on {device.type}, at most {BATCH * BATCHES} images an epoch, twice each"
     )
-    began, failed, ends = time.monotonic(), set[str](), dict[str, str]()
+    began, failed, ends, rows = time.monotonic(), set[str](), dict[str, str](), []
     for rung in rungs:
         spec = small[rung.name]
         alike = next((name for name in ends if small[name] == spec), None)
@@ -81,9 +81,11 @@ def run(options: argparse.Namespace) -> int:
             known_as, ends[rung.name], wrong = known(opinions), network, bool(told)
         if wrong:
             failed.add(rung.name)
+        rows.append({"rung": rung.name, "ok": not wrong, "known": known_as, "wrong": told})
         print(f"{'FAILED' if wrong else 'ok':7}{one_line(rung.name)}: {known_as}", flush=True)
         for line in told:
             print(f"       {one_line(line, 400)}", flush=True)
+    answer({"study": options.study, "rungs": rows})
     print(f"{len(rungs) - len(failed)} of {len(rungs)} rungs hold, in {time.monotonic() - began:.0f} s")
     return 1 if failed else 0
 

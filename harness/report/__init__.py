@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ TALL, MANY = 64, 24  # rungs that a figure of a row, and of a line each, has roo
 class Report:
     folder: Path
     text: str  # the table as Markdown, with its footnotes
+    told: dict[str, Any] = field(default_factory=dict)  # what table.json holds
 
 
 def plan_path(label: str) -> Path:
@@ -195,18 +196,20 @@ def run_here(plan: Plan, store: Store) -> pd.DataFrame:
     return every
 
 
-def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
+def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequence[str] = ()) -> Report:
     """Write `runs/reports/<label>/`, or `folder`, from the store: tables, findings, figures and the page index.html.
 
-    Raises Problem where no run is finished.
+    `columns` are those of the LaTeX table. Raises Problem where no run is finished, or the table has no such column.
     """
-    from harness.report import figures, findings, frames, page, tables, tuned
+    from harness.report import data, figures, findings, frames, page, tables, tuned
 
     study, every, folder = file_name(plan["label"]), finished(plan, store), folder or folder_of(plan)
     compared = compare_tuned(plan, store, every) if "tuned" in plan else None
     table, effects, proof = frames.rungs(plan, every), frames.effects(plan, every), frames.evidence(plan, every)
     notes = frames.footnotes(plan, every, table)
-    text = tables.write(folder, study, plan["design"], table, effects, proof, notes)
+    text = tables.write(folder, study, plan["design"], table, effects, proof, notes, columns)
+    own, told = data.behind(plan, every), data.table(plan, every, table, effects, notes)
+    data.write(folder, told, own)
     found, again = findings.found(plan, store, every, table, effects), commands(plan, every)
     write_atomic(folder / "findings.md", findings.markdown(study, found, again).encode())
     both = frames.backbones(plan, store, every)
@@ -217,16 +220,20 @@ def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
         text = f"{tuned.write(folder, study, plan, compared)}\n{text}"
         shown["Untuned and tuned"] = tuned.shown(compared)
         notes = [*tuned.notes(plan), *notes]
-    shown["Rungs" if compared is None else "Tuned"] = tables.shown(table, plan["design"])
+    rungs = "Rungs" if compared is None else "Tuned"
+    shown[rungs] = tables.shown(table, plan["design"])
     classes = frames.classes(plan, every)
     if classes is not None:
         tables.write_classes(folder, study, classes)
         if len(table) <= MANY:
             shown[tables.BY_CLASS[classes["score"].iloc[0]][0]] = tables.shown_classes(classes)
     captions = figures.captions(frames.headline(every))
-    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found, captions)
+    titled = zip(table["place"], table["title"], strict=True)
+    behind = {(place, title): tables.shown_runs(own[own["place"] == place]) for place, title in titled}
+    linked = page.Behind(rungs, behind)
+    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found, captions, linked)
     write_atomic(folder / "index.html", made.encode())
-    return Report(folder, text)
+    return Report(folder, text, told)
 
 
 def compare_tuned(plan: Plan, store: Store, every: pd.DataFrame) -> pd.DataFrame:

@@ -3,9 +3,11 @@
 All text is escaped, its control characters and bidirectional overrides taken out. The same content is the same bytes.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from itertools import starmap
+from itertools import starmap, zip_longest
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -13,7 +15,9 @@ import pandas as pd
 from harness import one_line
 from harness.report.figures import CAPTIONS
 from harness.report.tables import how_far
+from harness.report.words import count
 
+NUMBER = re.compile(r"[+-]?[0-9]")
 LONGEST = 300  # letters of a cell
 LEAST = 0.7  # of its own size: a figure scrolls rather than shrink below, where its 9 point letters are 8 px high
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -31,6 +35,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.7rem; margin: .5rem 0; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; }
 a { color: var(--link); }
+td a { color: inherit; text-decoration: none; }
+td a:hover, td a:focus { text-decoration: underline; }
 nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; margin: .5rem 0; list-style: none; }
 p, figcaption, .notes { max-width: 60rem; }
 .notes, figcaption { color: var(--soft); }
@@ -103,6 +109,24 @@ pre { border: 1px solid var(--line); border-radius: 4px; padding: .6rem .8rem; o
 """
 
 
+@dataclass(frozen=True)
+class Behind:
+    """The runs that the numbers of a table are made from: its heading, and a table of runs for each of its rows."""
+
+    heading: str
+    rows: Mapping[tuple[int, str], pd.DataFrame]  # by a rung's place and title
+
+    def links(self, heading: str) -> list[str]:
+        return [f"#runs-{place}" for place, _ in self.rows] if heading == self.heading else []
+
+    def section(self) -> str:
+        made = "<p>Beside this page, unrounded: <code>runs.csv</code> and <code>runs.parquet</code>.</p>"
+        for (place, title), own in self.rows.items():
+            body = f'<div id="runs-{place}">{table(own, f"{title}: runs")}</div>'
+            made += f"<details><summary>{text(title)}: {count(len(own), 'run')}</summary>{body}</details>"
+        return made
+
+
 def page(
     title: str,
     about: str,
@@ -113,21 +137,24 @@ def page(
     commands: Sequence[str],
     found: Sequence[tuple[str, str]] = (),
     captions: Mapping[str, tuple[str, str]] = CAPTIONS,
+    behind: Behind | None = None,
 ) -> str:
     """The document. `tables`: heading -> text, a row a rung or effect; `notes` stand below the first.
 
     `drawings`: a name in figures.CAPTIONS -> its SVG, in the order of the page; `evidence` as frames.evidence has it;
     `about`: the study's own words; `commands` that make it again, one a line; `found`: paragraphs as findings has them;
-    `captions`: those of the study's headline metric.
+    `captions`: those of the study's headline metric; `behind`: the runs that numbers link to.
     """
     title = one_line(title)
-    sections: list[tuple[str, str]] = [(heading, table(frame, heading)) for heading, frame in tables.items()]
+    links = {heading: behind.links(heading) if behind else () for heading in tables}
+    sections: list[tuple[str, str]] = [(name, table(frame, name, links[name])) for name, frame in tables.items()]
     told = "".join(f"<li>{text(note, 2000)}</li>" for note in notes)
     sections[0] = (sections[0][0], f'{sections[0][1]}<ul class="notes">{told}</ul>')
     if found:
         sections.insert(1, ("What was found", "".join(starmap(paragraph, found))))
     sections += [(captions[name][0], drawing(name, svg, title, *captions[name])) for name, svg in drawings.items()]
     sections.append(("Evidence", proof(evidence)))
+    sections += [("Runs", behind.section())] if behind else []
     sections.append(("To make it again", f"<pre><code>{lines(commands)}</code></pre>"))
     sections.append(("The study", f'<pre class="about">{lines(about.strip().splitlines())}</pre>'))
     return document(title, sections, alarm(evidence))
@@ -169,21 +196,24 @@ def wide(body: str, label: str) -> str:
     return f'{box}<p class="hint" aria-hidden="true">scroll sideways →</p>'
 
 
-def table(frame: pd.DataFrame, heading: str) -> str:
+def table(frame: pd.DataFrame, heading: str, links: Sequence[str] = ()) -> str:
+    """`links`: where the numbers of each row lead."""
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in frame.columns)
-    rows = "".join(f"<tr>{cells(frame.columns, row)}</tr>" for row in frame.itertuples(index=False, name=None))
+    every = zip_longest(frame.itertuples(index=False, name=None), links, fillvalue="")
+    rows = "".join(f"<tr>{cells(frame.columns, row, link)}</tr>" for row, link in every)
     body = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<div class="results">{wide(body, f"Table: {heading}")}</div>'
 
 
-def cells(columns: Iterable[str], row: Sequence[object]) -> str:
-    """The first heads its row; a verdict that is one is coloured."""
+def cells(columns: Iterable[str], row: Sequence[object], link: str = "") -> str:
+    """The first heads its row; a verdict that is one is coloured; numbers lead to `link`."""
     made = [f'<th scope="row">{text(row[0])}</th>']
     for name, cell in list(zip(columns, row, strict=True))[1:]:
         said = next(
             (word for word in ("helps", "hurts") if name.startswith("verdict") and str(cell).startswith(word)), ""
         )
-        made.append(f'<td class="{said}">{text(cell)}</td>' if said else f"<td>{text(cell)}</td>")
+        shown = f'<a href="{link}">{text(cell)}</a>' if link and NUMBER.match(str(cell)) else text(cell)
+        made.append(f'<td class="{said}">{shown}</td>' if said else f"<td>{shown}</td>")
     return "".join(made)
 
 
