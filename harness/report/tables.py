@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+import harness.report.latex as latex
 from harness import one_line
 from harness.paths import write_atomic
-from harness.report import latex
 from harness.report.frames import headline, marks, pairs_apart
 from harness.report.words import METRICS, SECOND
 

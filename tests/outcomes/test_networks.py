@@ -1,4 +1,4 @@
-"""A network made again from its record, against a forward of the tests' own and against torchvision-free numpy."""
+"""A network made again from its record, against a forward of the tests' own."""
 
 import json
 import sys
@@ -10,28 +10,12 @@ from PIL import Image
 
 import harness
 from harness import Problem
-from harness.engine import execute
-from harness.outcomes.networks import revived, specification
+from harness.outcomes.networks import Network, revived, specification
 from harness.parts.data import ImageFolder
-from harness.report import remember
 from harness.spec import plain
-from harness.store import Store
-from harness.study import Study, describe, plan
 from tests.kit.tiny import BASELINE
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """The tiny study's baseline, trained, as a study that was run in a folder of its own."""
-    folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_RUNS", str(folder))
-        store = Store()
-        execute(BASELINE, 0, store, CPU)
-        remember(describe(plan(Study("tiny", "A study.", BASELINE, (), (0,))), store))
-    return folder
 
 
 @pytest.fixture
@@ -86,8 +70,6 @@ def test_a_photo_is_prepared_as_the_test_images_are(size, fit, tmp_path, monkeyp
             Image.fromarray(rng.integers(0, 256, (*shape, 3), np.uint8)).save(folder / f"{split}.png")
     spec = BASELINE.but(data=ImageFolder(root=tmp_path / "photos", size=size, fit=fit))
     images = spec.data.load()
-    from harness.outcomes.networks import Network
-
     network = Network(spec, 0, {}, torch.nn.Identity(), images)
     served = torch.cat([x for x, _ in images.test(1, CPU)])
     for place in range(2):

@@ -11,7 +11,7 @@ from harness.store import Store
 from tests.kit.records import designed, record, rung
 from tests.kit.tiny import finish, known
 
-SCORES = {"baseline": (75.0, 62.5, 50.0), "one": (87.5, 87.5, 62.5)}  # of 8 images; gains 12.5, 25, 12.5
+SCORES = {"baseline": (75.0, 62.0, 50.0), "one": (88.0, 85.0, 64.0)}  # of 100 images; gains 13, 23, 14
 
 
 @pytest.fixture
@@ -21,14 +21,14 @@ def found(tmp_path, monkeypatch):
     check = {"part": "loop", "what": "steps", "expected": "4", "seen": "4", "ok": True}
     for name, scores in SCORES.items():
         for seed, score in enumerate(scores):
-            finish(store, name, seed, record(score, evidence=[check], epochs=2))
+            finish(store, name, seed, record(score, evidence=[check], epochs=2, tested=100))
     remember(designed("ladder", [rung("baseline"), rung("one", [1, 0])]))
     return harness.results("s")
 
 
 def test_gains_are_paired_by_seed(found):
     (row,) = found.gains.to_dict("records")
-    low, high = scipy.stats.t.interval(0.95, 2, 50 / 3, scipy.stats.sem([12.5, 25, 12.5]))
+    low, high = scipy.stats.t.interval(0.95, 2, 50 / 3, scipy.stats.sem([13, 23, 14]))
     assert (row["rung"], row["over"], row["over_place"], row["pairs"]) == ("one", "baseline", 0, 3)
     assert [row[name] for name in ("gain", "low", "high")] == pytest.approx([50 / 3, low, high])
 
@@ -50,7 +50,7 @@ def test_runs_epochs_and_evidence_are_those_of_the_records(found):
 
 def test_which_images_were_right_is_a_row_a_seed(found):
     bits = found.right("baseline")
-    assert bits.shape == (3, 8)
+    assert bits.shape == (3, 100)
     assert (100 * bits.mean(axis=1)).tolist() == list(SCORES["baseline"])
     assert found.right(np.int64(1)).equals(found.right("one"))
     for odd in ("two", 2, -1):

@@ -8,26 +8,39 @@ import pandas as pd
 import pytest
 
 from harness.report import data, frames, render
-from tests.kit.records import plan
-from tests.kit.tiny import known
+from harness.store import Store
+from tests.kit.records import plan, record
+from tests.kit.tiny import finish, known
 
 
-@pytest.fixture
-def written(full, tmp_path, monkeypatch):
-    """The folder of a report, with one diverged run, of which MLflow knows two."""
-    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    full.add("two", 2, 0.0, status="diverged", epochs=1, evidence=())
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Nine runs, the last of which diverged."""
+    store = Store(tmp_path_factory.mktemp("runs") / "store")
+    for seed, tops in enumerate([(90.0, 92.0, 91.0), (91.0, 92.0, 93.0), (92.0, 95.0, 0.0)]):
+        for name, top1, epochs in zip(("baseline", "one", "two"), tops, (2, 2, 3), strict=True):
+            status = "finished" if top1 else "diverged"
+            finish(store, name, seed, record(top1, status=status, epochs=epochs, emulated=name == "two"))
+    return store
+
+
+@pytest.fixture(scope="module")
+def written(store):
+    """The folder of their report; MLflow knows two of them."""
+    folder = store.root.parent
+    with sqlite3.connect(folder / "mlflow.db") as database:
         database.execute("create table runs (run_uuid text, lifecycle_stage text)")
         database.execute("create table tags (key text, value text, run_uuid text)")
         for seed, stage in ((0, "active"), (1, "deleted")):
-            own = full.read(known("one"), seed)
+            own = store.read(known("one"), seed)
             database.execute("insert into runs values (?, ?)", (f"run{seed}", stage))
             born = own.get("record") or own["digest"]
             database.execute("insert into tags values ('record', ?, ?)", (born, f"run{seed}"))
     database.close()
-    return render(plan(), full, tmp_path / "page").folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_RUNS", str(folder))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return render(plan(), store, folder / "page").folder
 
 
 def cells(folder):
@@ -56,17 +69,17 @@ def test_the_json_says_what_the_markdown_table_says(written):
     assert (told["format"], told["score"], told["design"], told["effects"]) == (1, "top1", "ladder", None)
 
 
-def test_runs_are_the_stores_records(written, full):
+def test_runs_are_the_stores_records(written, store):
     runs = pd.read_csv(written / "runs.csv", keep_default_na=False)
     assert runs.equals(pd.read_parquet(written / "runs.parquet").astype(runs.dtypes.to_dict()))
     assert len(runs) == 9
     for row in runs.to_dict("records"):
-        record = full.read(row["spec_id"], row["seed"])
+        own = store.read(row["spec_id"], row["seed"])
         assert row["spec_id"] == known(row["rung"])
-        assert {name: row[name] for name in record["metrics"]} == record["metrics"]
-        assert (row["status"], row["commit"]) == (record["status"], record["environment"]["commit"])
-        assert row["epochs"] == len(record["epochs"])
-        assert (full.root.parent / row["folder"]).samefile(full.folder(row["spec_id"], row["seed"]))
+        assert {name: row[name] for name in own["metrics"]} == own["metrics"]
+        assert (row["status"], row["commit"]) == (own["status"], own["environment"]["commit"])
+        assert row["epochs"] == len(own["epochs"])
+        assert (store.root.parent / row["folder"]).samefile(store.folder(row["spec_id"], row["seed"]))
     ids = {(row.rung, row.seed): row.mlflow_run_id for row in runs.itertuples() if row.mlflow_run_id}
     assert ids == {("one", 0): "run0"}, "a run that MLflow deleted is none"
 
@@ -95,10 +108,12 @@ def test_a_server_of_mlflows_is_not_asked_nor_a_database_that_is_none(tmp_path, 
     assert data.mlflow_runs() == {}
 
 
-def test_metrics_that_some_runs_lack_are_null(full):
-    full.add("two", 0, 90.0, top5=99.0)
-    every = frames.runs(plan(), full)
+def test_metrics_that_some_runs_lack_are_null(tmp_path):
+    store = Store(tmp_path / "store")
+    for name, more in (("baseline", {}), ("one", {}), ("two", {"top5": 99.0})):
+        finish(store, name, 0, record(90.0, **more))
+    every = frames.runs(plan(), store)
     told = data.table(plan(), every, frames.rungs(plan(), every), None, [])
     values = [run["metrics"]["top5"] for row in told["rungs"] for run in row["runs"]]
-    assert values == [None] * 6 + [99.0, None, None]
+    assert values == [None, None, 99.0]
     assert not any(isinstance(value, float) and math.isnan(value) for row in told["rungs"] for value in row.values())
