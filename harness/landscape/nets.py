@@ -238,4 +238,4 @@ def nets(options: argparse.Namespace) -> None:
     folder = options.to or runs() / "reports" / plan.label
     write_atomic(folder / "landscape.csv", table(found))
     figures.save(folder, "landscape", fields(plan.label, seed, [f for _, f in found], count))
-    print(f"written to {folder}/landscape.png, .svg and .csv")
+    print(f"written to {folder}/landscape.png, .svg, .pdf and .csv")

@@ -270,7 +270,7 @@ def _written(folder: Path, name: str, text: str, values: str) -> Report:
 
 
 def paper_figure(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Path:
-    """Write `figure<number>.{png,svg}`, the paper's Figure 3 or 4 of a study's runs; the path of the first.
+    """Write `figure<number>.{png,svg,pdf}`, the paper's Figure 3 or 4 of a study's runs; the path of the first.
 
     Raises Problem where the study has no such runs.
     """

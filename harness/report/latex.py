@@ -22,7 +22,7 @@ LETTERS = {
     "…": r"\dots{}",
 }
 LETTERS |= {"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}", "¤": r"\textcurrency{}"}
-NAME = re.compile(r"[^\w@-]+")  # what no label of LaTeX's may hold, nor a study's name
+NAME = re.compile(r"[^A-Za-z0-9@-]+")  # what has no place in a label
 
 
 def choice(columns: Columns, chosen: Sequence[str] = ()) -> Columns:
