@@ -1,9 +1,15 @@
 """An ablation-study harness for image classification."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from harness.outcomes import Results
 
 __version__ = "0.1.0"
 
@@ -68,3 +74,13 @@ def file_name(name: str) -> str:
     if not named(name):
         raise Problem(f"{one_line(name)!r} cannot be a study's name: letters, digits, _, - and @ only, 200 at most")
     return name
+
+
+def results(study: str) -> Results:
+    """What a study that was run here came to: frames of its runs, and its networks; see `harness.outcomes`.
+
+    `study` is the name of its report: "digits", "digits@shapley". Raises Problem where it was not run here.
+    """
+    from harness.outcomes import Results
+
+    return Results(study)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import planned, where
-from harness.cli import main
+from harness.cli import answer, main
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,7 +63,6 @@ def parser() -> argparse.ArgumentParser:
         help="seconds between checkpoints within an epoch (default: 60); 0: after every batch",
     )
     p.add_argument("--dry-run", action="store_true", help="show the plan, train nothing")
-    p.add_argument("--json", action="store_true", help="with --dry-run: the plan as one JSON object")
     p.add_argument("--list", action="store_true", help="show the studies there are")
     where.add(p)
     where.add_submit(p)
@@ -75,15 +74,14 @@ def run(options: argparse.Namespace) -> int:
     from harness.parts.data import distrust
     from harness.store import Store
 
-    if options.json and not options.dry_run:
-        raise Problem("--json goes with --dry-run")
     if options.checkpoint is not None and not options.checkpoint >= 0:
         raise Problem(f"--checkpoint {options.checkpoint}: must be 0 seconds or more")
     planned.check(options)
     if options.verify:
         distrust()
     if options.list:
-        for name, about in study.available().items():
+        answer(known := study.available())
+        for name, about in known.items():
             print(f"{name:20} {one_line(about)}")
         return 0
     loaded = study.load(options.study)
@@ -111,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
         due = searches(loaded, plan, options.tuned, options.sampler or "random", options.accept_stale)
     if options.dry_run:
         shown = show_plan(plan, at, options)
-        if options.tuned and not options.json:
+        if options.tuned:
             rungs = len(plan.rungs)
             print(
                 f"--tuned: then {rungs * options.tuned} trials, {options.tuned} a rung, and the same runs anew, tuned"
@@ -208,8 +206,6 @@ def looks(plan: Any, store: Any) -> Any:
 
 
 def show_plan(plan: Any, at: list[str], options: argparse.Namespace) -> int:
-    import json
-
     from harness import study
     from harness.engine import decoders
     from harness.store import Store
@@ -225,8 +221,9 @@ def show_plan(plan: Any, at: list[str], options: argparse.Namespace) -> int:
     plan = staged(plan, store)
     described = study.describe(plan, store, options.only) | {"decide": planned}
     described |= estimate(plan.runs(options.only), store, at, decoders(len(at)), say)
-    print(json.dumps(described, indent=1) if options.json else as_text(described))
-    if where.check(options) == "slurm" and not options.json:
+    answer(described)
+    print(as_text(described))
+    if where.check(options) == "slurm":
         script = where.slurm(options, store).script(store.root.parent / "mail" / plan.label)
         print(f"\nwhat would be submitted:\n\n{script}", end="")
     return 0
@@ -270,10 +267,12 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         of = f"{len(asked)} runs" + (" of this look" if plan.decide else "")
         text = f"interrupted, {left} of {of} to go; {again} goes on from what is kept"
         print(f"harness.ablate: {text}", file=sys.stderr)
+        answer({"interrupted": True, "left": left, "asked": len(asked)})
         return 130
     made = report.render(described, store)
     print(made.text)
     reused = len(asked) - tally.trained - len(tally.failures)
+    answer(made.told | {"folder": made.folder, "trained": tally.trained, "reused": reused, "failed": tally.told()})
     failed = f", {len(tally.failures)} failed" if tally.failures else ""  # why was said when they did
     print(f"{tally.trained} runs trained, {reused} reused{failed}, {clock(time.monotonic() - began)}")
     if plan.decide:
@@ -300,6 +299,7 @@ def submitted(plan: Any, asked: list[Any], options: argparse.Namespace) -> bool:
     submission = Submission(cluster, plan.label)
     jobs = submission.jobs()
     print(f"{plan.study}: {told(asked, cluster, jobs)}")
+    answer({"submitted": plan.label, "left": len(left), "asked": len(asked)})
     for (spec, seed), why in study.failed(left, store):
         print(f"{plan.study}: {plan.names()[spec.id]}, seed {seed} failed: {why}")
     if not jobs:
@@ -314,6 +314,11 @@ class Tally:
 
     trained: int = 0
     failures: list[dict[str, Any]] = field(default_factory=list)
+
+    def told(self) -> list[dict[str, Any]]:
+        """Of each run that failed its specification, its seed, and why."""
+        runs = ((event["run"], event["why"]) for event in self.failures)
+        return [{"spec_id": spec.id, "seed": seed, "why": why} for (spec, seed), why in runs]
 
 
 def outdated(plan: Any, store: Any, options: argparse.Namespace) -> list[tuple[str, int]]:

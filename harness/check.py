@@ -15,7 +15,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import Problem, one_line, planned
-from harness.cli import main
+from harness.cli import answer, main
 from harness.spec import SECOND, UNPROVEN, Data, Spec
 from harness.spec import upstream as inner
 
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"{options.study}: {len(rungs)} rungs on {device.type}, at most {BATCH * BATCHES} images an epoch, twice each"
     )
-    began, failed, ends = time.monotonic(), set[str](), dict[str, str]()
+    began, failed, ends, rows = time.monotonic(), set[str](), dict[str, str](), []
     trained: dict[Spec, Trained] = {}
     for rung in rungs:
         spec = small[rung.name]
@@ -96,12 +96,14 @@ def run(options: argparse.Namespace) -> int:
         wrong = wrong or bool(told)
         if wrong:
             failed.add(rung.name)
+        rows.append({"rung": rung.name, "ok": not wrong, "known": known_as, "wrong": told})
         print(f"{'FAILED' if wrong else 'ok':7}{one_line(rung.name)}: {known_as}", flush=True)
         for line in told:
             print(f"       {one_line(line, 400)}", flush=True)
     orders = [] if options.only else disordered(loaded, asked.rungs[0].spec)
     for line in orders:
         print(f"FAILED {one_line(line, 400)}")
+    answer({"study": options.study, "rungs": rows, "orders": orders})
     print(f"{len(rungs) - len(failed)} of {len(rungs)} rungs hold, in {time.monotonic() - began:.0f} s")
     return 1 if failed or orders else 0
 

@@ -1,16 +1,20 @@
-"""What the command lines share: one clear line where they cannot go on, and output that may have no reader."""
+"""What the command lines share: one clear line where they cannot go on, output that may have no reader, `--json`."""
 
 import argparse
 import errno
 import io
+import json
+import math
 import os
 import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any, TextIO
 
 
 class Display(io.FileIO):
@@ -57,16 +61,102 @@ def open_displays() -> list[Display]:
     return made
 
 
+ENDS = (
+    "Exit status: 0, done; 1, something failed or does not hold, which is said; 2, a mistake in what was asked for, in "
+    "one line; 130, interrupted."
+)
+
+
+@dataclass
+class Output:
+    """How this command speaks, and what it came to."""
+
+    json: bool = False
+    quiet: bool = False
+    answer: Any = None
+    words: list[str] = field(default_factory=list)  # what was printed, where a program reads
+
+
+output = Output()
+
+
+def answer(value: Any) -> None:
+    """What this command came to, as `--json` prints it: mappings, lists, numbers, texts and paths. The last counts."""
+    output.answer = value
+
+
+def jsonable(value: Any) -> Any:
+    """JSON's own values: numpy's numbers as Python's, paths as text, and null for what is no finite number."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    value = str(value) if isinstance(value, PurePath) else value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _add(parser: argparse.ArgumentParser) -> None:
+    """Give a command, and each command within it, what all have: --json, --quiet, and the meaning of its exit status.
+
+    Only `main` does, when the other options are there.
+    """
+    parser.epilog = " ".join(filter(None, [parser.epilog, ENDS]))
+    how, flag = parser.add_argument_group("output"), {"action": "store_true", "default": argparse.SUPPRESS}
+    how.add_argument("--json", help="the result as JSON on stdout, and words on stderr", **flag)  # type: ignore[arg-type]
+    how.add_argument("--quiet", help="no words but warnings and errors", **flag)  # type: ignore[arg-type]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _add(command)
+
+
+class _Words(io.TextIOBase):
+    """Standard output where a program reads it: words go to standard error, and are kept."""
+
+    def write(self, text: str, /) -> int:
+        output.words.append(text)
+        return len(text) if output.quiet else sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+@contextmanager
+def _spoken(options: argparse.Namespace) -> Iterator[None]:
+    """Within it words go where the options say; what a program reads comes last, and alone."""
+    global output
+    output = Output(getattr(options, "json", False), getattr(options, "quiet", False))
+    out: TextIO = sys.stdout
+    if output.json or output.quiet:
+        sys.stdout = _Words()  # type: ignore[assignment]
+    try:
+        yield
+        told = {"words": "".join(output.words).splitlines()} if output.answer is None else output.answer
+        _print(told, out)
+    except (Exception, KeyboardInterrupt) as error:
+        _print({"error": " ".join(f"{error}".split()) or type(error).__name__}, out)
+        raise
+    finally:
+        sys.stdout = out
+
+
+def _print(told: Any, out: TextIO) -> None:
+    if output.json:
+        print(json.dumps(jsonable(told), indent=1, allow_nan=False), file=out)
+
+
 def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int | None]) -> None:
-    """Run, and exit: with 2 on a user's mistake, 130 on Ctrl-C, 1 on an error that nobody foresaw."""
+    """Run, and exit as `ENDS` says: with 2 on a user's mistake, 130 on Ctrl-C, 1 on an error that nobody foresaw."""
     from harness import Problem, one_line
 
     displays = open_displays()
+    _add(parser)
     try:
         options = parser.parse_args()
         if getattr(options, "shows", False):  # and does nothing else: it ends when nobody reads on, as `ls | head`
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        code = run(options)
+        with _spoken(options):
+            code = run(options)
         sys.stdout.flush()
         for failed in filter(None, (display.failed for display in displays)):
             raise failed

@@ -11,12 +11,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import Problem, where
-from harness.cli import main
+from harness.cli import answer, main
 
 if TYPE_CHECKING:
     import torch
@@ -33,19 +34,23 @@ def run(options: argparse.Namespace) -> int:
 
     from harness.engine import settle
 
+    checks: list[Any] = []
     if where.check(options) != "local":
-        failed = _show(cluster(options))
+        failed = _show(cluster(options), checks)
+        answer({"checks": list(map(asdict, checks))})
         print(f"failed: {'; '.join(failed)}" if failed else "no check failed")
         return 1 if failed else 0
-    for name, value in (*versions(), *machine(), *plan()):
+    facts = (*versions(), *machine(), *plan())
+    for name, value in facts:
         print(f"{name:12} {value}")
-    failed = _show(places_written())
+    failed = _show(places_written(), checks)
     if torch.cuda.is_available():
         device = settle("cuda:0")
         for check in (half_dtypes, loss_scaling, speeds, same_bits):
-            failed += _show(attempted(check, device))
+            failed += _show(attempted(check, device), checks)
     else:
         print("no CUDA device: not checked")
+    answer({"facts": [{"what": name, "value": value} for name, value in facts], "checks": list(map(asdict, checks))})
     print(f"failed: {'; '.join(failed)}" if failed else "no check failed")
     return 1 if failed else 0
 
@@ -58,10 +63,11 @@ def cluster(options: argparse.Namespace) -> Iterable["Check"]:
     return probed(where.cluster(options, Store()))
 
 
-def _show(checks: Iterable["Check"]) -> list[str]:
-    """Print each check as it ends; what the failed ones were about."""
+def _show(checks: Iterable["Check"], shown: list["Check"]) -> list[str]:
+    """Print each check as it ends, and add it to `shown`; what the failed ones were about."""
     failed = []
     for check in checks:
+        shown.append(check)
         print(f"{'ok' if check.ok else 'FAILED':6} {check.what}: {check.seen} (expected {check.expected})", flush=True)
         if not check.ok:
             failed.append(check.what)

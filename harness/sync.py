@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from harness.cli import main
+from harness.cli import answer, main
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.tracking import Projection, ready, shown_uri, told
 
     store = Store()
-    wrong: dict[str, None] = {}
+    wrong, counts = dict[str, None](), list[dict[str, Any]]()
     try:
         remade = ready(thorough=True)
         if remade:
@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
                     sent += projection.send(key)
                 except Problem as problem:
                     wrong[str(problem)] = None
+            counts.append({"label": label, "sent": sent, "runs": len(keys)})
             print(f"{label}: {sent} of {len(keys)} runs had news for {shown_uri()}")
             if "parent" in vars(projection):
                 projection.client.set_terminated(projection.parent)
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
         raise
     except Exception as error:  # MLflow raises what its stores, its servers and the network do
         raise Problem(f"MLflow at {shown_uri()} does not take them ({told(error)})") from None
+    answer({"studies": counts, "left_out": list(wrong)})
     for line in wrong:
         print(f"harness.sync: left out: {line}", file=sys.stderr)
     return 1 if wrong else 0

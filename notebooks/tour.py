@@ -16,8 +16,8 @@
 # # A tour of one study
 #
 # `make ablate` left a plan, which says what runs there should be, and a store, which has what each of them measured.
-# From these two this notebook makes the study's table and two of its figures, and then asks a question that no report
-# answers. Nothing here trains. For another study change `STUDY`, and run all cells.
+# `harness.results` reads both. From it this notebook takes the study's table and two of its figures, and then asks a
+# question that no report answers. Nothing here trains. For another study change `STUDY`, and run all cells.
 
 # %%
 import os
@@ -29,17 +29,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 import harness
-from harness import report, stats
-from harness.report import figures, frames, tables
-from harness.store import Store
 
 STUDY = "digits"
 
 os.environ.setdefault("HARNESS_RUNS", str(Path(harness.__file__).parents[1] / "runs"))  # wherever this was opened
-plan, store = report.recall(STUDY), Store()
-print("Studies run here:", *report.known())
+found = harness.results(STUDY)
+print(found)
 
 
 class Picture:
@@ -55,36 +53,34 @@ class Picture:
 
 
 # %% [markdown]
-# Every run is a row, so whatever pandas can do you can do with runs. `place` is where its rung stands in the plan;
-# the columns not shown hold its epochs, learning rates, evidence, environment, and which test images it had right.
+# Every run is a row, so whatever pandas can do you can do with runs. `place` is where its rung stands in the plan.
+# `found.epochs` has a row an epoch, `found.gains` a row a gain, `found.evidence` a row a check.
 
 # %%
-every = report.finished(plan, store)
+every = found.runs
 print(f"{len(every)} runs, {len(every.columns)} columns:", *every.columns)
 every.filter(["place", "rung", "seed", "status", "top1", "test_loss", "seconds"]).head()
 
 # %% [markdown]
-# Every rung is a row of the study's table. `table` has the numbers unrounded, `tables.shown` the text of the report;
-# the notes say how they were made and what to doubt.
+# Every rung is a row of the study's table. `found.rungs` has the numbers unrounded, `found.table` the text of the
+# report; the notes say how they were made and what to doubt.
 
 # %%
-table = frames.rungs(plan, every)
-print(*(f"- {note}" for note in frames.footnotes(plan, every, table)), sep="\n")
-tables.shown(table, plan["design"]).set_index("rung")
+print(*(f"- {note}" for note in found.notes), sep="\n")
+found.table.set_index("rung")
 
 # %% [markdown]
 # The forest plot: the runs of each rung, and its gains, paired by seed, where the design has any. Where a gain's bar
 # crosses the line at 0, the trick may help or hurt.
 
 # %%
-Picture(figures.forest(STUDY, every, table.head(report.TALL), frames.seeds_as_dots(plan, every)))
+Picture(found.figure("ladder"))
 
 # %% [markdown]
-# The learning curves. A figure draws the rungs of the table that it is given: `table.iloc[[0, -1]]` would be the first
-# and the last.
+# The learning curves.
 
 # %%
-Picture(figures.curves(STUDY, every, table.head(report.MANY)))
+Picture(found.figure("curves"))
 
 # %% [markdown]
 # Now a question of our own. Two rungs may be equally accurate and still be right about different images. Each row is
@@ -92,23 +88,14 @@ Picture(figures.curves(STUDY, every, table.head(report.MANY)))
 # That p speaks of two runs, not of two rungs: see how the rows differ before you believe one.
 
 # %%
-last = table["place"].iloc[-1]
-above, below = plan["rungs"][last]["gain"] or (last, 0)  # the places of two rungs: try others
-name = {row.place: harness.one_line(row.rung, figures.LONG) for row in table.itertuples()}
-
-
-def right(place):
-    """Which test images each run of a rung had right, by seed; a record keeps a bit an image, in hexadecimal."""
-    own = every[frames.counted(every) & (every["place"] == place)]
-    packed = {run.seed: np.frombuffer(bytes.fromhex(run.correct), np.uint8) for run in own.itertuples()}
-    return {seed: np.unpackbits(bits, count=own["tested"].max()).astype(bool) for seed, bits in packed.items()}
-
-
-a, b = right(above), right(below)
-seeds = sorted(a.keys() & b.keys())
-only = [stats.discordant(a[seed], b[seed]) for seed in seeds]
-pairs = pd.DataFrame(only, pd.Index(seeds, name="seed"), [f"only {name[place]}" for place in (above, below)])
-pairs.assign(**{"McNemar's p": [f"{stats.mcnemar(*counts):.2g}" for counts in only]})
+last = found.rungs["place"].iloc[-1]
+places = last, found.gains.set_index("place")["over_place"].get(last, 0)  # of two rungs: try others
+names = [found.rungs.set_index("place")["rung"][place] for place in places]
+a, b = map(found.right, places)  # a row a seed, a column a test image
+seeds = sorted(set(a.index) & set(b.index))
+only = [(int((a.loc[seed] & ~b.loc[seed]).sum()), int((b.loc[seed] & ~a.loc[seed]).sum())) for seed in seeds]
+pairs = pd.DataFrame(only, pd.Index(seeds, name="seed"), [f"only {name}" for name in names])
+pairs.assign(**{"McNemar's p": [f"{binomtest(n, n + m).pvalue if n + m else 1:.2g}" for n, m in only]})
 
 # %% [markdown]
 # How often is each image missed, over all seeds? The dots are chance: every run misses as many images, but drawn at
@@ -123,32 +110,32 @@ def chance(missed):
     return missed.shape[1] * reduce(np.convolve, [(1 - share, share) for share in missed.mean(axis=1)], [1])
 
 
-@figures.style()
 def misses(rungs):
     """Bars: how many images were missed by so many of a rung's runs; dots: by chance. Misses by name, runs x images."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     axis = figure.subplots()
     for i, (rung, missed) in enumerate(rungs):
-        x, color = np.arange(len(missed) + 1), figures.TEN[2 + 4 * i]
+        x, color = np.arange(len(missed) + 1), ("#5aa9d6", "#cc6677")[i]
         seen = np.bincount(missed.sum(axis=0), minlength=len(x))
-        axis.bar(x + 0.4 * i - 0.2, seen, 0.36, color=color, label=f" {rung}")
-        dots = axis.plot(x + 0.4 * i - 0.2, chance(missed), "o", color=figures.INK, mec="white", clip_on=False)
+        axis.bar(x + 0.4 * i - 0.2, seen, 0.36, color=color, label=f" {rung}")  # a space: _names are left out
+        dots = axis.plot(x + 0.4 * i - 0.2, chance(missed), "o", color="0.15", mec="white", clip_on=False)
     dots[0].set_label(" by chance")
     axis.set_yscale("symlog", linthresh=1)
     axis.yaxis.set_major_formatter("{x:,.0f}")
     axis.set(xlabel="seeds that missed an image", ylabel="test images", xticks=x)
-    axis.grid(axis="x", visible=False)
-    figure.legend(loc="outside lower center", ncols=3)
-    figures.heading(figure, STUDY, f"how often each test image is missed (n = {len(seeds)})")
+    legend = figure.legend(loc="outside lower center", ncols=3)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name is no formula
+    figure.suptitle(f"{STUDY}: how often each test image is missed (n = {len(seeds)})")
     return figure
 
 
-missed = [~np.array([bits[seed] for seed in seeds]) for bits in (a, b)]
+missed = [~own.loc[seeds].to_numpy() for own in (a, b)]
 both = np.concatenate(missed)
-apart = np.mean([np.sum(a[seed] != b[seed]) for seed in seeds])
-others = [np.sum(bits[s] != bits[t]) for bits in (a, b) for s, t in combinations(seeds, 2)]
+apart = np.mean([np.sum(a.loc[seed] != b.loc[seed]) for seed in seeds])
+others = [np.sum(own.loc[s] != own.loc[t]) for own in (a, b) for s, t in combinations(seeds, 2)]
 print(f"{both.all(axis=0).sum()} of {both.shape[1]:,} images are missed by all {len(both)} runs; ", end="")
 print(f"by chance that would be {chance(both)[-1]:,.2f}.")
 print(f"At the same seed the two rungs differ on {apart:.1f} images, ", end="")
 print(f"two seeds of one rung on {np.mean(others):.1f}." if others else "and there is no second seed to compare with.")
-Picture(misses(zip((name[above], name[below]), missed, strict=True)))
+Picture(misses(zip(names, missed, strict=True)))

@@ -59,3 +59,23 @@ def audits(tiny):
         return trace, [step for replay, step in steps if replay is trace.auditor.replay]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The folder of runs of a study named tiny, its one rung trained at seed 0."""
+    import torch
+
+    from harness.engine import execute
+    from harness.report import remember
+    from harness.store import Store
+    from harness.study import Study, describe, plan
+    from tests.kit.tiny import BASELINE
+
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_RUNS", str(folder))
+        store = Store()
+        execute(BASELINE, 0, store, torch.device("cpu"))
+        remember(describe(plan(Study("tiny", "A study.", BASELINE, (), (0,))), store))
+    return folder

@@ -2,6 +2,8 @@
 
 import argparse
 import fcntl
+import json
+import math
 import os
 import signal
 import subprocess
@@ -9,9 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from harness import Problem
+from harness import Problem, cli
 from harness.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -153,3 +156,71 @@ def test_letters_that_output_cannot_encode_are_spelt_out(encoding, told, tmp_pat
         out, _ = own.communicate(timeout=60)
         assert own.returncode == 0
         assert told in out.splitlines()
+
+
+# --- for programs -----------------------------------------------------------------------------------------------------
+
+
+def called(run, *words, monkeypatch, capsys, parser=None):
+    monkeypatch.setattr("sys.argv", ["own", *words])
+    with pytest.raises(SystemExit) as ended:
+        main(parser or argparse.ArgumentParser(prog="harness.own"), run)
+    return ended.value.code, *capsys.readouterr()
+
+
+def told(options):
+    print("words")
+    print("a warning", file=sys.stderr)
+    cli.answer({"path": Path("a/b"), "share": np.float32(0.5), "none": math.nan, "rows": (np.int64(1), "γ")})
+    return 1
+
+
+def test_json_is_alone_on_stdout_and_words_go_to_stderr(monkeypatch, capsys):
+    code, out, err = called(told, "--json", monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, err) == (1, "words\na warning\n")
+    assert json.loads(out) == {"path": "a/b", "share": 0.5, "none": None, "rows": [1, "γ"]}
+    assert called(told, monkeypatch=monkeypatch, capsys=capsys) == (1, "words\n", "a warning\n")
+
+
+def test_quiet_leaves_warnings_and_the_result(monkeypatch, capsys):
+    assert called(told, "--quiet", monkeypatch=monkeypatch, capsys=capsys) == (1, "", "a warning\n")
+    code, out, err = called(told, "--json", "--quiet", monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, json.loads(out)["path"], err) == (1, "a/b", "a warning\n")
+
+
+def test_a_command_without_an_answer_gives_its_words(monkeypatch, capsys):
+    code, out, _ = called(lambda options: print("one\ntwo"), "--json", monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, json.loads(out)) == (None, {"words": ["one", "two"]})
+
+
+def test_an_error_is_json_too(monkeypatch, capsys):
+    def run(options):
+        cli.answer({"done": True})
+        raise Problem("no study\n'x'")
+
+    code, out, err = called(run, "--json", monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, json.loads(out), err) == (2, {"error": "no study 'x'"}, "harness.own: no study 'x'\n")
+    assert called(run, "--quiet", monkeypatch=monkeypatch, capsys=capsys) == (2, "", "harness.own: no study 'x'\n")
+
+
+def test_every_command_says_how_it_ends_and_commands_within_it_too(monkeypatch, capsys):
+    def parser():
+        made = argparse.ArgumentParser(prog="harness.own", epilog="Own words.")
+        made.add_subparsers(required=True).add_parser("inner")
+        return made
+
+    for words in (["--help"], ["inner", "--help"]):
+        code, out, _ = called(told, *words, monkeypatch=monkeypatch, capsys=capsys, parser=parser())
+        said = " ".join(out.split())
+        assert code == 0
+        assert "--json" in said
+        assert "Exit status: 0, done; 1, something failed" in said
+        assert ("Own words. Exit status" in said) == (len(words) == 1)
+    for words in (["--json", "inner"], ["inner", "--json"]):
+        _, out, _ = called(told, *words, monkeypatch=monkeypatch, capsys=capsys, parser=parser())
+        assert json.loads(out)["path"] == "a/b"
+
+
+def test_no_command_has_a_json_of_its_own():
+    for path in (ROOT / "harness").rglob("*.py"):
+        assert '"--json"' not in path.read_text() or path.name == "cli.py", path

@@ -173,7 +173,7 @@ def _(name, shown, folder):
     assert len(text.splitlines()) == len(plain.splitlines())
     row = text.split("\\midrule\n")[1].splitlines()[1]
     assert tex(re.split(r"(?<!\\)&", row)[0])[1].strip() == shown
-    assert f"{shown}. With data.root=" in read
+    assert f"{shown}: Top-1 in percent" in read
     in_notes(shown, read)
 
 

@@ -9,7 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from harness import one_line
+from harness import cli, one_line
 from harness.report.words import METRICS, SECOND
 from harness.study import Plan, Run, work
 from harness.study.shown import clock
@@ -32,7 +32,9 @@ class Progress:
         self.took: dict[str, float] = {}  # seconds of a finished run, by specification
         self.done = 0
         self.console = Console(stderr=True)
-        self.live = Live(console=self.console, refresh_per_second=2) if self.console.is_terminal else None
+        self.quiet = cli.output.quiet
+        shown = self.console.is_terminal and not self.quiet
+        self.live = Live(console=self.console, refresh_per_second=2) if shown else None
 
     def __enter__(self) -> "Progress":
         if self.live:
@@ -68,7 +70,7 @@ class Progress:
                     self._say(f"{self._name(run)} failed: {event['why']}")
                 elif begun is not None:
                     self.took[run[0].id] = time.monotonic() - begun
-                    if not self.live:
+                    if not self.live and not self.quiet:
                         at = self.at.get(run, {})
                         names = {name: METRICS[name] for name in SECOND}
                         names |= {f"val_{name}": f"held-out {told}" for name, told in names.items()}

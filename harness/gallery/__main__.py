@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness import Problem, one_line, planned
-from harness.cli import main
+from harness.cli import answer, main
 from harness.paths import expanded
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
         figures.save(folder, name, figure)
     note = f"{of}: {stands}"
     write_atomic(folder / "gallery.md", index(label, list(drawn), said, note).encode())
+    answer({"folder": folder, "pictures": list(drawn), "run": note})
     print(f"{note}\n{len(drawn)} pictures and gallery.md are in {folder}/")
 
 

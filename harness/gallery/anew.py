@@ -37,13 +37,12 @@ def evaluated(
     `saw` is called with what each batch was, and with what the network answered.
     """
     from harness.engine import places, settle
+    from harness.outcomes.networks import trained
     from harness.train import evaluate, placed
 
     images = spec.data.load()
     device = settle(places(None, 1)[0])
-    model = spec.model.build(images.channels, len(images.classes))
-    model.load_state_dict(store.weights(spec.id, seed))
-    model = placed(model, device)
+    model = placed(trained(spec, seed, store, images), device)
     model.register_forward_hook(lambda module, given, z: saw(given, z))
     shown = spec.evaluation.view(images) if spec.evaluation else images
     return evaluate(task, model, shown, spec.precision.on(device), device)

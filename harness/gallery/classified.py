@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.gallery.anew import Record, answerable, evaluated, otherwise, told
-from harness.gallery.data import NEAR, SIDE, chosen, class_names, of_data, prepared, source, twins
+from harness.gallery.data import NEAR, SIDE, chosen, class_names, of_data, prepared, twins
 
 if TYPE_CHECKING:  # torch and matplotlib take seconds, which --help need not wait for
     from matplotlib.figure import Figure
@@ -123,6 +123,7 @@ def table(told: Sequence[tuple[str, int, int]]) -> str:
 def gallery(study: str, run: str, spec: Spec, seed: int, store: Store) -> tuple[dict[str, Figure], list[str], str]:
     """(Figures by name, paragraphs of Markdown, how the run stands) of the data and, once it is finished, of a run."""
     from harness.parts.data import Files
+    from harness.parts.data.holdout import source
     from harness.report import pictures
 
     images = spec.data.load()

@@ -21,19 +21,14 @@ ROWS, DRAWS = 6, 7  # of the sheet of augmented images
 SIDE, NEAR = 32, 8  # px, and of 255: images at that size that differ by less on average are one photo, saved twice
 
 
-def source(data: Data) -> Data:
-    """What `data` is made of, where it is other data with some held out."""
-    from harness.parts.data.holdout import Holdout
-
-    return source(data.of) if isinstance(data, Holdout) else data
-
-
 def class_names(data: Data, classes: Sequence[str]) -> list[str]:
     """The classes as people call them: their "Common Name" by the "Label" in the folder's labels.csv, if it has one.
 
     They are for pictures alone, and no part of a specification. Where two classes would have one name, none is used.
     Raises Problem where that file cannot be read.
     """
+    from harness.parts.data.holdout import source
+
     path = getattr(source(data), "root", Path()) / "labels.csv"
     if not path.is_file():
         return list(classes)
@@ -113,6 +108,7 @@ def twins(images: Images) -> np.ndarray:
 
 def of_data(study: str, spec: Spec, names: Sequence[str]) -> Iterator[tuple[str, Figure]]:
     from harness.parts.data import Files, limited
+    from harness.parts.data.holdout import source
     from harness.report import pictures
 
     images, data = spec.data.load(), source(spec.data)

@@ -183,6 +183,7 @@ def nets(options: argparse.Namespace) -> None:
 
     from harness import study
     from harness.engine import places, settle
+    from harness.outcomes.networks import trained
     from harness.parts.precision import FP32
     from harness.report import figures
     from harness.store import Store
@@ -225,9 +226,8 @@ def nets(options: argparse.Namespace) -> None:
             raise Problem(f"--images {count}: {name} has {have} training images")
         chosen = images.regrouped({"test": ("train", np.arange(count) * have // count)})
         batches = [(x.contiguous(memory_format=torch.channels_last), y) for x, y in chosen.test(BATCH, device)]
-        model = spec.model.build(spec.data.channels, len(images.classes))
-        model.load_state_dict(store.weights(spec.id, seed))
-        f = landscape(rungs[name].title, placed(model, device).eval(), batches, seed, ticks)
+        model = placed(trained(spec, seed, store, images), device).eval()
+        f = landscape(rungs[name].title, model, batches, seed, ticks)
         if not found:
             grid = f"{options.points} x {options.points} points to ±{options.span:g}"
             print(f"{count:,} training images, {grid}, seed {seed}")
@@ -238,4 +238,4 @@ def nets(options: argparse.Namespace) -> None:
     folder = options.to or runs() / "reports" / plan.label
     write_atomic(folder / "landscape.csv", table(found))
     figures.save(folder, "landscape", fields(plan.label, seed, [f for _, f in found], count))
-    print(f"written to {folder}/landscape.png, .svg and .csv")
+    print(f"written to {folder}/landscape.png, .svg, .pdf and .csv")

@@ -148,4 +148,4 @@ def rosenbrock(options: argparse.Namespace) -> None:
     print(f"in brackets: of 41 rates up to {NEAR:.0%} lower and higher")
     folder = options.to or runs() / "reports" / "rosenbrock"
     figures.save(folder, "rosenbrock", ball())
-    print(f"written to {folder}/rosenbrock.png and .svg")
+    print(f"written to {folder}/rosenbrock.png, .svg and .pdf")

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ TALL, MANY = 64, 24  # rungs that a figure of a row, and of a line each, has roo
 class Report:
     folder: Path
     text: str  # the table as Markdown, with its footnotes
+    told: dict[str, Any] = field(default_factory=dict)  # what table.json holds
 
 
 def plan_path(label: str) -> Path:
@@ -198,19 +199,21 @@ def run_here(plan: Plan, store: Store) -> pd.DataFrame:
     return every
 
 
-def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
+def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequence[str] = ()) -> Report:
     """Write `runs/reports/<label>/`, or `folder`, from the store: tables, findings, figures and the page index.html.
 
-    Raises Problem where no run is finished.
+    `columns` are those of the LaTeX table. Raises Problem where no run is finished, or the table has no such column.
     """
-    from harness.report import figures, findings, frames, page, tables, title, tuned
+    from harness.report import data, figures, findings, frames, page, tables, title, tuned
 
     every, folder = finished(plan, store), folder or folder_of(plan)
     study = title.title(plan, every.loc[frames.counted(every), "trained"])
     compared = compare_tuned(plan, store, every) if "tuned" in plan else None
     table, effects, proof = frames.rungs(plan, every), frames.effects(plan, every), frames.evidence(plan, every)
     notes = frames.footnotes(plan, every, table)
-    text = tables.write(folder, study, plan["design"], table, effects, proof, notes)
+    text = tables.write(folder, study, plan["design"], table, effects, proof, notes, columns)
+    own, told = data.behind(plan, every), data.table(plan, every, table, effects, notes)
+    data.write(folder, told, own)
     found, again = findings.found(plan, store, every, table, effects), commands(plan, every)
     write_atomic(folder / "findings.md", findings.markdown(study, found, again).encode())
     both = frames.backbones(plan, store, every)
@@ -221,18 +224,22 @@ def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
         text = f"{tuned.write(folder, study, plan, compared)}\n{text}"
         shown["Untuned and tuned"] = tuned.shown(compared)
         notes = [*tuned.notes(plan), *notes]
-    shown["Rungs" if compared is None else "Tuned"] = tables.shown(table, plan["design"])
+    rungs = "Rungs" if compared is None else "Tuned"
+    shown[rungs] = tables.shown(table, plan["design"])
     classes = frames.classes(plan, every)
     if classes is not None:
         tables.write_classes(folder, study, classes)
         if len(table) <= MANY:
             shown[tables.BY_CLASS[classes["score"].iloc[0]][0]] = tables.shown_classes(classes)
     captions = figures.captions(frames.headline(every))
+    titled = zip(table["place"], table["title"], strict=True)
+    behind = {(place, name): tables.shown_runs(own[own["place"] == place]) for place, name in titled}
+    linked = page.Behind(rungs, behind)
     brief = [section for section in found if section.about not in findings.OF_TABLE]  # the page has it all
     label = file_name(plan["label"])
-    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, brief, captions, label)
+    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, brief, captions, label, linked)
     write_atomic(folder / "index.html", made.encode())
-    return Report(folder, text)
+    return Report(folder, text, told)
 
 
 def others(
@@ -283,7 +290,7 @@ def _written(folder: Path, name: str, text: str, values: str) -> Report:
 
 
 def paper_figure(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Path:
-    """Write `figure<number>.{png,svg}`, the paper's Figure 3 or 4 of a study's runs; the path of the first.
+    """Write `figure<number>.{png,svg,pdf}`, the paper's Figure 3 or 4 of a study's runs; the path of the first.
 
     Raises Problem where the study has no such runs.
     """

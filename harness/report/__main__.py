@@ -3,7 +3,7 @@
 import argparse
 import gc
 
-from harness.cli import main
+from harness.cli import answer, main
 from harness.paths import expanded
 
 
@@ -23,6 +23,14 @@ def parser() -> argparse.ArgumentParser:
         help="only the score after these epochs, beside what was published",
     )
     p.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="of the LaTeX table, in this order: rung, score, n, gain, verdict, rho, total, second, params, gflops, "
+        "seconds; of effects trick, value, order_se, n, verdict, aliases (default: the first of them)",
+    )
+    p.add_argument(
         "--to", type=expanded, metavar="DIR", help="write into DIR (default: runs/reports/ and the study's name)"
     )
     return p
@@ -36,12 +44,15 @@ def run(options: argparse.Namespace) -> None:
     plan = (unrun(options.study) if options.table else None) or recall(options.study)
     store, to = Store(), options.to
     if options.figure:
-        print(f"written to {paper_figure(plan, store, options.figure, to)}")
+        answer({"figure": (drawn := paper_figure(plan, store, options.figure, to))})
+        print(f"written to {drawn}")
     else:
         if options.at:
             report = after_epochs(plan, store, options.at, to)
         else:
-            report = beside_paper(plan, store, options.table, to) if options.table else render(plan, store, to)
+            table = options.table
+            report = beside_paper(plan, store, table, to) if table else render(plan, store, to, options.columns)
+        answer((report.told or {"text": report.text}) | {"folder": report.folder})
         print(report.text)
         print(f"written to {report.folder}/")
     gc.freeze()  # nor is it looked through at the exit

@@ -55,6 +55,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.7rem; margin: .5rem 0; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; }
 a { color: var(--link); }
+td a { color: inherit; text-decoration: none; }
+td a:hover, td a:focus { text-decoration: underline; }
 nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; margin: .5rem 0; list-style: none; }
 p, figcaption, .notes { max-width: 60rem; }
 .notes, figcaption { color: var(--soft); }

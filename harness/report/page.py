@@ -3,8 +3,11 @@
 All text is escaped, its control characters and bidirectional overrides taken out. The same content is the same bytes.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
+from itertools import zip_longest
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -14,10 +17,30 @@ from harness.report.figures import CAPTIONS
 from harness.report.findings import Section
 from harness.report.looks import POLICY, SCRIPT, STYLE
 from harness.report.tables import how_far
+from harness.report.words import count
 
+NUMBER = re.compile(r"[+-]?[0-9]")
 LONGEST = 300  # letters of a cell
 FIRST, MORE = 5, ' class="more"'  # columns of a table that are shown at once; the others
 LEAST = 0.7  # of its own size: a figure scrolls rather than shrink below, where its 9 point letters are 8 px high
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The runs that the numbers of a table are made from: its heading, and a table of runs for each of its rows."""
+
+    heading: str
+    rows: Mapping[tuple[int, str], pd.DataFrame]  # by a rung's place and title
+
+    def links(self, heading: str) -> list[str]:
+        return [f"#runs-{place}" for place, _ in self.rows] if heading == self.heading else []
+
+    def section(self) -> str:
+        made = "<p>Beside this page, unrounded: <code>runs.csv</code> and <code>runs.parquet</code>.</p>"
+        for (place, title), own in self.rows.items():
+            body = f'<div id="runs-{place}">{table(own, f"{title}: runs")}</div>'
+            made += f"<details><summary>{text(title)}: {count(len(own), 'run')}</summary>{body}</details>"
+        return made
 
 
 def page(
@@ -31,21 +54,25 @@ def page(
     found: Sequence[Section] = (),
     captions: Mapping[str, tuple[str, str]] = CAPTIONS,
     label: str = "",
+    behind: Behind | None = None,
 ) -> str:
     """The document. `tables`: heading -> text, a row a rung or effect; `notes` stand below the first.
 
     `drawings`: a name in figures.CAPTIONS -> its SVG, in the order of the page; `evidence` as frames.evidence has it;
     `about`: the study's own words; `commands` that make it again, one a line; `found`: sections as findings has them;
-    `captions`: those of the study's headline metric; `label`: what commands call the report.
+    `captions`: those of the study's headline metric; `label`: what commands call the report; `behind`: the runs that
+    numbers link to.
     """
     title = one_line(title)
-    sections: list[tuple[str, str]] = [(heading, table(frame, heading)) for heading, frame in tables.items()]
+    links = {heading: behind.links(heading) if behind else () for heading in tables}
+    sections: list[tuple[str, str]] = [(name, table(frame, name, links[name])) for name, frame in tables.items()]
     told = "".join(f"<li>{text(note, 2000)}</li>" for note in notes)
     sections[0] = (sections[0][0], f'{sections[0][1]}<ul class="notes">{told}</ul>')
     if found:
         sections.insert(1, ("What was found", "".join(map(section, found))))
     sections += [(captions[name][0], drawing(name, svg, title, *captions[name])) for name, svg in drawings.items()]
     sections.append(("Evidence", proof(evidence)))
+    sections += [("Runs", behind.section())] if behind else []
     sections.append(("To make it again", f"<pre><code>{lines(commands)}</code></pre>"))
     sections.append(("The study", f'<pre class="about">{lines(about.strip().splitlines())}</pre>'))
     told = f'<p class="label">{text(label)}</p>' if label and label != title else ""
@@ -97,20 +124,27 @@ def wide(body: str, label: str) -> str:
     return f'{box}<p class="hint" aria-hidden="true">scroll sideways →</p>'
 
 
-def table(frame: pd.DataFrame, heading: str) -> str:
-    """The first columns, and the others where the reader asks for them; on a phone a card a row, on paper all."""
+def table(frame: pd.DataFrame, heading: str, links: Sequence[str] = ()) -> str:
+    """The first columns, and the others where the reader asks for them; on a phone a card a row, on paper all.
+
+    `links`: where the numbers of each row lead.
+    """
     head = "".join(
         f'<th scope="col"{MORE if i >= FIRST else ""}>{text(name)}</th>' for i, name in enumerate(frame.columns)
     )
-    rows = "".join(f"<tr>{cells(frame.columns, row)}</tr>" for row in frame.itertuples(index=False, name=None))
+    linked = zip_longest(frame.itertuples(index=False, name=None), links, fillvalue="")
+    rows = "".join(f"<tr>{cells(frame.columns, row, link=link)}</tr>" for row, link in linked)
     body = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     n = len(frame.columns)
     every = f'<label class="all"><input type="checkbox">all {n} columns</label>' if n > FIRST else ""
     return f'<div class="results">{every}{wide(body, f"Table: {heading}")}</div>'
 
 
-def cells(columns: Iterable[str], row: Sequence[object], first: int = FIRST) -> str:
-    """The first heads its row; a verdict that is one is coloured; those from `first` on are shown on demand."""
+def cells(columns: Iterable[str], row: Sequence[object], first: int = FIRST, link: str = "") -> str:
+    """The first heads its row; a verdict that is one is coloured; those from `first` on are shown on demand.
+
+    Numbers lead to `link`.
+    """
     made = [f'<th scope="row">{text(row[0])}</th>']
     for i, (name, cell) in enumerate(zip(columns, row, strict=True)):
         if not i:
@@ -119,7 +153,8 @@ def cells(columns: Iterable[str], row: Sequence[object], first: int = FIRST) -> 
         said += ["more"] if i >= first else []
         kind = f' class="{" ".join(said)}"' if said else ""
         label = f' data-label="{text(name)}"' if name else ""
-        made.append(f"<td{kind}{label}>{text(cell)}</td>")
+        shown = f'<a href="{link}">{text(cell)}</a>' if link and NUMBER.match(str(cell)) else text(cell)
+        made.append(f"<td{kind}{label}>{shown}</td>")
     return "".join(made)
 
 

@@ -1,12 +1,13 @@
-"""Tables: frames as text, and that as Markdown, CSV and LaTeX (booktabs)."""
+"""Tables: frames as text, and that as Markdown and CSV."""
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+import harness.report.latex as latex
 from harness import one_line
 from harness.paths import write_atomic
 from harness.report.frames import headline, marks, pairs_apart
@@ -33,45 +34,81 @@ GAIN = {
 }
 
 
-def shown(table: pd.DataFrame, design: str = "ladder") -> pd.DataFrame:
-    """One row a rung as text, a column a heading."""
-    text = pd.DataFrame({"rung": [f"{row['title']} {marks(row)}".strip() for _, row in table.iterrows()]})
+Columns = dict[str, tuple[str, list[str]]]  # by a short name that stays: the heading, and a text a row
+
+
+def columns(table: pd.DataFrame, design: str = "ladder") -> Columns:
+    """A table of rungs as text."""
     score = headline(table)
     second = SECOND[score]
-    text[METRICS[score]] = list(map(spread, table[f"{score}_mean"], table[f"{score}_sd"]))
-    text["n"] = table["n"].astype(str)
+    made: Columns = {
+        "rung": ("rung", [f"{row['title']} {marks(row)}".strip() for _, row in table.iterrows()]),
+        "score": (METRICS[score], list(map(spread, table[f"{score}_mean"], table[f"{score}_sd"]))),
+        "n": ("n", list(map(str, table["n"]))),
+    }
     if design in GAIN:
-        text[GAIN[design]] = list(map(gain, table["gain"], table["gain_low"], table["gain_high"]))
+        gains = list(map(gain, table["gain"], table["gain_low"], table["gain_high"]))
+        made["gain"] = GAIN[design], gains
         if pairs_apart(table):
-            text["pairs"] = table["gain_pairs"].astype(str).where(table["gain"].notna(), "–")
-        text["verdict"] = table["verdict"].replace("", "–")
-        text["ρ̂"] = ["–" if math.isnan(rho) else f"{rho:.2f}" for rho in table["rho"]]
+            pairs = table["gain_pairs"].astype(str).where(table["gain"].notna(), "–")
+            made["pairs"] = "pairs", list(pairs)
+        made["verdict"] = "verdict", list(table["verdict"].replace("", "–"))
+        made["rho"] = "ρ̂", ["–" if math.isnan(rho) else f"{rho:.2f}" for rho in table["rho"]]
     if design == "ladder":
-        text["gain over the baseline"] = list(map(gain, table["total"], table["total_low"], table["total_high"]))
+        totals = list(map(gain, table["total"], table["total_low"], table["total_high"]))
+        made["total"] = "gain over the baseline", totals
     if f"{second}_mean" in table:
-        text[METRICS[second]] = list(map(spread, table[f"{second}_mean"], table[f"{second}_sd"]))
-    text["params"] = [f"{n / 1e6:.2f} M" if n >= 1e5 else f"{n:,}" for n in table["params"]]
-    text["GFLOPs"] = [f"{g:.3g}" for g in table["gmacs"]]
-    text["s/epoch"] = [f"{s:.3g}" for s in table["seconds_per_epoch"]]
-    return text
+        made["second"] = METRICS[second], list(map(spread, table[f"{second}_mean"], table[f"{second}_sd"]))
+    made["params"] = "params", [f"{n / 1e6:.2f} M" if n >= 1e5 else f"{n:,}" for n in table["params"]]
+    made["gflops"] = "GFLOPs", [f"{g:.3g}" for g in table["gmacs"]]
+    made["seconds"] = "s/epoch", [f"{s:.3g}" for s in table["seconds_per_epoch"]]
+    return made
+
+
+def framed(made: Columns) -> pd.DataFrame:
+    """A column a heading."""
+    return pd.DataFrame(dict(made.values()))
+
+
+def shown(table: pd.DataFrame, design: str = "ladder") -> pd.DataFrame:
+    """One row a rung as text, a column a heading."""
+    return framed(columns(table, design))
+
+
+def shown_runs(own: pd.DataFrame) -> pd.DataFrame:
+    """Runs, as `data.behind` has them, as text: metrics to four digits, the beginning of a commit."""
+    text = own.drop(columns=["place", "rung"])
+    for name in text.select_dtypes("float").columns:
+        text[name] = [f"{value:.4g}" for value in text[name]]
+    text["commit"] = text["commit"].str[:12]
+    named = {"spec_id": "specification", "mlflow_run_id": "MLflow run"}
+    return text.rename(columns=named | METRICS).astype(str).replace("", "–")
 
 
 TOGETHER = {"helps": "more together", "hurts": "less together"}  # what an interaction says
 
 
+def effect_columns(effects: pd.DataFrame, design: str) -> Columns:
+    """A table of effects as text."""
+    what = "Shapley value" if design == "shapley" else "effect"
+    values = list(map(gain, effects["value"], effects["low"], effects["high"]))
+    made: Columns = {
+        "trick": ("trick", list(effects["name"])),
+        "value": (f"{what}, 95 % t-interval", values),
+    }
+    if effects["order_se"].notna().any():
+        made["order_se"] = "s.e. of the orders", [f"{se:.2f}" for se in effects["order_se"]]
+    made["n"] = "n", list(map(str, effects["n"]))
+    said = effects["verdict"].where(effects["main"].astype(bool), effects["verdict"].replace(TOGETHER))
+    made["verdict"] = "verdict", list(said.replace("", "–"))
+    if effects["aliases"].any():
+        made["aliases"] = "aliased with", list(effects["aliases"].replace("", "–"))
+    return made
+
+
 def shown_effects(effects: pd.DataFrame, design: str) -> pd.DataFrame:
     """One row an effect as text."""
-    what = "Shapley value" if design == "shapley" else "effect"
-    text = pd.DataFrame({"trick": effects["name"]})
-    text[f"{what}, 95 % t-interval"] = list(map(gain, effects["value"], effects["low"], effects["high"]))
-    if effects["order_se"].notna().any():
-        text["s.e. of the orders"] = [f"{se:.2f}" for se in effects["order_se"]]
-    text["n"] = effects["n"].astype(str)
-    said = effects["verdict"].where(effects["main"].astype(bool), effects["verdict"].replace(TOGETHER))
-    text["verdict"] = said.replace("", "–")
-    if effects["aliases"].any():
-        text["aliased with"] = effects["aliases"].replace("", "–")
-    return text
+    return framed(effect_columns(effects, design))
 
 
 SEEN = (  # how far the evidence goes, below its table
@@ -138,26 +175,26 @@ def write(
     effects: pd.DataFrame | None,
     evidence: pd.DataFrame,
     notes: list[str],
+    chosen: Sequence[str] = (),
 ) -> str:
     """Write table.{md,csv,tex} and evidence.{md,csv}; returns the first, which a design of effects has of effects.
 
-    Such a design's rungs are in rungs.csv then.
+    Such a design's rungs are in rungs.csv then. `chosen` are the columns of the LaTeX table, as `latex.choice` has
+    them. Raises Problem, and writes nothing, where the table has no such column.
     """
     study = one_line(study)
+    made = columns(rungs, design) if effects is None else effect_columns(effects, design)
     unrounded = rungs.drop(columns=["place", "title", "score"])
-    table, names = shown(rungs, design), ["rung"]
+    typeset = latex.table(latex.choice(made, chosen), study, latex.caption(study, design, rungs, effects), notes)
     if effects is not None:
         write_atomic(folder / "rungs.csv", comma_separated(unrounded).encode())
-        table, names, unrounded = (
-            shown_effects(effects, design),
-            ["trick", *(["aliased with"] if effects["aliases"].any() else [])],
-            effects,
-        )
-    text = document(study, [markdown(table, names)], notes)
+        unrounded = effects
+    names = [made[key][0] for key in ("rung", "trick", "aliases") if key in made]
+    text = document(study, [markdown(framed(made), names)], notes)
     proof = shown_evidence(evidence)
     write_atomic(folder / "table.md", text.encode())
     write_atomic(folder / "table.csv", comma_separated(unrounded).encode())
-    write_atomic(folder / "table.tex", latex(table, study, notes).encode())
+    write_atomic(folder / "table.tex", typeset.encode())
     write_atomic(
         folder / "evidence.md",
         document(f"{study}: evidence", [markdown(proof, proof.columns)], [*how_far(evidence)]).encode(),
@@ -196,24 +233,3 @@ def comma_separated(table: pd.DataFrame) -> str:
 
     text: str = table.map(inert).to_csv(index=False)
     return text
-
-
-LATEX = {"ρ̂": r"$\hat\rho$", "γ": r"$\gamma$", "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "–": "--", "…": r"\dots{}"}
-LATEX |= {"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}", "¤": r"\textcurrency{}"}
-
-
-def typeset(escaped: str) -> str:
-    """The last step after pandas' escaping: letters that are commands, and no [ or * that the row above would take."""
-    for letter, command in LATEX.items():
-        escaped = escaped.replace(letter, command)
-    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
-
-
-def latex(table: pd.DataFrame, study: str, notes: list[str]) -> str:
-    """A booktabs table; every cell, heading and note escaped."""
-    escaped = table.style.hide(axis="index").format(typeset, escape="latex")
-    escaped = escaped.format_index(typeset, escape="latex", axis=1)
-    lines = pd.DataFrame([f"{study}.", *notes]).style.hide(axis="index").hide(axis="columns")
-    caption = " ".join(lines.format(typeset, escape="latex").to_string().splitlines())
-    text: str = escaped.to_latex(hrules=True, column_format="l" + "r" * (table.shape[1] - 1), caption=caption)
-    return "% needs booktabs\n" + text

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from harness import planned, where
-from harness.cli import main
+from harness.cli import answer, main
 
 if TYPE_CHECKING:
     from harness.search.search import Search
@@ -148,6 +148,7 @@ def search_and_report(search: "Search", at: list[str], options: argparse.Namespa
         text = "the time is up; the same command goes on" if best.left else "as many failed, and no more are begun"
         print(f"harness.search: {done} of {search.trials} trials done: {text}", file=sys.stderr)
     made = page.render(described, opened(search), report.folder_of(described))
+    answer(described | {"folder": made.folder})
     print(made.text)
     print(as_text(search, described))
     print(f"page:   {made.folder}/index.html; tables and figures beside it")

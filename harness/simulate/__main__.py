@@ -1,14 +1,13 @@
 """`python -m harness.simulate STUDY --gpus 8 64`: how long a study would take on so many GPUs. It trains nothing."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from math import inf
 from typing import Any
 
 from harness import Problem, planned
-from harness.cli import main
+from harness.cli import answer, main
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +32,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--draw", type=int, default=0, metavar="N", help="another draw of what goes wrong (default: 0)")
     p.add_argument("--price", type=float, metavar="P", help="of a GPU for an hour: adds the cost")
     p.add_argument("--by-order", action="store_true", help="a row for each order in which runs could be offered")
-    p.add_argument("--json", action="store_true", help="a JSON list of the rows, times in seconds")
     p.add_argument(
         "--check", action="store_true", help="instead: runs that sleep, simulated and real, on 2, 4, 8 workers"
     )
@@ -47,7 +45,8 @@ def run(options: argparse.Namespace) -> None:
         return show_check()
     refuse(options)
     rows = simulated(options)
-    print(json.dumps(rows, indent=1) if options.json else table(rows, options.price is not None))
+    answer(rows)
+    print(table(rows, options.price is not None))
 
 
 def refuse(options: argparse.Namespace) -> None:

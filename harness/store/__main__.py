@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from harness import one_line
-from harness.cli import main
+from harness.cli import answer, main
 from harness.paths import expanded
 
 Key = tuple[str, int]
@@ -34,6 +34,13 @@ def parser() -> argparse.ArgumentParser:
     add("verify", verify, "check every digest and every line of every journal; exits with 1 where one is wrong")
     gc = add("gc", collect, "show the runs that no study, no plan run here and no search names")
     gc.add_argument("--delete", action="store_true", help="set them aside, from where they can be brought back")
+    rm = add("rm", remove, "show a study's plans, its reports, and the runs that no other study needs")
+    rm.description += (
+        " Of a name without @ all its designs and settings are meant. Searches of it, and what they name, stay; so do "
+        "MLflow's runs."
+    )
+    rm.add_argument("study", metavar="STUDY", help="as list shows it: digits, or digits@shapley alone")
+    rm.add_argument("--delete", action="store_true", help="set them aside; restore brings runs back, free frees disk")
     restore = add("restore", bring_back, "bring back what was set aside on a day, or one run")
     restore.add_argument("which", metavar="DAY|RUN", help="as 2026-01-31, or an id; with /SEED for one run")
     free = add("free", free_aside, "remove for good what was set aside on a day or before")
@@ -58,6 +65,7 @@ def list_runs(options: argparse.Namespace) -> int:
 
     store, titles = Store(), _titles()
     rows = {key: standing(store, key) for key in store}
+    answer([{"spec_id": key[0], "seed": key[1], "of": titles.get(key[0])} | row for key, row in rows.items()])
     by = {row["by"] for row in rows.values()} - {""}
     several = len(by) > 1  # then each run names its own
     heading = "score" if several else METRICS[next(iter(by), "top1")]
@@ -88,6 +96,11 @@ def show_run(options: argparse.Namespace) -> int:
         raise Problem(f"no run {options.which} in {store.root}: python -m harness.store list")
     if len({key[0] for key in keys}) > 1:
         raise Problem(f"{wanted} begins several ids: {', '.join(dict.fromkeys(key[0] for key in keys))}")
+    told = [{"seed": key[1], "folder": store.folder(*key), "wrong": troubles(store, key)} for key in keys]
+    answer(
+        {"spec_id": keys[0][0], "spec": store.forms(*keys[0])["resolved"]}
+        | {"runs": [row | standing(store, key) for row, key in zip(told, keys, strict=True)]}
+    )
     for path, value in flat(store.forms(*keys[0])["resolved"]).items():
         print(one_line(f"{path}: {value}", 200))
     for key in keys:
@@ -95,8 +108,8 @@ def show_run(options: argparse.Namespace) -> int:
         print(f"\nseed {key[1]}: {row['state']}, in {store.folder(*key)}")
         if row["score"] is not None:
             record = store.read(*key)
-            told = {**record["metrics"], "seconds": record["seconds"], "device": record["environment"]["device_name"]}
-            text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())
+            shown = {**record["metrics"], "seconds": record["seconds"], "device": record["environment"]["device_name"]}
+            text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
             print(one_line(text, 200))
         for event in store.events(*key):
             seconds = float(event.get("after") or 0)
@@ -117,13 +130,15 @@ def verify(options: argparse.Namespace) -> int:
     from harness.store.care import troubles
 
     store = Store()
-    count = wrong = 0
+    count, wrong, lines = 0, 0, list[str]()
     for key in store:
         count += 1
         found = troubles(store, key)
         wrong += bool(found)
+        lines += found
         for line in found:
             print(line)
+    answer({"runs": count, "whole": count - wrong, "wrong": lines})
     print(f"{count:,} runs, {count - wrong:,} whole, {wrong:,} with something wrong")
     return 1 if wrong else 0
 
@@ -131,8 +146,7 @@ def verify(options: argparse.Namespace) -> int:
 def collect(options: argparse.Namespace) -> int:
     from harness.paths import runs
     from harness.report import known, plan_path
-    from harness.store import Held, Store, aside
-    from harness.store.care import standing
+    from harness.store import Store, aside
     from harness.store.garbage import leftovers, remembered, unnamed
 
     store, ids = Store(), remembered(runs())
@@ -140,21 +154,8 @@ def collect(options: argparse.Namespace) -> int:
     for label in known():
         if label.partition("@")[0] not in names:
             print(f"{label}: no study here by that name; its runs are kept while {plan_path(label)} is there")
-    total, titles = 0, _titles()
-    found = unnamed(store, ids, shapes)
-    for key in list(found):
-        row = standing(store, key)
-        try:
-            if options.delete:
-                store.set_aside(*key)
-        except Held as held:
-            print(f"left: {key[0]}, seed {key[1]}, {held}")
-            found.remove(key)
-            continue
-        total += row["bytes"]
-        print(
-            f"{'set aside' if options.delete else 'unnamed'}: {key[0]}, seed {key[1]}, {row['state']}{_of(titles, key)}"
-        )
+    found, total = _set_aside(store, unnamed(store, ids, shapes), options.delete, "unnamed")
+    answer({"runs": _keys(found), "bytes": total, "set_aside": options.delete})
     for path in leftovers(store):
         print(f"{'removed' if options.delete else 'left over'}: {path}")
         if options.delete:
@@ -163,6 +164,62 @@ def collect(options: argparse.Namespace) -> int:
     moved = "set aside" if options.delete else "to set aside with --delete"
     print(f"{len(found):,} runs, {total / 1e6:,.1f} MB, {moved}; {kept:,} runs are named, in {store.root}")
     _show_aside(list(aside.everything(store)))
+    return 0
+
+
+def _set_aside(store: Any, keys: list[Key], really: bool, otherwise: str) -> tuple[list[Key], int]:
+    """Set runs aside, a line each, or say what they are `otherwise`; those that nobody holds, and their bytes."""
+    from harness.store import Held
+    from harness.store.care import standing
+
+    done, total, titles = list[Key](), 0, _titles()
+    for key in keys:
+        row = standing(store, key)
+        try:
+            if really:
+                store.set_aside(*key)
+        except Held as held:
+            print(f"left: {key[0]}, seed {key[1]}, {held}")
+            continue
+        done.append(key)
+        total += row["bytes"]
+        print(f"{'set aside' if really else otherwise}: {key[0]}, seed {key[1]}, {row['state']}{_of(titles, key)}")
+    return done, total
+
+
+def _keys(keys: Iterable[Key]) -> list[dict[str, Any]]:
+    return [{"spec_id": key[0], "seed": key[1]} for key in keys]
+
+
+def remove(options: argparse.Namespace) -> int:
+    from harness import Problem
+    from harness.paths import runs
+    from harness.report import folder_of, known, plan_path
+    from harness.store import Store, aside
+    from harness.store.garbage import named_in, remembered, unnamed
+
+    store, study = Store(), options.study
+    labels = [label for label in known() if study in (label, label.partition("@")[0])]
+    if not labels:
+        raise Problem(f"{one_line(study)}: no such study was run here; there are: {', '.join(known()) or 'none'}")
+    plans = {plan_path(label): f"{label}.plan.json" for label in labels}
+    folders = {folder_of({"label": label}): f"{label}.report" for label in labels}
+    own, others = named_in(plans), remembered(runs(), but=plans)
+    _, shapes = _named_by_studies(but=study)
+    alone = [key for key in unnamed(store, others, shapes) if key[0] in own]
+    shared = sum(key[0] in own for key in store) - len(alone)
+    found, total = _set_aside(store, alone, options.delete, "of this study alone")
+    moved = [(path, name) for path, name in (*folders.items(), *plans.items()) if path.exists()]
+    for path, name in moved:
+        print(f"set aside: {aside.put(store, path, name)}" if options.delete else f"to set aside: {path}")
+    told = "set aside" if options.delete else "to set aside with --delete"
+    print(
+        f"{len(found):,} runs, {total / 1e6:,.1f} MB, and {len(moved)} plans and reports {told}; {shared:,} runs stay"
+    )
+    answer(
+        {"studies": labels, "runs": _keys(found), "bytes": total, "stay": shared, "set_aside": options.delete}
+        | {"paths": [path for path, _ in moved]}
+    )
     return 0
 
 
@@ -189,8 +246,8 @@ def _of(titles: dict[str, str], key: Key) -> str:
     return f", {titles[key[0]]}" if key[0] in titles else ""
 
 
-def _named_by_studies() -> tuple[list[str], set[str]]:
-    """The studies there are, and the shapes of what they name under every design; says which do not load.
+def _named_by_studies(but: str = "") -> tuple[list[str], set[str]]:
+    """The studies there are, `but` for one, and the shapes of what they name under every design; says what won't load.
 
     No data is loaded. What a study that does not load was last seen to name is in the plans that were run.
     """
@@ -198,7 +255,7 @@ def _named_by_studies() -> tuple[list[str], set[str]]:
     from harness.spec import shape, upstream
     from harness.stats.designs import DESIGNS
 
-    names, shapes = list(study.available()), set[str]()
+    names, shapes = [name for name in study.available() if name != but], set[str]()
     for name in names:
         for design in DESIGNS:
             try:
@@ -231,6 +288,7 @@ def bring_back(options: argparse.Namespace) -> int:
         count += back
         if not back:
             print(f"left aside: {one.path}, for {one.key[0]}, seed {one.key[1]} is there")
+    answer({"runs": count})
     print(f"{count:,} runs brought back")
     return 0
 
@@ -248,6 +306,7 @@ def free_aside(options: argparse.Namespace) -> int:
         total += _held(one.path)
         aside.free(one, store)
         print(f"removed: {one.path}")
+    answer({"bytes": total})
     print(f"{total / 1e6:,.1f} MB freed")
     return 0
 
@@ -264,6 +323,7 @@ def export_runs(options: argparse.Namespace) -> int:
 
     store = Store()
     count = archive.export(store, _chosen(store, options.study), options.file)
+    answer({"runs": count, "file": options.file})
     print(f"{count} runs written to {options.file}")
     return 0
 
@@ -272,6 +332,7 @@ def import_runs(options: argparse.Namespace) -> int:
     from harness.store import Store, archive
 
     brought, notes = archive.bring(Store(), options.file)
+    answer({"runs": _keys(brought), "notes": notes})
     for note in notes:
         print(note)
     print(f"{len(brought)} runs imported; the same study finds them, and is not trained again")
@@ -308,6 +369,7 @@ def _told(moves: Iterable[Any], did: str, shown: str) -> int:
         elif one.note:
             print(one_line(one.note, 1000))
     there = f"{count['there']:,} here and there already, {count.total() - count['moved'] - count['there']:,} left out"
+    answer({"address": shown, "bytes": total} | count)
     print(f"{count['moved']:,} runs {did} {shown}, {total / 1e6:,.1f} MB; {there}")
     return 1 if count["damaged"] or count["different"] else 0
 

@@ -68,6 +68,18 @@ def _key(path: Path) -> Key | None:
     return (path.parent.name, int(match[1])) if match and is_id(path.parent.name) else None
 
 
+def put(store: Store, path: Path, name: str) -> Path:
+    """Move what is no run, a report say, out of the way under `name`, which is no id; where it is then."""
+    folder = store.root.parent / "aside" / today()
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (f"{name}.{n}" if n > 1 else name for n in range(1, 10**6))
+    free = next(folder / each for each in names if not (folder / each).exists())
+    path.rename(free)
+    for changed in (folder, *folder.parents[:2], path.parent):
+        sync_folder(changed)
+    return free
+
+
 def bring_back(store: Store, one: Aside) -> bool:
     """Move a run back to where it was; False where it is no run, or one of its name is there. Raises Held."""
     if not one.key:

@@ -1,7 +1,7 @@
 """What nothing names any more: no study, no plan that was run here, no search, and no run that any of these name."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,17 @@ from harness.store.care import Key, holder
 ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 
 
-def remembered(folder: Path) -> set[str]:
-    """Every id in what is kept of plans and searches under `folder`, the folder of runs.
-
-    Read as bytes and not as what they are: a file that is damaged, or of another version, names what it named.
-    """
+def remembered(folder: Path, but: Container[Path] = ()) -> set[str]:
+    """Every id in what is kept of plans and searches under `folder`, the folder of runs, `but` for those files."""
     files = [path for room in ("studies", "searches") for path in (folder / room).glob("*") if path.is_file()]
+    return named_in(path for path in files if path not in but)
+
+
+def named_in(files: Iterable[Path]) -> set[str]:
+    """Every id in these files, read as bytes and not as what they are.
+
+    One that is damaged, or of another version, names what it named.
+    """
     return {found.decode() for path in files for found in ID.findall(path.read_bytes())}
 
 

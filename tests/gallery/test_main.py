@@ -26,7 +26,7 @@ def tiny_study(monkeypatch, tmp_path, store):
 def test_the_command_writes_all_pictures_of_a_finished_run(tiny_study, store, capsys):
     gallery.run(settings(["tiny", "--to", str(tiny_study)]))
     pictures = {"labels", "samples", "curves", "answers", "confusion"}  # digits are no files
-    wanted = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg")} | {"gallery.md"}
+    wanted = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg", "pdf")} | {"gallery.md"}
     assert {path.name for path in tiny_study.iterdir()} == wanted
     text = (tiny_study / "gallery.md").read_text()
     top1 = store.read(BASELINE.id, 0)["metrics"]["top1"]

@@ -17,13 +17,15 @@ def rendered(full, tmp_path, monkeypatch):
 
 
 def test_render_writes_every_file(rendered, full):
-    figures = {f"{name}.{kind}" for name in ("waterfall", "ladder", "curves", "cost") for kind in ("png", "svg")}
+    drawn = "waterfall", "ladder", "curves", "cost"
+    figures = {f"{name}.{kind}" for name in drawn for kind in ("png", "svg", "pdf")}
     texts = {
         "index.html",
         "findings.md",
         "evidence.md",
         "evidence.csv",
-        *(f"table.{kind}" for kind in ("md", "csv", "tex")),
+        *(f"table.{kind}" for kind in ("md", "csv", "tex", "json")),
+        *(f"runs.{kind}" for kind in ("csv", "parquet")),
     }
     assert {path.name for path in rendered.folder.iterdir()} == figures | texts
     assert (rendered.folder / "ladder.png").read_bytes().startswith(b"\x89PNG")

@@ -13,13 +13,15 @@ import pytest
 import torch
 
 from harness.engine import execute
-from harness.report import remember
+from harness.paths import write_atomic
+from harness.report import known, remember
 from harness.store import Store
 from harness.store import __main__ as command
-from harness.study import describe
+from harness.study import Study, describe, plan
 from tests.kit import transfers
 from tests.kit.commands import harness
 from tests.kit.records import record
+from tests.kit.stores import add
 from tests.kit.tiny import BASELINE, SOURCE, tiny_plan
 
 
@@ -181,3 +183,44 @@ def test_an_archive_is_a_plain_tar(home, tmp_path):
         names = {member.name.rpartition("/")[2] for member in tar}
         assert names == {"spec.json", "journal.jsonl", "weights.pt", "result.json"}
         assert {(member.uid, member.uname) for member in tar} == {(0, "")}
+
+
+def test_a_study_goes_with_its_reports_and_what_no_other_needs(tmp_path, monkeypatch):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "own.py").write_text(SOURCE)
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
+    store = Store()
+    longer, odd = BASELINE.but(epochs=3), BASELINE.but(epochs=1)
+    for spec, seed in ((BASELINE, 0), (longer, 0), (odd, 7)):
+        add(store, spec, seed)
+    plans = {
+        "own": tiny_plan(),
+        "own@123456": tiny_plan(epochs=3),
+        "other": plan(Study("other", "", BASELINE, (), (0,))),
+    }
+    for label, made in plans.items():
+        remember({**describe(made, store), "label": label, "study": label.partition("@")[0]})
+        write_atomic(tmp_path / "runs" / "reports" / label / "index.html", b"page")
+
+    def files():
+        return {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()}
+
+    before = files()
+    dry = told(tmp_path, "rm", "own")
+    assert files() == before, "dry by default"
+    assert f"of this study alone: {longer.id}, seed 0" in dry.stdout
+    assert BASELINE.id not in dry.stdout, "other needs it"
+    assert odd.id not in dry.stdout, "it is of no study: gc names it"
+    assert "1 runs, 0.0 MB, and 4 plans and reports to set aside with --delete; 1 runs stay" in dry.stdout
+    done = told(tmp_path, "rm", "own", "--delete", "--json")
+    assert json.loads(done.stdout)["runs"] == [{"spec_id": longer.id, "seed": 0}]
+    assert set(store) == {(BASELINE.id, 0), (odd.id, 7)}
+    assert known() == ["other"]
+    assert [path.name for path in (tmp_path / "runs" / "reports").iterdir()] == ["other"]
+    day = next((tmp_path / "runs" / "aside").iterdir())
+    assert (day / "own@123456.report" / "index.html").read_bytes() == b"page"
+    told(tmp_path, "restore", day.name)
+    assert (longer.id, 0) in store
+    for words, said in ((["own"], "own: no such study was run here; there are: other"), (["oth"], "no such study")):
+        gone = told(tmp_path, "rm", *words)
+        assert (gone.returncode, said in gone.stderr) == (2, True)

@@ -15,6 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -49,19 +50,21 @@ SAID = re.compile(r'<a xlink:href="([^"]*)" target="_blank">')
 
 @style()
 def save(folder: Path, name: str, figure: Figure) -> str:
-    """Write name.{png,svg}, the same bytes for the same figure; returns the SVG.
+    """Write name.{png,svg,pdf}, the same bytes for the same figure; returns the SVG.
 
     The figure is laid out here, once. Its own `savefig` lays out and goes through all artists anew for each kind.
     What an artist has as its url says what it shows: in the SVG that is a title, which browsers show beside it.
     """
-    svg, png = io.BytesIO(), io.BytesIO()
+    svg, png, pdf = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
     text = SAID.sub(r"<g><title>\1</title>", svg.getvalue().decode()).replace("</a>", "</g>")
     figure.set_layout_engine("none")
+    with mpl.rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse Type 3
+        FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None})
     figure.dpi = 160
     FigureCanvasAgg(figure).print_png(png)
-    for kind, made in (("svg", text.encode()), ("png", png.getvalue())):
+    for kind, made in (("svg", text.encode()), ("png", png.getvalue()), ("pdf", pdf.getvalue())):
         write_atomic(folder / f"{name}.{kind}", made)
     return text
 

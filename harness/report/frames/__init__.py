@@ -22,6 +22,7 @@ from harness.report.frames.pairs import (
     paired,
     pairs,
     pairs_apart,
+    right_bits,
     same_run,
 )
 from harness.report.frames.read import EMPTY, Pair, Plan, Row, counted, headline, runs, worth

@@ -81,6 +81,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "status": record["status"],
         "score": record.get("score", "top1"),  # a record of before tells none
         **record["metrics"],
+        "metrics": tuple(record["metrics"]),
         "params": record["params"],
         "gmacs": record["macs"] / 1e9,
         "seconds": record["seconds"],
@@ -103,6 +104,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "unproven": ", ".join(sorted(kind for kind, how in record.get("opinions", {}).items() if how == UNPROVEN)),
         "sources": record.get("sources", {}),
         "stale": ", ".join(sources.changed(record)),
+        "record": record.get("record") or record["digest"],  # what MLflow knows it by
     }
 
 

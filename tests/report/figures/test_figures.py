@@ -52,7 +52,7 @@ def test_the_same_data_give_the_same_bytes(name, tmp_path):
     for folder in (tmp_path / "a", tmp_path / "b"):
         svg = figures.save(folder, name, DRAW[name]("s", *data))
         made.append([path.read_bytes() for path in sorted(folder.iterdir())])
-        assert {path.name for path in folder.iterdir()} == {f"{name}.png", f"{name}.svg"}
+        assert {path.name for path in folder.iterdir()} == {f"{name}.{kind}" for kind in ("png", "svg", "pdf")}
         assert (folder / f"{name}.svg").read_text() == svg
     assert made[0] == made[1]
 

@@ -1,0 +1,165 @@
+"""What a study came to, for use from code: frames of its runs, rungs and gains, and its trained networks.
+
+    import harness
+
+    found = harness.results("digits")
+    found.table                                   # the report's table, as text
+    found.runs.groupby("rung")["top1"].max()      # every run is a row
+    found.network("baseline", seed=0).predict("seven.png")
+
+Nothing here trains, and nothing is written. torch is loaded when a network is asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from harness import Problem, one_line, report
+from harness.store import Store
+
+if TYPE_CHECKING:  # each takes seconds, which `import harness` need not wait for
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from harness.outcomes.networks import Network
+
+
+class Results:
+    """A study that was run here, by its report's name: `digits`, or `digits@shapley` of another design.
+
+    Frames are made when they are first asked for, from the store alone. Scores and gains are in percent and points of
+    the headline metric, `score`; `place` numbers the rungs of the plan from 0, and is what joins the frames.
+
+    Raises Problem where no such study was run here, and, of the frames, where no run is finished.
+    """
+
+    def __init__(self, study: str) -> None:
+        self.study, self.plan, self.store = study, report.recall(study), Store()
+
+    def __repr__(self) -> str:
+        rungs = self.plan["rungs"]
+        return f"<results of {self.study}: {len(rungs)} rungs, {sum(len(rung['seeds']) for rung in rungs)} runs>"
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row a run: place, rung, seed, status, its metrics, params, gmacs, seconds, device, epochs, evidence, …
+
+        `epochs` and `evidence` hold lists, which the frames of that name have as rows; damaged runs are left out.
+        """
+        return report.finished(self.plan, self.store)
+
+    @cached_property
+    def rungs(self) -> pd.DataFrame:
+        """One row a rung, unrounded: mean and s.d. of each metric, its gain with interval and verdict, its cost.
+
+        The columns are those of table.csv; `harness.report.frames.compared.rungs` says how each is made.
+        """
+        from harness.report import frames
+
+        return frames.rungs(self.plan, self.runs)
+
+    @cached_property
+    def gains(self) -> pd.DataFrame:
+        """One row a rung that has a gain: over which, in points, its 95 % interval, pairs of runs, p, verdict."""
+        named = {place: one_line(rung["name"]) for place, rung in enumerate(self.plan["rungs"])}
+        rows = self.rungs[self.rungs["gain"].notna()]
+        held = [next(i for i in self.plan["rungs"][place]["gain"] if i != place) for place in rows["place"]]
+        kept = ["place", "rung", "title", "gain", "gain_low", "gain_high", "gain_pairs", "p", "adjusted", "verdict"]
+        short = {"gain_low": "low", "gain_high": "high", "gain_pairs": "pairs"}
+        made = rows[kept].rename(columns=short).reset_index(drop=True)
+        made.insert(3, "over", [named[i] for i in held])
+        made.insert(4, "over_place", held)
+        return made
+
+    @cached_property
+    def effects(self) -> pd.DataFrame | None:
+        """One row a Shapley value or a factorial effect; None under other designs."""
+        from harness.report import frames
+
+        return frames.effects(self.plan, self.runs)
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """One row an epoch of a run: place, rung, seed, epoch (from 0), loss, lr, seconds, and the scores so far."""
+        import pandas as pd
+
+        runs = self.runs[["place", "rung", "seed", "epochs"]].itertuples(index=False)
+        return pd.DataFrame(
+            {"place": run.place, "rung": run.rung, "seed": run.seed} | row for run in runs for row in run.epochs
+        )
+
+    @cached_property
+    def evidence(self) -> pd.DataFrame:
+        """One row a check of a rung: what was expected and seen, and in how many (`ok`) of its `n` runs it held."""
+        from harness.report import frames
+
+        return frames.evidence(self.plan, self.runs)
+
+    @property
+    def score(self) -> str:
+        """The headline metric: top1, mAP or mIoU."""
+        from harness.report import frames
+
+        return frames.headline(self.runs)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The report's table as text, a row a rung."""
+        from harness.report import tables
+
+        return tables.shown(self.rungs, self.plan["design"])
+
+    @property
+    def notes(self) -> list[str]:
+        """How the table's numbers were made, and what to doubt."""
+        from harness.report import frames
+
+        return frames.footnotes(self.plan, self.runs, self.rungs)
+
+    def figure(self, name: str) -> Figure:
+        """A figure of the report: ladder, curves, rates, cost, or effects. Raises Problem where it has none such."""
+        drawn = list[str]()
+        for other, figure in report.draw(self.plan, self.runs, self.rungs, self.effects):
+            if other == name:
+                made: Figure = figure
+                return made
+            drawn.append(other)
+        raise Problem(f"{self.study} has no figure {name!r}; there are: {', '.join(drawn)}")
+
+    def right(self, rung: str | int) -> pd.DataFrame:
+        """Which test images each run of a rung had right: one row a seed, one column an image, in the set's order.
+
+        Raises Problem where records do not tell: of mAP and mIoU, which are no counts of images.
+        """
+        import pandas as pd
+
+        from harness.report.frames import counted, right_bits
+
+        own = self.runs[counted(self.runs) & (self.runs["place"] == self.place(rung))]
+        rows = [row for row in own.to_dict("records") if row["correct"]]
+        if not rows:
+            raise Problem(f"{self.study}: no run of {rung!r} tells which test images it had right")
+        return pd.DataFrame(right_bits(rows), index=pd.Index([row["seed"] for row in rows], name="seed"))
+
+    def network(self, rung: str | int, seed: int) -> Network:
+        """The network that a run of `rung` trained; `rung` is a name, a place in the plan, or a specification's id.
+
+        Its data is read, for the classes and the normalisation, and must be that it was trained on. Raises Problem
+        where the run is not finished, or its data, its weights or the code of its parts is not here.
+        """
+        from harness.outcomes.networks import revived
+
+        return revived(self.store, self.plan["rungs"][self.place(rung)]["id"], seed)
+
+    def place(self, rung: str | int) -> int:
+        """Where a rung stands in the plan. Raises Problem where there is none of that name, place or id, or several."""
+        rungs: list[Any] = self.plan["rungs"]
+        if isinstance(rung, str):
+            found = [i for i, own in enumerate(rungs) if rung in (own["name"], own["id"])]
+        else:
+            found = [int(rung)] if 0 <= rung < len(rungs) else []
+        if len({rungs[i]["id"] for i in found}) != 1:
+            known = ", ".join(one_line(own["name"]) for own in rungs)
+            raise Problem(f"{rung!r} is {'no' if not found else 'more than one'} rung of {self.study}: {known}")
+        return found[0]
