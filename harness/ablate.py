@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import planned, where
-from harness.cli import main
+from harness.cli import add_track, main
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--dry-run", action="store_true", help="show the plan, train nothing")
     p.add_argument("--json", action="store_true", help="with --dry-run: the plan as one JSON object")
     p.add_argument("--list", action="store_true", help="show the studies there are")
+    add_track(p)
     where.add(p)
     where.add_submit(p)
     return p
@@ -80,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
     if options.checkpoint is not None and not options.checkpoint >= 0:
         raise Problem(f"--checkpoint {options.checkpoint}: must be 0 seconds or more")
     planned.check(options)
+    check_track(options)
     if options.verify:
         distrust()
     if options.list:
@@ -130,8 +132,17 @@ def run(options: argparse.Namespace) -> int:
     return train_and_report(better, at, options, said) if better else 130
 
 
+def check_track(options: argparse.Namespace) -> None:
+    """Raise Problem where a tracker that is asked for is not installed: now, and not after hours of training."""
+    if options.track != ["mlflow"]:
+        from harness.tracking import KINDS
+
+        for word in options.track:
+            KINDS[word].check()
+
+
 def lacking(trouble: str | None, said: set[str]) -> None:
-    """Say what MLflow lacks, once a command: each stage of --tuned may find it away, for a reason worded otherwise."""
+    """Say what a tracker lacks, once a command: each stage of --tuned may find it away, for reasons of other words."""
     brief = re.sub(r" \(.*\)", "", trouble or "")
     if trouble and brief not in said:
         said.add(brief)
@@ -146,7 +157,7 @@ def tune(loaded: Any, plan: Any, at: list[str], options: argparse.Namespace, sai
     from harness.tracking import Tracker
 
     store, titles = Store(), dict[str, str]()
-    tracker = Tracker(plan.study, titles, store, (), " ".join(sys.argv))
+    tracker = Tracker(plan.study, titles, store, (), " ".join(sys.argv), plan.label, options.track)
     try:
         better = tuned(
             *(loaded, plan, options.tuned, options.sampler or "random", where.engine(options, store, at)),
@@ -238,7 +249,7 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
     from harness.engine.progress import clock
     from harness.paths import check_locks
     from harness.store import Store
-    from harness.tracking import Tracker, ui_command
+    from harness.tracking import KINDS, Tracker
 
     began = time.monotonic()
     check_locks()
@@ -252,7 +263,8 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
     asked = plan.runs(options.only)
     if options.submit and submitted(plan, asked, options):
         return 0
-    tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
+    words = " ".join(sys.argv)
+    tracker = Tracker(plan.study, plan.names(), store, map(key, asked), words, plan.label, options.track)
     engine = where.engine(options, store, at)
     tally = Tally()
     while True:
@@ -263,16 +275,20 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         if more == plan:
             break
         plan, asked = more, more.runs()
-    lacking(tracker.close(), said)
     if engine.stopping:
+        lacking(tracker.close(), said)
         left = len(study.missing(asked, store))
         again = "the same command without --fresh" if options.fresh else "the same command"
         of = f"{len(asked)} runs" + (" of this look" if plan.decide else "")
         text = f"interrupted, {left} of {of} to go; {again} goes on from what is kept"
         print(f"harness.ablate: {text}", file=sys.stderr)
         return 130
-    made = report.render(described, store)
-    print(made.text)
+    try:
+        made = report.render(described, store)
+        print(made.text)
+        tracker.report(made.text, made.folder)
+    finally:
+        lacking(tracker.close(), said)
     reused = len(asked) - tally.trained - len(tally.failures)
     failed = f", {len(tally.failures)} failed" if tally.failures else ""  # why was said when they did
     print(f"{tally.trained} runs trained, {reused} reused{failed}, {clock(time.monotonic() - began)}")
@@ -280,8 +296,10 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         spent, most = sum(plan.counts), len(plan.rungs) * plan.decide.looks[-1]
         print(f"seeds where needed: {spent} runs of rungs, where {plan.decide.looks[-1]} seeds each are {most}")
     print(f"page: {made.folder}/index.html; tables and figures beside it")
-    print(f"runs in MLflow:   {ui_command()}")
-    print(f"                  there: Model training, experiment {plan.study}, Training runs")
+    for word in dict.fromkeys(options.track):
+        how, *there = KINDS[word].hint(plan.study).splitlines()
+        begin = f"runs in {KINDS[word].name}:"
+        print("\n".join([f"{begin:17} {how}", *(f"{'':17} {line}" for line in there)]))
     return 1 if tally.failures else 0
 
 

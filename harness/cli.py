@@ -12,6 +12,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+TRACKERS = ("mlflow", "tensorboard", "wandb")
+
+
+def add_track(p: argparse.ArgumentParser, to: str = "show runs in") -> None:
+    p.add_argument(
+        "--track",
+        nargs="+",
+        choices=TRACKERS,
+        default=["mlflow"],
+        metavar="WHERE",
+        help=f"{to} these: {', '.join(TRACKERS)} (default: mlflow)",
+    )
+
 
 class Display(io.FileIO):
     """Standard output or error. Where its reader is gone, a pipe's or a terminal, what is written is lost, no more.
