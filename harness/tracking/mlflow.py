@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
+from inspect import signature
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,8 +87,10 @@ class MLflow(Sink):
             made = Path(folder) / "model"
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                needed = ["ablation-harness", f"torch=={torch.__version__}"]
-                mlflow.pytorch.save_model(model, str(made), pip_requirements=needed)
+                needed: dict[str, Any] = {"pip_requirements": ["ablation-harness", f"torch=={torch.__version__}"]}
+                if "serialization_format" in signature(mlflow.pytorch.save_model).parameters:
+                    needed["serialization_format"] = "pickle"
+                mlflow.pytorch.save_model(model, str(made), **needed)
             self.client.log_artifacts(run_id, str(made), "model")
         try:
             self.client.create_registered_model(name)
