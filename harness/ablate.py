@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import planned, where
-from harness.cli import add_track, main
+from harness.cli import add_name, add_track, main
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--dry-run", action="store_true", help="show the plan, train nothing")
     p.add_argument("--json", action="store_true", help="with --dry-run: the plan as one JSON object")
     p.add_argument("--list", action="store_true", help="show the studies there are")
+    add_name(p)
     add_track(p)
     where.add(p)
     where.add_submit(p)
@@ -90,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     loaded = study.load(options.study)
     plan = planned.plan(options, loaded, decide(options))
+    plan = called(plan, options.name) if options.name else plan
     names = [rung.name for rung in plan.rungs]
     unknown = [name for name in options.only if name not in names]
     if unknown:
@@ -139,6 +141,20 @@ def check_track(options: argparse.Namespace) -> None:
 
         for word in options.track:
             KINDS[word].check()
+
+
+def called(plan: Any, name: str) -> Any:
+    """`plan`, whose report has that name. Raises Problem where another plan has it."""
+    from harness import Problem, one_line, report
+
+    plan = replace(plan, name=name, command=(*plan.command, "--name", name))
+    if not report.plan_path(plan.label).exists():
+        return plan
+    before = report.recall(plan.label)
+    if (before["design"], before["settings"]) != (plan.design, list(plan.settings)):
+        told = one_line("; ".join([before["design"], *before["settings"]]), 300)
+        raise Problem(f"--name {name}: {plan.label} is there already, of other settings ({told}): take another name")
+    return plan
 
 
 def lacking(trouble: str | None, said: set[str]) -> None:
@@ -248,6 +264,7 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
     from harness.engine import key
     from harness.engine.progress import clock
     from harness.paths import check_locks
+    from harness.report import index
     from harness.store import Store
     from harness.tracking import KINDS, Tracker
 
@@ -285,6 +302,7 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         return 130
     try:
         made = report.render(described, store)
+        index.write()
         print(made.text)
         tracker.report(made.text, made.folder)
     finally:

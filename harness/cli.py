@@ -4,6 +4,7 @@ import argparse
 import errno
 import io
 import os
+import re
 import select
 import signal
 import sys
@@ -11,6 +12,17 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+
+
+def add_name(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--name", type=_name, metavar="NAME", help="the report is STUDY@NAME, not a hash of its settings")
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"\w[\w-]{0,60}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: letters, digits, _ and -, 60 at most")
+    return text
+
 
 TRACKERS = ("mlflow", "tensorboard", "wandb")
 

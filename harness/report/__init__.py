@@ -82,6 +82,26 @@ def recall(label: str) -> Plan:
     return plan
 
 
+def renamed(plan: Plan, name: str) -> Plan:
+    """A described plan whose report has a `name`, where it had a hash: it is remembered by it, and its folder moves.
+
+    Raises Problem where another report has the name.
+    """
+    label = f"{plan['study']}@{name}"
+    if label == plan["label"]:
+        return plan
+    if plan_path(label).exists() or (runs() / "reports" / label).exists():
+        raise Problem(f"--name {name}: there is a report {label} already: take another name")
+    words = plan["command"]
+    words = words[: words.index("--name")] if "--name" in words else words
+    new = plan | {"label": label, "command": [*words, "--name", name]}
+    remember(new)
+    if folder_of(plan).is_dir():
+        folder_of(plan).rename(folder_of(new))
+    plan_path(plan["label"]).unlink()
+    return new
+
+
 def searched() -> list[str]:
     """The labels of all searches that were run here; an objective of a user's own is none."""
     found = (path.stem for path in (runs() / "searches").glob("*@search-*.specs"))
@@ -224,7 +244,8 @@ def render(plan: Plan, store: Store, folder: Path | None = None) -> Report:
         if len(table) <= MANY:
             shown[tables.BY_CLASS[classes["score"].iloc[0]][0]] = tables.shown_classes(classes)
     captions = figures.captions(frames.headline(every))
-    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found, captions)
+    gallery = (folder / "gallery" / "index.html").is_file()
+    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, found, captions, gallery)
     write_atomic(folder / "index.html", made.encode())
     return Report(folder, text)
 

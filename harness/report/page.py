@@ -113,12 +113,13 @@ def page(
     commands: Sequence[str],
     found: Sequence[tuple[str, str]] = (),
     captions: Mapping[str, tuple[str, str]] = CAPTIONS,
+    gallery: bool = False,
 ) -> str:
     """The document. `tables`: heading -> text, a row a rung or effect; `notes` stand below the first.
 
     `drawings`: a name in figures.CAPTIONS -> its SVG, in the order of the page; `evidence` as frames.evidence has it;
     `about`: the study's own words; `commands` that make it again, one a line; `found`: paragraphs as findings has them;
-    `captions`: those of the study's headline metric.
+    `captions`: those of the study's headline metric; `gallery`: whether there is one beside the page.
     """
     title = one_line(title)
     sections: list[tuple[str, str]] = [(heading, table(frame, heading)) for heading, frame in tables.items()]
@@ -130,7 +131,8 @@ def page(
     sections.append(("Evidence", proof(evidence)))
     sections.append(("To make it again", f"<pre><code>{lines(commands)}</code></pre>"))
     sections.append(("The study", f'<pre class="about">{lines(about.strip().splitlines())}</pre>'))
-    return document(title, sections, alarm(evidence))
+    link = '<p><a href="gallery/index.html">Pictures of the data and of the answers</a></p>' if gallery else ""
+    return document(title, sections, alarm(evidence) + link)
 
 
 def document(title: str, sections: Sequence[tuple[str, str]], top: str = "") -> str:

@@ -114,6 +114,7 @@ def run(options: argparse.Namespace) -> int:
 
 def search_and_report(search: "Search", at: list[str], options: argparse.Namespace) -> int:
     from harness import one_line, report
+    from harness.report import index
     from harness.report import search as page
     from harness.search.driver import run_search
     from harness.search.lines import Lines
@@ -151,6 +152,7 @@ def search_and_report(search: "Search", at: list[str], options: argparse.Namespa
         text = "the time is up; the same command goes on" if best.left else "as many failed, and no more are begun"
         print(f"harness.search: {done} of {search.trials} trials done: {text}", file=sys.stderr)
     made = page.render(described, opened(search), report.folder_of(described))
+    index.write()
     print(made.text)
     print(as_text(search, described))
     print(f"page:   {made.folder}/index.html; tables and figures beside it")

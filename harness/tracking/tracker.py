@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,11 @@ class Tracker:
         to: Sequence[str] = ("mlflow",),
     ) -> None:
         self.store = store
-        self.senders = [_Sender(KINDS[word], study, titles, store, command, label) for word in dict.fromkeys(to)]
+
+        def projection(kind: type[Sink]) -> Projection:
+            return Projection(study, titles, store, command, label, kind)
+
+        self.senders = [_Sender(KINDS[word], projection) for word in dict.fromkeys(to)]
         self.reused(asked)
 
     def reused(self, keys: Iterable[Key]) -> None:
@@ -80,9 +84,9 @@ class Tracker:
 class _Sender:
     """Sends to one tracker, in a thread."""
 
-    def __init__(self, kind: type[Sink], *of: Any) -> None:
+    def __init__(self, kind: type[Sink], projection: Callable[[type[Sink]], Projection]) -> None:
         self.kind = kind
-        self.new = lambda: Projection(*of, kind)
+        self.new = lambda: projection(kind)
         self.lacking: dict[Key, None] = {}
         self.shown: tuple[str, Path] | None = None  # a report that is still to be sent
         self.queue: queue.Queue[Key | None] = queue.Queue()

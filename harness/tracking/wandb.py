@@ -101,7 +101,7 @@ class Wandb(Sink):
             self._end(born, "KILLED")
 
     def _begun(self, told: Told) -> Any:
-        config = {name: shown(value, LONGEST) for name, value in flat(told.forms["resolved"]).items()}
+        config: dict[str, Any] = {name: shown(value, LONGEST) for name, value in flat(told.forms["resolved"]).items()}
         config |= {"rung": told.title, "seed": told.key[1], "spec_id": told.key[0], "label": self.label}
         if self.api.__name__ == "trackio":  # which has one run at a time
             self.close()
