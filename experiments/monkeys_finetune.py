@@ -11,9 +11,9 @@ is where the third finds what it left, or `--set init.file='{"kind": "File", "pa
 is in the ids: with other weights they are other runs. All from one pretraining, so intervals speak of what was trained
 after it. Cost: 15 runs of 12 epochs, two seconds each on a quiet core: six minutes, and as much for the first command.
 
-Found, with weights that blood cells left (1,082 crops of BCCD, as an ImageFolder, 6 epochs), 4 epochs here, two seeds:
-42.83 % from scratch, 41.54 from the weights, 35.85 with rates that fall, 38.42 with two groups frozen, 26.29 of the head
-alone, whose epochs take less than half as long; none resolved. Cells do not teach monkeys; photos of things are untried.
+Found, with weights that blood cells left (1,082 crops of BCCD as an ImageFolder, 6 epochs), 4 epochs here, two seeds:
+42.83 % from scratch, 41.54 from the weights, 35.85 with rates that fall, 38.42 with two groups frozen, 26.29 of the
+head alone, whose epochs take less than half as long; none is resolved. Photos of things are untried.
 
 The ways to go on from the weights are each set against training all of them at one rate: rates that fall by .7 from
 group to group, the stem and the first stage frozen, and the head alone.

@@ -94,6 +94,7 @@ class _Sender:
         self.damaged: str | None = None  # a record, which no sending will mend
         self.remade: str | None = None  # what it keeps, and so it lacks what other studies did
         self.done = False
+        self.left = False  # nobody waits any longer
         self.ended = "FINISHED"
         self.moved = time.monotonic()  # when something was last sent
         self.thread = threading.Thread(target=self._life, daemon=True)
@@ -103,6 +104,7 @@ class _Sender:
         """Wait for the end; what it lacks then, in a line."""
         while self.thread.is_alive() and time.monotonic() - max(since, self.moved) < patience:
             self.thread.join(0.1)
+        self.left = True
         said = []
         if self.remade:
             said.append(f"{self.kind.name}'s {self.remade}: {again(self.kind)} sends it all other runs")
@@ -138,6 +140,8 @@ class _Sender:
                     return
             except Exception as error:
                 self.problem = told(error)
+            if self.left:
+                return
             if closing:
                 time.sleep(1)
 
