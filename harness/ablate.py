@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import planned, where
-from harness.cli import answer, main
+from harness.cli import add_name, add_track, answer, main
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--dry-run", action="store_true", help="show the plan, train nothing")
     p.add_argument("--list", action="store_true", help="show the studies there are")
+    add_name(p)
+    add_track(p)
     where.add(p)
     where.add_submit(p)
     return p
@@ -77,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
     if options.checkpoint is not None and not options.checkpoint >= 0:
         raise Problem(f"--checkpoint {options.checkpoint}: must be 0 seconds or more")
     planned.check(options)
+    check_track(options)
     if options.verify:
         distrust()
     if options.list:
@@ -86,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     loaded = study.load(options.study)
     plan = planned.plan(options, loaded, decide(options))
+    plan = called(plan, options.name) if options.name else plan
     names = [rung.name for rung in plan.rungs]
     unknown = [name for name in options.only if name not in names]
     if unknown:
@@ -128,8 +132,31 @@ def run(options: argparse.Namespace) -> int:
     return train_and_report(better, at, options, said) if better else 130
 
 
+def check_track(options: argparse.Namespace) -> None:
+    """Raise Problem where a tracker that is asked for is not installed: now, and not after hours of training."""
+    if options.track != ["mlflow"]:
+        from harness.tracking import KINDS
+
+        for word in options.track:
+            KINDS[word].check()
+
+
+def called(plan: Any, name: str) -> Any:
+    """`plan`, whose report has that name. Raises Problem where another plan has it."""
+    from harness import Problem, one_line, report
+
+    plan = replace(plan, name=name, command=(*plan.command, "--name", name))
+    if not report.plan_path(plan.label).exists():
+        return plan
+    before = report.recall(plan.label)
+    if (before["design"], before["settings"]) != (plan.design, list(plan.settings)):
+        told = one_line("; ".join([before["design"], *before["settings"]]), 300)
+        raise Problem(f"--name {name}: {plan.label} is there already, of other settings ({told}): take another name")
+    return plan
+
+
 def lacking(trouble: str | None, said: set[str]) -> None:
-    """Say what MLflow lacks, once a command: each stage of --tuned may find it away, for a reason worded otherwise."""
+    """Say what a tracker lacks, once a command: each stage of --tuned may find it away, for reasons of other words."""
     brief = re.sub(r" \(.*\)", "", trouble or "")
     if trouble and brief not in said:
         said.add(brief)
@@ -144,7 +171,7 @@ def tune(loaded: Any, plan: Any, at: list[str], options: argparse.Namespace, sai
     from harness.tracking import Tracker
 
     store, titles = Store(), dict[str, str]()
-    tracker = Tracker(plan.study, titles, store, (), " ".join(sys.argv))
+    tracker = Tracker(plan.study, titles, store, (), " ".join(sys.argv), plan.label, options.track)
     try:
         better = tuned(
             *(loaded, plan, options.tuned, options.sampler or "random", where.engine(options, store, at)),
@@ -234,8 +261,9 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
     from harness.engine import key
     from harness.engine.progress import clock
     from harness.paths import check_locks
+    from harness.report import index
     from harness.store import Store
-    from harness.tracking import Tracker, ui_command
+    from harness.tracking import KINDS, Tracker
 
     began = time.monotonic()
     check_locks()
@@ -249,7 +277,8 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
     asked = plan.runs(options.only)
     if options.submit and submitted(plan, asked, options):
         return 0
-    tracker = Tracker(plan.study, plan.names(), store, map(key, asked), " ".join(sys.argv))
+    words = " ".join(sys.argv)
+    tracker = Tracker(plan.study, plan.names(), store, map(key, asked), words, plan.label, options.track)
     engine = where.engine(options, store, at)
     tally = Tally()
     while True:
@@ -260,8 +289,8 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         if more == plan:
             break
         plan, asked = more, more.runs()
-    lacking(tracker.close(), said)
     if engine.stopping:
+        lacking(tracker.close(), said)
         left = len(study.missing(asked, store))
         again = "the same command without --fresh" if options.fresh else "the same command"
         of = f"{len(asked)} runs" + (" of this look" if plan.decide else "")
@@ -269,8 +298,13 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         print(f"harness.ablate: {text}", file=sys.stderr)
         answer({"interrupted": True, "left": left, "asked": len(asked)})
         return 130
-    made = report.render(described, store)
-    print(made.text)
+    try:
+        made = report.render(described, store)
+        index.write()
+        print(made.text)
+        tracker.report(made.text, made.folder)
+    finally:
+        lacking(tracker.close(), said)
     reused = len(asked) - tally.trained - len(tally.failures)
     answer(made.told | {"folder": made.folder, "trained": tally.trained, "reused": reused, "failed": tally.told()})
     failed = f", {len(tally.failures)} failed" if tally.failures else ""  # why was said when they did
@@ -279,8 +313,10 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         spent, most = sum(plan.counts), len(plan.rungs) * plan.decide.looks[-1]
         print(f"seeds where needed: {spent} runs of rungs, where {plan.decide.looks[-1]} seeds each are {most}")
     print(f"page: {made.folder}/index.html; tables and figures beside it")
-    print(f"runs in MLflow:   {ui_command()}")
-    print(f"                  there: Model training, experiment {plan.study}, Training runs")
+    for word in dict.fromkeys(options.track):
+        how, *there = KINDS[word].hint(plan.study).splitlines()
+        begin = f"runs in {KINDS[word].name}:"
+        print("\n".join([f"{begin:17} {how}", *(f"{'':17} {line}" for line in there)]))
     return 1 if tally.failures else 0
 
 

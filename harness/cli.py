@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import select
 import signal
 import sys
@@ -15,6 +16,30 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, TextIO
+
+
+def add_name(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--name", type=_name, metavar="NAME", help="the report is STUDY@NAME, not a hash of its settings")
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"\w[\w-]{0,60}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: letters, digits, _ and -, 60 at most")
+    return text
+
+
+TRACKERS = ("mlflow", "tensorboard", "wandb")
+
+
+def add_track(p: argparse.ArgumentParser, to: str = "show runs in") -> None:
+    p.add_argument(
+        "--track",
+        nargs="+",
+        choices=TRACKERS,
+        default=["mlflow"],
+        metavar="WHERE",
+        help=f"{to} these: {', '.join(TRACKERS)} (default: mlflow)",
+    )
 
 
 class Display(io.FileIO):

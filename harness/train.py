@@ -133,7 +133,7 @@ def build(spec: Spec, seed: int, device: torch.device) -> nn.Module:
     for part in spec.init:
         part(model, streams(seed))
     for name, parameter in model.named_parameters():
-        if spec.model.frozen(name):
+        if spec.frozen(name):
             parameter.requires_grad_(False)
     return placed(model, device)
 

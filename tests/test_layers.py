@@ -31,7 +31,7 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("contract", "what every trick keeps to"),
     ("planned", "the options that say which runs a command is about"),
     ("where", "the options that say where runs execute"),
-    ("tracking", "MLflow, as a projection of the store"),
+    ("tracking", "trackers, as projections of the store"),
     ("search", "searches of hyper-parameters"),
     (
         "__main__ ablate bench check doctor export gallery landscape new simulate sync worker "
@@ -126,8 +126,9 @@ def used(name):
     return set().union(*map(outer, of_room(name)))
 
 
-def test_only_tracking_imports_mlflow():
-    assert {room(name) for name in graph() if "mlflow" in outer(name)} <= {"harness.tracking"}
+@pytest.mark.parametrize("tracker", ["mlflow", "tensorboard", "wandb", "trackio"])
+def test_only_tracking_imports_a_tracker(tracker):
+    assert {room(name) for name in graph() if tracker in outer(name)} <= {"harness.tracking"}
 
 
 def test_spec_is_light():

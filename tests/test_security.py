@@ -337,8 +337,8 @@ def known_to_mlflow():
             claim.note("epoch", epoch=0, loss=1.0)
     for name, spec_id in ids.items():
         Projection("names", titles, store, name).send((spec_id, 0))
-    projection = Projection("names", titles, store, "")
-    found = projection.client.search_runs([projection.experiment])
+    sink = Projection("names", titles, store, "").sink
+    found = sink.client.search_runs([sink.experiment])
     children = {run.data.tags["spec_id"]: run for run in found if "spec_id" in run.data.tags}
     commands = {run.info.run_id: run.data.tags["command"] for run in found if "command" in run.data.tags}
     return ids, children, commands

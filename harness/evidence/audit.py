@@ -93,7 +93,7 @@ class Auditor:
             return
         if self.step is None:
             asleep = sum(not module.training for module in model.modules())
-            frozen = sum(p.requires_grad == self.spec.model.frozen(n) for n, p in model.named_parameters())
+            frozen = sum(p.requires_grad == self.spec.frozen(n) for n, p in model.named_parameters())
             self.step = Step(number, copies(model), asleep, frozen)
             self.step.handed = self.left is None or same(self.left[0], weighed(model))
             self._handles = [m.register_forward_hook(self._rounds) for m in model.modules() if is_layer(m)]

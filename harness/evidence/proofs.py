@@ -83,7 +83,8 @@ def loop_checks(spec: Spec, trace: Trace) -> Iterable[Check]:
     if not trace.diverged and not idle and max(trace.lr) >= LEAST:
         after = trace.averages[0].tensors if trace.averages else dict(trace.model.named_parameters())
         moved = sum(not bool((old == after[name].detach()).all()) for name, old in trace.before.items())
-        yield Check(words.STEPS["linear"], f"{len(trace.before)}", f"{moved}", moved == len(trace.before))
+        due = sum(not spec.frozen(name) for name in trace.before)
+        yield Check(words.STEPS["linear"], f"{due}", f"{moved}", moved == due)
     if trace.auditor:
         amiss = trace.tally()
         yield Check(words.STEPS["amiss"], "0", f"{amiss}", amiss == 0)

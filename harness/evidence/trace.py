@@ -359,10 +359,16 @@ class Trace:
 
 
 def handed_over(trace: Trace) -> dict[str, Tensor]:
-    """The weights and buffers that the network should have of its upstream run, by their names in it."""
-    if trace.below is None or trace.spec is None:
+    """The weights and buffers that the network should have of its upstream run, or of a file, by their names in it."""
+    if trace.spec is None:
         return {}
-    of: dict[str, Tensor] = trace.spec.model.adopted(trace.below.model.state_dict())
+    of: dict[str, Tensor] = trace.spec.model.adopted(trace.below.model.state_dict()) if trace.below else {}
+    if any(part.loads for part in trace.spec.init):
+        shapes = {name: tensor.shape for name, tensor in trace.model.state_dict().items()}
+        for part in filter(referenced, trace.spec.init):  # the last that sets a tensor is the one
+            own = part.reference(shapes, trace.model, trace.rng)
+            loaded = {n: torch.from_numpy(values).float() for n, values in own.items()} if part.loads else {}
+            of = {name: tensor for name, tensor in of.items() if name not in own} | loaded
     return of
 
 

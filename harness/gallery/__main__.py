@@ -11,11 +11,13 @@ the record.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness import Problem, one_line, planned
-from harness.cli import answer, main
+from harness.cli import add_name, answer, main
 from harness.paths import expanded
 
 if TYPE_CHECKING:
@@ -35,6 +37,16 @@ def index(study: str, made: Sequence[str], said: Sequence[str], note: str) -> st
     return "\n\n".join(lines) + "\n"
 
 
+def page(study: str, pictured: Mapping[str, str], said: Sequence[str], note: str) -> str:
+    """The same as one file; `pictured` has the SVG of each picture by its name."""
+    from harness.report import pictures, predicted
+    from harness.report.page import document, drawing, paragraph
+
+    captions, title = pictures.CAPTIONS | predicted.CAPTIONS, f"{one_line(study)}: gallery"
+    sections = [(captions[name][0], drawing(name, svg, title, *captions[name])) for name, svg in pictured.items()]
+    return document(title, sections, "".join(paragraph("", told) for told in (note, *said)))
+
+
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="harness.gallery", description="Draw a study's data, and what one of its runs answers."
@@ -43,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rung", metavar="NAME", help="default: the first")
     p.add_argument("--seed", type=int, metavar="N", help="default: the study's first")
     p.add_argument("--set", action="append", default=[], metavar="SLOT.FIELD=VALUE", help="as harness.ablate was told")
+    add_name(p)
     p.add_argument("--to", type=expanded, metavar="DIR", help="default: runs/reports/, the study's name, gallery/")
     return p
 
@@ -51,11 +64,13 @@ def run(options: argparse.Namespace) -> None:
     from harness import study
     from harness.gallery import classified, scenes
     from harness.paths import write_atomic
-    from harness.report import figures, folder_of
+    from harness.report import figures, folder_of, recall, render
+    from harness.report import index as overview
     from harness.store import Store
 
     store = Store()
     plan = study.plan(study.load(options.study), [*map(study.setting, options.set)])
+    plan = replace(plan, name=options.name or "")
     rung = _rung(plan, options.rung)
     spec, seed, label = rung.spec, plan.seeds[0] if options.seed is None else options.seed, plan.label
     if seed not in plan.seeds:
@@ -64,12 +79,16 @@ def run(options: argparse.Namespace) -> None:
     folder, of = options.to or folder_of({"label": label}) / "gallery", f"{rung.title}, seed {seed}"
     room = classified if spec.data.truth == "class" else scenes
     drawn, said, stands = room.gallery(label, of, spec, seed, store)
-    for name, figure in drawn.items():
-        figures.save(folder, name, figure)
+    pictured = {name: figures.save(folder, name, figure) for name, figure in drawn.items()}
     note = f"{of}: {stands}"
     write_atomic(folder / "gallery.md", index(label, list(drawn), said, note).encode())
     answer({"folder": folder, "pictures": list(drawn), "run": note})
-    print(f"{note}\n{len(drawn)} pictures and gallery.md are in {folder}/")
+    write_atomic(folder / "index.html", page(label, pictured, said, note).encode())
+    print(f"{note}\n{len(drawn)} pictures, gallery.md and index.html are in {folder}/")
+    if not options.to and (folder.parent / "index.html").exists():
+        with suppress(Problem):  # of a report by hand, or whose runs are gone
+            render(recall(label), store)  # which has a link to it now
+            overview.write()
 
 
 def _rung(plan: Plan, name: str | None) -> Rung:

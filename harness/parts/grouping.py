@@ -41,7 +41,8 @@ def shares_check(part: Any, trace: Trace) -> Check:
         for name in (names[id(p)] for p in group["params"]):
             factor = group["lr"] / trace.lr[-1] if trace.lr[-1] else group.get("factor", 1.0)
             seen.add(round(factor, 6))
-            amiss += abs(factor / part.reference(name, layers[name.rpartition(".")[0]]) - 1) > 1e-6
+            due = part.reference(name, layers[name.rpartition(".")[0]])
+            amiss += abs(factor - due) > 1e-6 * due
     told = ", ".join(f"{factor:g}" for factor in sorted(seen))
     what = f"parameters at another share of the rate than their group's, of shares {told}"
     return Check(what, "0", f"{amiss}", amiss == 0)

@@ -84,6 +84,26 @@ def recall(label: str) -> Plan:
     return plan
 
 
+def renamed(plan: Plan, name: str) -> Plan:
+    """A described plan whose report has a `name`, where it had a hash: it is remembered by it, and its folder moves.
+
+    Raises Problem where another report has the name.
+    """
+    label = f"{plan['study']}@{name}"
+    if label == plan["label"]:
+        return plan
+    if plan_path(label).exists() or (runs() / "reports" / label).exists():
+        raise Problem(f"--name {name}: there is a report {label} already: take another name")
+    words = plan["command"]
+    words = words[: words.index("--name")] if "--name" in words else words
+    new = plan | {"label": label, "command": [*words, "--name", name]}
+    remember(new)
+    if folder_of(plan).is_dir():
+        folder_of(plan).rename(folder_of(new))
+    plan_path(plan["label"]).unlink()
+    return new
+
+
 def searched() -> list[str]:
     """The labels of all searches that were run here; an objective of a user's own is none."""
     found = (path.stem for path in (runs() / "searches").glob("*@search-*.specs"))
@@ -236,8 +256,8 @@ def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequen
     behind = {(place, name): tables.shown_runs(own[own["place"] == place]) for place, name in titled}
     linked = page.Behind(rungs, behind)
     brief = [section for section in found if section.about not in findings.OF_TABLE]  # the page has it all
-    label = file_name(plan["label"])
-    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, brief, captions, label, linked)
+    label, gallery = file_name(plan["label"]), (folder / "gallery" / "index.html").is_file()
+    made = page.page(study, plan["about"], shown, notes, drawn, proof, again, brief, captions, label, linked, gallery)
     write_atomic(folder / "index.html", made.encode())
     return Report(folder, text, told)
 

@@ -3,7 +3,7 @@
 import argparse
 import gc
 
-from harness.cli import answer, main
+from harness.cli import add_name, answer, main
 from harness.paths import expanded
 
 
@@ -33,15 +33,17 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--to", type=expanded, metavar="DIR", help="write into DIR (default: runs/reports/ and the study's name)"
     )
+    add_name(p)
     return p
 
 
 def run(options: argparse.Namespace) -> None:
     gc.disable()  # nearly all that a report makes stays to its end: looking through it took a second of 10,000 runs
-    from harness.report import after_epochs, beside_paper, paper_figure, recall, render, unrun
+    from harness.report import after_epochs, beside_paper, index, paper_figure, recall, renamed, render, unrun
     from harness.store import Store
 
     plan = (unrun(options.study) if options.table else None) or recall(options.study)
+    plan = renamed(plan, options.name) if options.name else plan
     store, to = Store(), options.to
     if options.figure:
         answer({"figure": (drawn := paper_figure(plan, store, options.figure, to))})
@@ -52,6 +54,8 @@ def run(options: argparse.Namespace) -> None:
         else:
             table = options.table
             report = beside_paper(plan, store, table, to) if table else render(plan, store, to, options.columns)
+        if not to:
+            index.write()
         answer((report.told or {"text": report.text}) | {"folder": report.folder})
         print(report.text)
         print(f"written to {report.folder}/")

@@ -55,13 +55,14 @@ def page(
     captions: Mapping[str, tuple[str, str]] = CAPTIONS,
     label: str = "",
     behind: Behind | None = None,
+    gallery: bool = False,
 ) -> str:
     """The document. `tables`: heading -> text, a row a rung or effect; `notes` stand below the first.
 
     `drawings`: a name in figures.CAPTIONS -> its SVG, in the order of the page; `evidence` as frames.evidence has it;
     `about`: the study's own words; `commands` that make it again, one a line; `found`: sections as findings has them;
     `captions`: those of the study's headline metric; `label`: what commands call the report; `behind`: the runs that
-    numbers link to.
+    numbers link to; `gallery`: whether there is one beside the page.
     """
     title = one_line(title)
     links = {heading: behind.links(heading) if behind else () for heading in tables}
@@ -76,7 +77,8 @@ def page(
     sections.append(("To make it again", f"<pre><code>{lines(commands)}</code></pre>"))
     sections.append(("The study", f'<pre class="about">{lines(about.strip().splitlines())}</pre>'))
     told = f'<p class="label">{text(label)}</p>' if label and label != title else ""
-    return document(title, sections, told + alarm(evidence))
+    link = '<p><a href="gallery/index.html">Pictures of the data and of the answers</a></p>' if gallery else ""
+    return document(title, sections, told + alarm(evidence) + link)
 
 
 def document(title: str, sections: Sequence[tuple[str, str]], top: str = "") -> str:

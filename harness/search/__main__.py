@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from harness import planned, where
-from harness.cli import answer, main
+from harness.cli import add_track, answer, main
 
 if TYPE_CHECKING:
     from harness.search.search import Search
@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on though the source of your own parts has changed, and take runs as they are",
     )
+    add_track(p)
     where.add(p)
     return p
 
@@ -113,20 +114,23 @@ def run(options: argparse.Namespace) -> int:
 
 def search_and_report(search: "Search", at: list[str], options: argparse.Namespace) -> int:
     from harness import one_line, report
+    from harness.report import index
     from harness.report import search as page
     from harness.search.driver import run_search
     from harness.search.lines import Lines
     from harness.search.outcome import as_text, remember, tested
     from harness.search.storage import doubt, opened
     from harness.store import Store
-    from harness.tracking import Tracker, ui_command
+    from harness.tracking import KINDS, Tracker
 
+    for word in options.track:
+        KINDS[word].check()
     store, titles = Store(), dict[str, str]()
     engine = where.engine(options, store, at)
     if doubts := doubt(search, opened(search)):  # what is wrong with it is said before anything begins
         print(f"{search.study}: {one_line(doubts, 1000)}", file=sys.stderr)
     command = " ".join(word.replace(options.storage, search.address) if options.storage else word for word in sys.argv)
-    tracker = Tracker(search.study, titles, store, (), command)
+    tracker = Tracker(search.study, titles, store, (), command, search.label, options.track)
     try:
         best = run_search(search, engine, Lines(search, tracker, titles), options.timeout)
         remember(search, described := best.described)
@@ -148,12 +152,14 @@ def search_and_report(search: "Search", at: list[str], options: argparse.Namespa
         text = "the time is up; the same command goes on" if best.left else "as many failed, and no more are begun"
         print(f"harness.search: {done} of {search.trials} trials done: {text}", file=sys.stderr)
     made = page.render(described, opened(search), report.folder_of(described))
+    index.write()
     answer(described | {"folder": made.folder})
     print(made.text)
     print(as_text(search, described))
     print(f"page:   {made.folder}/index.html; tables and figures beside it")
     print(f"trials: {shlex.join(['optuna-dashboard', search.address])}")
-    print(f"runs:   {ui_command()}")
+    for word in dict.fromkeys(options.track):
+        print(f"runs:   {KINDS[word].hint(search.study).splitlines()[0]}")
     return 0 if described["counts"]["complete"] else 1
 
 

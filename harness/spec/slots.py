@@ -81,6 +81,8 @@ class Model(Part, ABC):
 
 
 class Init(Part, ABC):
+    loads: ClassVar[bool] = False  # what it sets is of a file: weights and statistics, by its `reference` to the bit
+
     @abstractmethod
     def __call__(self, model: nn.Module, rng: Stream) -> None:
         """Set parameters in place, each drawn from a stream of its own name.
@@ -120,6 +122,10 @@ class Rates(Part, ABC):
 
         `reference(name, layer)` says it again.
         """
+
+    def frozen(self, name: str) -> bool:
+        """Whether a parameter is never trained; its factor is 0."""
+        return False
 
 
 class Schedule(Part, ABC):

@@ -110,6 +110,10 @@ class Spec(Part):
         """Processes that train it, each in a place, or on a GPU, of its own."""
         return self.ranks or 1
 
+    def frozen(self, name: str) -> bool:
+        """Whether a parameter of its network, by its name, is never trained."""
+        return self.model.frozen(name) or (self.rates is not None and self.rates.frozen(name))
+
     @cached_property
     def id(self) -> str:
         """16 hexadecimal digits: the content hash of the resolved specification."""

@@ -60,12 +60,14 @@ class Plan:
     decide: Decide | None = None
     counts: tuple[int, ...] = ()  # seeds of each rung, the first of `seeds`; empty: all
     tuned: dict[str, Any] | None = None  # how each rung came to values of its own
+    name: str = ""  # of its report, in the place of design and hash
 
     @property
     def label(self) -> str:
-        """The study's name, its design, a hash of its settings: reports do not overwrite each other."""
+        """The study's name, and its own name, else its design and a hash of its settings: none overwrites another."""
         told = hashlib.sha256("\n".join(self.settings).encode(errors="surrogateescape")).hexdigest()[:6]
         more = [*([self.design] if self.design != "ladder" else []), *([told] if self.settings else [])]
+        more = [self.name] if self.name else more
         more += [f"tuned-{self.tuned['trials']}-{self.tuned['sampler']}"] if self.tuned else []
         return f"{self.study}@{'-'.join(more)}" if more else self.study
 
@@ -234,9 +236,9 @@ def _set_late(spec: Spec, path: str, value: Any) -> Spec:
     if isinstance(inner, Spec) and own != path:
         return spec.but(model=spec.model.but(backbone=_set_late(inner, own, value)))
     after = assign(spec, path, value) or spec
-    changed = set(moved(spec, after))
-    if not changed:
+    if after == spec or not after.teacher:  # what a file holds is not asked: that of before may be absent
         return after
+    changed = set(moved(spec, after))
     taught = [
         part if changed & set(moved(part.spec, spec)) else part.but(spec=_set_late(part.spec, path, value))
         for part in after.teacher

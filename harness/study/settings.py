@@ -19,7 +19,7 @@ def setting(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not all(path.split(".")):
         raise Problem(f"--set {text}: write slot.field=value")
-    _import_parts()
+    import_parts()
     try:
         return path, parse(json.loads(value))
     except RecursionError:
@@ -30,8 +30,8 @@ def setting(text: str) -> tuple[str, Any]:
         return path, value
 
 
-def _import_parts() -> None:
-    """So that the kinds a setting may name are known, whichever of them the study uses."""
+def import_parts() -> None:
+    """So that all kinds of parts are known by name, whichever of them a study uses."""
     for package in (harness.parts, harness.tricks):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             with suppress(Exception):  # a user's own that is broken says so where it is used

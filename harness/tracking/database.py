@@ -7,13 +7,14 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from harness import Problem, one_line, without_password
-from harness.paths import runs, sync_folder, wait_for
+from harness.paths import runs, sync_folder
+from harness.tracking.sink import one_at_a_time
 
 
 def database() -> Path:
@@ -206,16 +207,6 @@ def _set_aside(path: Path) -> Path | None:
             for changed in (folder, *folder.parents[:2]):
                 sync_folder(changed)
     return free if free.exists() else None
-
-
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Of the processes on this machine, so that a child is made by one of them."""
-    path = runs() / "mlflow.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        wait_for(lock.fileno(), path)
-        yield
 
 
 def told(error: Exception) -> str:

@@ -1,81 +1,137 @@
-"""Sends what happens to MLflow while a study runs; nobody waits for it."""
+"""Sends what happens to trackers while a study runs; nobody waits for them."""
 
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness import Problem
 from harness.store import Store
-from harness.tracking.database import ready, shown_uri, told
-from harness.tracking.projection import Key, Projection
+from harness.tracking.database import told
+from harness.tracking.mlflow import MLflow
+from harness.tracking.projection import Projection
+from harness.tracking.sink import Key, Sink
+from harness.tracking.tensorboard import TensorBoard
+from harness.tracking.wandb import Wandb
 
 FLUSH = 2.0  # seconds between batches; a batch holds all that came since the last
+KINDS: dict[str, type[Sink]] = {"mlflow": MLflow, "tensorboard": TensorBoard, "wandb": Wandb}
+
+
+def again(kind: type[Sink]) -> str:
+    """The command that sends what a tracker lacks."""
+    word = next(word for word, known in KINDS.items() if known is kind)
+    return "python -m harness.sync" + (f" --track {word}" if kind is not MLflow else "")
 
 
 class Tracker:
-    """Projects what happens while it happens: `see` events as the engine yields them, then `close`."""
+    """Projects what happens while it happens: `see` events as the engine yields them, then `close`.
 
-    def __init__(self, study: str, titles: Mapping[str, str], store: Store, asked: Iterable[Key], command: str) -> None:
-        self.new = lambda: Projection(study, titles, store, command)
+    Each tracker of `to` has a thread of its own: none of them keeps another waiting.
+    """
+
+    def __init__(
+        self,
+        study: str,
+        titles: Mapping[str, str],
+        store: Store,
+        asked: Iterable[Key],
+        command: str,
+        label: str = "",
+        to: Sequence[str] = ("mlflow",),
+    ) -> None:
         self.store = store
-        self.lacking: dict[Key, None] = {}
-        self.queue: queue.Queue[Key | None] = queue.Queue()
+
+        def projection(kind: type[Sink]) -> Projection:
+            return Projection(study, titles, store, command, label, kind)
+
+        self.senders = [_Sender(KINDS[word], projection) for word in dict.fromkeys(to)]
         self.reused(asked)
-        self.problem: str | None = None  # with MLflow
+
+    def reused(self, keys: Iterable[Key]) -> None:
+        """Those that the store has: trained for others, or while a tracker was away. It is sent what it lacks."""
+        for key in keys:
+            if key in self.store:
+                self._put(key)
+
+    def see(self, event: dict[str, Any]) -> None:
+        spec, seed = event["run"]
+        if event["kind"] == "interrupted":
+            for sender in self.senders:
+                sender.ended = "KILLED"
+        if event["kind"] not in ("batch", "note"):
+            self._put((spec.id, seed))
+
+    def report(self, text: str, folder: Path) -> None:
+        """Show what was found, as `Sink.report` is told."""
+        for sender in self.senders:
+            sender.shown = text, folder
+
+    def close(self, patience: float = 15) -> str | None:
+        """A line where a tracker lacks something, else None. Waits while anything moves, else `patience` seconds."""
+        for sender in self.senders:
+            sender.queue.put(None)
+        closed = time.monotonic()
+        return "; ".join(filter(None, (sender.closed(closed, patience) for sender in self.senders))) or None
+
+    def _put(self, key: Key) -> None:
+        for sender in self.senders:
+            sender.queue.put(key)
+
+
+class _Sender:
+    """Sends to one tracker, in a thread."""
+
+    def __init__(self, kind: type[Sink], projection: Callable[[type[Sink]], Projection]) -> None:
+        self.kind = kind
+        self.new = lambda: projection(kind)
+        self.lacking: dict[Key, None] = {}
+        self.shown: tuple[str, Path] | None = None  # a report that is still to be sent
+        self.queue: queue.Queue[Key | None] = queue.Queue()
+        self.problem: str | None = None  # with the tracker
         self.damaged: str | None = None  # a record, which no sending will mend
-        self.remade: str | None = None  # our database, and so it lacks what other studies did
+        self.remade: str | None = None  # what it keeps, and so it lacks what other studies did
         self.done = False
+        self.left = False  # nobody waits any longer
         self.ended = "FINISHED"
         self.moved = time.monotonic()  # when something was last sent
         self.thread = threading.Thread(target=self._life, daemon=True)
         self.thread.start()
 
-    def reused(self, keys: Iterable[Key]) -> None:
-        """Of these the store's, which were trained for others, or while MLflow was away, are sent if it lacks them."""
-        for key in keys:
-            if key in self.store:
-                self.queue.put(key)
-
-    def see(self, event: dict[str, Any]) -> None:
-        spec, seed = event["run"]
-        if event["kind"] == "interrupted":
-            self.ended = "KILLED"
-        if event["kind"] not in ("batch", "note"):
-            self.queue.put((spec.id, seed))
-
-    def close(self, patience: float = 15) -> str | None:
-        """A line where MLflow lacks something, else None. Waits while anything moves, else `patience` seconds."""
-        self.queue.put(None)
-        closed = time.monotonic()
-        while self.thread.is_alive() and time.monotonic() - max(closed, self.moved) < patience:
+    def closed(self, since: float, patience: float) -> str:
+        """Wait for the end; what it lacks then, in a line."""
+        while self.thread.is_alive() and time.monotonic() - max(since, self.moved) < patience:
             self.thread.join(0.1)
+        self.left = True
         said = []
         if self.remade:
-            said.append(f"MLflow's {self.remade}: python -m harness.sync sends it all other runs")
+            said.append(f"{self.kind.name}'s {self.remade}: {again(self.kind)} sends it all other runs")
         if not self.done:
             why = self.problem or "it does not answer"
-            later = "the store has them all: python -m harness.sync sends them"
-            said.append(f"MLflow at {shown_uri()} lacks runs ({why}); {later}")
+            later = f"the store has them all: {again(self.kind)} sends them"
+            said.append(f"{self.kind.name} at {self.kind.where()} lacks runs ({why}); {later}")
         elif self.damaged:
-            said.append(f"MLflow was not sent {self.damaged}")
-        return "; ".join(said) or None
+            said.append(f"{self.kind.name} was not sent {self.damaged}")
+        return "; ".join(said)
 
     def _life(self) -> None:
-        projection, monitor, closing = None, None, False
+        projection, closing = None, False
         while True:
             closing = self._collect(closing) or closing
             try:
                 if not projection:
-                    self.remade = self.remade or ready()
+                    self.remade = self.remade or self.kind.ready()
                     projection = self.new()
-                monitor = monitor or _monitor(projection.parent)
+                projection.sink.begin()
                 for key in list(self.lacking):
                     self._send(projection, key)
                 if closing and not self.lacking:
-                    monitor.finish()
-                    projection.client.set_terminated(projection.parent, self.ended)
+                    if self.shown:
+                        projection.sink.report(*self.shown)
+                        self.shown = None
+                    projection.sink.close(self.ended)
                     self.done = True
                     return
             except Problem as problem:
@@ -84,6 +140,8 @@ class Tracker:
                     return
             except Exception as error:
                 self.problem = told(error)
+            if self.left:
+                return
             if closing:
                 time.sleep(1)
 
@@ -111,12 +169,3 @@ class Tracker:
                 return True
             self.lacking[key] = None
         return True
-
-
-def _monitor(run_id: str) -> Any:
-    """MLflow's system metrics, on the run of an invocation."""
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor = SystemMetricsMonitor(run_id, sampling_interval=5)
-    monitor.start()
-    return monitor

@@ -26,8 +26,11 @@ def tiny_study(monkeypatch, tmp_path, store):
 def test_the_command_writes_all_pictures_of_a_finished_run(tiny_study, store, capsys):
     gallery.run(settings(["tiny", "--to", str(tiny_study)]))
     pictures = {"labels", "samples", "curves", "answers", "confusion"}  # digits are no files
-    wanted = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg", "pdf")} | {"gallery.md"}
+    wanted = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg", "pdf")} | {"gallery.md", "index.html"}
     assert {path.name for path in tiny_study.iterdir()} == wanted
+    page = (tiny_study / "index.html").read_text()
+    assert page.count("<figure>") == 5
+    assert 'src="answers.png' not in page, "it needs no other file"
     text = (tiny_study / "gallery.md").read_text()
     top1 = store.read(BASELINE.id, 0)["metrics"]["top1"]
     assert f"| all 300 test images | {round(3 * top1)} | 300 | {top1:.2f} |" in text

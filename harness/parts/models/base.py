@@ -188,11 +188,7 @@ def stale(part: OnBackbone, trace: Trace, frozen: Sequence[str]) -> int:
         due: dict[str, Any] = dict(part.adopted(trace.below.model.state_dict()))
     else:
         assert trace.spec is not None
-        shapes = {name: p.shape for name, p in trace.model.named_parameters()}
-        due = {}
-        for init in trace.spec.init:
-            found = init.reference(shapes, trace.model, trace.rng) if hasattr(init, "reference") else {}
-            due |= {name: torch.from_numpy(values).float() for name, values in found.items()}
+        due = begun(trace.spec, trace)
     statistics = [
         f"{name}.{kind}"
         for name, m in trace.model.named_modules()
@@ -201,6 +197,15 @@ def stale(part: OnBackbone, trace: Trace, frozen: Sequence[str]) -> int:
     ]
     watched = [name for name in (*frozen, *statistics) if name in due]
     return sum(not torch.equal(live[name].cpu(), due[name].cpu()) for name in watched)
+
+
+def begun(spec: Spec, trace: Trace) -> dict[str, Tensor]:
+    """What the parameters that `init` sets began as, by its references."""
+    shapes, due = {name: p.shape for name, p in trace.model.named_parameters()}, dict[str, Tensor]()
+    for init in spec.init:
+        found = init.reference(shapes, trace.model, trace.rng) if hasattr(init, "reference") else {}
+        due |= {name: torch.from_numpy(values).float() for name, values in found.items()}
+    return due
 
 
 def outline_of(net: nn.Module) -> str:
