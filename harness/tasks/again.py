@@ -5,7 +5,7 @@ through the detections one by one, in exact integers and fractions, and counts p
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -81,12 +81,12 @@ def _scaled(box: Sequence[float], one: int) -> Box:
     return l, t, r, b
 
 
-def mean_average_precision(truth: Sequence[NDArray], found: Sequence[NDArray], classes: int) -> tuple[float, float]:
-    """(eleven-point, area) mean over the classes 1 to `classes` with a box to be found, shares of 1; nan of none."""
-    own = [each for label in range(1, classes + 1) if (each := average_precision(truth, found, label))]
+def mean_average_precision(each: Iterable[tuple[int, Fraction, Fraction] | None]) -> tuple[float, float]:
+    """(eleven-point, area) mean over classes of their `average_precision`, shares of 1; nan where none has a box."""
+    own = [found for found in each if found]
     if not own:
         return math.nan, math.nan
-    return float(sum(each[1] for each in own) / len(own)), float(sum(each[2] for each in own) / len(own))
+    return float(sum(found[1] for found in own) / len(own)), float(sum(found[2] for found in own) / len(own))
 
 
 def pixels(labels: NDArray, answers: NDArray, classes: int) -> NDArray[np.int64]:

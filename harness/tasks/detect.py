@@ -235,12 +235,14 @@ class Examiner:
     def marked(self, split: str, kept: Mapping[str, Any]) -> tuple[dict[str, float], float]:
         truth = [self.images.truth(split, place) for place in range(len(self._found))]
         found = [np.array(rows, dtype=float).reshape(-1, 6) for rows in self._found]
-        eleven, area = again.mean_average_precision(truth, found, len(self.images.classes))
+        classes = self.images.classes
+        each = [again.average_precision(truth, found, label) for label in range(1, len(classes) + 1)]
+        eleven, area = again.mean_average_precision(each)
         prefix = "val_" if split == "val" else ""
         due = {f"{prefix}mAP": 100 * eleven, f"{prefix}mAP_area": 100 * area}
         by_class: dict[str, Any] = {}
-        for place, name in enumerate(self.images.classes, 1):
-            n, eleven_of, area_of = again.average_precision(truth, found, place) or (0, np.nan, np.nan)
+        for name, own in zip(classes, each, strict=True):
+            n, eleven_of, area_of = own or (0, np.nan, np.nan)
             by_class[name] = {"n": n, "AP": 100 * float(eleven_of), "AP_area": 100 * float(area_of)}
         if split == "test":
             self.scores, self.by_class = due, by_class

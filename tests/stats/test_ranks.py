@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 
 from harness import stats
+from harness.stats import ranks
 
 UP = [[1.0, 1.2], [2.0, 2.1], [3.0, 3.3], [4.0, 4.2], [5.0, 5.5]]  # rungs x seeds, in one order at each seed
 
@@ -42,7 +43,8 @@ def test_the_p_of_tau_is_scipys_exact_one(n):
 
 def test_equal_orders_at_every_seed_are_resolved_from_five_rungs_on():
     told = stats.rank_correlation(UP, UP)
-    assert (told.rungs, told.seeds, told.tau, told.rho, told.why) == (5, 2, 1, 1, "")
+    narrow = "of 2 seeds intervals by resampling are too narrow: of a mean about 50 % cover it"
+    assert (told.rungs, told.seeds, told.tau, told.rho, told.why) == (5, 2, 1, 1, narrow)
     assert (told.tau_low, told.tau_high, told.rho_low, told.rho_high) == (1, 1, 1, 1)
     assert told.tau_p == pytest.approx(2 / 120)
     assert told.resolved
@@ -50,7 +52,16 @@ def test_equal_orders_at_every_seed_are_resolved_from_five_rungs_on():
     few = stats.rank_correlation(UP[:4], UP[:4])
     assert few.tau_p == pytest.approx(2 / 24)
     assert not few.resolved
-    assert few.why == "4 rungs cannot give less than p = 0.083"
+    assert few.why == f"4 rungs cannot give less than p = 0.083; {narrow}"
+    assert stats.rank_correlation(*[np.tile(UP, 3)] * 2).why == ""
+
+
+@pytest.mark.parametrize("seeds", ranks.COVERED)
+def test_how_often_an_interval_of_few_seeds_covers_a_mean(seeds):
+    rng = np.random.default_rng(seeds)
+    shares = rng.multinomial(seeds, [1 / seeds] * seeds, size=2000).T / seeds
+    low, high = np.quantile(rng.normal(size=(4000, seeds)) @ shares, [0.025, 0.975], axis=1)
+    assert 100 * ((low <= 0) & (high >= 0)).mean() == pytest.approx(ranks.COVERED[seeds], abs=2.5)
 
 
 def test_the_interval_is_that_of_all_resamples():

@@ -116,6 +116,7 @@ def test_detections_are_the_best_first_and_padded(net):
     eager = PART.but(least_score=0.0, detections=7).build(3, 2).eval()
     with torch.no_grad():
         z = eager(torch.randn(2, 3, 48, 64), known()[:, 0])
+    assert torch.equal(eager(torch.ones(2, 3, 48, 64), known()[:, 0]), eager(torch.ones(2, 3, 48, 64), known()[:, 0]))
     assert z.shape == (2, 7, 6)
     assert (z[:, :-1, 1] >= z[:, 1:, 1]).all()
     assert {*z[:, :, 0].unique().tolist()} <= {0.0, 1.0, 2.0}

@@ -45,37 +45,49 @@ class Detector(nn.Module):
     label 0 where there are no more.
     """
 
-    def __init__(self, base: nn.Module, neck: nn.Module | None, rpn: Any, roi: Any, most: int, regions: int) -> None:
+    def __init__(
+        self, base: nn.Module, neck: nn.Module | None, rpn: Any, roi: Any, steps: list[int], most: int, regions: int
+    ) -> None:
         super().__init__()
         self.base, self.neck, self.rpn, self.roi = base, neck, rpn, roi
-        self.most, self.regions = most, regions
+        self.steps, self.most, self.regions = steps, most, regions
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        from torchvision.models.detection.image_list import ImageList
-
         frames = y if y.ndim == 2 else y[:, 0]
         sizes = [(int(height), int(width)) for height, width in frames[:, :2].tolist()]
         levels = OrderedDict((str(i), level) for i, level in enumerate(self.base(x)))
         if self.neck is not None:
             levels = self.neck(levels)
-        found, anchors, objectness, offsets = self.proposed(ImageList(x, sizes), levels)
+        found, anchors, objectness, offsets = self.proposed(sizes, levels)
         if y.ndim == 2:
             return self.detected(levels, found, sizes)
         due = [{"boxes": own[:, 1:5], "labels": own[:, 0].long()} for own in (own[own[:, 0] > 0] for own in y[:, 1:])]
         first = self.sampled(anchors, objectness, offsets, due)
         return torch.cat([*first, *self.answered(levels, found, sizes, due)], 1)
 
-    def proposed(self, images: Any, levels: Any) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
+    def anchored(self, levels: list[Tensor]) -> Tensor:
+        """The anchors of an image, A x 4, of all levels; those of neighbouring cells are a stride of the level apart.
+
+        torchvision's own forward divides the sides of the batch by those of the map, which are rounded up. It pads
+        images to 32 px first; of 600 px unpadded it would make 15 px of a stride of 16, 37 px off at the last row.
+        """
+        made = self.rpn.anchor_generator
+        made.set_cell_anchors(torch.float32, levels[0].device)
+        return torch.cat(
+            made.grid_anchors([level.shape[2:] for level in levels], [(step, step) for step in self.steps])
+        )
+
+    def proposed(self, sizes: Any, levels: Any) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
         """(Proposals of each image, its anchors, their logits N x A, offsets N x A x 4)."""
         from torchvision.models.detection.rpn import concat_box_prediction_layers
 
         features = list(levels.values())
         told, moved = self.rpn.head(features)
-        anchors = self.rpn.anchor_generator(images, features)
+        anchors = [self.anchored(features)] * len(sizes)
         each = [level[0].shape[0] * level[0].shape[1] * level[0].shape[2] for level in told]
         objectness, offsets = (t.float() for t in concat_box_prediction_layers(told, moved))
         boxes = self.rpn.box_coder.decode(offsets.detach(), anchors).view(len(anchors), -1, 4)
-        proposals: list[Tensor] = self.rpn.filter_proposals(boxes, objectness, images.image_sizes, each)[0]
+        proposals: list[Tensor] = self.rpn.filter_proposals(boxes, objectness, sizes, each)[0]
         return proposals, anchors, objectness.view(len(anchors), -1), offsets.view(len(anchors), -1, 4)
 
     def sampled(self, anchors: list[Tensor], objectness: Tensor, offsets: Tensor, due: Any) -> list[Tensor]:
@@ -111,6 +123,7 @@ class Detector(nn.Module):
         logits, offsets = self.roi.box_predictor(self.roi.box_head(self.roi.box_roi_pool(levels, boxes, sizes)))
         return logits.float(), offsets.float()
 
+    @torch.no_grad()
     def detected(self, levels: Any, proposals: list[Tensor], sizes: Any) -> Tensor:
         boxes, scores, labels = self.roi.postprocess_detections(*self.told(levels, proposals, sizes), proposals, sizes)
         z: Tensor = boxes[0].new_zeros(len(boxes), self.most, 6)
@@ -184,7 +197,8 @@ class FasterRCNN(OnBackbone):
 
         base, neck, head, width, wide, steps = self._parts(channels, TwoMLPHead)
         levels = [str(i) for i in range(len(steps))]
-        each_level = tuple((size,) for size in self._of_levels(len(steps) + 1)) if self.pyramid else ()
+        steps = [*steps, 2 * steps[-1]] if self.pyramid else steps  # the pyramid's last level is of anchors alone
+        each_level = tuple((size,) for size in self._of_levels(len(steps))) if self.pyramid else ()
         sizes: tuple[tuple[int, ...], ...] = each_level or (self.anchors,)
         each = len(sizes[0]) * len(self.ratios)
         rpn = detection.rpn.RegionProposalNetwork(
@@ -202,7 +216,7 @@ class FasterRCNN(OnBackbone):
             *(0.5, 0.5, self.region_samples, self.positive, None),
             *(self.least_score, self.nms, self.detections),
         )
-        return Detector(base, neck, rpn, roi, self.detections, self.region_samples)
+        return Detector(base, neck, rpn, roi, steps, self.detections, self.region_samples)
 
     def _of_levels(self, levels: int) -> tuple[int, ...]:
         """A scale for each level; the last is the greatest anchors'."""

@@ -26,7 +26,7 @@ def anchors_of(part: Any, height: int, width: int) -> np.ndarray:
         shapes = [(size / math.sqrt(r), size * math.sqrt(r)) for r in part.ratios for size in sizes]
         for row in range(rows):
             for column in range(columns):
-                x, y = column * (width // columns), row * (height // rows)
+                x, y = column * step, row * step
                 for wide, tall in shapes:
                     w, h = round(wide / 2), round(tall / 2)
                     found.append((x - w, y - h, x + w, y + h))

@@ -31,11 +31,11 @@ def backbones(plan: Plan, store: Store, every: pd.DataFrame) -> pd.DataFrame | N
 
 
 def backbone_of(store: Store, spec_id: str, seeds: pd.Series) -> str:
-    """The id of the backbone that a specification's model holds; "" of none, or where no run tells."""
+    """The id of the run that a specification's model stands on; "" of none, from scratch too, or where no run tells."""
     for seed in seeds:
         with suppress(Problem, AttributeError, KeyError):
             inner = store.forms(spec_id, int(seed))["resolved"]["model"].get("backbone")
-            return spec_hash(inner) if inner else ""
+            return spec_hash(inner) if inner and inner["kind"] == "Spec" else ""  # a bare network was never trained
     return ""
 
 

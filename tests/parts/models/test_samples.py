@@ -34,15 +34,24 @@ def answered(part, seed=0):
 
 
 @pytest.mark.parametrize("part", [C4, FPN], ids=["C4", "pyramid"])
-@pytest.mark.parametrize("size", [(50, 70), (64, 48), (33, 95)], ids=str)
+@pytest.mark.parametrize("size", [(50, 70), (64, 48), (33, 95), (600, 800)], ids=str)
 def test_anchors_are_torchvisions(part, size):
+    """As it has them where it pads images to whole cells, as its own transform does, and cut to the cells there are."""
     net = part.build(3, 2)
-    x = torch.zeros(1, 3, *size)
-    levels = net.base(x)
+    levels = net.base(torch.zeros(1, 3, *size))
     if net.neck is not None:
         levels = list(net.neck({str(i): level for i, level in enumerate(levels)}).values())
-    due = net.rpn.anchor_generator(ImageList(x, [size]), levels)[0].numpy()
-    assert np.array_equal(samples.anchors_of(part, *size), due)
+    padded, due = [-(-side // 32) * 32 for side in size], []
+    whole = [
+        torch.zeros(1, 1, *(side // step for side in padded)) for step in ((4, 8, 16, 32) if part.pyramid else (8,))
+    ]
+    every = net.rpn.anchor_generator(ImageList(torch.zeros(1, 3, *padded), [size]), whole)[0]
+    for level, larger in zip(levels, whole, strict=True):
+        rows, columns = larger.shape[2:]
+        own, every = every.split([n := rows * columns * (3 if part.pyramid else 6), len(every) - n])
+        due.append(own.view(rows, columns, -1)[: level.shape[2], : level.shape[3]].reshape(-1, 4))
+    assert torch.equal(net.anchored(levels), torch.cat(due))
+    assert np.array_equal(samples.anchors_of(part, *size), torch.cat(due).numpy())
 
 
 def test_overlaps_and_offsets_are_torchvisions():
@@ -91,7 +100,7 @@ def first(kind):
         (4, lambda due: np.multiply(due, 0.9, out=due)),
         (6, first(2)),
         (6, lambda labels: np.minimum(labels, 0, out=labels)),
-        (8, lambda aims: np.multiply(aims, 0.5, out=aims)),
+        (8, lambda aims: np.add(aims, 0.5, out=aims)),  # of a true box itself all are 0
     ],
 )
 def test_an_answer_that_was_changed_has(piece, change):

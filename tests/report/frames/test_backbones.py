@@ -3,6 +3,7 @@ import math
 import pytest
 
 from harness.report import frames
+from harness.report.findings.transfer import transferred
 from harness.store import spec_hash
 from tests.kit import transfers
 from tests.kit.records import plan
@@ -49,3 +50,21 @@ def test_of_rungs_that_share_a_backbone_each_has_it(store):
     p["rungs"][1] |= {"id": p["rungs"][0]["id"], "name": "again"}
     both = frames.backbones(p, store, frames.runs(p, store))
     assert both.loc[both["place"] == 1, "backbone_value"].tolist() == [70.0, 71.0, 72.0]
+
+
+def test_a_network_from_scratch_stands_on_none(store):
+    """Of controls within a study: they would have taken the order from all the others."""
+    ladder = {name: transfers.LADDER[name] for name in ("baseline", "efficient", "cosine")}
+    transfers.fill(store, ladder)
+    p = transfers.plan(ladder=ladder)
+    scratch = transfers.resolved("scratch") | {"model": {"kind": "Onto", "backbone": {"kind": "ResNet", "width": 8}}}
+    for seed in range(3):
+        transfers.add(store, scratch, seed, transfers.result(60.0 + seed) | {"classes": 20})
+    p["rungs"][1]["id"] = spec_hash(scratch)
+    every = frames.runs(p, store)
+    both = frames.backbones(p, store, every)
+    assert set(both["place"]) == {0, 2}
+    assert both["backbone_value"].notna().all()
+    ((_, told),) = transferred(every, both)
+    assert told.startswith("Over 2 rungs top-1 of the backbones and mAP rank alike or not, which is not resolved: ")
+    assert "not here" not in told
