@@ -33,8 +33,9 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("where", "the options that say where runs execute"),
     ("tracking", "trackers, as projections of the store"),
     ("search", "searches of hyper-parameters"),
+    ("simulate", "the scheduler in simulated time; and runs that sleep"),
     (
-        "__main__ ablate bench check doctor export gallery landscape new simulate sync worker "
+        "__main__ ablate bench check doctor export gallery landscape new sync worker "
         "report.__main__ search.__main__ store.__main__",
         "the command lines, which nothing imports",
     ),
