@@ -149,7 +149,7 @@ class Word:
             with suppress(FileNotFoundError):
                 then = os.stat(self.folder / f"{kind}-{self.number}").st_mtime
         try:
-            return _stamp(self.folder / f".beat.now.{os.getpid()}") - then
+            return _stamp(self.folder / f".beat.{secrets.token_hex(4)}.{os.getpid()}") - then
         except OSError:  # a folder that may not be written to
             return time.time() - then
 
