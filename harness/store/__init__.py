@@ -134,6 +134,9 @@ class Store:
             claim = Claim(folder, lease, spec_id, seed, every)
             try:
                 yield claim
+            except OSError:
+                lease.check()  # who takes a run over removes what is half written
+                raise
             finally:
                 claim.close()
 
