@@ -236,19 +236,23 @@ def test_who_looks_and_is_frozen_before_it_judges_takes_nothing(tmp_path, monkey
 
 def test_a_file_that_went_with_a_takeover_is_a_run_lost_and_no_failure(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    with pytest.raises(Lost), store.claim(ID, 0) as claim:
-        claim.begin(FORMS)
 
-        def taken_over(file):
-            """While it writes a checkpoint: the other removes what is half written."""
-            monkeypatch.undo()
-            os.fsync(file)
-            monkeypatch.setattr(lease.Word, "over", lambda word: True)
-            with store.claim(ID, 0):
-                pass
+    def taken_over(file):
+        """While it writes a checkpoint: the other removes what is half written."""
+        monkeypatch.undo()
+        os.fsync(file)
+        monkeypatch.setattr(lease.Word, "over", lambda word: True)
+        with store.claim(ID, 0):
+            pass
 
-        monkeypatch.setattr(os, "fsync", taken_over)
-        claim.keep(state(1), "me")
+    def keep():
+        with store.claim(ID, 0) as claim:
+            claim.begin(FORMS)
+            monkeypatch.setattr(os, "fsync", taken_over)
+            claim.keep(state(1), "me")
+
+    with pytest.raises(Lost):
+        keep()
 
 
 def test_a_machine_unheard_of_for_long_needs_no_watching(tmp_path):
