@@ -140,6 +140,14 @@ class Store:
             finally:
                 claim.close()
 
+    def held(self, run: tuple[str, int]) -> bool:
+        """Whether another process holds a run. One that was silent for a lease holds it no more: it is taken away."""
+        try:
+            with lock(self.folder(*run)):
+                return False
+        except Held:
+            return True
+
     def set_aside(self, spec_id: str, seed: int) -> Path | None:
         """Move what there is of a run out of the way, see `harness.store.aside`; None where there is nothing."""
         folder = self.folder(spec_id, seed)

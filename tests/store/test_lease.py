@@ -255,6 +255,19 @@ def test_a_file_that_went_with_a_takeover_is_a_run_lost_and_no_failure(tmp_path,
         keep()
 
 
+def test_who_watches_for_others_takes_the_run_away_so_that_they_need_not(tmp_path, monkeypatch):
+    """A cluster's workers are new each time: none of them has watched for a lease. The command has."""
+    store = Store(tmp_path)
+    with training(tmp_path, partial(elsewhere, "node7")) as (_, _, said):
+        assert said == "holds"
+        assert store.held((ID, 0))
+    until(lambda: not store.held((ID, 0)), 10)
+    monkeypatch.setattr(lease, "_watched", {})  # as in a new worker
+    context, claim = taken(store)
+    with context:
+        assert claim.lease.number == 3
+
+
 def test_a_machine_unheard_of_for_long_needs_no_watching(tmp_path):
     """By stamps of the file system; whose clock may be another than ours."""
     store = Store(tmp_path)
