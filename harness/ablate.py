@@ -339,8 +339,9 @@ def submitted(plan: Any, asked: list[Any], options: argparse.Namespace) -> bool:
     for (spec, seed), why in study.failed(left, store):
         print(f"{plan.study}: {plan.names()[spec.id]}, seed {seed} failed: {why}")
     if not jobs:
+        again = "the same command without --fresh" if options.fresh else "the same command"
         begun = ", ".join(sorted(submission.submit(asked)))
-        print(f"{plan.study}: submitted {begun}; the same command tells how it stands, and ends in the report")
+        print(f"{plan.study}: submitted {begun}; {again} tells how it stands, and ends in the report")
     return True
 
 

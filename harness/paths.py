@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -65,7 +66,8 @@ def _link(temporary: Path, path: Path) -> None:
 
 
 def _write(path: Path, data: bytes, put: Callable[[Path], None]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Of this process alone: on two machines, and in two containers the more, processes bear one number
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}")
     try:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:

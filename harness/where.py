@@ -1,6 +1,7 @@
 """Where a command's runs execute, as its options say: on this machine, or by Ray or Slurm on others."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def check(options: argparse.Namespace) -> str:
 
 
 def places(options: argparse.Namespace) -> list[str]:
-    """A device name for each run at once; of other machines', what this machine would take for it."""
+    """A device name for each run at once; of other machines', what this machine has for it."""
     from harness.engine import places as here
     from harness.store import Store
 
@@ -75,7 +76,9 @@ def places(options: argparse.Namespace) -> list[str]:
         return here(options.device, options.jobs)
     if kind == "slurm":  # what is wrong with it is said before the plan is made
         slurm(options, Store())
-    return here(options.device, options.jobs or 1)
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", options.device or "cpu"):
+        raise Problem(f"--device {options.device}: only cpu and cuda are supported")
+    return here("cpu" if options.device == "cpu" else None, options.jobs or 1)  # where jobs are given need be no GPU
 
 
 def engine(options: argparse.Namespace, store: "Store", at: Sequence[str]) -> "Engine":

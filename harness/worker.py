@@ -19,12 +19,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
+    import os
     from pathlib import Path
 
+    from harness.engine import decoders
     from harness.engine.detached import PLAN, follow
     from harness.engine.mailbox import Mailbox
     from harness.engine.pulling import TURNED_AWAY, Puller
 
+    os.environ.setdefault("HARNESS_DECODERS", str(decoders(1)))  # the cores that this job was given are all its own
     puller = Puller(Mailbox(Path(options.folder)), options.name, options.most)
     if (puller.box.folder / PLAN).exists():
         return follow(puller.box) if puller.enter() else TURNED_AWAY

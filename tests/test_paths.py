@@ -134,3 +134,33 @@ def test_no_wait_for_a_lock_is_without_an_end(tmp_path):
     threading.Timer(0.1, os.close, [one]).start()
     paths.wait_for(two, path)
     os.close(two)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_of_two_machines_whose_processes_bear_one_number_one_is_first(tmp_path, monkeypatch, when):
+    """Containers: each has a process 7. The other writes the whole of its file while this one makes its link."""
+    link, refused = os.link, []
+
+    def other():
+        monkeypatch.setattr(os, "link", link)
+        try:
+            paths.write_first(tmp_path / "claim", b"the other's")
+        except FileExistsError:
+            refused.append("other")
+
+    def meets(old, new):
+        if when == "before":
+            other()
+        link(old, new)
+        if when == "after":
+            other()
+
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    monkeypatch.setattr(os, "link", meets)
+    try:
+        paths.write_first(tmp_path / "claim", b"mine")
+    except FileExistsError:
+        refused.append("this")
+    assert refused == (["this"] if when == "before" else ["other"])
+    assert (tmp_path / "claim").read_bytes() == (b"mine" if when == "after" else b"the other's")
+    assert [path.name for path in tmp_path.iterdir()] == ["claim"]

@@ -18,7 +18,7 @@ from harness.engine.slurm import Slurm
 from harness.paths import write_atomic
 from harness.study import Run, missing
 
-PLAN, JOBS, AGAIN = "plan.json", "jobs.json", "again.sh"
+PLAN, JOBS, AGAIN = "plan.json", "jobs", "again.sh"
 
 
 class Submission:
@@ -30,8 +30,8 @@ class Submission:
 
     def jobs(self) -> dict[str, str]:
         """The state of each job that waits or runs. Raises Problem where the controller does not answer."""
-        path = self.box.folder / JOBS
-        self.cluster.workers = set(json.loads(path.read_bytes())) if path.exists() else set()
+        folder = self.box.folder / JOBS
+        self.cluster.workers = set(os.listdir(folder)) if folder.is_dir() else set()
         there = self.cluster.present()
         if there is None:
             raise Problem("squeue gave no answer: ask again when the controller is back; jobs go on without it")
@@ -39,13 +39,16 @@ class Submission:
 
     def submit(self, runs: Sequence[Run]) -> set[str]:
         """Submit workers for what is missing of `runs`: the names of their jobs."""
+        from harness.engine.engine import refuse_ranks
+
         left = missing(runs, self.cluster.store)
+        refuse_ranks(left)
         self.box.remove()
         self.box.make(self.cluster.store, self.cluster.every, self.cluster.device)
         write_atomic(self.box.folder / PLAN, json.dumps([*map(written, runs)]).encode())
         write_atomic(self.box.folder / AGAIN, self.cluster.script(self.box.folder).encode())
         jobs = self.cluster.submitted(self.box, min(self.cluster.jobs, len(left)))
-        write_atomic(self.box.folder / JOBS, json.dumps(sorted(jobs)).encode())
+        note(self.box, jobs)
         return jobs
 
 
@@ -87,5 +90,11 @@ def again(box: Mailbox) -> None:
     from harness.engine.slurm import called
 
     number = called(["sbatch", "--parsable", "--array=1"], (box.folder / AGAIN).read_text()).strip().partition(";")[0]
-    jobs = json.loads((box.folder / JOBS).read_bytes())
-    write_atomic(box.folder / JOBS, json.dumps(sorted({*jobs, f"{number}_1"})).encode())
+    note(box, {f"{number}_1"})
+
+
+def note(box: Mailbox, jobs: set[str]) -> None:
+    """Remember that these were submitted: a file each, for the time of a whole array may be over at once."""
+    (box.folder / JOBS).mkdir(exist_ok=True)
+    for job in jobs:
+        (box.folder / JOBS / job).touch()

@@ -9,6 +9,7 @@ from harness import Problem
 from harness.engine.local import Local
 from harness.engine.scheduler import ENDS, RETRY, Event, Listed, Order, Scheduler, Source, Start, Stop, key
 from harness.engine.signals import asked_to_stop
+from harness.spec import upstream
 from harness.store import EVERY, Held, Store
 from harness.study import Run
 
@@ -38,6 +39,13 @@ class Launcher(Protocol):
         """End what has no run."""
 
 
+def refuse_ranks(runs: Iterable[Run]) -> None:
+    """Raise Problem where a run, or one that it builds on, is for several ranks: of a cluster."""
+    for spec in dict.fromkeys(each for run in runs for each in (run[0], *upstream(run[0]))):
+        if spec.ranks:
+            raise Problem(f"ranks={spec.ranks}: they are processes of one machine, and no cluster places them yet")
+
+
 class Engine:
     """Executes runs; `events` yields what happens, as dicts with `kind` and `run` = (spec, seed).
 
@@ -45,8 +53,8 @@ class Engine:
     `reused` where another invocation trained it; "failed" with `why`; "interrupted"; "stopped", by its source.
 
     A run waits for its upstream runs, and for whoever else holds it. One whose process dies goes on from its
-    checkpoint in a new one, at most twice; one that raises fails alone. The first Ctrl-C, or SIGTERM, stops every run
-    at a checkpoint; the second kills.
+    checkpoint in a new one, at most twice for each epoch that it comes past; one that raises fails alone. The first
+    Ctrl-C, or SIGTERM, stops every run at a checkpoint; the second kills.
     """
 
     def __init__(
@@ -68,15 +76,15 @@ class Engine:
 
     def events(self, runs: Sequence[Run] | Source) -> Generator[Event, None, None]:
         """Execute a list of runs, or what a source asks for while there are free places."""
+        if isinstance(runs, Sequence) and not isinstance(self.launcher, Local):
+            refuse_ranks(runs)
         for spec, _ in runs if isinstance(runs, Sequence) else ():
-            if spec.ranks and not isinstance(self.launcher, Local):
-                raise Problem(f"ranks={spec.ranks}: they are processes of one machine, and no cluster places them yet")
             if spec.places > self.jobs:
                 raise Problem(
                     f"ranks={spec.ranks} needs as many places, and there are {self.jobs}: --jobs {spec.ranks}"
                 )
         source = Listed(runs) if isinstance(runs, Sequence) else runs
-        scheduler = Scheduler(source, self.store.__contains__)
+        scheduler = Scheduler(source, self.store.__contains__, self.store.held)
         try:
             with asked_to_stop(self):
                 while True:

@@ -74,10 +74,12 @@ class Local:
         return len(self.places) - sum(worker.run[0].places for worker in self.workers if worker.run)
 
     def start(self, run: Run) -> Worker:
-        worker = next((worker for worker in self.workers if worker.run is None), None) or self._begin()
         left = list(self.places)
-        for place in (worker.place, *(p for each in self.workers if each.run for p in (each.place, *each.others))):
+        for place in (p for each in self.workers if each.run for p in (each.place, *each.others)):
             left.remove(place)
+        idle = (worker for worker in self.workers if worker.run is None and worker.place in left)  # no rank is there
+        worker = next(idle, None) or self._begin(left[0])
+        left.remove(worker.place)
         worker.run, worker.others = run, left[: run[0].places - 1]
         with suppress(OSError):  # it died idle: reading from it says so
             worker.connection.send((run, Beside(tuple(worker.others), "spawn" if self.method == "spawn" else "fork")))
@@ -102,20 +104,17 @@ class Local:
             worker.process.join()
         self.workers.clear()
 
-    def _begin(self) -> Worker:
-        left = list(self.places)
-        for worker in self.workers:
-            left.remove(worker.place)
+    def _begin(self, place: str) -> Worker:
         context: Any = multiprocessing.get_context(self.method)
         ours, theirs = context.Pipe()
-        arguments = theirs, self.store, left[0], decoders(len(self.places)), self.every
+        arguments = theirs, self.store, place, decoders(len(self.places)), self.every
         process = context.Process(target=work, args=arguments)
         resource_tracker.ensure_running()  # else starting it, on the way to the process, would unblock them again
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         process.start()  # it inherits what is blocked: Ctrl-C goes to the whole group, and is the parent's to handle
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
-        self.workers.append(Worker(ours, process, left[0]))
+        self.workers.append(Worker(ours, process, place))
         return self.workers[-1]
 
     def _hear(self, worker: Worker) -> Event:

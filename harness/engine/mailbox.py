@@ -36,6 +36,7 @@ class Terms:
     store: str
     every: float  # seconds between checkpoints within an epoch
     device: str | None  # where the user named one
+    folder: str  # where the command was given: data may be named from there
     path: tuple[str, ...]  # where modules are looked for, the user's among them
     fitness: dict[str, str]  # versions that must be the same, see `fitness`
 
@@ -91,10 +92,10 @@ class Mailbox:
     def make(self, store: Store, every: float, device: str | None) -> None:
         self.folder.mkdir(parents=True)
         os.chmod(self.folder, 0o700)
-        for folder in ("orders", "taken", "said"):
+        for folder in ("orders", "taken", "said", "stops"):
             (self.folder / folder).mkdir()
         paths = tuple(path or os.getcwd() for path in sys.path)
-        terms = Terms(str(store.root), every, device, paths, fitness())
+        terms = Terms(str(store.root), every, device, os.getcwd(), paths, fitness())
         write_atomic(self.folder / "terms.json", json.dumps(asdict(terms)).encode())
 
     @property
@@ -119,6 +120,10 @@ class Mailbox:
         """Take an order back: whether no worker had it yet."""
         return self._move(number, "recalled")
 
+    def stop(self, number: int) -> None:
+        """Let the worker that has an order keep its run, and go on to the next."""
+        write_atomic(self.folder / "stops" / f"{number:06}", b"")
+
     def takers(self) -> dict[int, str]:
         """The worker of each order that one has."""
         names = (name.partition(".") for name in os.listdir(self.folder / "taken") if "." in name)
@@ -132,9 +137,15 @@ class Mailbox:
                 text = file.read()
             whole = text[: text.rfind(b"\n") + 1]  # the rest is being written
             self.heard[name] = self.heard.get(name, 0) + len(whole)
-            for line in whole.splitlines():
-                said = json.loads(line)
-                yield name, said["order"], said["event"]
+            for line in filter(None, whole.splitlines()):
+                with suppress(ValueError):  # a disk was full, and took half of it: then no end is heard, as of the dead
+                    said = json.loads(line)
+                    yield name, said["order"], said["event"]
+
+    def forget(self, worker: str) -> None:
+        """What a worker said that is gone, or would: a study may have had thousands."""
+        (self.folder / "said" / worker).unlink(missing_ok=True)
+        self.heard.pop(worker, None)
 
     def shut(self) -> None:
         """No more orders will come: workers may leave."""
@@ -152,14 +163,26 @@ class Mailbox:
 
     def take(self, worker: str) -> tuple[int, Order] | None:
         """The first order that nobody has; None where there is none now."""
-        for name in sorted(os.listdir(self.folder / "orders")):
+        try:
+            names = sorted(os.listdir(self.folder / "orders"))
+        except FileNotFoundError:
+            return None  # the command has ended, and took the folder with it
+        for name in names:
             if name.isdecimal() and self._move(int(name), worker):
                 return int(name), read(json.loads((self.folder / "taken" / f"{name}.{worker}").read_bytes()))
         return None
 
+    def to_stop(self, number: int) -> bool:
+        """Whether the run of an order is to be kept and left. Listed, and not asked for: NFS remembers what is not."""
+        try:
+            return f"{number:06}" in os.listdir(self.folder / "stops")
+        except OSError:
+            return False
+
     def say(self, worker: str, number: int | None, event: Event) -> None:
         """Raises OSError where it cannot be written whole, and leaves nothing of it then."""
-        text = json.dumps({"order": number, "event": event}).encode() + b"\n"
+        # The first newline ends what a full disk tore, where even that could not be taken back
+        text = b"\n" + json.dumps({"order": number, "event": event}).encode() + b"\n"
         file = os.open(self.folder / "said" / worker, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             if (written := os.write(file, text)) < len(text):

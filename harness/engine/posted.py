@@ -13,7 +13,8 @@ from harness.store import EVERY, Store
 from harness.study import Run
 
 NAP = 0.1  # seconds between looks at what was said
-UNFIT = 3  # workers that may be turned away before the command gives up
+UNFIT = 3  # workers in a row that begin no run, before no more are begun
+AWAY = 600.0  # seconds for which a cluster may begin none
 
 
 @dataclass
@@ -33,9 +34,10 @@ class Posted(ABC):
     orders: dict[int, Run] = field(default_factory=dict, init=False)  # without an end so far
     posted: int = field(default=0, init=False)
     workers: set[str] = field(default_factory=set, init=False)  # begun here, and there as far as we know
-    asked: set[str] = field(default_factory=set, init=False)  # to stop, and so not to be counted on
-    unfit: dict[str, str] = field(default_factory=dict, init=False)  # workers that were turned away, and why
+    unfit: dict[str, str] = field(default_factory=dict, init=False)  # workers in a row that began no run, and why
     looked: float = field(default=0.0, init=False)
+    reached: bool = field(default=False, init=False)  # whether the cluster ever began a worker of ours
+    refused: list[float] = field(default_factory=list, init=False)  # when it would begin none, since it last did
 
     @abstractmethod
     def begin(self, count: int, node: str = "") -> set[str]:
@@ -82,14 +84,14 @@ class Posted(ABC):
         assert self.box
         if self.box.recall(order):
             self.box.say("recalled", order, {"kind": "interrupted"})
-        elif worker := self.box.takers().get(order):
-            self.asked.add(worker)
-            self.ask(worker)
+        else:
+            self.box.stop(order)
 
     def kill(self, order: int) -> None:
         assert self.box
         if not self.box.recall(order) and (worker := self.box.takers().get(order)):
-            self.end(worker)
+            with suppress(Problem):  # the cluster cannot be asked; others are to be killed too
+                self.end(worker)
             self.workers.discard(worker)
         self.orders.pop(order, None)
 
@@ -97,35 +99,44 @@ class Posted(ABC):
         if not self.box:
             return
         self.box.shut()
-        for worker in self.workers - self.asked:  # none has a run
+        for worker in self.workers:  # none has a run
             with suppress(Problem):
                 self.ask(worker)
         self.box.remove()
         self.box = None
         self.workers.clear()
+        self.unfit.clear()
 
     def _staff(self) -> None:
         """See to a worker for each order that has no end."""
-        short = min(self.jobs, len(self.orders)) - len(self.workers - self.asked)
-        if short > 0:
+        short, now = min(self.jobs, len(self.orders)) - len(self.workers), time.monotonic()
+        if short <= 0 or (self.refused and now < self.refused[-1] + self.look):
+            return
+        if len(self.unfit) >= UNFIT:
+            if not self.workers:
+                raise Problem(f"{len(self.unfit)} workers in a row began no run: {[*self.unfit.values()][-1]}")
+            return  # those that are there may get on
+        try:
             self.workers |= self.begin(short)
-            self.looked = time.monotonic()
+        except Problem:  # the controller is away for a while, or these would be too many now
+            self.refused.append(now)
+            if not self.reached or (not self.workers and now > self.refused[0] + AWAY):
+                raise
+            return
+        self.reached, self.looked = True, time.monotonic()
+        self.refused.clear()
 
     def _said(self) -> Iterator[tuple[int, Event]]:
         for worker, order, event in self.box.words() if self.box else ():
             if event["kind"] == "unfit":
-                self._turn_away(worker, event["why"])
+                self.unfit[worker] = event["why"]
+                self.workers.discard(worker)
                 yield from self._left_by(worker, event["why"])
             elif order in self.orders:
+                self.unfit.clear()
                 if event["kind"] in ENDS:
                     del self.orders[order]
                 yield order, event
-
-    def _turn_away(self, worker: str, why: str) -> None:
-        self.unfit[worker] = why
-        self.workers.discard(worker)
-        if len(self.unfit) >= UNFIT:
-            raise Problem(f"{len(self.unfit)} workers were turned away: {why}")
 
     def _lost(self) -> Iterator[tuple[int, Event]]:
         """The orders whose worker is gone without a word of their end; others get workers, where theirs are gone."""
@@ -133,16 +144,19 @@ class Posted(ABC):
             return
         assert self.box
         self.looked = time.monotonic()
-        before, there = set(self.workers), self.present()
+        busy = {worker for order, worker in self.box.takers().items() if order in self.orders}
+        self.workers |= busy  # of some we may not know: the answer to their beginning was lost
+        there = self.present()
         if there is None:
             return
-        gone = before - there
         yield from self._said()  # what they said before they went
-        for worker in sorted(gone):
+        for worker in sorted(self.workers - there):
             if worker in self.box.takers().values():
                 yield from self._left_by(worker, f"its worker {worker} is gone{self.fate(worker)}")
-        self.workers -= gone
-        self.asked -= gone
+            elif worker not in self.box.heard:
+                self.unfit[worker] = f"worker {worker} ended before it said a word{self.fate(worker)}"
+            self.box.forget(worker)
+        self.workers &= there
 
     def _left_by(self, worker: str, why: str) -> Iterator[tuple[int, Event]]:
         """The orders that a worker took, and said no end of."""

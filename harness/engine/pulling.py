@@ -5,9 +5,11 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness import Problem
 from harness.engine.mailbox import Mailbox, Order, fitness
 from harness.engine.probe import probe
 from harness.engine.scheduler import Event
@@ -15,6 +17,7 @@ from harness.engine.signals import STOPS
 from harness.spec import blame
 
 NAP = 0.2  # seconds between looks for orders
+GLANCE = 1.0  # seconds between looks whether a run is to be left
 FINISHED, FAILED, KEPT, TURNED_AWAY = 0, 1, 75, 78  # exit statuses: 75 is "try again", 78 "configuration", as mail has
 
 
@@ -33,12 +36,13 @@ class Puller:
         terms = self.box.terms
         os.environ["HARNESS_RUNS"] = os.path.dirname(terms.store)
         sys.path[:] = [*dict.fromkeys([*terms.path, *sys.path])]
+        with suppress(OSError):  # another machine need not have it
+            os.chdir(terms.folder)
         mine = fitness()
         for what, due in terms.fitness.items():
             if mine[what] != due:
                 why = f"{socket.gethostname()} has {what} {mine[what] or 'unknown'}, and not {due or 'unknown'}"
-                self.say(None, {"kind": "unfit", "why": why})
-                print(f"harness.worker: turned away: {why}", file=sys.stderr)
+                self._turned_away(why)
                 return False
         return True
 
@@ -49,14 +53,16 @@ class Puller:
         for number in (*STOPS, signal.SIGUSR1):
             signal.signal(number, self._ask)
         done, failed, idle = 0, False, time.monotonic()
-        device = self._settled(self.box.terms.device)
+        try:
+            device = self._settled(self.box.terms.device)
+        except Problem as problem:  # it has no such device
+            return self._turned_away(str(problem))
+        self.say(None, {"kind": "here"})
         while not self.asked and not self.box.is_shut:
             try:
                 order = self.box.take(self.name) if self.most is None or done < self.most else None
             except Exception as error:  # what it orders is not to be had here: its parts, or its data
-                print(f"harness.worker: {blame.told(error)}", file=sys.stderr)
-                self.say(None, {"kind": "unfit", "why": blame.told(error)})
-                return TURNED_AWAY
+                return self._turned_away(blame.told(error))
             if order is None:
                 if done == self.most or time.monotonic() > idle + self.patience:
                     break
@@ -71,6 +77,11 @@ class Puller:
                 break
         return KEPT if self.asked else FAILED if failed else FINISHED
 
+    def _turned_away(self, why: str) -> int:
+        print(f"harness.worker: turned away: {why}", file=sys.stderr)
+        self.say(None, {"kind": "unfit", "why": why})
+        return TURNED_AWAY
+
     def say(self, order: int | None, event: Event) -> bool:
         """Whether that could be said: the launcher may be gone with its folder, or the disk full."""
         try:
@@ -83,11 +94,22 @@ class Puller:
         self.asked = True
 
     def _settled(self, device: str | None) -> object:
-        import torch
-
+        from harness.engine.local import places
         from harness.engine.worker import settle
 
-        return settle(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+        return settle(places(device, 1)[0])
+
+    def _stops(self, number: int) -> Callable[[], bool]:
+        """Whether to leave the run of an order: this worker is to end, or the command wants that run no more."""
+        looked, told = time.monotonic(), False
+
+        def stop() -> bool:
+            nonlocal looked, told
+            if not told and time.monotonic() > looked + GLANCE:
+                looked, told = time.monotonic(), self.box.to_stop(number)
+            return self.asked or told
+
+        return stop
 
     def _done(self, number: int, order: Order, device: object) -> Event:
         """Carry out an order: its end, which is still to be said."""
@@ -102,7 +124,7 @@ class Puller:
         def say(event: Event) -> None:
             self.say(number, event)
 
-        end = attempt(order, store, device, say, lambda: self.asked, terms.every)
-        if end["kind"] == "interrupted":
+        end = attempt(order, store, device, say, self._stops(number), terms.every)
+        if end["kind"] == "interrupted" and self.asked:
             return {"kind": "kept", "why": f"worker {self.name} on {socket.gethostname()} had to end"}
         return end

@@ -83,12 +83,13 @@ class _Others:
 
     def watch(self) -> None:
         """Until the run ends: where a rank does before, the run does with it."""
-        while not self.ending.is_set():
-            ended = [p for p in self.processes if p.sentinel in wait([p.sentinel for p in self.processes], 1.0)]
+        left = list(self.processes)
+        while left and not self.ending.is_set():
+            ready = wait([process.sentinel for process in left], 1.0)
+            ended = [process for process in left if process.sentinel in ready]
             if any(process.exitcode for process in ended) and not self.ending.wait(GRACE * bool(self._said())):
                 self._lose()
-            if ended:
-                return
+            left = [process for process in left if process not in ended]
 
     def _said(self) -> bool:
         return any(not pipe.closed and pipe.poll() for pipe in self.pipes)

@@ -15,6 +15,7 @@ class Ray(Posted):
     """See `Posted`. `head` is a cluster's, "ray://head:10001" or "auto"; "" starts one of this machine alone.
 
     A run gets `cpus` cores and, where the cluster has GPUs, one, or its part of one where `jobs` are more than those.
+    With `device` "cuda" it gets a whole one, of those too that the cluster has yet to grow.
     """
 
     head: str = ""
@@ -64,7 +65,8 @@ class Ray(Posted):
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         assert self.box
-        gpus = min(1.0, self.gpus() / self.jobs) if self.gpus() else 0
+        whole = (self.device or "").startswith("cuda")
+        gpus = 1.0 if whole else 0.0 if self.device == "cpu" else min(1.0, self.gpus() / self.jobs)
         task = ray.remote(max_calls=1, max_retries=0, num_cpus=self.cpus, num_gpus=gpus)(_pull)
         if node:
             task = task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False))

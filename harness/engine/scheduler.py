@@ -15,7 +15,7 @@ from harness.spec import needed
 from harness.study import Run
 
 Event = dict[str, Any]
-RETRIES = 2  # of a run whose process died
+RETRIES = 2  # of a run whose process died, and that came no further since
 RETRY = 0.25  # seconds between looks at what others hold, and at Ctrl-C
 SELDOM = 10.0  # at what they hold for long: a thousand runs of others are a thousand looks into a shared folder
 ENDS = ("finished", "failed", "interrupted", "kept", "held", "lost")  # after these a run has left its place
@@ -74,19 +74,24 @@ Order = Start | Stop | Event  # an event is to be told to whoever listens
 class Scheduler:
     """Orders for the runs of a `source`; `stored` tells which runs have a record.
 
+    `elsewhere` tells whether others hold a run still: it is asked of one that was found so, before that is begun again.
+
     What a run builds on goes first, and is added where nobody trains it and its record is not there. What builds on a
-    failed run fails with it. A run whose process is lost is taken up again, at most `RETRIES` times. One that others
-    hold is asked for again after `RETRY` seconds, and ever more seldom, up to `SELDOM`.
+    failed run fails with it. A run whose process is lost is taken up again, at most `RETRIES` times for an epoch that
+    it does not come past: what runs for weeks outlives many machines. One that others hold is asked for again after
+    `RETRY` seconds, and ever more seldom, up to `SELDOM`.
     """
 
     source: Source
     stored: Callable[[Key], bool]
+    elsewhere: Callable[[Key], bool] = lambda at: False
     stopping: bool = field(default=False, init=False)
     waiting: Waiting = field(default_factory=Waiting, init=False)
     running: dict[Key, Run] = field(default_factory=dict, init=False)
     asked: set[Key] = field(default_factory=set, init=False)  # to stop
     failed: set[Key] = field(default_factory=set, init=False)
-    lost: Counter[Key] = field(default_factory=Counter, init=False)  # processes of a run
+    lost: Counter[Key] = field(default_factory=Counter, init=False)  # processes of a run, since it came further
+    reached: dict[Key, int] = field(default_factory=dict, init=False)  # the last epoch that one of them came to
     held: Counter[Key] = field(default_factory=Counter, init=False)  # by others, and how often it was asked for
 
     @property
@@ -102,6 +107,8 @@ class Scheduler:
                 yield from self._tell(run, {"kind": "failed", "why": "the run it builds on failed"})
             elif self.stored(key(run)):
                 yield from self._tell(run, {"kind": "finished", "reused": True})
+            elif key(run) in self.held and self.elsewhere(key(run)):
+                self._later(run, now)
             elif run[0].places > free and self.running:
                 self.waiting.first([run])  # none goes before it, or it might wait for ever
                 return
@@ -132,6 +139,9 @@ class Scheduler:
         else:
             if kind == "failed":
                 self.failed.add(key(run))
+            elif kind == "epoch" and event["at"]["epoch"] > self.reached.get(key(run), -1):
+                self.reached[key(run)] = event["at"]["epoch"]
+                self.lost.pop(key(run), None)
             yield from self._tell(run, event)
 
     def stop(self) -> Iterator[Order]:
@@ -168,11 +178,14 @@ class Scheduler:
     def _wait_for(self, run: Run, pid: str, now: float, asked: bool) -> Iterator[Order]:
         if key(run) not in self.held:
             yield from self._tell(run, {"kind": "note", "text": f"is being trained by process {pid}"})
-        self.held[key(run)] += 1
         if not asked:
-            self.waiting.last(run, now + min(RETRY * max(1, self.held[key(run)] // 8), SELDOM))
+            self._later(run, now)
         elif not self.stopping:
             yield from self._tell(run, {"kind": "stopped"})
+
+    def _later(self, run: Run, now: float) -> None:
+        self.held[key(run)] += 1
+        self.waiting.last(run, now + min(RETRY * max(1, self.held[key(run)] // 8), SELDOM))
 
     def _again(self, run: Run, why: str) -> Iterator[Order]:
         self.lost[key(run)] += 1

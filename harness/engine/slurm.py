@@ -39,17 +39,21 @@ class Slurm(Posted):
             raise Problem(f"--engine slurm: there is no {missing[0]} here: start this where jobs are submitted from")
         return self
 
+    @property
+    def logs(self) -> Path:
+        """Where a job's words go, unless the user says otherwise."""
+        return self.store.root.parent / "slurm"
+
     def settings(self) -> list[str]:
         """The lines of a job's script that say what it asks for."""
         return [f"#SBATCH --{name}" + f"={value}" * bool(value) for name, value in words(self.asked_for)]
 
     def script(self, box: Path) -> str:
         """What is submitted."""
-        logs = self.store.root.parent / "slurm"
         own, before = [name for name, _ in words(self.asked_for)], os.environ.get("PYTHONPATH")
         ours = {
             "job-name": "harness",
-            "output": f"{logs}/%A_%a.txt",
+            "output": f"{self.logs}/%A_%a.txt",
             "open-mode": "append",
             "signal": f"B:USR1@{WARNING}",
         }
@@ -80,7 +84,7 @@ class Slurm(Posted):
 
     def submitted(self, box: Mailbox, count: int, node: str = "") -> set[str]:
         """The names of so many jobs for a mailbox."""
-        (self.store.root.parent / "slurm").mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         where = [f"--nodelist={node}"] if node else []
         told = called(["sbatch", "--parsable", f"--array=1-{count}", *where], self.script(box.folder))
         number = told.strip().partition(";")[0]
@@ -107,8 +111,9 @@ class Slurm(Posted):
             told = called(["scontrol", "show", "job", "-o", worker])
         except Problem:
             return ""
-        state = re.search(r"JobState=(\S+)", told)
-        return f" ({state[1]})" if state else ""
+        state, log = re.search(r"JobState=(\S+)", told), self.logs / f"{worker}.txt"
+        see = f"; see {log}" if log.exists() else ""
+        return f" ({state[1]}{see})" if state else ""
 
 
 def words(text: str) -> list[tuple[str, str]]:

@@ -131,7 +131,7 @@ def attempt(
     """Execute a run: how that ended."""
     spec, seed = run
     try:
-        execute(spec, seed, store, device, say, stop, every, beside)
+        trained = execute(spec, seed, store, device, say, stop, every, beside)
     except Held as held:
         if isinstance(held, Lost):
             say({"kind": "note", "text": str(held)})
@@ -142,7 +142,7 @@ def attempt(
         more = (store.folder(spec.id, seed) / TRACEBACK).exists() and not isinstance(error, Problem)
         advice = f"; the whole traceback: python -m harness.store show {spec.id}/{seed}" if more else ""
         return {"kind": "failed", "why": why(error, spec) + advice}
-    return {"kind": "finished"}
+    return {"kind": "finished"} if trained else {"kind": "finished", "reused": True}
 
 
 def execute(
@@ -154,17 +154,17 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     every: float = EVERY,
     beside: Beside = Beside(),  # noqa: B008
-) -> None:
+) -> bool:
     """Train one run into the store, unless it is there by the time the claim is ours; from its checkpoint, if any.
 
-    One of several ranks is trained `beside` too. Raises Held where another process has it, Lost where one took it over,
-    and Interrupted when `stop` said so and the run is kept.
+    Returns whether it was trained. One of several ranks is trained `beside` too. Raises Held where another process has
+    it, Lost where one took it over, and Interrupted when `stop` said so and the run is kept.
     """
     import torch
 
     with store.claim(spec.id, seed, every) as claim:
         if (spec.id, seed) in store:
-            return
+            return False
         if spec.but().id != spec.id:
             raise Problem("its data has changed since the plan was made: start again")
         around, own = environment(device), sources.of(spec)
@@ -204,6 +204,7 @@ def execute(
         bad = next(check for check in record["evidence"] if not check["ok"])
         seen = f"{bad['part']}, {bad['what']}: expected {bad['expected']}, seen {bad['seen']}"
         raise Problem(f"REFUSED by its evidence: {seen}; see {store.folder(spec.id, seed)}")
+    return True
 
 
 def upstream_of(store: Store, spec: Spec, seed: int) -> Callable[..., Upstream]:

@@ -38,7 +38,7 @@ class Weather:
         """Seconds until an attempt would die, and until it would be preempted."""
         if self.death == self.preemption == inf:
             return inf, inf
-        each = stream(self.draw, "strikes", run[0].id, run[1], attempt).exponential(size=2) / ranks(run)
+        each = stream(self.draw, "strikes", run[0].id, run[1], attempt).exponential(size=2) / run[0].places
         return float(each[0] * self.death), float(each[1] * self.preemption)
 
 
@@ -64,11 +64,6 @@ class Outcome:
         return 1 - self.trained / self.held if self.held else 0.0
 
 
-def ranks(run: Run) -> int:
-    """The GPUs that a run is trained on at once."""
-    return getattr(run[0], "ranks", None) or 1
-
-
 def work(runs: Iterable[Run], seconds: dict[str, float], weather: Weather) -> dict[Key, float]:
     """What each run takes, by lengths of its specification."""
     return {key(run): seconds[run[0].id] * weather.slowed(run) for run in runs}
@@ -80,7 +75,7 @@ def bound(runs: Iterable[Run], lengths: dict[Key, float], gpus: int) -> float:
     total = 0.0
     for run in sorted(runs, key=lambda run: len(needed(*run))):
         chain[key(run)] = lengths[key(run)] + max((chain[key(each)] for each in needed(*run)), default=0.0)
-        total += ranks(run) * lengths[key(run)]
+        total += run[0].places * lengths[key(run)]
     return max(total / gpus, max(chain.values(), default=0.0))
 
 
@@ -94,6 +89,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self.outcome, self.stored, self.now = Outcome(self.gpus), set[Key](), 0.0
+        self.free = self.gpus
         self.kept = dict.fromkeys(self.lengths, 0.0)  # seconds of each run in its last checkpoint
         self.attempts, self.numbers = dict.fromkeys(self.lengths, 0), count()
         self.ends: list[tuple[float, int, Run, Event]] = []  # a heap; the number settles ties as they began
@@ -101,18 +97,17 @@ class Cluster:
     def train(self, runs: Sequence[Run]) -> Outcome:
         """All of `runs`, which hold what they build on, offered in this order."""
         self.outcome.bound = bound(runs, self.lengths, self.gpus)
-        places = self.gpus // max(
-            map(ranks, runs), default=1
-        )  # the scheduler counts runs: each has a widest one's room
-        if not places:
-            raise Problem(f"--gpus {self.gpus}: a run takes {max(map(ranks, runs))}")
+        widest = max((run[0].places for run in runs), default=1)
+        if widest > self.gpus:
+            raise Problem(f"--gpus {self.gpus}: a run takes {widest}")
         scheduler = Scheduler(Listed(runs), self.stored.__contains__)
         while True:
-            self._obey(scheduler.orders(places - len(self.ends), self.now))
+            self._obey(scheduler.orders(self.free, self.now))
             if scheduler.over:
                 self.outcome.makespan = self.now
                 return self.outcome
             self.now, _, run, event = heappop(self.ends)
+            self.free += run[0].places
             if event["kind"] == "finished":
                 self.stored.add(key(run))
             self._obey(scheduler.hear(run, event, self.now))
@@ -126,6 +121,7 @@ class Cluster:
 
     def _begin(self, run: Run) -> None:
         at, told = key(run), self.outcome
+        self.free -= run[0].places
         self.attempts[at] += 1
         dies, leaves = self.weather.strikes(run, self.attempts[at])
         kept, left = self.kept[at], self.lengths[at] - self.kept[at]
@@ -136,8 +132,8 @@ class Cluster:
             reached = kept + lasts
             whole = max(kept, reached // self.weather.checkpoint * self.weather.checkpoint)
             self.kept[at] = whole if dies < leaves else reached
-            told.wasted += ranks(run) * (reached - self.kept[at])
+            told.wasted += run[0].places * (reached - self.kept[at])
             told.deaths += dies < leaves
             told.preempted += leaves <= dies
-        told.trained += ranks(run) * lasts
+        told.trained += run[0].places * lasts
         heappush(self.ends, (self.now + lasts, next(self.numbers), run, event))

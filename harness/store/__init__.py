@@ -134,8 +134,19 @@ class Store:
             claim = Claim(folder, lease, spec_id, seed, every)
             try:
                 yield claim
+            except OSError:
+                lease.check()  # who takes a run over removes what is half written
+                raise
             finally:
                 claim.close()
+
+    def held(self, run: tuple[str, int]) -> bool:
+        """Whether another process holds a run. One that was silent for a lease holds it no more: it is taken away."""
+        try:
+            with lock(self.folder(*run)):
+                return False
+        except Held:
+            return True
 
     def set_aside(self, spec_id: str, seed: int) -> Path | None:
         """Move what there is of a run out of the way, see `harness.store.aside`; None where there is nothing."""

@@ -159,7 +159,7 @@ def collect(options: argparse.Namespace) -> int:
     for path in leftovers(store):
         print(f"{'removed' if options.delete else 'left over'}: {path}")
         if options.delete:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)  # its process may be at that
     kept = len(list(store)) - (0 if options.delete else len(found))
     moved = "set aside" if options.delete else "to set aside with --delete"
     print(f"{len(found):,} runs, {total / 1e6:,.1f} MB, {moved}; {kept:,} runs are named, in {store.root}")

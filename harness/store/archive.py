@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,7 +63,7 @@ def bring(store: Store, path: Path) -> tuple[list[Key], list[str]]:
 
     Raises Problem, and imports nothing, where a member is anything but a file of a record, or a record is not whole.
     """
-    incoming = store.root / f".incoming.{os.getpid()}"
+    incoming = store.root / f".incoming.{socket.gethostname()}.{os.getpid()}"
     try:
         keys = _unpacked(path, incoming)
         arrived = Store(incoming)

@@ -1,6 +1,8 @@
 """What nothing names any more: no study, no plan that was run here, no search, and no run that any of these name."""
 
 import re
+import socket
+import time
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ from harness.store import Store, spec_hash
 from harness.store.care import Key, holder
 
 ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
+LONG = 86400.0  # seconds: what nothing was added to for so long is of no process, wherever that was
 
 
 def remembered(folder: Path, but: Container[Path] = ()) -> set[str]:
@@ -67,5 +70,13 @@ def lives(pid: str) -> bool:
 
 def leftovers(store: Store) -> list[Path]:
     """Checkpoints of finished runs, and what a stopped removal or import left."""
-    found = [path for path in sorted(store.root.glob(".*")) if not lives(path.name.rpartition(".")[2])]
+    found = [path for path in sorted(store.root.glob(".*")) if not _in_use(path)]
     return found + [path for key in store if key in store for path in store.folder(*key).glob("checkpoint-*")]
+
+
+def _in_use(path: Path) -> bool:
+    """Whether a process may be at work in `.incoming.HOST.PID`; one of elsewhere, while something there is new."""
+    host, _, pid = path.name.removeprefix(".incoming.").rpartition(".")
+    if not path.name.startswith(".incoming.") or host in ("", socket.gethostname()):
+        return lives(pid)
+    return time.time() - max(each.lstat().st_mtime for each in (path, *path.rglob("*"))) < LONG

@@ -118,6 +118,7 @@ class Word:
     number: int
     owner: Owner
     beat: bytes
+    asked: float  # when this was looked up, by this process's clock
 
     @property
     def released(self) -> bool:
@@ -134,7 +135,7 @@ class Word:
         if heard != before:
             since = now
         _watched[self.folder] = heard, since
-        return now - since > self.owner.lease
+        return self.asked - since > self.owner.lease  # not `now`: who looks may itself be frozen after that
 
     def lives(self) -> bool:
         """Whether its holder works, as far as one look can tell: by the clock of the file system if it is elsewhere."""
@@ -149,7 +150,7 @@ class Word:
             with suppress(FileNotFoundError):
                 then = os.stat(self.folder / f"{kind}-{self.number}").st_mtime
         try:
-            return _stamp(self.folder / f".beat.now.{os.getpid()}") - then
+            return _stamp(self.folder / f".beat.{secrets.token_hex(4)}.{os.getpid()}") - then
         except OSError:  # a folder that may not be written to
             return time.time() - then
 
@@ -175,12 +176,15 @@ def numbers(folder: Path, *kinds: str) -> list[int]:
 
 def newest(folder: Path) -> Word | None:
     """The newest claim in a folder; None where there is none."""
-    while number := max(numbers(folder, "claim"), default=0):
+    while True:
+        asked = time.monotonic()
+        number = max(numbers(folder, "claim"), default=0)
+        if not number:
+            return None
         with suppress(FileNotFoundError):  # the run came to its end meanwhile
             owner = _owner((folder / f"claim-{number}").read_bytes())
             beat = folder / f"beat-{number}"
-            return Word(folder, number, owner, beat.read_bytes() if beat.exists() else b"")
-    return None
+            return Word(folder, number, owner, beat.read_bytes() if beat.exists() else b"", asked)
 
 
 def _owner(data: bytes) -> Owner:

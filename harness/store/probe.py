@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ LOCKS = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl
 
 def probe(folder: Path) -> list[tuple[str, bool, str]]:
     """What `harness.store.lease` assumes of `folder`: what it is, whether it holds, and what was seen."""
-    place = folder / f".probe.{os.getpid()}"
+    place = folder / f".probe.{secrets.token_hex(4)}.{os.getpid()}"  # a probe of another node may bear the number
     place.mkdir(parents=True)
     try:
         return [(what, *_tried(attempt, place)) for what, attempt in ATTEMPTS.items()]

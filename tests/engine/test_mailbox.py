@@ -93,3 +93,17 @@ def test_orders_in_a_folder_that_others_may_write_are_not_followed(box):
 def test_a_machine_that_does_not_see_the_folder_is_told_so(tmp_path):
     with pytest.raises(Problem, match="does this machine see the folder of runs"):
         _ = Mailbox(tmp_path / "mail" / "none").terms
+
+
+def test_a_word_that_a_full_disk_tore_hides_none_after_it(box):
+    box.say("a", 1, {"kind": "started"})
+    with (box.folder / "said" / "a").open("ab") as file:
+        file.write(b'\n{"order": 1, "ev')
+    box.say("a", 1, {"kind": "finished"})
+    assert [event["kind"] for _, _, event in box.words()] == ["started", "finished"]
+
+
+def test_a_folder_that_its_command_took_along_has_no_orders(box):
+    box.remove()
+    assert box.take("a") is None
+    assert not box.to_stop(1)

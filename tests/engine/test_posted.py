@@ -108,21 +108,109 @@ def test_stopping_takes_back_what_waits_and_asks_who_trains(cluster):
     cluster.stop(taken)
     cluster.stop(waits)
     assert cluster.poll(0) == [(waits, {"kind": "interrupted"})]
-    assert cluster.ended == [("asked", "w1")]
+    assert [cluster.box.to_stop(order) for order in (taken, waits)] == [True, False]
+    assert cluster.ended == [], "its worker goes on to the next"
     cluster.kill(taken)
-    assert cluster.ended == [("asked", "w1"), ("ended", "w1")]
+    assert cluster.ended == [("ended", "w1")]
+
+
+UNLIKE = {"kind": "unfit", "why": "node7 has torch 1, and not 2"}
 
 
 def test_workers_of_another_version_are_turned_away_and_then_the_user_is_told(cluster):
     cluster.start(RUNS[0])
-    for turned in range(UNFIT - 1):
+    for turned in range(UNFIT):
         assert cluster.poll(0) == []
-        cluster.box.say(f"w{turned}", None, {"kind": "unfit", "why": "node7 has torch 1, and not 2"})
-    cluster.poll(0)
+        cluster.box.say(f"w{turned}", None, UNLIKE)
     assert cluster.poll(0) == []
-    cluster.box.say(f"w{UNFIT - 1}", None, {"kind": "unfit", "why": "node7 has torch 1, and not 2"})
-    with pytest.raises(Problem, match=f"{UNFIT} workers were turned away: node7 has torch 1"):
+    with pytest.raises(Problem, match=f"{UNFIT} workers in a row began no run: node7 has torch 1"):
         cluster.poll(0)
+
+
+def test_a_node_that_is_no_good_ends_no_run_of_others(cluster):
+    """Jobs that end at once are begun there again and again, while others train for days."""
+    trains, _ = cluster.start(RUNS[0]), cluster.start(RUNS[1])
+    cluster.poll(0)
+    cluster.box.take("w0")
+    for turned in range(1, UNFIT + 1):
+        cluster.box.say(f"w{turned}", None, UNLIKE)
+        cluster.poll(0)
+        cluster.poll(0)
+    assert cluster.begun == UNFIT + 1, "no more, for now"
+    cluster.box.say("w0", trains, {"kind": "finished"})
+    assert cluster.poll(0) == [(trains, {"kind": "finished"})]
+    cluster.start(RUNS[2])
+    cluster.poll(0)
+    assert cluster.begun == UNFIT + 2, "not three in a row"
+
+
+def test_workers_that_end_before_they_say_a_word_are_not_begun_for_ever(cluster):
+    """A job whose Python is not there, or that is given too little memory."""
+    cluster.start(RUNS[0])
+    for _ in range(2 * UNFIT):
+        cluster.poll(0)
+        cluster.there.clear()
+        if len(cluster.unfit) == UNFIT:
+            break
+    with pytest.raises(Problem, match=r"3 workers in a row began no run: worker w2 ended before it said a word"):
+        cluster.poll(0)
+
+
+def test_one_that_found_nothing_to_do_was_no_failure(cluster):
+    cluster.start(RUNS[0])
+    for _ in range(2 * UNFIT):
+        cluster.poll(0)
+        for worker in cluster.there:
+            cluster.box.say(worker, None, {"kind": "here"})
+        cluster.there.clear()
+    cluster.poll(0)
+    assert cluster.begun > UNFIT
+
+
+def test_a_controller_that_begins_no_worker_is_asked_again_but_for_the_first(cluster, monkeypatch):
+    begin = cluster.begin
+
+    def away(count, node=""):
+        raise Problem("sbatch: Unable to contact slurm controller")
+
+    cluster.begin = away
+    cluster.start(RUNS[0])
+    with pytest.raises(Problem, match="sbatch"):
+        cluster.poll(0)
+    cluster.begin = begin
+    cluster.poll(0)
+    cluster.start(RUNS[1])
+    cluster.begin = away
+    assert cluster.poll(0) == cluster.poll(0) == []
+    cluster.begin = begin
+    cluster.poll(0)
+    assert cluster.begun == 2
+
+
+def test_a_controller_that_ends_no_worker_keeps_none_of_the_others_from_that(cluster):
+    def end(worker):
+        cluster.ended.append(worker)
+        raise Problem("scancel: Unable to contact slurm controller")
+
+    cluster.end = end
+    orders = [cluster.start(run) for run in RUNS[:2]]
+    cluster.poll(0)
+    for worker in ("w0", "w1"):
+        cluster.box.take(worker)
+    for order in orders:
+        cluster.kill(order)
+    assert cluster.ended == ["w0", "w1"]
+
+
+def test_a_worker_that_we_know_nothing_of_may_have_an_order_and_die(cluster):
+    """sbatch gave no answer, and had begun it."""
+    order = cluster.start(RUNS[0])
+    cluster.poll(0)
+    cluster.there.add("w7")
+    cluster.box.take("w7")
+    assert cluster.poll(0) == []
+    cluster.there.discard("w7")
+    assert [(o, e["kind"]) for o, e in cluster.poll(0)] == [(order, "lost")]
 
 
 def test_an_order_that_a_worker_could_not_read_goes_to_another(cluster):

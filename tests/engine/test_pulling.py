@@ -22,7 +22,7 @@ def box(tmp_path, monkeypatch):
 
 
 def kinds(box):
-    return [(order, event["kind"]) for _, order, event in box.words()]
+    return [(order, event["kind"]) for _, order, event in box.words() if event["kind"] != "batch"]
 
 
 def test_runs_are_trained_until_there_are_none(box):
@@ -75,6 +75,41 @@ def test_a_signal_keeps_the_run_and_it_goes_on_elsewhere(box, monkeypatch):
     events = Store().events(BASELINE.id, 0)
     assert events[-1]["event"] == "interrupted"
     assert any(event["event"] == "checkpoint" for event in events)
+
+
+def test_a_run_that_is_wanted_no_more_is_left_and_its_worker_takes_the_next(box, monkeypatch):
+    monkeypatch.setattr(pulling, "GLANCE", 0.0)
+    long, short = BASELINE.but(epochs=100_000), BASELINE.but(epochs=1)
+    box.post(1, (long, 0))
+    box.post(2, (short, 0))
+    say = Mailbox.say
+
+    def stops(self, worker, order, event):
+        say(self, worker, order, event)
+        if order == 1 and event["kind"] == "epoch":
+            self.stop(1)
+
+    monkeypatch.setattr(Mailbox, "say", stops)
+    assert Puller(box, "w", patience=0.0).pull() == FINISHED
+    assert [(order, kind) for order, kind in kinds(box) if kind in ("interrupted", "finished")] == [
+        *((1, "interrupted"), (2, "finished")),
+    ]
+
+
+def test_data_that_is_named_from_where_the_command_was_given_is_found(box, monkeypatch, tmp_path):
+    given = os.getcwd()
+    monkeypatch.chdir(tmp_path)
+    assert Puller(box, "w").enter()
+    assert os.getcwd() == given
+
+
+def test_a_device_that_is_not_there_turns_a_worker_away(box, tmp_path):
+    box.remove()
+    box.make(Store(), 0.0, "cuda:64")
+    assert Puller(box, "w").pull() == TURNED_AWAY
+    ((_, _, event),) = box.words()
+    assert event["kind"] == "unfit"
+    assert "cuda:64" in event["why"]
 
 
 @pytest.mark.parametrize("what", ["torch", "commit"])

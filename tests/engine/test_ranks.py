@@ -10,6 +10,7 @@ import torch
 
 from harness import Problem
 from harness.engine import Engine, execute
+from harness.engine.local import Local, Worker
 from harness.engine.ranks import Beside
 from harness.engine.scheduler import Listed
 from harness.store import Store
@@ -80,6 +81,30 @@ def test_a_run_that_is_stopped_is_kept_and_leaves_no_process(tmp_path):
     assert [e["event"] for e in store.events(long.id, 0)][-2:] == ["checkpoint", "interrupted"]
     assert len(pids) == 1
     assert vanished(pids)
+
+
+def test_no_run_is_given_the_gpu_of_anothers_rank(tmp_path, monkeypatch):
+    """Runs of one rank have left processes on GPUs 0 and 1; a pair takes both, and the next run the third."""
+
+    class Silent:
+        def send(self, said):
+            pass
+
+    def begin(self, place):
+        self.workers.append(Worker(Silent(), None, place))
+        return self.workers[-1]
+
+    monkeypatch.setattr(Local, "_begin", begin)
+    local = Local(Store(tmp_path), ["cuda:0", "cuda:1", "cuda:2"], 60.0)
+    for worker in [local.start((BASELINE, 0)), local.start((BASELINE, 1))]:
+        worker.run = None
+    pair, single = local.start((TWO, 0)), local.start((BASELINE, 2))
+    assert (pair.place, pair.others) == ("cuda:0", ["cuda:1"])
+    assert (single.place, single.others) == ("cuda:2", [])
+    assert local.free() == 0
+    pair.run = None
+    assert local.start((BASELINE, 3)).place == "cuda:0"
+    assert local.start((BASELINE, 4)).place == "cuda:1"
 
 
 def test_a_run_of_more_ranks_than_places_is_said_before_any_begins(tmp_path):

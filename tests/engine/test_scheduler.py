@@ -40,7 +40,8 @@ class World:
 
     def __init__(self, *runs, stored=(), source=None):
         self.stored, self.now = {key(run) for run in stored}, 0.0
-        self.scheduler = Scheduler(source or Listed(runs), self.stored.__contains__)
+        self.elsewhere = set()
+        self.scheduler = Scheduler(source or Listed(runs), self.stored.__contains__, self.elsewhere.__contains__)
 
     def do(self, free=1):
         return self.told(self.scheduler.orders(free, self.now))
@@ -68,7 +69,7 @@ def test_a_free_place_has_one_run_in_the_order_asked_for():
     world = World(A, B, C)
     assert world.do(free=2) == ["start a", "start b"]
     assert world.do(free=0) == []
-    assert world.hear(A, "epoch", at={}) == ["a epoch"]
+    assert world.hear(A, "epoch", at={"epoch": 0}) == ["a epoch"]
     assert world.hear(B, "finished") == ["b finished"]
     assert world.do() == ["start c"]
     assert world.hear(C, "failed", why="it cannot") == ["c failed it cannot"]
@@ -143,6 +144,36 @@ def test_a_run_whose_process_is_lost_is_taken_up_again_and_fails_at_last():
     assert world.do() == ["start b"]
 
 
+def test_deaths_are_counted_from_the_last_epoch_that_a_run_came_past():
+    """A run of weeks sees many machines die; one that dies at the same place each time is at fault itself."""
+    world = World(A)
+    for epoch in range(RETRIES + 3):
+        assert world.do() == ["start a"]
+        assert world.hear(A, "epoch", at={"epoch": epoch}) == ["a epoch"]
+        assert world.hear(A, "lost", why="it was killed") == ["a note is taken up again, it was killed"]
+    for _ in range(RETRIES - 1):
+        assert world.do() == ["start a"]
+        world.hear(A, "epoch", at={"epoch": epoch})  # once more: from its last checkpoint
+        assert world.hear(A, "lost", why="it was killed") == ["a note is taken up again, it was killed"]
+    assert world.do() == ["start a"]
+    world.hear(A, "epoch", at={"epoch": epoch})
+    assert world.hear(A, "lost", why="it was killed") == ["a failed it was killed, 3 times"]
+
+
+def test_what_others_hold_is_asked_of_the_store_before_a_place_is_given_to_it():
+    """A place may be a job of a cluster, which would be begun to find that out."""
+    world = World(A)
+    world.do()
+    world.hear(A, "held", pid="7")
+    world.elsewhere.add(key(A))
+    for _ in range(100):
+        world.now += RETRY
+        assert world.do() == []
+    world.elsewhere.clear()
+    world.now += 20
+    assert world.do() == ["start a"]
+
+
 def test_a_run_that_was_kept_goes_on_in_another_place_as_often_as_it_takes():
     world = World(A, B)
     assert world.do() == ["start a"]
@@ -205,8 +236,8 @@ def test_one_run_is_stopped_by_its_source_and_the_others_go_on(end):
     source.stops = {"epoch": [A]}
     world = World(source=source)
     world.do(free=2)
-    assert world.hear(A, "epoch", at={}) == ["a epoch", "stop a"]
-    assert world.hear(A, "epoch", at={}) == ["a epoch"], "it is asked once"
+    assert world.hear(A, "epoch", at={"epoch": 0}) == ["a epoch", "stop a"]
+    assert world.hear(A, "epoch", at={"epoch": 0}) == ["a epoch"], "it is asked once"
     assert world.hear(A, end["kind"], why="it was killed") == ["a stopped"]
     assert world.hear(B, "finished") == ["b finished"]
     assert source.seen == ["epoch", "epoch", "stopped", "finished"]
@@ -228,7 +259,7 @@ def test_a_run_that_is_stopped_and_asked_for_again_is_started_again():
     source.stops, source.more = {"epoch": [A]}, True
     world = World(source=source)
     world.do()
-    world.hear(A, "epoch", at={})
+    world.hear(A, "epoch", at={"epoch": 0})
     assert world.hear(A, "interrupted") == ["a stopped"]
     source.left.append(A)
     assert world.do() == ["start a"]
@@ -250,7 +281,7 @@ def test_a_run_that_waits_is_not_forgotten_where_what_it_builds_on_is_stopped_wh
     world = World(source=source)
     assert world.do(free=2) == ["start teacher", "start a"]
     assert world.hear(TEACHER, "kept", why="it was preempted")
-    assert world.hear(A, "epoch", at={}) == ["a epoch"]
+    assert world.hear(A, "epoch", at={"epoch": 0}) == ["a epoch"]
     assert world.do() == ["start teacher"]
 
 

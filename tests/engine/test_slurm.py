@@ -1,5 +1,6 @@
 """What is submitted; and, where Slurm is installed, a study on two nodes of one that is started here."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -7,9 +8,9 @@ import sys
 import pytest
 import torch
 
-from harness import Problem
+from harness import Problem, where
 from harness.engine import Engine
-from harness.engine.detached import Submission, told
+from harness.engine.detached import Submission, again, told
 from harness.engine.slurm import Slurm, called, words
 from harness.engine.worker import execute
 from harness.store import Store
@@ -75,6 +76,45 @@ def test_states_are_read_and_a_controller_that_is_away_is_no_end(programs):
     assert made.present() is None
     with pytest.raises(Problem, match=r"^squeue: Unable to contact"):
         called(["squeue"])
+
+
+def test_jobs_that_end_at_once_and_follow_each_other_are_all_remembered(programs, monkeypatch):
+    """The time of a whole array is over: each of its workers submits one more, at the same moment."""
+    store = Store(programs / "store")
+    left = Submission(Slurm(store, 2), "tiny@abc")
+    (programs / "sbatch.says").write_text("7\n")
+    assert left.submit([(SPEC, 0), (SPEC, 1)]) == {"7_1", "7_2"}
+    reads = iter(["8", "9"])
+
+    def at_once(words, given=""):
+        """The other's submission comes between what this one reads and what it writes."""
+        mine = next(reads)
+        if mine == "8":
+            again(left.box)
+        return mine
+
+    monkeypatch.setattr("harness.engine.slurm.called", at_once)
+    again(left.box)
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", f"{programs}/bin:/usr/bin:/bin")
+    (programs / "squeue.says").write_text("".join(f"{job}|RUNNING|None\n" for job in ("7_1", "8_1", "9_1", "10_1")))
+    assert left.jobs().keys() == {"7_1", "8_1", "9_1"}
+
+
+def test_ranks_are_refused_before_anything_is_submitted(programs):
+    left = Submission(Slurm(Store(programs / "store"), 2), "tiny@abc")
+    with pytest.raises(Problem, match="ranks=2: they are processes of one machine"):
+        left.submit([(BASELINE.but(ranks=2), 0)])
+    assert not (programs / "called").exists()
+
+
+@pytest.mark.parametrize("kind", ["slurm", "ray"])
+def test_a_gpu_of_another_machine_need_not_be_here(kind):
+    parser = argparse.ArgumentParser()
+    where.add(parser)
+    assert where.places(parser.parse_args(["--engine", kind, "--device", "cuda", "--jobs", "3"])) == ["cpu"] * 3
+    with pytest.raises(Problem, match="--device toaster: only cpu and cuda"):
+        where.places(parser.parse_args(["--engine", kind, "--device", "toaster"]))
 
 
 def test_a_machine_without_slurm_is_told(tmp_path, monkeypatch):

@@ -108,3 +108,12 @@ def test_a_run_that_begins_as_another_seed_did_is_refused(tmp_path):
     execute(spec, 2, store, torch.device("cpu"))
     assert [row for row in store.read(spec.id, 2)["evidence"] if not row["ok"]] == []
     assert first["seen"]["weights"] != store.read(spec.id, 2)["seen"]["weights"]
+
+
+def test_a_run_that_is_there_when_its_claim_is_had_is_said_to_be_reused(tmp_path):
+    store = Store(tmp_path)
+    finish(store, BASELINE.id, 0, {})
+    assert worker.attempt((BASELINE, 0), store, torch.device("cpu"), print, bool) == {
+        "kind": "finished",
+        "reused": True,
+    }

@@ -9,7 +9,6 @@ import pytest
 from harness import Problem
 from harness.engine import RETRIES
 from harness.engine.scheduler import key
-from harness.simulate import cluster
 from harness.simulate.cluster import Cluster, Weather, bound, work
 from harness.simulate.orders import ORDERS
 from tests.kit.tiny import BASELINE, tiny_plan
@@ -88,12 +87,15 @@ def test_equal_lengths_go_in_waves(gpus):
     assert told.makespan == -(-40 // gpus) * 6.0
 
 
-def test_runs_on_several_gpus_each_have_the_room_of_the_widest(monkeypatch):
-    monkeypatch.setattr(cluster, "ranks", lambda run: 2)
-    told = train(5, dict.fromkeys(map(key, RUNS[:4]), 3.0), RUNS[:4])
-    assert (told.makespan, told.trained, told.held, told.bound) == (6.0, 24.0, 30.0, 24 / 5)
+def test_runs_of_several_ranks_have_as_many_gpus():
+    """Five GPUs: two pairs and A for 3 s, then two pairs."""
+    pairs = [(BASELINE.but(ranks=2), seed) for seed in range(4)]
+    runs = [*pairs[:2], A, *pairs[2:]]
+    told = train(5, dict.fromkeys(map(key, runs), 3.0), runs)
+    assert (told.makespan, told.trained, told.held, told.bound) == (6.0, 27.0, 30.0, 27 / 5)
+    assert told.failed == 0
     with pytest.raises(Problem, match="--gpus 1: a run takes 2"):
-        train(1, dict.fromkeys(map(key, RUNS[:4]), 3.0), RUNS[:4])
+        train(1, dict.fromkeys(map(key, runs), 3.0), runs)
 
 
 @pytest.fixture(params=range(3))

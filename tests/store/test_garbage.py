@@ -1,5 +1,7 @@
 import json
 import os
+import socket
+import time
 from functools import partial
 
 import pytest
@@ -105,5 +107,15 @@ def test_trials_are_named_by_their_search_and_teachers_by_their_students(store):
 def test_what_a_stopped_import_left_is_left_over(store):
     (store.root / ".incoming.999999999").mkdir()
     (store.root / f".incoming.{os.getpid()}").mkdir()  # of an import that runs
+    (store.root / f".incoming.{socket.gethostname()}.{os.getpid()}").mkdir()
     (store.folder(*KEY) / "checkpoint-3.pt").touch()
     assert [path.name for path in leftovers(store)] == [".incoming.999999999", "checkpoint-3.pt"]
+
+
+def test_what_another_machine_pulls_is_no_garbage_until_it_is_old(store):
+    theirs = store.root / ".incoming.node7.lab.4194305"
+    (theirs / "x").mkdir(parents=True)
+    assert leftovers(store) == []
+    for path in (theirs / "x", theirs):
+        os.utime(path, (time.time() - 2 * 86400,) * 2)
+    assert leftovers(store) == [theirs]

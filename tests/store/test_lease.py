@@ -217,6 +217,57 @@ def test_one_that_dies_elsewhere_is_waited_for_and_one_that_dies_here_is_not(tmp
         pass
 
 
+def test_who_looks_and_is_frozen_before_it_judges_takes_nothing(tmp_path, monkeypatch):
+    """What it read is old by then: the holder has gone on."""
+    store, clock = Store(tmp_path), [0.0]
+    with training(tmp_path, partial(elsewhere, "node7")) as (process, _, said):
+        assert said == "holds"
+        os.kill(process.pid, signal.SIGSTOP)  # its beat stands still, and the clock is ours to say
+        monkeypatch.setattr(lease.time, "monotonic", lambda: clock[0])
+        folder = store.folder(ID, 0)
+        assert not lease.newest(folder).over()
+        seen = lease.newest(folder)
+        clock[0] = 2 * T
+        assert not seen.over()
+        assert lease.newest(folder).over()
+        monkeypatch.undo()
+        os.kill(process.pid, signal.SIGCONT)
+
+
+def test_a_file_that_went_with_a_takeover_is_a_run_lost_and_no_failure(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+
+    def taken_over(file):
+        """While it writes a checkpoint: the other removes what is half written."""
+        monkeypatch.undo()
+        os.fsync(file)
+        monkeypatch.setattr(lease.Word, "over", lambda word: True)
+        with store.claim(ID, 0):
+            pass
+
+    def keep():
+        with store.claim(ID, 0) as claim:
+            claim.begin(FORMS)
+            monkeypatch.setattr(os, "fsync", taken_over)
+            claim.keep(state(1), "me")
+
+    with pytest.raises(Lost):
+        keep()
+
+
+def test_who_watches_for_others_takes_the_run_away_so_that_they_need_not(tmp_path, monkeypatch):
+    """A cluster's workers are new each time: none of them has watched for a lease. The command has."""
+    store = Store(tmp_path)
+    with training(tmp_path, partial(elsewhere, "node7")) as (_, _, said):
+        assert said == "holds"
+        assert store.held((ID, 0))
+    until(lambda: not store.held((ID, 0)), 10)
+    monkeypatch.setattr(lease, "_watched", {})  # as in a new worker
+    context, claim = taken(store)
+    with context:
+        assert claim.lease.number == 3
+
+
 def test_a_machine_unheard_of_for_long_needs_no_watching(tmp_path):
     """By stamps of the file system; whose clock may be another than ours."""
     store = Store(tmp_path)
