@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -80,25 +81,25 @@ def test_states_are_read_and_a_controller_that_is_away_is_no_end(programs):
 
 def test_jobs_that_end_at_once_and_follow_each_other_are_all_remembered(programs, monkeypatch):
     """The time of a whole array is over: each of its workers submits one more, at the same moment."""
-    store = Store(programs / "store")
-    left = Submission(Slurm(store, 2), "tiny@abc")
+    left = Submission(Slurm(Store(programs / "store"), 2), "tiny@abc")
     (programs / "sbatch.says").write_text("7\n")
     assert left.submit([(SPEC, 0), (SPEC, 1)]) == {"7_1", "7_2"}
-    reads = iter(["8", "9"])
+    numbers, together = iter(range(8, 24)), threading.Barrier(16)
 
     def at_once(words, given=""):
-        """The other's submission comes between what this one reads and what it writes."""
-        mine = next(reads)
-        if mine == "8":
-            again(left.box)
-        return mine
+        together.wait()
+        return f"{next(numbers)}\n"
 
     monkeypatch.setattr("harness.engine.slurm.called", at_once)
-    again(left.box)
+    threads = [threading.Thread(target=again, args=(left.box,)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     monkeypatch.undo()
     monkeypatch.setenv("PATH", f"{programs}/bin:/usr/bin:/bin")
-    (programs / "squeue.says").write_text("".join(f"{job}|RUNNING|None\n" for job in ("7_1", "8_1", "9_1", "10_1")))
-    assert left.jobs().keys() == {"7_1", "8_1", "9_1"}
+    (programs / "squeue.says").write_text("".join(f"{job}_1|RUNNING|None\n" for job in range(1, 30)))
+    assert left.jobs().keys() == {f"{job}_1" for job in range(7, 24)}
 
 
 def test_ranks_are_refused_before_anything_is_submitted(programs):
