@@ -68,8 +68,9 @@ def test_every_link_to_a_file_leads_somewhere(path):
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_is_there_with_its_options(line, monkeypatch, capsys):
     module, *words = line.removeprefix("python -m ").split()
-    verb = [word for word in words[:1] if word in ("list", "gc", "push", "nets")]
+    verb = [word for word in words[:1] if word in ("list", "gc", "push", "rm", "nets")]
     monkeypatch.setattr(sys, "argv", [module, *verb, "--help"])
+    monkeypatch.delitem(sys.modules, f"{module}.__main__", raising=False)
     with pytest.raises(SystemExit) as end:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     assert end.value.code == 0

@@ -288,7 +288,7 @@ def _(name, shown, folder):
 @sink("study's file")
 def _(name, shown, folder):
     with nothing_left(folder):
-        refused(study.load, name)
+        refused(study.load, name, why="cannot be a study's name|no study")  # it may be an address
 
 
 @sink("title")

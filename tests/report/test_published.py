@@ -476,7 +476,7 @@ def test_the_command_line_offers_them_and_stays_light():
 def test_before_any_run_the_papers_numbers_stand_beside_empty_cells(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert report.unrun("imagenet_efficient") is None, "there is no such study"
+    assert report.unrun("nowhere_efficient") is None, "there is no such study"
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "imagenet_efficient.py").write_text("import its.data")
     plan = report.unrun("imagenet_efficient")
