@@ -59,12 +59,19 @@ def states(trace: Trace, named: Mapping[str, nn.Parameter]) -> dict[str, dict[st
     }
 
 
+def convolved(x: Tensor, weight: Tensor, *args: Any, **how: Any) -> Tensor:
+    """conv2d, kept from what `harness.parts.models.sheltered` keeps networks from."""
+    if weight.shape[2:] == (1, 1) and weight.shape[1] % 8:
+        x, weight = x.contiguous(), weight.clone(memory_format=torch.contiguous_format)
+    return nn.functional.conv2d(x, weight, *args, **how)
+
+
 def opinion(model: Any, channels: int, classes: int, device: torch.device) -> Opinion:
     """The network as a function: by its part's `reference`, else built anew and called on the weights given."""
     if referenced(model):
 
         def written(weights: Named, given: Given, training: bool, half: bool) -> Tensor:
-            conv, linear = (rounding(f) if half else f for f in (nn.functional.conv2d, nn.functional.linear))
+            conv, linear = (rounding(f) if half else f for f in (convolved, nn.functional.linear))
             z: Tensor = model.reference(weights, *given, training, conv, linear)
             return z
 

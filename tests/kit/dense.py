@@ -72,7 +72,7 @@ def _mask(place: int) -> np.ndarray:
 
 
 _photos(Path(HOME.name))
-NETWORK = ResNet(blocks=(1, 1, 1), bottleneck=False, width=4, variant="B")
+NETWORK = ResNet(blocks=(1, 1, 1), bottleneck=False, width=8, variant="B")
 BACKBONE: Spec = BASELINE.but(data=Coloured(), model=NETWORK, batch_size=12, epochs=2, augment=())
 DETECTOR: Spec = BASELINE.but(
     data=VOC(root=f"{HOME.name}/voc", train=(("2007", "train"),), test=(("2007", "test"),), short=40, long=64),
