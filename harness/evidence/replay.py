@@ -59,19 +59,12 @@ def states(trace: Trace, named: Mapping[str, nn.Parameter]) -> dict[str, dict[st
     }
 
 
-def convolved(x: Tensor, weight: Tensor, *args: Any, **how: Any) -> Tensor:
-    """conv2d, kept from what `harness.parts.models.sheltered` keeps networks from."""
-    if weight.shape[2:] == (1, 1) and weight.shape[1] % 8:
-        x, weight = x.contiguous(), weight.clone(memory_format=torch.contiguous_format)
-    return nn.functional.conv2d(x, weight, *args, **how)
-
-
 def opinion(model: Any, channels: int, classes: int, device: torch.device) -> Opinion:
     """The network as a function: by its part's `reference`, else built anew and called on the weights given."""
     if referenced(model):
 
         def written(weights: Named, given: Given, training: bool, half: bool) -> Tensor:
-            conv, linear = (rounding(f) if half else f for f in (convolved, nn.functional.linear))
+            conv, linear = (rounding(f) if half else f for f in (nn.functional.conv2d, nn.functional.linear))
             z: Tensor = model.reference(weights, *given, training, conv, linear)
             return z
 
@@ -197,7 +190,7 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     gradients, buffers = replayed(replay, step, gaps)
     scale = gaps["scale"]
     slopes = {n: None if g is None else g.float() / scale for n, g in step.gradients.items()}
-    gaps["missing"] = float(sum(g is None and not spec.frozen(n) for n, g in slopes.items()))
+    gaps["missing"] = float(sum(g is None and not spec.model.frozen(n) for n, g in slopes.items()))
     gaps["gradients"] = worst(gradients, {n: g for n, g in slopes.items() if g is not None})
     gaps["statistics"] = max((distance(array(step.after[n]), array(b)) for n, b in buffers.items()), default=0.0)
     if spec.clip:
@@ -306,7 +299,7 @@ def backward(
     """
     spec, trace = replay.spec, replay.trace
     learned = {n for n, _ in trace.model.named_parameters()}
-    shared = {n: t.clone().requires_grad_(not spec.frozen(n)) for n, t in weights.items() if n in learned}
+    shared = {n: t.clone().requires_grad_(not spec.model.frozen(n)) for n, t in weights.items() if n in learned}
     epoch, batch = divmod(step.number, trace.steps_per_epoch)
     network = replay.network  # built here, if it is the first time: that draws numbers too
     assert step.fed is not None
