@@ -101,7 +101,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "unproven": ", ".join(sorted(kind for kind, how in record.get("opinions", {}).items() if how == UNPROVEN)),
         "sources": record.get("sources", {}),
         "stale": ", ".join(sources.changed(record)),
-        "record": record.get("record") or record["digest"],  # what MLflow knows it by
+        "record": record.get("record") or record.get("digest", ""),  # what MLflow knows it by
     }
 
 
