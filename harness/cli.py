@@ -153,7 +153,7 @@ def _spoken(options: argparse.Namespace) -> Iterator[None]:
     output = Output(getattr(options, "json", False), getattr(options, "quiet", False))
     out: TextIO = sys.stdout
     if output.json or output.quiet:
-        sys.stdout = _Words()  # type: ignore[assignment]
+        sys.stdout = _Words()
     try:
         yield
         told = {"words": "".join(output.words).splitlines()} if output.answer is None else output.answer

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import tempfile
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -74,7 +76,7 @@ def checked(network: Network) -> tuple[Made | None, str]:
 def written(network: Network) -> bytes:
     """The file's bytes: input `pixels`, output `logits`, any number of images."""
     channels, height, width = network.shape
-    whole, told = FromPixels(network).eval(), io.BytesIO()
+    whole = FromPixels(network).eval()
     example = torch.zeros(2, channels, height, width)
     images = torch.export.Dim("images", min=1)
     loud = logging.getLogger("torch.onnx")
@@ -92,12 +94,13 @@ def written(network: Network) -> bytes:
                 verbose=False,
             )
             assert program is not None
-            program.save(told)
+            with tempfile.TemporaryDirectory() as folder:
+                program.save(path := Path(folder, "model.onnx"))
+                return path.read_bytes()
     except Exception as error:
         raise Problem(f"torch cannot write this network as ONNX ({type(error).__name__}: {error})") from None
     finally:
         loud.level = before
-    return told.getvalue()
 
 
 def both(network: Network, data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -35,9 +35,9 @@ def parser() -> argparse.ArgumentParser:
     gc = add("gc", collect, "show the runs that no study, no plan run here and no search names")
     gc.add_argument("--delete", action="store_true", help="set them aside, from where they can be brought back")
     rm = add("rm", remove, "show a study's plans, its reports, and the runs that no other study needs")
-    rm.description += (
-        " Of a name without @ all its designs and settings are meant. Searches of it, and what they name, stay; so do "
-        "MLflow's runs."
+    rm.description = (
+        f"{rm.description} Of a name without @ all its designs and settings are meant. Searches of it, and what they "
+        "name, stay; so do MLflow's runs."
     )
     rm.add_argument("study", metavar="STUDY", help="as list shows it: digits, or digits@shapley alone")
     rm.add_argument("--delete", action="store_true", help="set them aside; restore brings runs back, free frees disk")

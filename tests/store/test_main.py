@@ -219,8 +219,5 @@ def test_a_study_goes_with_its_reports_and_what_no_other_needs(tmp_path, monkeyp
     assert [path.name for path in (tmp_path / "runs" / "reports").iterdir()] == ["other"]
     day = next((tmp_path / "runs" / "aside").iterdir())
     assert (day / "own@123456.report" / "index.html").read_bytes() == b"page"
-    told(tmp_path, "restore", day.name)
-    assert (longer.id, 0) in store
-    for words, said in ((["own"], "own: no such study was run here; there are: other"), (["oth"], "no such study")):
-        gone = told(tmp_path, "rm", *words)
-        assert (gone.returncode, said in gone.stderr) == (2, True)
+    gone = told(tmp_path, "rm", "own")
+    assert (gone.returncode, "own: no such study was run here; there are: other" in gone.stderr) == (2, True)
