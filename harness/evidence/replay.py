@@ -190,7 +190,7 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     gradients, buffers = replayed(replay, step, gaps)
     scale = gaps["scale"]
     slopes = {n: None if g is None else g.float() / scale for n, g in step.gradients.items()}
-    gaps["missing"] = float(sum(g is None and not spec.model.frozen(n) for n, g in slopes.items()))
+    gaps["missing"] = float(sum(g is None and not spec.frozen(n) for n, g in slopes.items()))
     gaps["gradients"] = worst(gradients, {n: g for n, g in slopes.items() if g is not None})
     gaps["statistics"] = max((distance(array(step.after[n]), array(b)) for n, b in buffers.items()), default=0.0)
     if spec.clip:
@@ -299,7 +299,7 @@ def backward(
     """
     spec, trace = replay.spec, replay.trace
     learned = {n for n, _ in trace.model.named_parameters()}
-    shared = {n: t.clone().requires_grad_(not spec.model.frozen(n)) for n, t in weights.items() if n in learned}
+    shared = {n: t.clone().requires_grad_(not spec.frozen(n)) for n, t in weights.items() if n in learned}
     epoch, batch = divmod(step.number, trace.steps_per_epoch)
     network = replay.network  # built here, if it is the first time: that draws numbers too
     assert step.fed is not None
