@@ -171,7 +171,7 @@ class Disk:
 
 def name_of(path: Any) -> str:
     """A file's name without what differs from run to run: a process's number, an attempt's, a folder's name."""
-    name = re.sub(r"\.\d+$", "", Path(path).name)
+    name = re.sub(r"(\.[0-9a-f]{8})?\.\d+$", "", Path(path).name)
     return "folder" if Path(path).is_dir() else re.sub(r"^(\.?\w+)-\d+(?=-|\.jsonl|\.pt|$)", r"\1", name)
 
 

@@ -30,7 +30,7 @@ from tests.mutants.breaking import RATE, Broken, Inject, both, edited, method, r
 from tests.mutants.tensors import at_start, each_epoch, each_step, hooked
 
 HANDED = "inner(value) for _, value in spec.model if isinstance(value, Spec)"
-FROZEN = "if spec.model.frozen(name):"
+FROZEN = "if spec.frozen(name):"
 STILL = DETECTOR.but(model=DETECTOR.model.but(frozen_norms=True))
 RATED = DETECTOR.but(rates=HeadRates(backbone=0.5, heads=2.0))
 CLIPPED = DETECTOR.but(clip=(ClipValue(most=0.02),))
