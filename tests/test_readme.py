@@ -71,9 +71,10 @@ def test_every_command_is_there_with_its_options(line, monkeypatch, capsys):
     module, *words = line.removeprefix("python -m ").split()
     verb = [word for word in words[:1] if word in ("list", "gc", "push", "rm", "nets")]
     monkeypatch.setattr(sys, "argv", [module, *verb, "--help"])
-    with pytest.raises(SystemExit) as end, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # it was imported before
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        with pytest.raises(SystemExit) as end:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
     assert end.value.code == 0
     told = capsys.readouterr().out
     assert [word for word in words if word.startswith("--") and not re.search(rf"{word}\b", told)] == []
