@@ -149,7 +149,7 @@ def _imported(kind: str) -> None:
 
     A record may come from elsewhere: a module is imported only where its file has such a class.
     """
-    for root in (str(Path.cwd()), str(files.folder().parent)):
+    for root in map(str, (Path.cwd(), *(folder.parent for folder in files.folders()))):
         if root not in sys.path:
             sys.path.append(root)
     module, _, name = kind.rpartition(".")
