@@ -127,8 +127,3 @@ def blinded(spec: Spec, share: float = 0.2) -> Spec:
     """`spec`, and the teachers it has, without the test set: `share` of the training images takes its place."""
     teachers = tuple(part.but(spec=blinded(part.spec, share)) for part in spec.teacher)
     return spec.but(data=Holdout(of=spec.data, share=share, blind=True), teacher=teachers)
-
-
-def source(data: Data) -> Data:
-    """What `data` is made of, where it is other data with some held out."""
-    return source(data.of) if isinstance(data, Holdout) else data
