@@ -46,7 +46,7 @@ def opened_of(read: bytes, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(read))
     except Exception as error:  # Pillow's many readers raise whatever damaged bytes lead them to
         raise _undecoded(name, error) from None
-    image.filename = name  # type: ignore[attr-defined]
+    image.filename = name
     return image
 
 
