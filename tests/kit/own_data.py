@@ -48,7 +48,7 @@ def as_table(root: Path, made, absolute=False, name="photos.csv") -> Path:
     (root / "files").mkdir(parents=True)
     rows = []
     for number, (split, label, data) in enumerate(made):
-        path = root / "files" / f"{number * 7 % 13}.png"
+        path = root / "files" / f"{number * 7 % 1009}.png"
         path.write_bytes(data)
         rows.append({"path": str(path if absolute else path.relative_to(root)), "label": label, "split": split})
     if name.endswith(".parquet"):

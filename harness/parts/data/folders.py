@@ -21,7 +21,7 @@ from harness.parts.data.gathered import Look, gathered
 from harness.parts.data.images import SMALL, Images
 from harness.parts.data.listing import Listing, places, tree
 from harness.parts.data.photos import toned
-from harness.parts.data.reading import opened_of, rgb
+from harness.parts.data.reading import opened, rgb
 from harness.parts.data.splits import Split
 from harness.paths import expanded
 from harness.spec import Data, Spec
@@ -81,7 +81,7 @@ class Files(Data):
         if self.size > SMALL:
             return hashlib.sha256(read).hexdigest()
         try:
-            whole = rgb(opened_of(read, "an image"))
+            whole = rgb(opened(Path("an image"), read))
         except Problem:  # no image, which is told elsewhere
             return ""
         size, (width, height) = self.size, whole.size

@@ -78,8 +78,8 @@ def gathered(
     mean, std = look.normal
     classes, channels = named(found.classes, names), len(mean)
     if look.size > SMALL:
-        own = root, files, known, look.fit
-        return Photos(classes, channels, look.size, counts, key, mean, std, notes, *own, photos=True)
+        kept = root, files, known, look.fit
+        return Photos(classes, channels, look.size, counts, key, mean, std, notes, *kept, photos=True)
     kind = "-".join(map(str, (look.size, *([look.fit] if look.fit else []), *(["grey"] if look.grey else []))))
     arrays = {
         own: (_decoded(root, look, f"{key}-{kind}-{own}", entries), np.array([label for _, label in entries]))

@@ -44,21 +44,21 @@ def tree(root: Path, train: str | None = None, test: str | None = None, split: S
     names: dict[str, tuple[str, ...]] = {}
     files: dict[str, list[tuple[str, int]]] = {}
     unread = []
-    for split, part in parts.items():
+    for own, part in parts.items():
         inside = listed(f"{root}/{part}") if is_folder(root / part) else {}
-        names[split] = tuple(sorted(name for name, folder in inside.items() if folder and not is_left(name)))
-        unread += [f"{part}{name}" for name in sorted(set(inside) - set(names[split]))]
-        for name in set(inside) - set(names[split]):
+        names[own] = tuple(sorted(name for name, folder in inside.items() if folder and not is_left(name)))
+        unread += [f"{part}{name}" for name in sorted(set(inside) - set(names[own]))]
+        for name in set(inside) - set(names[own]):
             if not is_left(name) and not os.path.exists(f"{root}/{part}{name}"):
                 raise Problem(f"{root}/{part}{name} is a link to nothing: mend it or take it out")
-        if len(names[split]) < 2:
-            what = f"{len(names[split])} class folders in" if inside else "no folder"
+        if len(names[own]) < 2:
+            what = f"{len(names[own])} class folders in" if inside else "no folder"
             raise Problem(f"data.root={root}: {what} {part}; at least two classes are needed, one folder each")
-        files[split] = []
+        files[own] = []
         above = frozenset(_inode(folder) for folder in (root, *root.resolve().parents, root / part))
-        for label, name in enumerate(names[split]):
+        for label, name in enumerate(names[own]):
             below, passed = _below(root, f"{part}{name}", above)
-            files[split] += [(file, label) for file in sorted(below)]
+            files[own] += [(file, label) for file in sorted(below)]
             unread += sorted(passed)
     if names["train"] != names.get("test", names["train"]):
         odd = sorted(set(names["train"]) ^ set(names["test"]))

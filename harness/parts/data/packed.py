@@ -19,7 +19,7 @@ from harness.parts.data.containers import READERS, items
 from harness.parts.data.folders import Files
 from harness.parts.data.gathered import USUAL
 from harness.parts.data.listing import Listing, is_left
-from harness.parts.data.reading import named_as_image, opened_of, told
+from harness.parts.data.reading import named_as_image, opened, told
 from harness.parts.data.splits import chosen, is_known, lacking
 from harness.parts.data.table import in_order
 from harness.paths import runs
@@ -153,7 +153,7 @@ def _unpack(path: Path, folder: Path, columns: tuple[str, str]) -> list[tuple[st
 
 def _format(image: bytes) -> str:
     try:
-        return (opened_of(image, "").format or "jpeg").lower()
+        return (opened(Path(), image).format or "jpeg").lower()
     except Problem:
         return "jpeg"  # so that reading it says what is wrong
 

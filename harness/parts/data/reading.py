@@ -31,22 +31,16 @@ AGAIN = 100  # one file in so many, and no more than so many, are read again
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def opened(path: Path) -> Image.Image:
-    """The image with its header read, and not yet decoded. Raises Problem, naming the file, where it is none."""
-    try:
-        read = path.read_bytes()
-    except OSError as error:
-        raise _undecoded(str(path), error) from None
-    return opened_of(read, str(path))
+def opened(path: Path, read: bytes | None = None) -> Image.Image:
+    """The image with its header read, and not yet decoded, of a file, or of what was `read` of one.
 
-
-def opened_of(read: bytes, name: str) -> Image.Image:
-    """The same of the bytes of a file."""
+    Raises Problem, naming the file, where it is none.
+    """
     try:
-        image = Image.open(io.BytesIO(read))
+        image = Image.open(io.BytesIO(path.read_bytes() if read is None else read))
     except Exception as error:  # Pillow's many readers raise whatever damaged bytes lead them to
-        raise _undecoded(name, error) from None
-    image.filename = name  # type: ignore[attr-defined]
+        raise _undecoded(str(path), error) from None
+    image.filename = str(path)
     return image
 
 

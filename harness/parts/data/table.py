@@ -17,6 +17,7 @@ from harness.parts.data.reading import brief, told
 from harness.parts.data.splits import chosen, is_known, lacking
 from harness.spec import Spec
 
+Cells = list[tuple[int, Mapping[str, Any]]]  # of rows, by the names of the columns
 Row = tuple[int, tuple[str, ...]]  # its number, the first after the titles being 2; path, class and split
 DRAWN = 64  # rows of each split that are looked at again
 
@@ -118,17 +119,17 @@ def _rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], bool]:
     return [(n, (*own, "")[:3]) for n, own in rows], divided
 
 
-def _csv(path: Path) -> tuple[list[str], list[tuple[int, Mapping[str, Any]]]]:
+def _csv(path: Path) -> tuple[list[str], Cells]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
         file.seek(0)
         between = max(",;\t", key=first.count)
         reader = csv.DictReader(file, delimiter=between, skipinitialspace=True)
-        cells = [(reader.line_num, row) for row in reader]
+        cells: Cells = [(reader.line_num, row) for row in reader]
         return list(reader.fieldnames or ()), cells
 
 
-def _parquet(path: Path, columns: Sequence[str]) -> tuple[list[str], list[tuple[int, Mapping[str, Any]]]]:
+def _parquet(path: Path, columns: Sequence[str]) -> tuple[list[str], Cells]:
     parquet = disk.arrow("parquet")
     names = parquet.read_schema(path).names
     table = parquet.read_table(path, columns=[name for name in columns if name in names])

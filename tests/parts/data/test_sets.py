@@ -160,6 +160,7 @@ def test_svhn_from_its_files(tmp_path, monkeypatch):
         stored[split] = x.transpose(3, 2, 0, 1), y % 10
     monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", lists)
     images = Torchvision(name="SVHN", root=tmp_path).load()
+    assert Torchvision(name="SVHN").channels == 3
     assert (images.channels, images.size, images.classes) == (3, 32, tuple("0123456789"))
     for split, (x, y) in stored.items():
         assert np.array_equal(images.arrays[split][0], x)
