@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from harness import Problem, tasks
 from harness.evidence import Trace, Upstream, confirm, digest, opinions, prove, rates, rehearse, seen, watch
 from harness.parts.averaging import Averaging
-from harness.parts.data import Images, drawing
+from harness.parts.data import Images, digests, drawing
 from harness.parts.grouping import groups, set_rate
 from harness.parts.models import cost
 from harness.parts.norms import synchronise
@@ -335,7 +335,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "params": params,
         "macs": macs,
         "classes": len(images.classes),
-        "images": {**images.counts, "digest": images.digest},
+        "images": {**images.counts, "digest": images.digest, "splits": digests(images)},
         "precision": {"name": runner.name, "emulated": runner.emulated},
         "seconds": run.seconds + time.monotonic() - run.since,
         "seconds_per_epoch": float(np.median(later)),

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 
@@ -109,6 +110,11 @@ def test_result_says_what_was_trained(tiny, live):
     assert result["params"] == sum(p.numel() for p in done.model.parameters())
     assert result["classes"] == 10
     assert (result["images"]["train"], result["images"]["test"]) == (597, 300)
+    images = tiny.data.load()
+    for split, (x, y) in images.arrays.items():
+        pairs = sorted([hashlib.sha256(image).hexdigest(), str(label)] for image, label in zip(x, y, strict=True))
+        digest = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
+        assert result["images"]["splits"][split] == digest
     assert [epoch["epoch"] for epoch in result["epochs"]] == list(range(6))
     assert [epoch["lr"] for epoch in result["epochs"]] == trace.lr[1::2]
     assert result["precision"] == {"name": "FP32", "emulated": False}

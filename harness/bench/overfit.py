@@ -10,36 +10,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from harness import Problem, one_line
 from harness.report.words import METRICS, SECOND
-from harness.spec import Data, Spec
+from harness.spec import Derived, Spec
 
 IMAGES, STEPS = 8, 100  # images learned; steps between two tests
 ENOUGH = 90.0  # percent
 KINDS = ("detection", "segmentation")
 
 
-class Learned(Data):
+class Learned(Derived):
     """`images` training images of `of`, evenly spaced, each `times` an epoch, and the same once as the test set."""
 
-    of: Data
     images: int = Field(IMAGES, ge=1)
     times: int = Field(1, ge=1)
-
-    @property
-    def channels(self) -> int:
-        return self.of.channels
-
-    @property
-    def truth(self) -> Literal["class", "boxes", "mask"]:
-        return self.of.truth
-
-    def identity(self) -> dict[str, Any]:
-        return self.settings()  # the digest of `of` is in it
 
     def load(self) -> Any:
         return _learned(self)

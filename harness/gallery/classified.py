@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.gallery.anew import Record, answerable, evaluated, otherwise, told
-from harness.gallery.data import NEAR, SIDE, chosen, class_names, of_data, prepared, twins
+from harness.gallery.data import chosen, class_names, of_data, prepared
 
 if TYPE_CHECKING:  # torch and matplotlib take seconds, which --help need not wait for
     from matplotlib.figure import Figure
@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # torch and matplotlib take seconds, which --help need not wa
 
 SHOWN = 16  # test images with their answers
 DRAWN = 200  # test images of the second reading
-PAIRS = 10**6  # of a test and a training image; more are not compared
 INTERVALS = (
     "Intervals are of accuracy on new images like these, for this one network; another seed is another network. What "
     "chose the weights is told too well by as much as the choice gained."
@@ -73,6 +72,8 @@ def confusion(answered: Answers, classes: int) -> np.ndarray:
 
 def accuracies(answered: Answers, record: Record, near: np.ndarray) -> list[tuple[str, int, int]]:
     """(of what, right, images): all test images, 200 of them, those without twins `near` them, and those held out."""
+    from harness.parts.data.twins import NEAR, SIDE
+
     right = answered.truth == answered.said
     n = len(right)
     few = chosen(n, DRAWN, "drawn")
@@ -122,8 +123,7 @@ def table(told: Sequence[tuple[str, int, int]]) -> str:
 
 def gallery(study: str, run: str, spec: Spec, seed: int, store: Store) -> tuple[dict[str, Figure], list[str], str]:
     """(Figures by name, paragraphs of Markdown, how the run stands) of the data and, once it is finished, of a run."""
-    from harness.parts.data import Files
-    from harness.parts.data.holdout import source
+    from harness.parts.data import twins
     from harness.report import pictures
 
     images = spec.data.load()
@@ -135,8 +135,8 @@ def gallery(study: str, run: str, spec: Spec, seed: int, store: Store) -> tuple[
     drawn["curves"] = pictures.curves(study, run, record["epochs"], record["kept"] if spec.stop else None)
     if answerable(record):
         answered = answers(spec, seed, store)
-        few = isinstance(source(spec.data), Files) and images.counts["train"] * images.counts["test"] <= PAIRS
-        near = twins(images) if few else np.zeros(images.counts["test"], bool)
+        found = twins.near(images)
+        near = np.zeros(images.counts["test"], bool) if found is None else found
         said = [table(accuracies(answered, record, near)), INTERVALS]
         drawn |= of_answers(study, run, images, names, answered)
     return drawn, said, told(record)

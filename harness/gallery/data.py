@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # torch and matplotlib take seconds, which --help need not wa
     from harness.spec import Data, Spec
 
 ROWS, DRAWS = 6, 7  # of the sheet of augmented images
-SIDE, NEAR = 32, 8  # px, and of 255: images at that size that differ by less on average are one photo, saved twice
 
 
 def class_names(data: Data, classes: Sequence[str]) -> list[str]:
@@ -27,9 +26,7 @@ def class_names(data: Data, classes: Sequence[str]) -> list[str]:
     They are for pictures alone, and no part of a specification. Where two classes would have one name, none is used.
     Raises Problem where that file cannot be read.
     """
-    from harness.parts.data.holdout import source
-
-    path = getattr(source(data), "root", Path()) / "labels.csv"
+    path = getattr(data.source, "root", Path()) / "labels.csv"
     if not path.is_file():
         return list(classes)
     try:
@@ -89,29 +86,11 @@ def augmented(images: Images, spec: Spec, places: np.ndarray, draws: int, seed: 
     return made
 
 
-def thumbnails(images: Images, split: str) -> np.ndarray:
-    """The images of a split, in order, as test images are prepared, at `SIDE` px: N x values in [0, 255]."""
-    import torch
-    from PIL import Image
-
-    every = images.regrouped({"test": (split, np.arange(images.counts[split]))})
-    shown = (image for x, _ in every.test(64, torch.device("cpu")) for image in pixels(images, x))
-    small = [Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for image in shown]
-    return np.stack([np.asarray(image, np.float32).ravel() for image in small])
-
-
-def twins(images: Images) -> np.ndarray:
-    """Of each test image, whether training has it too but for how it was saved: the mean difference is below `NEAR`."""
-    trained, tested = thumbnails(images, "train"), thumbnails(images, "test")
-    return np.array([np.abs(trained - image).mean(1).min() < NEAR for image in tested])
-
-
 def of_data(study: str, spec: Spec, names: Sequence[str]) -> Iterator[tuple[str, Figure]]:
     from harness.parts.data import Files, limited
-    from harness.parts.data.holdout import source
     from harness.report import pictures
 
-    images, data = spec.data.load(), source(spec.data)
+    images, data = spec.data.load(), spec.data.source
     yield "labels", pictures.labels(study, names, label_counts(images))
     if isinstance(data, Files):
         yield "sizes", pictures.sizes(study, file_sizes(data))

@@ -23,7 +23,6 @@ import harness.tasks
 import harness.tricks
 from harness import Problem, one_line
 from harness.parts.data import Cached, Files, Images, Photos, centred
-from harness.parts.data.holdout import source
 from harness.parts.data.memory import scaled
 from harness.parts.data.photos import centre, cut_out
 from harness.parts.data.reading import opened, rgb
@@ -84,7 +83,7 @@ class Network:
         """One image as the network gets it: cut, scaled and normalised, 1 x C x H x W."""
         whole, view = _image(image), self.images
         whole = rgb(whole).convert("L") if view.channels == 1 else rgb(whole)
-        data, size = source(self.spec.data), view.size
+        data, size = self.spec.data.source, view.size
         squashed = getattr(data, "fit", None) == "squash" or not isinstance(data, Files)
         if isinstance(view, Photos):
             cut = cut_out(whole, size, None, None) if squashed else centred(whole, size)

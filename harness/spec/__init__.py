@@ -11,6 +11,7 @@ from harness.spec.slots import (
     Clip,
     Data,
     Decay,
+    Derived,
     Evaluation,
     Init,
     Loss,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Data(Part, ABC):
     """Where images and labels come from. `load` reads, checks and digests them, once a process."""
 
+    place_fields: ClassVar[frozenset[str]] = frozenset({"root"})  # fields that say where it lies, and are not in the id
+
     @property
     @abstractmethod
     def channels(self) -> int: ...
@@ -36,12 +38,38 @@ class Data(Part, ABC):
         """What is known of an image: its one class, boxes around what is on it, or the class of each pixel."""
         return "class"
 
+    @property
+    def source(self) -> Data:
+        """Itself, or the data that it is made of."""
+        return self
+
     def settings(self) -> dict[str, Any]:
         """The fields, but for where the data lies."""
-        return {name: value for name, value in self if name != "root"}
+        return {name: value for name, value in self if name not in self.place_fields}
 
     def identity(self) -> dict[str, Any]:
         return {**self.settings(), "digest": self.load().digest}
+
+
+class Derived(Data, ABC):
+    """Data made of other data: a slice of it, or with some held out."""
+
+    of: Data
+
+    @property
+    def channels(self) -> int:
+        return self.of.channels
+
+    @property
+    def truth(self) -> Literal["class", "boxes", "mask"]:
+        return self.of.truth
+
+    def identity(self) -> dict[str, Any]:
+        return self.settings()  # the digest of `of` is in it
+
+    @property
+    def source(self) -> Data:
+        return self.of.source
 
 
 class Model(Part, ABC):

@@ -37,6 +37,7 @@ class Images(BaseModel):
     train: Count
     test: Annotated[Count, Field(ge=1)]
     digest: str | None = None
+    splits: dict[str, str] = {}  # a digest of each; see `harness.parts.data.images.digests`
 
 
 class Precision(BaseModel):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from harness import Problem, tasks
-from harness.parts.data import repeated
+from harness.parts.data import repeated, twins
 from harness.parts.models import cost, sides, single
 from harness.parts.schedules import Piecewise
 from harness.spec import (
@@ -65,7 +65,7 @@ def check(plan: Plan) -> list[str]:
                 raise Problem(f"{rung.name}: schedule.warmup.epochs={epochs:g} of {steps} batches is not one batch")
             new = images.digest not in seen
             seen.add(images.digest)
-            notes.update(dict.fromkeys([*images.notes, *(repeated(images) if new else ())]))
+            notes.update(dict.fromkeys([*images.notes, *([*repeated(images), *twins.told(images)] if new else [])]))
     return list(notes)
 
 

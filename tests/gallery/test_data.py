@@ -85,25 +85,3 @@ def test_samples_show_the_augmentation():
             assert ways
             moved.add(ways[0])
     assert len(moved) > 3
-
-
-def test_photos_saved_twice_are_twins_and_photos_alike_are_none(tmp_path):
-    rng = np.random.default_rng(0)
-    photos = [
-        Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((120, 90), Image.Resampling.BICUBIC)
-        for _ in range(6)
-    ]
-    for split, label, places in (
-        ("train", "a", (0, 1)),
-        ("train", "b", (2, 3)),
-        ("val", "a", (0, 4)),
-        ("val", "b", (5, 3)),
-    ):
-        (tmp_path / split / label).mkdir(parents=True)
-        for i in places:
-            photo = photos[i].resize((100, 75)) if split == "val" else photos[i]
-            photo.save(tmp_path / split / label / f"{i}.jpg", quality=60 if split == "val" else 95)
-    images = ImageFolder(root=tmp_path, size=72).load()
-    names = [name for name, _ in images.files["test"]]
-    found = dict(zip(names, gallery.twins(images).tolist(), strict=True))
-    assert found == {"val/a/0.jpg": True, "val/a/4.jpg": False, "val/b/3.jpg": True, "val/b/5.jpg": False}

@@ -21,7 +21,8 @@ import harness.parts.data.reading as disk
 from harness import Problem
 from harness.evidence import Check, Trace
 from harness.parts.augment import Cut
-from harness.parts.data.folders import PAPER_MEAN, PAPER_STD, SAMPLE, Folder, limited
+from harness.parts.data.folders import PAPER_MEAN, PAPER_STD, SAMPLE, Folder
+from harness.parts.data.gathered import limited
 from harness.parts.data.reading import brief, looked, size_of, told
 from harness.parts.data.scenes import Scene, Scenes, apart, digested, followed, learnable, there
 from harness.spec import Data, Spec

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -18,10 +17,10 @@ from harness import Problem
 from harness.evidence import Check, Trace
 from harness.parts.data.images import Images
 from harness.rng import stream
-from harness.spec import Data, Spec
+from harness.spec import Derived, Spec
 
 
-class Holdout(Data):
+class Holdout(Derived):
     """`share` of the training images of `of`, even over the classes, held out of training. Slot: `data`.
 
     Images with boxes or masks have no class of their own: of them `share` is drawn of all.
@@ -33,24 +32,12 @@ class Holdout(Data):
     is another: `harness.gallery` looks for those. Raises Problem where a class would be left without any on a side.
     """
 
-    of: Data
     share: float = Field(0.2, gt=0, lt=1)
     blind: bool = False
 
     def check(self, spec: Spec) -> None:
         if any(part.spec.data != self for part in spec.teacher):
             raise ValueError("a teacher has learned images that are held out here: give it the same data")
-
-    @property
-    def channels(self) -> int:
-        return self.of.channels
-
-    @property
-    def truth(self) -> Literal["class", "boxes", "mask"]:
-        return self.of.truth
-
-    def identity(self) -> dict[str, Any]:
-        return self.settings()  # the digest of `of` is in it
 
     def load(self) -> Images:
         return _split(self)
@@ -114,12 +101,14 @@ def _left(part: Holdout, of: str, side: str) -> str:
     )
 
 
-def held_out(content: list[str], labels: np.ndarray, tested: set[str], share: float) -> tuple[np.ndarray, np.ndarray]:
+def held_out(
+    content: list[str], labels: np.ndarray, tested: set[str], share: float, draw: np.random.Generator | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Which of N images stay, and which are held out, by place, in order: about `share` of each class, or stratum.
 
     `content` are the images' digests: those alike stay together, and those among `tested` stay.
     """
-    shuffled = stream(0, "holdout").permutation(len(labels))
+    shuffled = (draw or stream(0, "holdout")).permutation(len(labels))
     whole: dict[str, list[int]] = {}  # the places of each content, of one class as a rule
     for place in shuffled:
         whole.setdefault(content[place], []).append(int(place))
@@ -138,8 +127,3 @@ def blinded(spec: Spec, share: float = 0.2) -> Spec:
     """`spec`, and the teachers it has, without the test set: `share` of the training images takes its place."""
     teachers = tuple(part.but(spec=blinded(part.spec, share)) for part in spec.teacher)
     return spec.but(data=Holdout(of=spec.data, share=share, blind=True), teacher=teachers)
-
-
-def source(data: Data) -> Data:
-    """What `data` is made of, where it is other data with some held out."""
-    return source(data.of) if isinstance(data, Holdout) else data

@@ -3,6 +3,8 @@
 A batch is a function of (seed, epoch, its number).
 """
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,6 +56,7 @@ class Images(ABC):
     std: Triple
     notes: list[str] = field(default_factory=list)  # what the user should know: files skipped, odd names
     sampler: Sampler | None = field(default=None, kw_only=True)  # of an epoch's training images; None: each once
+    photos: bool = field(default=False, kw_only=True)  # made from image files of one class each
 
     @abstractmethod
     def train(
@@ -165,6 +168,17 @@ def repeated(images: Images) -> list[str]:
     if torn:
         notes.append(f"images that are there, to the byte, {images.torn}: {torn:,}; no network can learn both")
     return notes
+
+
+def digests(images: Images) -> dict[str, str]:
+    """A digest of each split: the same for the same images with the same labels, in whatever order and place they lie.
+
+    16 hexadecimal digits of what `content` and `marks` tell.
+    """
+    told = {
+        split: sorted(zip(images.content(split), map(str, images.marks(split)), strict=True)) for split in images.counts
+    }
+    return {split: hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16] for split, pairs in told.items()}
 
 
 @lru_cache

@@ -2,11 +2,14 @@
 
 import os
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from harness import Problem
 from harness.parts.data.reading import brief
+from harness.parts.data.splits import Split, chosen, lacking
 
 
 @dataclass
@@ -14,9 +17,12 @@ class Listing:
     """Where the images of each class should be; nothing is read yet."""
 
     classes: tuple[str, ...]
-    files: dict[str, list[tuple[str, int]]]  # (path below root, label) by split
+    root: Path
+    files: dict[str, list[tuple[str, int]]]  # (path below root, label) by split; without a test set of "train" alone
     parts: dict[str, str]  # what the splits are called there
+    by: Literal["folder", "list", "content"]  # what the digest goes by: the names of folders, of files, neither
     unread: list[str] = field(default_factory=list)  # what lies beside, or is hidden
+    notes: list[str] = field(default_factory=list)
 
 
 # Folders that storage systems and archivers leave, by their names in lower case; hidden ones begin with a dot.
@@ -24,34 +30,59 @@ LEFT = {"@eadir", "@recycle", "@sharebin", "@tmp", "#recycle", "#snapshot", "~sn
 LEFT |= {"system volume information", "lost+found", "network trash folder", "temporary items"}
 
 
-def tree(root: Path) -> Listing:
-    """The files in class folders, and what lies elsewhere or hidden, or was left by a storage system."""
+def tree(root: Path, train: str | None = None, test: str | None = None, split: Split | None = None) -> Listing:
+    """The files in class folders, and what lies elsewhere or hidden, or was left by a storage system.
+
+    `train` and `test` name the folders of the splits; where they do not, see `splits.chosen`. With a `split` there is
+    no folder of test images, and where there is none of training images either, `root` itself has the classes.
+    """
     if not is_folder(root):
         raise Problem(f"data.root={root}: no such folder; it should hold train/CLASS/FILE and val/CLASS/FILE")
-    parts = {"train": "train/", "test": "val/"}
+    folders = {name for name, folder in listed(str(root)).items() if folder and not is_left(name)}
+    trained, tested, notes = chosen(folders, train, test, f"data.root={root}")
+    parts = _parts(root, folders, trained, tested, split)
     names: dict[str, tuple[str, ...]] = {}
     files: dict[str, list[tuple[str, int]]] = {}
     unread = []
-    for split, part in parts.items():
+    for own, part in parts.items():
         inside = listed(f"{root}/{part}") if is_folder(root / part) else {}
-        names[split] = tuple(sorted(name for name, folder in inside.items() if folder and not is_left(name)))
-        unread += [f"{part}{name}" for name in sorted(set(inside) - set(names[split]))]
-        for name in set(inside) - set(names[split]):
+        names[own] = tuple(sorted(name for name, folder in inside.items() if folder and not is_left(name)))
+        unread += [f"{part}{name}" for name in sorted(set(inside) - set(names[own]))]
+        for name in set(inside) - set(names[own]):
             if not is_left(name) and not os.path.exists(f"{root}/{part}{name}"):
                 raise Problem(f"{root}/{part}{name} is a link to nothing: mend it or take it out")
-        if len(names[split]) < 2:
-            what = f"{len(names[split])} class folders in" if inside else "no folder"
+        if len(names[own]) < 2:
+            what = f"{len(names[own])} class folders in" if inside else "no folder"
             raise Problem(f"data.root={root}: {what} {part}; at least two classes are needed, one folder each")
-        files[split] = []
+        files[own] = []
         above = frozenset(_inode(folder) for folder in (root, *root.resolve().parents, root / part))
-        for label, name in enumerate(names[split]):
+        for label, name in enumerate(names[own]):
             below, passed = _below(root, f"{part}{name}", above)
-            files[split] += [(file, label) for file in sorted(below)]
+            files[own] += [(file, label) for file in sorted(below)]
             unread += sorted(passed)
-    if names["train"] != names["test"]:
+    if names["train"] != names.get("test", names["train"]):
         odd = sorted(set(names["train"]) ^ set(names["test"]))
-        raise Problem(f"data.root={root}: classes differ between train/ and val/: {', '.join(odd[:5])}")
-    return Listing(names["train"], files, parts, unread)
+        where = f"{parts['train']} and {parts['test']}"
+        raise Problem(f"data.root={root}: classes differ between {where}: {', '.join(odd[:5])}")
+    return Listing(names["train"], root, files, parts, "folder", unread, notes)
+
+
+def _parts(
+    root: Path, folders: Collection[str], train: str | None, test: str | None, split: Split | None
+) -> dict[str, str]:
+    """The folders of the splits, below `root`. Raises Problem where it has classes and they are not divided."""
+    if train or test or len(folders) < 2:
+        if train and (split or not test):
+            lacking(f"data.root={root}", split, test and f"{test}/", f"no folder val/ beside {train}/")
+            return {"train": f"{train}/"}
+        return {"train": f"{train or 'train'}/", "test": f"{test or 'val'}/"}
+    if split is None:
+        some = ", ".join(sorted(folders)[:3])
+        raise Problem(
+            f"data.root={root}: no folder train/ or val/, but {len(folders)} others ({some}): if these are classes, "
+            "set data.split=Split, which sets a fifth of each apart as the test set"
+        )
+    return {"train": ""}
 
 
 def is_left(name: str) -> bool:
@@ -123,7 +154,7 @@ def places(root: Path, kind: str) -> Listing:
         odd = next((name for name, label in entries if not 0 <= label < len(classes)), None)
         if odd:
             raise Problem(f"{root / lists[split]}: the class of {odd} is not among the {len(classes)} in {needed[0]}")
-    return Listing(classes, files, folders)
+    return Listing(classes, root, files, folders, "list")
 
 
 def _pairs(path: Path) -> list[tuple[str, int]]:

@@ -59,6 +59,9 @@ class Photos(Images):
         for part, own in parts:
             if isinstance(part, OnPixels):
                 x = redone(x.astype(np.float64), [(part, own)])
+        if self.channels == 1:
+            red, green, blue = np.rint(x).astype(np.int64).transpose(1, 0, 2, 3)
+            x = ((19595 * red + 38470 * green + 7471 * blue + 32768) // 65536)[:, None]
         rest = [(part, own) for part, own in parts if own is not draw and not isinstance(part, OnPixels)]
         return redone(x.astype(np.float64), rest)
 
@@ -159,8 +162,15 @@ class _Batches(Dataset[Batch | Problem]):
             x[i] = np.asarray(cut_out(image, size, crop, draw) if whole else centred(image, size))
         for part, own in pixels:
             x = part.on_pixels(x, own)
+        if self.images.channels == 1:
+            x = np.stack([toned(image, 1) for image in x])
         x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         return torch.from_numpy(x), torch.tensor([label for _, label in entries])
+
+
+def toned(image: np.ndarray, channels: int) -> np.ndarray:
+    """An image H x W x 3 with one channel, grey as Pillow has it, or, of three, as it is."""
+    return image if channels == 3 else np.asarray(Image.fromarray(image).convert("L"))[..., None]
 
 
 def centred(image: Image.Image, size: int) -> Image.Image:

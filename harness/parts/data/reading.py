@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,10 +31,13 @@ AGAIN = 100  # one file in so many, and no more than so many, are read again
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def opened(path: Path) -> Image.Image:
-    """The image with its header read, and not yet decoded. Raises Problem, naming the file, where it is none."""
+def opened(path: Path, read: bytes | None = None) -> Image.Image:
+    """The image with its header read, and not yet decoded, of a file, or of what was `read` of one.
+
+    Raises Problem, naming the file, where it is none.
+    """
     try:
-        image = Image.open(io.BytesIO(path.read_bytes()))
+        image = Image.open(io.BytesIO(path.read_bytes() if read is None else read))
     except Exception as error:  # Pillow's many readers raise whatever damaged bytes lead them to
         raise _undecoded(str(path), error) from None
     image.filename = str(path)
@@ -64,6 +68,14 @@ def greatest(image: Image.Image) -> int | None:
     if image.mode.startswith("I"):
         return int(np.asarray(image).max())
     return int(np.asarray(shown).max()) << 8 | 255 if sixteen else None  # of colours Pillow keeps the upper 8 bits
+
+
+def arrow(module: str) -> Any:
+    """A module of pyarrow, which reads parquet and arrow. Raises Problem where it is not installed."""
+    try:
+        return import_module(f"pyarrow.{module}")
+    except ImportError as error:
+        raise Problem(f"parquet and arrow files need pyarrow ({brief(error)}): pip install pyarrow") from None
 
 
 def _undecoded(name: str, error: Exception) -> Problem:
@@ -109,7 +121,7 @@ def read_all(root: Path, names: list[str], skipped: Sequence[str]) -> tuple[dict
     """
     memory = runs() / "cache" / "folders" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json"
     known = _remembered(memory) if trusting else {}
-    stats = {name: _stat(f"{root}/{name}") for name in names}
+    stats = {name: stat_of(os.path.join(root, name)) for name in names}
     fresh = {name: known[name] for name, stat in stats.items() if name in known and known[name].stat == stat}
     other = _other_than_remembered(root, fresh)
     if other:
@@ -224,7 +236,7 @@ def _ending(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _stat(path: str) -> tuple[int, ...]:
+def stat_of(path: str) -> tuple[int, ...]:
     try:
         stat = os.stat(path)
     except OSError as error:

@@ -11,7 +11,7 @@ from harness.parts.data import (
     ImageFolder,
     centred,
     cut_out,
-    folders,
+    gathered,
 )
 from harness.parts.data.reading import opened
 from harness.rng import streams
@@ -186,7 +186,8 @@ def test_other_formats_and_images_in_memory_are_decoded_whole(tmp_path):
     cut_out(image, 72, None, None)
     assert image.size == (1005, 803)
     smooth(1005, 803).save(tmp_path / "smooth.jpg")
-    small = folders._decoded(ImageFolder(root=tmp_path, size=8), "some", [("smooth.jpg", 0)])  # as they always were
+    look = gathered.Look(8, (0, 0, 0), (1, 1, 1))
+    small = gathered._decoded(tmp_path, look, "some", [("smooth.jpg", 0)])  # as they always were
     whole = Image.open(tmp_path / "smooth.jpg").resize((10, 8), Image.Resampling.BILINEAR)
     assert np.array_equal(small[0], np.asarray(whole.crop((1, 0, 9, 8))).transpose(2, 0, 1))
 

@@ -201,7 +201,7 @@ def test_another_file_of_the_same_size_and_times_is_seen(bitmaps, monkeypatch):
 
 def test_one_file_in_some_is_read_again_and_all_where_it_differs(bitmaps, monkeypatch, capsys):
     """Where no stat tells of it."""
-    monkeypatch.setattr(reading, "_stat", lambda path: (1, 2, 3, 4))
+    monkeypatch.setattr(reading, "stat_of", lambda path: (1, 2, 3, 4))
     first = read_anew(bitmaps)
     file = bitmaps / "val/dog/1.bmp"
     darken(file)

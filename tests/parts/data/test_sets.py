@@ -1,3 +1,7 @@
+import csv
+import hashlib
+import io
+import json
 import struct
 import urllib.error
 
@@ -10,9 +14,15 @@ from harness import Problem
 from harness.parts import data
 from harness.parts.data import (
     Digits,
+    ImageFolder,
+    Split,
     Torchvision,
+    digests,
 )
+from harness.parts.data.sets import SPLITS
+from harness.spec import plain
 from tests.kit.folders import CPU, batches
+from tests.kit.own_data import as_folder, photo, photos
 
 # --- digits ---------------------------------------------------------------------------------------------------------
 
@@ -130,3 +140,132 @@ def test_colour_sets_have_their_channels_first(tmp_path, monkeypatch):
     assert images.channels == Torchvision(name="CIFAR10").channels == 3
     red = images.arrays["train"][0][0, 0]
     assert red.tolist() == [[3 * (4 * row + column) for column in range(4)] for row in range(4)]
+
+
+def mat(path, **stored):
+    """As MATLAB has it, by scipy; its md5."""
+    scipy_io = pytest.importorskip("scipy.io")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy_io.savemat(path, stored)
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_svhn_from_its_files(tmp_path, monkeypatch):
+    """Its ten is the digit 0, and its arrays are H x W x C x N."""
+    rng, stored = np.random.default_rng(0), {}
+    lists = {split: list(own) for split, own in torchvision.datasets.SVHN.split_list.items()}
+    for split, n in (("train", 20), ("test", 10)):
+        x, y = rng.integers(0, 256, (32, 32, 3, n), dtype=np.uint8), np.arange(n) % 10 + 1
+        lists[split][2] = mat(tmp_path / f"{split}_32x32.mat", X=x, y=y[:, None])
+        stored[split] = x.transpose(3, 2, 0, 1), y % 10
+    monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", lists)
+    images = Torchvision(name="SVHN", root=tmp_path).load()
+    assert Torchvision(name="SVHN").channels == 3
+    assert (images.channels, images.size, images.classes) == (3, 32, tuple("0123456789"))
+    for split, (x, y) in stored.items():
+        assert np.array_equal(images.arrays[split][0], x)
+        assert np.array_equal(images.arrays[split][1], y)
+
+
+def filed(root, name):
+    """The same twelve photos as one of torchvision's sets lays them out, and how its classes are called."""
+    made = photos()
+    by_split = {split: [(label, data) for one, label, data in made if one == split] for split in ("train", "val")}
+    if name == "Food101":
+        lists = {"train": {}, "test": {}}
+        for split, own in (("train", by_split["train"]), ("test", by_split["val"])):
+            for number, (label, data) in enumerate(own):
+                path = root / f"food-101/images/{label}/{split}{number}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+                lists[split].setdefault(label, []).append(f"{label}/{split}{number}")
+            (root / "food-101/meta").mkdir(exist_ok=True)
+            (root / f"food-101/meta/{split}.json").write_text(json.dumps(lists[split]))
+        return ("cat", "dog")
+    base = root / "gtsrb"
+    for number, (label, data) in enumerate(by_split["train"]):
+        path = base / f"GTSRB/Training/{'00000' if label == 'cat' else '00001'}/{number}.ppm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    rows = io.StringIO()
+    writer = csv.writer(rows, delimiter=";")
+    writer.writerow(["Filename", "ClassId"])
+    (base / "GTSRB/Final_Test/Images").mkdir(parents=True)
+    for number, (label, data) in enumerate(by_split["val"]):
+        (base / f"GTSRB/Final_Test/Images/{number}.ppm").write_bytes(data)
+        writer.writerow([f"{number}.ppm", int(label == "dog")])
+    (base / "GT-final_test.csv").write_text(rows.getvalue())
+    return ("0", "1")
+
+
+@pytest.mark.parametrize("size", [16, 72])
+@pytest.mark.parametrize("name", ["Food101", "GTSRB"])
+def test_sets_of_files_serve_what_a_folder_of_them_serves(name, size, tmp_path, monkeypatch, offline):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
+    classes = filed(tmp_path / "sets", name)
+    part = Torchvision(name=name, root=tmp_path / "sets", size=size)
+    images, folder = part.load(), ImageFolder(root=as_folder(tmp_path / "pets", photos()), size=size).load()
+    assert (part.channels, images.classes, images.counts) == (3, classes, {"train": 8, "test": 4})
+    assert digests(images) == digests(folder)
+    assert images.photos
+    assert part.but(limit=4).load().counts == {"train": 4, "test": 4}
+    x, _ = next(iter(images.test(4, CPU)))
+    assert x.shape == (4, 3, size, size)
+
+
+def test_flowers_from_their_files(tmp_path, monkeypatch, offline):
+    """102 classes, by numbers in a .mat; those without a test image are told."""
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
+    base = tmp_path / "flowers-102"
+    (base / "jpg").mkdir(parents=True)
+    for number in range(1, 105):
+        (base / f"jpg/image_{number:05}.jpg").write_bytes(photo(number, width=9, height=9))
+    files = dict(torchvision.datasets.Flowers102._file_dict)
+    files["label"] = ("imagelabels.mat", mat(base / "imagelabels.mat", labels=np.array([*range(1, 103), 1, 2])))
+    ids = {"trnid": np.arange(1, 103), "valid": np.array([1]), "tstid": np.array([103, 104])}
+    files["setid"] = ("setid.mat", mat(base / "setid.mat", **ids))
+    monkeypatch.setattr(torchvision.datasets.Flowers102, "_file_dict", files)
+    images = Torchvision(name="Flowers102", root=tmp_path, size=8).load()
+    assert images.counts == {"train": 102, "test": 2}
+    assert images.classes[:2] == ("pink primrose", "hard-leaved pocket orchid")
+    assert sorted(images.labels("test")) == [0, 1]
+    assert [note for note in images.notes if note.startswith("100 of 102 classes have no test image: canterbury bells")]
+
+
+def test_a_set_without_a_test_set_is_split(tmp_path, monkeypatch, offline):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
+    for number in range(20):
+        path = tmp_path / "sets/eurosat/2750" / ("River", "Forest")[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photo(number))
+    part = Torchvision(name="EuroSAT", root=tmp_path / "sets", size=64, split=Split())
+    assert part.load().counts == {"train": 16, "test": 4}
+    assert part.load().classes == ("Forest", "River")
+    assert not set(part.load().content("train")) & set(part.load().content("test"))
+    with pytest.raises(Problem, match=r"EuroSAT has no test set, or another test set|EuroSAT has no test set"):
+        Torchvision(name="EuroSAT", root=tmp_path / "sets").load()
+    with pytest.raises(Problem, match="SEMEION has no test set.*data.split=Split"):
+        Torchvision(name="SEMEION", root=tmp_path / "sets").load()
+    with pytest.raises(Problem, match="data.split is for data without a test set, and there is test"):
+        Torchvision(name="Food101", root=tmp_path / "sets", split=Split()).load()
+    with pytest.raises(Problem, match="data.size and data.fit are for sets of files, and MNIST has a size"):
+        Torchvision(name="MNIST", root=tmp_path / "sets", size=32).load()
+
+
+def test_what_was_there_before_has_the_id_that_it_had():
+    assert Torchvision(name="CIFAR10").settings() == {
+        "name": "CIFAR10",
+        **dict.fromkeys(("limit", "limit_test", "size", "fit", "split")),
+    }
+    assert plain(Torchvision(name="CIFAR10")) == {"kind": "Torchvision", "name": "CIFAR10", "root": "data"}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_torchvision_has_the_sets_that_are_offered(name, tmp_path, offline):
+    """By its own signature; and a set that is not there, and cannot be fetched, is one line."""
+    part = Torchvision(name=name, root=tmp_path / "sets", split=None if SPLITS[name][1] else Split())
+    with pytest.raises(Problem, match=f"{name} was expected in .*, and no download worked") as caught:
+        part.load()
+    assert "\n" not in str(caught.value)
+    assert "TypeError" not in str(caught.value)
+    assert list(tmp_path.rglob("*")) == []
