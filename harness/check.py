@@ -10,11 +10,11 @@ import argparse
 import math
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from harness import Problem, one_line
 from harness.cli import main
-from harness.spec import SECOND, UNPROVEN, Data, Spec
+from harness.spec import SECOND, UNPROVEN, Data, OfOther, Spec
 from harness.spec import upstream as inner
 
 if TYPE_CHECKING:
@@ -126,22 +126,10 @@ def _few() -> Any:
 
     from harness.parts.data import limited
 
-    class Few(Data):
+    class Few(OfOther):
         """The first images of `of`, even over the classes: two batches to train on, and some of each other split."""
 
-        of: Data
         batch: int
-
-        @property
-        def channels(self) -> int:
-            return self.of.channels
-
-        @property
-        def truth(self) -> Literal["class", "boxes", "mask"]:
-            return self.of.truth
-
-        def identity(self) -> dict[str, Any]:
-            return self.settings()
 
         def load(self) -> Any:
             return _of(self)

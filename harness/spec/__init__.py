@@ -16,6 +16,7 @@ from harness.spec.slots import (
     Loss,
     Mix,
     Model,
+    OfOther,
     Optimizer,
     Precision,
     Rates,

@@ -44,6 +44,23 @@ class Data(Part, ABC):
         return {**self.settings(), "digest": self.load().digest}
 
 
+class OfOther(Data, ABC):
+    """Data made of other data, `of`: the same kind of images, with the same known of them."""
+
+    of: Data
+
+    @property
+    def channels(self) -> int:
+        return self.of.channels
+
+    @property
+    def truth(self) -> Literal["class", "boxes", "mask"]:
+        return self.of.truth
+
+    def identity(self) -> dict[str, Any]:
+        return self.settings()  # the digest of `of` is in it
+
+
 class Model(Part, ABC):
     @abstractmethod
     def build(self, channels: int, classes: int) -> nn.Module:

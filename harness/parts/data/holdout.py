@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -18,10 +17,10 @@ from harness import Problem
 from harness.evidence import Check, Trace
 from harness.parts.data.images import Images
 from harness.rng import stream
-from harness.spec import Data, Spec
+from harness.spec import OfOther, Spec
 
 
-class Holdout(Data):
+class Holdout(OfOther):
     """`share` of the training images of `of`, even over the classes, held out of training. Slot: `data`.
 
     Images with boxes or masks have no class of their own: of them `share` is drawn of all.
@@ -33,24 +32,12 @@ class Holdout(Data):
     is another: `harness.gallery` looks for those. Raises Problem where a class would be left without any on a side.
     """
 
-    of: Data
     share: float = Field(0.2, gt=0, lt=1)
     blind: bool = False
 
     def check(self, spec: Spec) -> None:
         if any(part.spec.data != self for part in spec.teacher):
             raise ValueError("a teacher has learned images that are held out here: give it the same data")
-
-    @property
-    def channels(self) -> int:
-        return self.of.channels
-
-    @property
-    def truth(self) -> Literal["class", "boxes", "mask"]:
-        return self.of.truth
-
-    def identity(self) -> dict[str, Any]:
-        return self.settings()  # the digest of `of` is in it
 
     def load(self) -> Images:
         return _split(self)
