@@ -16,7 +16,7 @@ from pydantic import Field
 
 from harness import Problem, one_line
 from harness.report.words import METRICS, SECOND
-from harness.spec import Derived, Spec
+from harness.spec import Derived, Sampler, Spec
 
 IMAGES, STEPS = 8, 100  # images learned; steps between two tests
 ENOUGH = 90.0  # percent
@@ -24,13 +24,28 @@ KINDS = ("detection", "segmentation")
 
 
 class Learned(Derived):
-    """`images` training images of `of`, evenly spaced, each `times` an epoch, and the same once as the test set."""
+    """`images` training images of `of`, evenly spaced, each `times` an epoch; the same once are the test set."""
 
     images: int = Field(IMAGES, ge=1)
     times: int = Field(1, ge=1)
 
     def load(self) -> Any:
         return _learned(self)
+
+
+class Rounds(Sampler):
+    """Each of `images` once, shuffled, before any comes again; of N, place p is of image p modulo `images`.
+
+    In an epoch that is shuffled as a whole most batches of four have an image twice, and batch norms see other images
+    at each step. Measured on the segmenter below, in 200 steps, one run each: mIoU 76.45 by rounds, 68.94 shuffled.
+    """
+
+    images: int
+
+    def order(self, labels: Any, rng: Any) -> Any:
+        import numpy as np
+
+        return np.concatenate([first + rng.permutation(self.images) for first in range(0, len(labels), self.images)])
 
 
 @lru_cache
@@ -42,14 +57,14 @@ def _learned(part: Learned) -> Any:
     few = np.arange(n) * (whole.counts["train"] // n)
     kept = whole.regrouped({"train": ("train", np.tile(few, part.times)), "test": ("train", few)})
     told = f"{whole.digest}, {len(few)} learned {part.times} times an epoch"
-    return replace(kept, digest=hashlib.sha256(told.encode()).hexdigest()[:16])
+    return replace(kept, digest=hashlib.sha256(told.encode()).hexdigest()[:16], sampler=Rounds(images=len(few)))
 
 
 def specification(kind: str, root: Path) -> Spec:
     """A small network from scratch: C4 at 240 x 320 px in 400 steps of four images, or FCN at 180 x 240 px in 500.
 
-    FCN's output stride is 4: at 8 a pole of a street scene is thinner than a cell. Measured, one run each: mAP 100.00
-    of blood cells; of street scenes mIoU 85.46, the least of poles, 30.31, which is not enough.
+    FCN's output stride is 4: at 8 a pole of a street scene is thinner than a cell. Measured where epochs were shuffled
+    as a whole, one run each: mAP 100.00 of blood cells; of street scenes mIoU 85.46, the least of poles, 30.31.
     """
     from harness.parts.data import ADE20K, VOC
     from harness.parts.decay import DecayAll

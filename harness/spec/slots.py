@@ -203,10 +203,16 @@ class Mix(Part, ABC):
 class Loss(Part, ABC):
     """What is minimised, where it is not the task's own."""
 
+    truth: ClassVar[str] = ""  # what must be known of images: "class", "boxes" or "mask"; "": it does not say
+
+    def check(self, spec: Any) -> None:
+        if self.truth not in ("", spec.data.truth):
+            known = {"class": "one class each", "boxes": "boxes", "mask": "masks"}[self.truth]
+            raise ValueError(f"loss={type(self).__name__} is for images with {known}: leave it out")
+
     @abstractmethod
     def __call__(self, z: Tensor, y: Tensor) -> Tensor:
         """The mean over N, of logits and targets N x K.
-
 
         `reference(y, z)` gives it and its gradient by the logits, in numpy's float64.
         """

@@ -23,6 +23,8 @@ SCORES = ("loss", "top1", "top5")
 class CrossEntropy(Loss):
     """Cross-entropy of target distributions: the loss where the slot `loss` is empty."""
 
+    truth: ClassVar[str] = "class"
+
     def __call__(self, z: Tensor, y: Tensor) -> Tensor:
         return nn.functional.cross_entropy(z, y)
 

@@ -26,6 +26,8 @@ class Found(Loss):
     1, with the weights that torchvision gives the four: 1.
     """
 
+    truth: ClassVar[str] = "boxes"
+
     def __call__(self, z: Tensor, y: Tensor) -> Tensor:
         anchors, regions = _pieces(z)
         logits, labels, offsets, due = anchors

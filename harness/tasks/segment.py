@@ -29,6 +29,7 @@ class PixelCrossEntropy(Loss):
     the pixels of a pass that are labelled; where none is, 0.
     """
 
+    truth: ClassVar[str] = "mask"
     aux: float = Field(0.5, ge=0)
 
     def __call__(self, z: Tensor, y: Tensor) -> Tensor:

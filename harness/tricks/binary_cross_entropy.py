@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ class BinaryCrossEntropy(Loss):
 
     As timm has it: the mean, so its gradient is K times smaller than that of the sum, and wants another rate.
     """
+
+    truth: ClassVar[str] = "class"
 
     def __call__(self, z: Tensor, y: Tensor) -> Tensor:
         return nn.functional.binary_cross_entropy_with_logits(z, y)

@@ -43,6 +43,19 @@ def test_what_is_learned_is_tested(tmp_path):
     assert np.array_equal(images.truth("test", 2), images.truth("train", 5))
 
 
+def test_no_image_comes_again_before_all_others_did(tmp_path):
+    """So that a batch of half of them has none twice."""
+    scenes.devkit(tmp_path)
+    images = Learned(of=VOC(root=tmp_path, short=32, long=64, **LISTS), images=4, times=6).load()
+    orders = [np.concatenate(images.order(epoch, 2, streams(0))) for epoch in (0, 1)]
+    for order in orders:
+        assert sorted(order) == list(range(24))
+        rounds = (order % 4).reshape(6, 4)
+        assert all(sorted(one) == [0, 1, 2, 3] for one in rounds)
+        assert len({tuple(one) for one in rounds}) > 2
+    assert orders[0].tolist() != orders[1].tolist()
+
+
 def test_other_images_or_times_are_other_data(tmp_path):
     scenes.devkit(tmp_path)
     data = VOC(root=tmp_path, short=32, long=64, **LISTS)

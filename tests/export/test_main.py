@@ -76,6 +76,7 @@ def test_the_card_is_made_from_the_record(exported, network):
 
 
 def test_an_onnx_that_answers_otherwise_is_refused(network, monkeypatch):
+    monkeypatch.setattr(graph, "find_spec", lambda name: name)  # as if all were installed
     ours = np.eye(3)
     for theirs, odd in ((ours + 0.25, False), (ours[[0, 2, 1]], True)):
         monkeypatch.setattr(graph, "written", lambda network: b"")

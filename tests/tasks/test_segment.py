@@ -7,8 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from harness import Problem
 from harness.parts.models import FCN, ResNet
+from harness.tasks.detect import Found
 from harness.tasks.segment import PixelCrossEntropy, Segment, cells, middles
+from harness.tricks.binary_cross_entropy import BinaryCrossEntropy
+from tests.kit import dense
 
 TASK = Segment()
 RNG = np.random.default_rng(0)
@@ -119,3 +123,31 @@ def test_slots_of_classification_are_refused(tiny):
     spec = tiny.but(task=TASK, model=FCN(backbone=ResNet(blocks=(1, 1), width=4)))
     with pytest.raises(ValueError, match=r"^data=Digits: this task needs images with masks, as ADE20K has$"):
         TASK.check(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "loss", "says"),
+    [
+        (
+            dense.DETECTOR,
+            BinaryCrossEntropy(),
+            "loss=BinaryCrossEntropy is for images with one class each: leave it out",
+        ),
+        (
+            dense.SEGMENTER,
+            BinaryCrossEntropy(),
+            "loss=BinaryCrossEntropy is for images with one class each: leave it out",
+        ),
+        (dense.SEGMENTER, Found(), "loss=Found is for images with boxes: leave it out"),
+        (dense.BACKBONE, PixelCrossEntropy(), "loss=PixelCrossEntropy is for images with masks: leave it out"),
+    ],
+)
+def test_a_loss_of_another_task_is_refused(spec, loss, says):
+    spec.agree()
+    with pytest.raises(Problem, match=says):
+        spec.but(loss=loss).agree()
+
+
+def test_a_loss_of_its_own_task_is_taken():
+    dense.SEGMENTER.but(loss=PixelCrossEntropy(aux=0.2)).agree()
+    dense.BACKBONE.but(loss=BinaryCrossEntropy()).agree()
