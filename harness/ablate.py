@@ -234,7 +234,7 @@ def looks(plan: Any, store: Any) -> Any:
 
 def show_plan(plan: Any, at: list[str], options: argparse.Namespace) -> int:
     from harness import study
-    from harness.engine import decoders
+    from harness.engine import decoders, widest
     from harness.store import Store
     from harness.study.costs import estimate
     from harness.study.shown import as_text
@@ -251,7 +251,9 @@ def show_plan(plan: Any, at: list[str], options: argparse.Namespace) -> int:
     answer(described)
     print(as_text(described))
     if where.check(options) == "slurm":
-        script = where.slurm(options, store).script(store.root.parent / "mail" / plan.label)
+        script = where.slurm(options, store).script(
+            store.root.parent / "mail" / plan.label, widest(plan.runs(options.only))
+        )
         print(f"\nwhat would be submitted:\n\n{script}", end="")
     return 0
 

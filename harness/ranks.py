@@ -24,6 +24,8 @@ from harness import Problem
 
 PATIENCE = timedelta(hours=1)  # that a rank waits for another, which may write a checkpoint or wait for photos
 
+NETWORKS = {name: os.environ.get(name) for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}  # as a user has them
+
 Answer = Callable[[Tensor, Tensor], Tensor]  # (images, labels) -> answers
 
 
@@ -171,10 +173,16 @@ def statistics(model: nn.Module) -> list[Tensor]:
 
 
 @contextmanager
-def joined(rank: int, size: int, file: Path, device: torch.device) -> Iterator[Ranks]:
-    """This process among the ranks of a run, who meet by a `file` that all see, and talk on this machine alone."""
-    for kind in ("GLOO", "NCCL"):
-        os.environ.setdefault(f"{kind}_SOCKET_IFNAME", "lo")
+def joined(rank: int, size: int, file: Path, device: torch.device, far: bool = False) -> Iterator[Ranks]:
+    """This process among the ranks of a run, who meet by a `file` that all see, and talk on this machine alone.
+
+    Where some are `far`, on other machines, GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME say by which network they talk;
+    without these, the one that a host's name is of.
+    """
+    for name, users in NETWORKS.items():
+        os.environ.pop(name, None)
+        if network := users or ("" if far else "lo"):
+            os.environ[name] = network
     meeting = distributed.FileStore(str(file), size)
     with gone():
         distributed.init_process_group("gloo", store=meeting, rank=rank, world_size=size, timeout=PATIENCE)

@@ -15,6 +15,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("folder", help="the mailbox: a folder under runs/mail/")
     p.add_argument("--name", default="worker", help="how the launcher knows this worker (default: %(default)s)")
     p.add_argument("--most", type=int, metavar="N", help="leave after N runs")
+    p.add_argument(
+        "--rank",
+        action="store_true",
+        help="be a rank of a run of another node, as standard input says",
+    )
     return p
 
 
@@ -29,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
 
     os.environ.setdefault("HARNESS_DECODERS", str(decoders(1)))  # the cores that this job was given are all its own
     puller = Puller(Mailbox(Path(options.folder)), options.name, options.most)
+    if options.rank:
+        return puller.join()
     if (puller.box.folder / PLAN).exists():
         return follow(puller.box) if puller.enter() else TURNED_AWAY
     return puller.pull()

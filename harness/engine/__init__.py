@@ -2,6 +2,7 @@
 
 from harness.engine.engine import Engine
 from harness.engine.local import decoders, places
+from harness.engine.ranks import widest
 from harness.engine.scheduler import RETRIES, RETRY, Event, Key, Source, key
 from harness.engine.signals import ECHO, STOPS, asked_to_stop
 from harness.engine.worker import Interrupted, Say, execute, settle, why

@@ -10,10 +10,12 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from harness import Problem
 from harness.engine.mailbox import Mailbox, read, written
+from harness.engine.ranks import of_job, widest
 from harness.engine.slurm import Slurm
 from harness.paths import write_atomic
 from harness.study import Run, missing
@@ -39,15 +41,13 @@ class Submission:
 
     def submit(self, runs: Sequence[Run]) -> set[str]:
         """Submit workers for what is missing of `runs`: the names of their jobs."""
-        from harness.engine.engine import refuse_ranks
-
         left = missing(runs, self.cluster.store)
-        refuse_ranks(left)
+        ranks = widest(left)
         self.box.remove()
         self.box.make(self.cluster.store, self.cluster.every, self.cluster.device)
         write_atomic(self.box.folder / PLAN, json.dumps([*map(written, runs)]).encode())
-        write_atomic(self.box.folder / AGAIN, self.cluster.script(self.box.folder).encode())
-        jobs = self.cluster.submitted(self.box, min(self.cluster.jobs, len(left)))
+        write_atomic(self.box.folder / AGAIN, self.cluster.script(self.box.folder, ranks).encode())
+        jobs = self.cluster.submitted(self.box, min(self.cluster.jobs, len(left)), ranks=ranks)
         note(self.box, jobs)
         return jobs
 
@@ -63,7 +63,7 @@ def told(runs: Sequence[Run], cluster: Slurm, jobs: dict[str, str]) -> str:
 def follow(box: Mailbox) -> int:
     """A worker's life: train what is left of the plan in `box`; see `harness.engine.pulling` for the exit status."""
     from harness.engine.engine import Engine
-    from harness.engine.local import places
+    from harness.engine.local import Local, places
     from harness.engine.pulling import FAILED, FINISHED, KEPT
     from harness.store import Store
 
@@ -72,7 +72,12 @@ def follow(box: Mailbox) -> int:
     runs = [order for order in orders if not isinstance(order, str)]
     store = Store(Path(terms.store))
     cuda = places(terms.device, None)[0].startswith("cuda")
-    engine = Engine(store, places(terms.device, None if cuda else 1), terms.every)
+    at = places(terms.device, None if cuda else 1)
+    if widest(runs) > 1:  # the job's places are for ranks: it trains one run at a time
+        at, beside = at[:1], partial(of_job, device=terms.device, folder=box.folder)
+        engine = Engine(store, at, launcher=Local(store, at, terms.every, beside=beside))
+    else:
+        engine = Engine(store, at, terms.every)
     signal.signal(signal.SIGUSR1, lambda *_: setattr(engine, "stopping", True))
     failed, got_on = False, False
     for event in engine.events(missing(runs, store)):

@@ -9,7 +9,6 @@ from harness import Problem
 from harness.engine.local import Local
 from harness.engine.scheduler import ENDS, RETRY, Event, Listed, Order, Scheduler, Source, Start, Stop, key
 from harness.engine.signals import asked_to_stop
-from harness.spec import upstream
 from harness.store import EVERY, Held, Store
 from harness.study import Run
 
@@ -19,6 +18,9 @@ class Launcher(Protocol):
 
     def free(self) -> int:
         """How many runs it would start now."""
+
+    def width(self, run: Run) -> int:
+        """How many of these it takes: of a run on several ranks more than one, where each has a place of its own."""
 
     def start(self, run: Run) -> Any:
         """Begin a run: its handle. Nothing is tried again here."""
@@ -37,13 +39,6 @@ class Launcher(Protocol):
 
     def close(self) -> None:
         """End what has no run."""
-
-
-def refuse_ranks(runs: Iterable[Run]) -> None:
-    """Raise Problem where a run, or one that it builds on, is for several ranks: of a cluster."""
-    for spec in dict.fromkeys(each for run in runs for each in (run[0], *upstream(run[0]))):
-        if spec.ranks:
-            raise Problem(f"ranks={spec.ranks}: they are processes of one machine, and no cluster places them yet")
 
 
 class Engine:
@@ -76,15 +71,13 @@ class Engine:
 
     def events(self, runs: Sequence[Run] | Source) -> Generator[Event, None, None]:
         """Execute a list of runs, or what a source asks for while there are free places."""
-        if isinstance(runs, Sequence) and not isinstance(self.launcher, Local):
-            refuse_ranks(runs)
-        for spec, _ in runs if isinstance(runs, Sequence) else ():
-            if spec.places > self.jobs:
+        for spec, seed in runs if isinstance(runs, Sequence) else ():
+            if self.launcher.width((spec, seed)) > self.jobs:
                 raise Problem(
                     f"ranks={spec.ranks} needs as many places, and there are {self.jobs}: --jobs {spec.ranks}"
                 )
         source = Listed(runs) if isinstance(runs, Sequence) else runs
-        scheduler = Scheduler(source, self.store.__contains__, self.store.held)
+        scheduler = Scheduler(source, self.store.__contains__, self.store.held, self.launcher.width)
         try:
             with asked_to_stop(self):
                 while True:

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -15,6 +15,7 @@ from harness.engine.ranks import LOST, Beside
 from harness.engine.scheduler import ENDS, Event
 from harness.engine.signals import STOPS
 from harness.engine.worker import STOP, work
+from harness.spec import Spec
 from harness.store import Store
 from harness.study import Run
 
@@ -61,17 +62,21 @@ class Worker:
 class Local:
     """The launcher of this machine: a process for each of `places`, once there is a run for it; see `Launcher`.
 
-    A run's handle is the process that has it.
+    A run's handle is the process that has it. Each rank of a run takes a place, unless `beside` says where they go.
     """
 
     store: Store
     places: Sequence[str]
     every: float  # seconds between checkpoints within an epoch
     method: str = "spawn"  # how processes start
+    beside: Callable[[Spec], Beside] | None = None
     workers: list[Worker] = field(default_factory=list, init=False)
 
     def free(self) -> int:
-        return len(self.places) - sum(worker.run[0].places for worker in self.workers if worker.run)
+        return len(self.places) - sum(self.width(worker.run) for worker in self.workers if worker.run)
+
+    def width(self, run: Run) -> int:
+        return 1 if self.beside else run[0].places
 
     def start(self, run: Run) -> Worker:
         left = list(self.places)
@@ -80,9 +85,10 @@ class Local:
         idle = (worker for worker in self.workers if worker.run is None and worker.place in left)  # no rank is there
         worker = next(idle, None) or self._begin(left[0])
         left.remove(worker.place)
-        worker.run, worker.others = run, left[: run[0].places - 1]
+        worker.run, worker.others = run, left[: self.width(run) - 1]
+        own = Beside(tuple(worker.others), "spawn" if self.method == "spawn" else "fork")
         with suppress(OSError):  # it died idle: reading from it says so
-            worker.connection.send((run, Beside(tuple(worker.others), "spawn" if self.method == "spawn" else "fork")))
+            worker.connection.send((run, self.beside(run[0]) if self.beside else own))
         return worker
 
     def poll(self, seconds: float) -> list[tuple[Worker, Event]]:

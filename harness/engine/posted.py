@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from harness import Problem
 from harness.engine.mailbox import Mailbox
+from harness.engine.ranks import widest
 from harness.engine.scheduler import ENDS, Event
 from harness.store import EVERY, Store
 from harness.study import Run
@@ -65,6 +66,14 @@ class Posted(ABC):
 
     def free(self) -> int:
         return max(0, self.jobs - len(self.orders))
+
+    def width(self, run: Run) -> int:
+        return 1  # a worker has all ranks of its run
+
+    @property
+    def widest(self) -> int:
+        """Ranks, at most, of the runs that are ordered: a worker takes any of them."""
+        return widest(self.orders.values())
 
     def start(self, run: Run) -> int:
         self.box = self.box or Mailbox.made(self.store, self.every, self.device)

@@ -1,18 +1,21 @@
 """A worker's life on another machine: take an order from the mailbox, train it, say what happens."""
 
+import json
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import Problem
+from harness import Problem, one_line
 from harness.engine.mailbox import Mailbox, Order, fitness
 from harness.engine.probe import probe
+from harness.engine.ranks import Beside, of_job
 from harness.engine.scheduler import Event
 from harness.engine.signals import STOPS
 from harness.spec import blame
@@ -78,6 +81,21 @@ class Puller:
                 break
         return KEPT if self.asked else FAILED if failed else FINISHED
 
+    def join(self) -> int:
+        """The life of a rank of a run that another node of this job has; what it is to do comes by standard input."""
+        from harness.engine.mailbox import read
+        from harness.engine.worker import follow
+
+        order = json.loads(sys.stdin.readline())
+        if not self.enter():
+            return TURNED_AWAY
+        run = read(order["run"])
+        assert not isinstance(run, str)
+        threading.Thread(target=end_with_input, daemon=True).start()
+        file, root = Path(order["file"]), Path(self.box.terms.store)
+        follow(Said(), order["rank"], file, True, order["place"], spec=run[0], seed=run[1], root=root)
+        return FINISHED
+
     def _turned_away(self, why: str) -> int:
         print(f"harness.worker: turned away: {why}", file=sys.stderr)
         self.say(None, {"kind": "unfit", "why": why})
@@ -125,7 +143,22 @@ class Puller:
         def say(event: Event) -> None:
             self.say(number, event)
 
-        end = attempt(order, store, device, say, self._stops(number), terms.every)
+        beside = of_job(order[0], terms.device, self.box.folder) if order[0].ranks else Beside()
+        end = attempt(order, store, device, say, self._stops(number), terms.every, beside)
         if end["kind"] == "interrupted" and self.asked:
             return {"kind": "kept", "why": f"worker {self.name} on {socket.gethostname()} had to end"}
         return end
+
+
+class Said:
+    """A rank's pipe to rank 0, by standard output."""
+
+    def send(self, why: str) -> None:
+        print(one_line(why), flush=True)
+
+
+def end_with_input() -> None:
+    """End where rank 0 is gone: it holds this process's standard input open."""
+    while os.read(0, 1024):
+        pass
+    os._exit(0)

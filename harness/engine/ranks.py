@@ -2,24 +2,33 @@
 
 Each ends within a second of rank 0, whose child it is. Where one is gone, rank 0 ends at once: to the scheduler its
 process is lost, and the run goes on from its checkpoint. One that fails says why, and the run fails by that.
+
+A job of Slurm's that has several nodes has ranks on all of them: `srun` begins those of the others, and they read what
+to train from its input, which also tells them, by its end, that rank 0 is gone.
 """
 
+import json
+import math
 import multiprocessing
 import os
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from harness import Problem
 from harness.ranks import Alone, Gone, joined
-from harness.spec import Spec
+from harness.spec import Spec, upstream
+from harness.study import Run
 
 LOST = 70  # the exit code of rank 0 where another rank is gone
 GRACE = 10.0  # seconds for rank 0 to hear from its collective that a rank failed: NCCL's may wait for ever
@@ -27,18 +36,44 @@ GRACE = 10.0  # seconds for rank 0 to hear from its collective that a rank faile
 
 @dataclass(frozen=True)
 class Beside:
-    """Where ranks 1, 2, … of a run have their places, names of devices, and how their processes start."""
+    """Where ranks 1, 2, … of a run have their places, names of devices, and how their processes start.
+
+    "NODE/DEVICE" is another node's; `begin` is the command that `srun` is to run there, and `folder` all nodes see.
+    """
 
     places: tuple[str, ...] = ()
     method: str = "spawn"
+    begin: tuple[str, ...] = ()
+    folder: Path | None = None
+
+
+def widest(runs: Iterable[Run]) -> int:
+    """Ranks, at most, of these runs and of what they build on."""
+    return max((each.places for run in runs for each in (run[0], *upstream(run[0]))), default=1)
+
+
+def of_job(spec: Spec, device: str | None, folder: Path) -> Beside:
+    """The ranks of a run that has a job of a cluster's whole: a GPU each, or as many on each node's CPU."""
+    from harness.engine.local import places
+    from harness.engine.slurm import called
+
+    nodes = [socket.gethostname()]
+    if int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) > 1:
+        nodes = called(["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]).split()
+    here = places(device, None)
+    if not here[0].startswith("cuda"):
+        here = ["cpu"] * math.ceil(spec.places / len(nodes))
+    every = [*here, *(f"{node}/{place}" for node in nodes[1:] for place in here)]
+    begin = (sys.executable, "-m", "harness.worker", str(folder), "--rank")
+    return Beside(tuple(every[1 : spec.places]), begin=begin, folder=folder)
 
 
 @contextmanager
-def gathered(spec: Spec, device: Any, beside: Beside, follow: Callable[..., None]) -> Iterator[Alone]:
+def gathered(spec: Spec, device: Any, beside: Beside, follow: "partial[None]") -> Iterator[Alone]:
     """Rank 0, on `device`, of a run that is to be trained with others `beside`; alone where it is for one process.
 
-    `follow(pipe, rank, file, place)` is the life of another rank: they meet by the `file`, and by the pipe it says why
-    it failed.
+    `follow(pipe, rank, file, far, place)` is the life of another rank: they meet by the `file`, and by the pipe it says
+    why it failed.
     """
     if not spec.ranks:
         yield Alone()
@@ -48,16 +83,19 @@ def gathered(spec: Spec, device: Any, beside: Beside, follow: Callable[..., None
         places = ("cpu",) * (spec.ranks - 1)
     if len(places) != spec.ranks - 1:
         raise Problem(
-            f"ranks={spec.ranks} needs as many GPUs, and this run was given {len(places) + 1}: set ranks lower"
+            f"ranks={spec.ranks} needs as many GPUs, and this run was given {len(places) + 1}: ask for more, of Slurm "
+            'by --slurm "gres=gpu:N" or "nodes=N", or set ranks lower'
         )
     context: Any = multiprocessing.get_context(beside.method)
-    with tempfile.TemporaryDirectory(prefix="harness-ranks-") as folder:
-        others = _Others()
+    far = any("/" in place for place in places)
+    with tempfile.TemporaryDirectory(prefix="harness-ranks-", dir=beside.folder if far else None) as folder:
+        others, meeting = _Others(), Path(folder) / "meeting"
         for rank, place in enumerate(places, 1):
-            others.begin(context, follow, (rank, Path(folder) / "meeting", place))
+            life = partial(elsewhere, begin=beside.begin, run=follow.keywords) if "/" in place else follow
+            others.begin(context, life, (rank, meeting, far, place))
         threading.Thread(target=others.watch, daemon=True).start()
         try:
-            with joined(0, spec.ranks, Path(folder) / "meeting", device) as own:
+            with joined(0, spec.ranks, meeting, device, far) as own:
                 yield own
         except Gone:
             others.verdict()
@@ -118,6 +156,28 @@ class _Others:
         for process in self.processes:
             process.kill()  # it has nothing of its own
             process.join()
+
+
+def elsewhere(
+    pipe: Any, rank: int, file: Path, far: bool, place: str, *, begin: tuple[str, ...], run: dict[str, Any]
+) -> None:
+    """In a process of this node: a rank of another node, begun there, and what it says at its end."""
+    from harness.engine.mailbox import written
+
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    node, device = place.split("/")
+    line = ["srun", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={node}", "--input=0", *begin]
+    order = {"run": written((run["spec"], run["seed"])), "rank": rank, "file": str(file), "place": device}
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as there:
+        assert there.stdin
+        assert there.stdout
+        there.stdin.write(json.dumps(order) + "\n")
+        there.stdin.flush()  # and left open
+        said, code = there.stdout.read().strip(), there.wait()
+    if said:
+        with suppress(OSError):
+            pipe.send(said.splitlines()[-1])
+    os._exit(code)
 
 
 def end_with(parent: int) -> None:

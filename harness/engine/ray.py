@@ -1,6 +1,7 @@
 """Workers as tasks of Ray, each a process of its own that trains one run: Ray only places them."""
 
 import logging
+import math
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ class Ray(Posted):
     """See `Posted`. `head` is a cluster's, "ray://head:10001" or "auto"; "" starts one of this machine alone.
 
     A run gets `cpus` cores and, where the cluster has GPUs, one, or its part of one where `jobs` are more than those.
-    With `device` "cuda" it gets a whole one, of those too that the cluster has yet to grow.
+    With `device` "cuda" it gets a whole one, of those too that the cluster has yet to grow. One on several ranks gets
+    that for each, all on one node.
     """
 
     head: str = ""
@@ -65,9 +67,10 @@ class Ray(Posted):
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         assert self.box
-        whole = (self.device or "").startswith("cuda")
+        whole, ranks = (self.device or "").startswith("cuda"), self.widest
         gpus = 1.0 if whole else 0.0 if self.device == "cpu" else min(1.0, self.gpus() / self.jobs)
-        task = ray.remote(max_calls=1, max_retries=0, num_cpus=self.cpus, num_gpus=gpus)(_pull)
+        each = math.ceil(gpus) * ranks if ranks > 1 else gpus  # NCCL wants a card for each rank
+        task = ray.remote(max_calls=1, max_retries=0, num_cpus=self.cpus * ranks, num_gpus=each)(_pull)
         if node:
             task = task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False))
         names = {secrets.token_hex(4) for _ in range(count)}

@@ -75,6 +75,7 @@ class Scheduler:
     """Orders for the runs of a `source`; `stored` tells which runs have a record.
 
     `elsewhere` tells whether others hold a run still: it is asked of one that was found so, before that is begun again.
+    `width` tells how many places a run takes.
 
     What a run builds on goes first, and is added where nobody trains it and its record is not there. What builds on a
     failed run fails with it. A run whose process is lost is taken up again, at most `RETRIES` times for an epoch that
@@ -85,6 +86,7 @@ class Scheduler:
     source: Source
     stored: Callable[[Key], bool]
     elsewhere: Callable[[Key], bool] = lambda at: False
+    width: Callable[[Run], int] = lambda run: run[0].places
     stopping: bool = field(default=False, init=False)
     waiting: Waiting = field(default_factory=Waiting, init=False)
     running: dict[Key, Run] = field(default_factory=dict, init=False)
@@ -109,15 +111,15 @@ class Scheduler:
                 yield from self._tell(run, {"kind": "finished", "reused": True})
             elif key(run) in self.held and self.elsewhere(key(run)):
                 self._later(run, now)
-            elif run[0].places > free and self.running:
+            elif self.width(run) > free and self.running:
                 self.waiting.first([run])  # none goes before it, or it might wait for ever
                 return
-            elif run[0].places > free:
+            elif self.width(run) > free:
                 self.failed.add(key(run))
                 why = f"ranks={run[0].ranks} needs as many places, and there are {free}"
                 yield from self._tell(run, {"kind": "failed", "why": why})
             else:
-                free -= run[0].places
+                free -= self.width(run)
                 self.running[key(run)] = run
                 yield Start(run)
 

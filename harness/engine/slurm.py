@@ -23,7 +23,8 @@ class Slurm(Posted):
     """See `Posted`. A job takes runs until there are none, or `per_job` of them.
 
     `asked_for` is what the user says of jobs, in sbatch's own words: "partition=gpu time=24:00:00 gres=gpu:1". A job's
-    time may be shorter than a run: what is kept goes on in the next.
+    time may be shorter than a run: what is kept goes on in the next. A run on several ranks has a job whole, on all of
+    its nodes: `harness.engine.ranks`.
     """
 
     asked_for: str = ""
@@ -48,8 +49,8 @@ class Slurm(Posted):
         """The lines of a job's script that say what it asks for."""
         return [f"#SBATCH --{name}" + f"={value}" * bool(value) for name, value in words(self.asked_for)]
 
-    def script(self, box: Path) -> str:
-        """What is submitted."""
+    def script(self, box: Path, ranks: int = 1) -> str:
+        """What is submitted, for runs of so many ranks at most."""
         own, before = [name for name, _ in words(self.asked_for)], os.environ.get("PYTHONPATH")
         ours = {
             "job-name": "harness",
@@ -57,6 +58,8 @@ class Slurm(Posted):
             "open-mode": "append",
             "signal": f"B:USR1@{WARNING}",
         }
+        if ranks > 1 and not {"cpus-per-task", "nodes"} & {*own}:
+            ours["cpus-per-task"] = str(ranks)
         most = ["--most", str(self.per_job)] if self.per_job else []
         line = shlex.join([sys.executable, "-m", "harness.worker", str(box), *most])
         return "\n".join(
@@ -74,7 +77,7 @@ class Slurm(Posted):
 
     def begin(self, count: int, node: str = "") -> set[str]:
         assert self.box
-        return self.submitted(self.box, count, node)
+        return self.submitted(self.box, count, node, self.widest)
 
     def nodes(self) -> list[str]:
         partition = dict(words(self.asked_for)).get("partition")
@@ -82,11 +85,11 @@ class Slurm(Posted):
         states = dict(row.split("|") for row in told.splitlines())
         return sorted(node for node, state in states.items() if not state.startswith(("down", "drain", "fail")))
 
-    def submitted(self, box: Mailbox, count: int, node: str = "") -> set[str]:
+    def submitted(self, box: Mailbox, count: int, node: str = "", ranks: int = 1) -> set[str]:
         """The names of so many jobs for a mailbox."""
         self.logs.mkdir(parents=True, exist_ok=True)
         where = [f"--nodelist={node}"] if node else []
-        told = called(["sbatch", "--parsable", f"--array=1-{count}", *where], self.script(box.folder))
+        told = called(["sbatch", "--parsable", f"--array=1-{count}", *where], self.script(box.folder, ranks))
         number = told.strip().partition(";")[0]
         return {f"{number}_{task}" for task in range(1, count + 1)}
 

@@ -224,13 +224,13 @@ def upstream_of(store: Store, spec: Spec, seed: int) -> Callable[..., Upstream]:
     return inner
 
 
-def follow(pipe: Connection, rank: int, file: Path, place: str, *, spec: Spec, seed: int, root: Path) -> None:
+def follow(pipe: Any, rank: int, file: Path, far: bool, place: str, *, spec: Spec, seed: int, root: Path) -> None:
     """The life of a rank that is not 0: it trains as rank 0 does, and keeps nothing."""
     begin_as_worker()
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     try:
         device = settle(place)
-        with joined(rank, spec.places, file, device) as own:
+        with joined(rank, spec.places, file, device, far) as own:
             train(spec, seed, device, upstream_of(Store(root), spec, seed), ranks=own)
     except (Over, Gone):  # another's end is rank 0's to see
         os._exit(0)

@@ -2,9 +2,12 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ import torch
 from harness import Problem, where
 from harness.engine import Engine
 from harness.engine.detached import Submission, again, told
+from harness.engine.ranks import Beside
 from harness.engine.slurm import Slurm, called, words
 from harness.engine.worker import execute
 from harness.store import Store
@@ -21,6 +25,7 @@ from tests.faults.commands import until
 from tests.faults.parts import Slow
 from tests.kit import slurm
 from tests.kit.tiny import BASELINE
+from tests.mutants.breaking import TINY
 
 SPEC = BASELINE.but(epochs=3, batch_size=100).having("augment", Slow(seconds=0.2))
 RUNS = [(SPEC, 0), (SPEC, 1)]
@@ -102,11 +107,11 @@ def test_jobs_that_end_at_once_and_follow_each_other_are_all_remembered(programs
     assert left.jobs().keys() == {f"{job}_1" for job in range(7, 24)}
 
 
-def test_ranks_are_refused_before_anything_is_submitted(programs):
-    left = Submission(Slurm(Store(programs / "store"), 2), "tiny@abc")
-    with pytest.raises(Problem, match="ranks=2: they are processes of one machine"):
-        left.submit([(BASELINE.but(ranks=2), 0)])
-    assert not (programs / "called").exists()
+def test_a_job_has_cores_for_its_ranks_unless_the_user_says_otherwise(programs):
+    for asked_for, due in (("", True), ("cpus-per-task=1", False), ("nodes=2", False)):
+        made = Slurm(Store(programs / "store"), 2, asked_for=asked_for)
+        assert ("#SBATCH --cpus-per-task=2\n" in made.script(programs, ranks=2)) == due
+        assert "--cpus-per-task=2" not in made.script(programs)
 
 
 @pytest.mark.parametrize("kind", ["slurm", "ray"])
@@ -175,3 +180,38 @@ def test_a_plan_that_was_submitted_is_trained_while_nobody_waits(cluster, tmp_pa
     until(lambda: not missing(runs, store), 60, "the run")
     until(lambda: not left.jobs(), 30, "the end of the job")
     assert store.events(runs[0][0].id, 0)[-1]["event"] == "finished"
+
+
+@pytest.mark.parametrize("asked_for", ["", "nodes=2 ntasks-per-node=1"], ids=["one node", "two nodes"])
+def test_ranks_of_a_run_share_a_job_and_the_record_is_that_of_one_machine(cluster, tmp_path_factory, asked_for):
+    spec = BASELINE.but(ranks=2, epochs=3, batch_size=100, model=TINY.model).having("augment", Slow(seconds=0.1))
+    store = Store(tmp_path_factory.mktemp("ranks") / "store")
+    launcher = Slurm(store, 1, every=0.0, look=0.5, asked_for=asked_for)
+    said, killed = [], False
+    for event in Engine(store, ["cpu"], launcher=launcher).events([(spec, 0)]):
+        said.append((event["kind"], event.get("text", event.get("why"))))
+        if event["kind"] == "epoch" and not killed:
+            (worker,) = launcher.workers
+            one, killed = cluster.worker(worker), True
+            near = [int(pid) for pid in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
+            near = [pid for pid in near if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            far = joiners()
+            assert (len(near), len(far)) == (1, bool(asked_for)), "of another node's rank a process here, and itself"
+            os.kill((far or near)[0], signal.SIGKILL)
+    assert said[-1] == ("finished", None)
+    assert any(text and text.startswith("goes on from epoch") for _, text in said)
+    alone = Store(tmp_path_factory.mktemp("alone") / "store")
+    execute(spec, 0, alone, torch.device("cpu"), beside=Beside(method="fork"))
+    assert timeless(store.read(spec.id, 0)) == timeless(alone.read(spec.id, 0))
+    until(lambda: cluster.asked("squeue", "-h") == "" and not joiners(), 30, "the end of all jobs and ranks")
+
+
+def joiners():
+    """Processes that are ranks of another node, which `srun` began there: not `srun` itself."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            line = (folder / "cmdline").read_bytes()
+            if line.endswith(b"\0--rank\0") and not line.startswith((b"srun", b"/usr/bin/srun")):
+                found.append(int(folder.name))
+    return found
