@@ -36,6 +36,7 @@ class Posted(ABC):
     posted: int = field(default=0, init=False)
     workers: set[str] = field(default_factory=set, init=False)  # begun here, and there as far as we know
     unfit: dict[str, str] = field(default_factory=dict, init=False)  # workers in a row that began no run, and why
+    shunned: set[str] = field(default_factory=set, init=False)  # nodes on which one was turned away
     looked: float = field(default=0.0, init=False)
     reached: bool = field(default=False, init=False)  # whether the cluster ever began a worker of ours
     refused: list[float] = field(default_factory=list, init=False)  # when it would begin none, since it last did
@@ -139,6 +140,7 @@ class Posted(ABC):
         for worker, order, event in self.box.words() if self.box else ():
             if event["kind"] == "unfit":
                 self.unfit[worker] = event["why"]
+                self.shunned.add(event.get("node", ""))
                 self.workers.discard(worker)
                 yield from self._left_by(worker, event["why"])
             elif order in self.orders:

@@ -98,7 +98,7 @@ class Puller:
 
     def _turned_away(self, why: str) -> int:
         print(f"harness.worker: turned away: {why}", file=sys.stderr)
-        self.say(None, {"kind": "unfit", "why": why})
+        self.say(None, {"kind": "unfit", "why": why, "node": os.environ.get("SLURMD_NODENAME", "")})
         return TURNED_AWAY
 
     def say(self, order: int | None, event: Event) -> bool:

@@ -77,7 +77,12 @@ class Slurm(Posted):
 
     def begin(self, count: int, node: str = "") -> set[str]:
         assert self.box
-        return self.submitted(self.box, count, node, self.widest)
+        return self.submitted(self.box, count, node, self.widest, self.avoided())
+
+    def avoided(self) -> str:
+        """The nodes on which no worker may take part, as long as there are others."""
+        bad = self.shunned - {""}
+        return ",".join(sorted(bad)) if bad and {*self.nodes()} - bad else ""
 
     def nodes(self) -> list[str]:
         partition = dict(words(self.asked_for)).get("partition")
@@ -85,10 +90,10 @@ class Slurm(Posted):
         states = dict(row.split("|") for row in told.splitlines())
         return sorted(node for node, state in states.items() if not state.startswith(("down", "drain", "fail")))
 
-    def submitted(self, box: Mailbox, count: int, node: str = "", ranks: int = 1) -> set[str]:
+    def submitted(self, box: Mailbox, count: int, node: str = "", ranks: int = 1, avoided: str = "") -> set[str]:
         """The names of so many jobs for a mailbox."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        where = [f"--nodelist={node}"] if node else []
+        where = [f"--{option}={value}" for option, value in (("nodelist", node), ("exclude", avoided)) if value]
         told = called(["sbatch", "--parsable", f"--array=1-{count}", *where], self.script(box.folder, ranks))
         number = told.strip().partition(";")[0]
         return {f"{number}_{task}" for task in range(1, count + 1)}

@@ -15,6 +15,7 @@ import torch
 from harness import Problem, where
 from harness.engine import Engine
 from harness.engine.detached import Submission, again, told
+from harness.engine.mailbox import Mailbox
 from harness.engine.ranks import Beside
 from harness.engine.slurm import Slurm, called, words
 from harness.engine.worker import execute
@@ -34,7 +35,7 @@ RUNS = [(SPEC, 0), (SPEC, 1)]
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
     """Slurm's commands, which say what they are told to."""
-    for name in ("sbatch", "squeue", "scancel"):
+    for name in ("sbatch", "squeue", "scancel", "sinfo"):
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(
@@ -105,6 +106,20 @@ def test_jobs_that_end_at_once_and_follow_each_other_are_all_remembered(programs
     monkeypatch.setenv("PATH", f"{programs}/bin:/usr/bin:/bin")
     (programs / "squeue.says").write_text("".join(f"{job}_1|RUNNING|None\n" for job in range(1, 30)))
     assert left.jobs().keys() == {f"{job}_1" for job in range(7, 24)}
+
+
+def test_a_node_that_turned_a_worker_away_is_avoided_while_there_are_others(programs):
+    made = Slurm(Store(programs / "store"), 2)
+    assert made.avoided() == ""
+    made.shunned = {"n2", ""}
+    (programs / "sinfo.says").write_text("n1|idle\nn2|idle\nn3|down\n")
+    assert made.avoided() == "n2"
+    (programs / "sbatch.says").write_text("7\n")
+    made.box = Mailbox(programs / "mail")
+    assert made.begin(1) == {"7_1"}
+    assert "--array=1-1 --exclude=n2" in (programs / "called").read_text()
+    made.shunned.add("n1")
+    assert made.avoided() == "", "else the job would wait for ever; that none is fit is said after three"
 
 
 def test_a_job_has_cores_for_its_ranks_unless_the_user_says_otherwise(programs):
