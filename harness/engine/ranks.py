@@ -134,10 +134,12 @@ class _Others:
 
     def verdict(self) -> None:
         """Rank 0 cannot go on: the error that a rank told, if one did; else this process ends."""
-        for rank, pipe in enumerate(self.pipes, 1):
-            with suppress(EOFError, OSError):
-                if pipe.poll(1.0):
-                    told = pipe.recv()
+        left, until = {pipe: rank for rank, pipe in enumerate(self.pipes, 1)}, time.monotonic() + GRACE
+        while left and (ready := wait(list(left), max(0.0, until - time.monotonic()))):
+            for pipe in ready:  # it was told something, or its rank has ended
+                rank = left.pop(pipe)  # type: ignore[index]
+                with suppress(EOFError, OSError):
+                    told = pipe.recv()  # type: ignore[union-attr]
                     self.ending.set()
                     raise Problem(f"rank {rank}: {told}")
         self._lose()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness import Problem
-from harness.engine import Engine, execute
+from harness.engine import Engine, execute, worker
 from harness.engine.local import Local, Worker
 from harness.engine.ranks import Beside
 from harness.engine.scheduler import Listed
@@ -125,7 +125,12 @@ class Broken(Plain):
         return super().build(channels, classes)
 
 
-def test_what_a_rank_could_not_do_is_why_the_run_failed(tmp_path):
+def test_what_a_rank_could_not_do_is_why_the_run_failed_however_late_it_says_so(tmp_path, monkeypatch):
+    def late(error, spec=None, why=worker.why):
+        time.sleep(1.5)
+        return why(error, spec)
+
+    monkeypatch.setattr(worker, "why", late)
     store, broken = Store(tmp_path), TWO.but(model=Broken(), epochs=1)
     with pytest.raises(Problem, match="rank 1: no such network here"):
         execute(broken, 0, store, torch.device("cpu"), beside=Beside(method="fork"))
