@@ -45,9 +45,9 @@ class Killing:
         self.seen, self.kept = [], []
         for event in engine.events([run]):
             self.seen.append(event)
-            worker = engine.launcher.workers[0].process.pid if engine.launcher.workers else 0
+            pid = engine.launcher.workers[0].process.pid if engine.launcher.workers else 0
             if event["kind"] == "epoch" and not self.kept:
-                self.kept = ranks_of(worker)
+                self.kept = ranks_of(pid)
                 os.kill(self.kept[which], signal.SIGKILL)
 
 
@@ -96,8 +96,8 @@ def test_no_run_is_given_the_gpu_of_anothers_rank(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Local, "_begin", begin)
     local = Local(Store(tmp_path), ["cuda:0", "cuda:1", "cuda:2"], 60.0)
-    for worker in [local.start((BASELINE, 0)), local.start((BASELINE, 1))]:
-        worker.run = None
+    for each in [local.start((BASELINE, 0)), local.start((BASELINE, 1))]:
+        each.run = None
     pair, single = local.start((TWO, 0)), local.start((BASELINE, 2))
     assert (pair.place, pair.others) == ("cuda:0", ["cuda:1"])
     assert (single.place, single.others) == ("cuda:2", [])
