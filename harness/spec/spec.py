@@ -126,6 +126,20 @@ class Spec(Part):
         return tuple((item, part.paired) for part in parts(self) for _, item in part if isinstance(item, Spec))
 
     @cached_property
+    def shape(self) -> str:
+        """The canonical form, without what its data holds: none is loaded."""
+        return json.dumps(bare(plain(self, unloaded)), sort_keys=True)
+
+    @cached_property
+    def outline(self) -> dict[str, Any]:
+        """As dotted paths, without what its data holds, and inner specifications as their shapes."""
+
+        def short(part: Part) -> dict[str, Any]:
+            return {name: item.shape if isinstance(item, Spec) else item for name, item in unloaded(part).items()}
+
+        return flat(plain(self, short))
+
+    @cached_property
     def brief(self) -> dict[str, Any]:
         """The resolved specification as dotted paths, inner specifications as their ids."""
 
@@ -169,6 +183,18 @@ def parts(value: Any) -> Iterator[Part]:
             if isinstance(item, Part) and not isinstance(item, Spec):
                 yield item
                 yield from parts(item)
+
+
+def unloaded(part: Part) -> dict[str, Any]:
+    """What decides of a part what a run computes, but for what data holds."""
+    return part.settings() if isinstance(part, Data) else part.identity()
+
+
+def bare(value: Any) -> Any:
+    """A plain form without what its data holds."""
+    if isinstance(value, dict):
+        return {name: bare(item) for name, item in value.items() if name != "digest"}
+    return [bare(item) for item in value] if isinstance(value, list) else value
 
 
 def upstream(spec: Spec) -> tuple[Spec, ...]:

@@ -127,7 +127,7 @@ def the_controller_of_Slurm_is_away(folder: Path, times: int, seed: int) -> Outc
     def act(made: slurm.Slurm, launcher: Slurm, worker: str) -> None:
         made.processes["ctld"].kill()
         made.processes["ctld"].wait()
-        threading.Timer(10, made.start, ["ctld"]).start()
+        threading.Timer(60, made.start, ["ctld"]).start()
 
     return survived(folder, times, act)
 

@@ -53,7 +53,8 @@ class FCN(OnBackbone):
         if getattr(spec.task, "headline", "") != "mIoU":
             raise ValueError("model=FCN answers each pixel: set task=Segment")
         if isinstance(self.network, ResNet):
-            dilate({**stages_of(self, 3)}, self.network, self.output_stride)
+            with torch.device("meta"):
+                dilate({**stages_of(self, 3)}, self.network, self.output_stride)
         else:
             timm_features(self.network, 3, 2, self.output_stride)  # type: ignore[arg-type]
 
