@@ -276,7 +276,7 @@ def PostgreSQL_away_for_a_minute_under_a_search_on_Slurm(
     return batches, f"{message}; {counts}"
 
 
-@each(quick=1, full=4)
+@each(quick=0, full=4)
 def PostgreSQL_killed_under_a_trial(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """Its worker waits; when the server is back nobody takes the trial for dead, though its last sign is old."""
     with on_postgres([], 0) as search, warnings.catch_warnings(), ThreadPoolExecutor() as pool:

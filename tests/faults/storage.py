@@ -544,7 +544,7 @@ def assert_once(store: Store, key: Key, peace: Store) -> None:
     assert [event["event"] for event in store.events(*key)].count("started") == 1
 
 
-@fault(quick=3, full=10)
+@fault(quick=0, full=10)
 def invocations_of_one_study_at_once(folder: Path, times: int, seed: int) -> Outcome:
     (folder / "experiments").mkdir()
     (folder / "experiments" / "own.py").write_text(tiny.SOURCE)

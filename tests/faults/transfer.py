@@ -38,7 +38,7 @@ def home(folder: Path) -> Store:
     return store
 
 
-@fault(quick=1, full=10)
+@fault(quick=0, full=10)
 def kill_9_of_a_detector_run(folder: Path, times: int, seed: int) -> Outcome:
     """At a random moment; each batch is kept, or, every other time, too few for that: a kill then costs several."""
     rng, (peace, seconds) = random.Random(seed), undisturbed()

@@ -206,7 +206,7 @@ def caught_up(command: Command, home: Path, uri: str, path: Path, runs: Sequence
     return command.said("lacks runs") if lacks else line
 
 
-@each(quick=1, full=3)
+@each(quick=0, full=3)
 def MLflow_server_stopped_and_restarted_in_mid_run(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """The second run begins while it is down. The last time it is `mlflow server` itself."""
     where, (plan, runs) = home(folder), two()
@@ -486,7 +486,7 @@ def flipped_bytes_in_images_of_every_format(folder: Path, number: int, rng: rand
     return 0, message.replace(f"{folder}/", "")
 
 
-@each(quick=1, full=4)
+@each(quick=0, full=4)
 def image_that_goes_bad_in_mid_run(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """At photo sizes, where each epoch reads the files anew. The run fails, and goes on when the file is mended."""
     where = home(folder, PHOTOS.format(size=72, epochs=4))
@@ -614,7 +614,7 @@ def SIGTERM(folder: Path, times: int, seed: int) -> Outcome:
     return kept(folder, struck(folder, times, seed, strike))
 
 
-@fault(quick=1, full=4)
+@fault(quick=0, full=4)
 def hang_up(folder: Path, times: int, seed: int) -> Outcome:
     """Of the terminal: all of its processes are told, and once more by the kernel when the shell has ended."""
 

@@ -1,4 +1,4 @@
-"""`python -m tests.engines STUDY …`: a study by each engine, on this machine. Records must be equal but for times.
+"""`python -m tests.kit.engines STUDY …`: a study by each engine, on this machine. Records must be equal but for times.
 
 By two processes, by a Slurm of two nodes, and by a Ray of four; then what each launcher takes for a run. Words after
 the study are those of `harness.ablate`.
@@ -39,7 +39,7 @@ def by_slurm(folder: Path, words: Sequence[str], count: int) -> None:
 
 
 def by_ray(folder: Path, words: Sequence[str], count: int) -> None:
-    done = isolated([sys.executable, "-m", "tests.engines", *words, "--count", str(count), "--within", str(folder)])
+    done = isolated([sys.executable, "-m", "tests.kit.engines", *words, "--count", str(count), "--within", str(folder)])
     print(done.stdout, end="", flush=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -70,7 +70,7 @@ def run_of(store: Store, record: Path) -> tuple[str, int]:
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(prog="tests.engines", description=__doc__)
+    p = argparse.ArgumentParser(prog="tests.kit.engines", description=__doc__)
     p.add_argument("--count", type=int, default=20, help="runs that a launcher is measured by (default: %(default)s)")
     p.add_argument("--within", type=Path, help=argparse.SUPPRESS)
     options, words = p.parse_known_args()
