@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness import Problem
 from harness.engine.mailbox import Mailbox, read, written
-from harness.engine.ranks import of_job, widest
+from harness.engine.ranks import widest
 from harness.engine.slurm import Slurm
 from harness.paths import write_atomic
 from harness.study import Run, missing
@@ -64,7 +64,7 @@ def follow(box: Mailbox) -> int:
     """A worker's life: train what is left of the plan in `box`; see `harness.engine.pulling` for the exit status."""
     from harness.engine.engine import Engine
     from harness.engine.local import Local, places
-    from harness.engine.pulling import FAILED, FINISHED, KEPT
+    from harness.engine.pulling import FAILED, FINISHED, KEPT, of_job
     from harness.store import Store
 
     terms = box.terms

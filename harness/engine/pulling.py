@@ -1,6 +1,7 @@
 """A worker's life on another machine: take an order from the mailbox, train it, say what happens."""
 
 import json
+import math
 import os
 import signal
 import socket
@@ -15,14 +16,30 @@ from pathlib import Path
 from harness import Problem, one_line
 from harness.engine.mailbox import Mailbox, Order, fitness
 from harness.engine.probe import probe
-from harness.engine.ranks import Beside, of_job
+from harness.engine.ranks import Beside
 from harness.engine.scheduler import Event
 from harness.engine.signals import STOPS
-from harness.spec import blame
+from harness.engine.slurm import called
+from harness.spec import Spec, blame
 
 NAP = 0.2  # seconds between looks for orders
 GLANCE = 1.0  # seconds between looks whether a run is to be left
 FINISHED, FAILED, KEPT, TURNED_AWAY = 0, 1, 75, 78  # exit statuses: 75 is "try again", 78 "configuration", as mail has
+
+
+def of_job(spec: Spec, device: str | None, folder: Path) -> Beside:
+    """The ranks of a run that has a job of a cluster's whole: a GPU each, or as many on each node's CPU."""
+    from harness.engine.local import places
+
+    nodes = [socket.gethostname()]
+    if int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) > 1:
+        nodes = called(["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]).split()
+    here = places(device, None)
+    if not here[0].startswith("cuda"):
+        here = ["cpu"] * math.ceil(spec.places / len(nodes))
+    every = [*here, *(f"{node}/{place}" for node in nodes[1:] for place in here)]
+    begin = (sys.executable, "-m", "harness.worker", str(folder), "--rank")
+    return Beside(tuple(every[1 : spec.places]), begin=begin, folder=folder)
 
 
 @dataclass

@@ -8,10 +8,8 @@ to train from its input, which also tells them, by its end, that rank 0 is gone.
 """
 
 import json
-import math
 import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -50,22 +48,6 @@ class Beside:
 def widest(runs: Iterable[Run]) -> int:
     """Ranks, at most, of these runs and of what they build on."""
     return max((each.places for run in runs for each in (run[0], *upstream(run[0]))), default=1)
-
-
-def of_job(spec: Spec, device: str | None, folder: Path) -> Beside:
-    """The ranks of a run that has a job of a cluster's whole: a GPU each, or as many on each node's CPU."""
-    from harness.engine.local import places
-    from harness.engine.slurm import called
-
-    nodes = [socket.gethostname()]
-    if int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) > 1:
-        nodes = called(["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]).split()
-    here = places(device, None)
-    if not here[0].startswith("cuda"):
-        here = ["cpu"] * math.ceil(spec.places / len(nodes))
-    every = [*here, *(f"{node}/{place}" for node in nodes[1:] for place in here)]
-    begin = (sys.executable, "-m", "harness.worker", str(folder), "--rank")
-    return Beside(tuple(every[1 : spec.places]), begin=begin, folder=folder)
 
 
 @contextmanager
@@ -134,12 +116,13 @@ class _Others:
 
     def verdict(self) -> None:
         """Rank 0 cannot go on: the error that a rank told, if one did; else this process ends."""
-        left, until = {pipe: rank for rank, pipe in enumerate(self.pipes, 1)}, time.monotonic() + GRACE
-        while left and (ready := wait(list(left), max(0.0, until - time.monotonic()))):
+        left: dict[Any, int] = {pipe: rank for rank, pipe in enumerate(self.pipes, 1)}
+        until, ready = time.monotonic() + GRACE, list[Any]()
+        while left and (ready := wait(left, max(0.0, until - time.monotonic()))):
             for pipe in ready:  # it was told something, or its rank has ended
-                rank = left.pop(pipe)  # type: ignore[index]
+                rank = left.pop(pipe)
                 with suppress(EOFError, OSError):
-                    told = pipe.recv()  # type: ignore[union-attr]
+                    told = pipe.recv()
                     self.ending.set()
                     raise Problem(f"rank {rank}: {told}")
         self._lose()
