@@ -117,8 +117,9 @@ class _Others:
     def verdict(self) -> None:
         """Rank 0 cannot go on: the error that a rank told, if one did; else this process ends."""
         left: dict[Any, int] = {pipe: rank for rank, pipe in enumerate(self.pipes, 1)}
-        until, ready = time.monotonic() + GRACE, list[Any]()
+        until = time.monotonic() + GRACE
         while left and (ready := wait(left, max(0.0, until - time.monotonic()))):
+            pipe: Any
             for pipe in ready:  # it was told something, or its rank has ended
                 rank = left.pop(pipe)
                 with suppress(EOFError, OSError):
