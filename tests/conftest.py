@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ os.environ["HARNESS_RUNS"] = FOLDER.name  # here, not in a fixture: test modules
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what a GPU does, python -m harness.doctor asks
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parent.parent))  # `experiments` is no installed package
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pdf():
+    """Their fonts take a half of the time of a report; `tests/report/figures` draws them."""
+    import_module("harness.report.figures.style").PDF = False
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,6 +29,7 @@ FORKS.set_forkserver_preload(
             "harness.engine",
             "harness.study",
             "harness.report",
+            "harness.report.index",
             "harness.tracking",
             "harness.parts.data",
             "harness.search.tuned",

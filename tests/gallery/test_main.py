@@ -26,7 +26,7 @@ def tiny_study(monkeypatch, tmp_path, store):
 def test_the_command_writes_all_pictures_of_a_finished_run(tiny_study, store, capsys):
     gallery.run(settings(["tiny", "--to", str(tiny_study)]))
     pictures = {"labels", "samples", "curves", "answers", "confusion"}  # digits are no files
-    wanted = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg", "pdf")} | {"gallery.md", "index.html"}
+    wanted = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg")} | {"gallery.md", "index.html"}
     assert {path.name for path in tiny_study.iterdir()} == wanted
     page = (tiny_study / "index.html").read_text()
     assert page.count("<figure>") == 5

@@ -138,7 +138,7 @@ def test_the_command_writes_them_and_tells_of_a_run_that_is_not_there(segmenter,
     monkeypatch.setattr(study, "load", lambda name: Study("streets", "", spec, (), (0, 1)))
     monkeypatch.setenv("HARNESS_RUNS", str(store.root.parent))
     command.run(command.parser().parse_args(["streets", "--to", str(tmp_path)]))
-    made = {f"{name}.{kind}" for name in ("masks", "pixels") for kind in ("png", "svg", "pdf")}
+    made = {f"{name}.{kind}" for name in ("masks", "pixels") for kind in ("png", "svg")}
     assert {path.name for path in tmp_path.iterdir()} == made | {"gallery.md", "index.html"}
     text = (tmp_path / "gallery.md").read_text()
     assert f"3 test images: mIoU {store.read(spec.id, 0)['metrics']['mIoU']:.2f} and pixel accuracy" in text

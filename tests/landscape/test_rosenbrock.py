@@ -108,4 +108,4 @@ def test_norms_beside_the_source(tmp_path, capsys):
     for way, norm in greatest.items():
         line = next(line for line in told.splitlines() if line.startswith(f"{way.title}  "))
         assert line.removeprefix(way.title).split()[:2] == [f"{way.source:g}", f"{norm:.3g}"]
-    assert {path.name for path in tmp_path.iterdir()} == {f"rosenbrock.{kind}" for kind in ("png", "svg", "pdf")}
+    assert {path.name for path in tmp_path.iterdir()} == {f"rosenbrock.{kind}" for kind in ("png", "svg")}

@@ -18,7 +18,7 @@ def rendered(full, tmp_path, monkeypatch):
 
 def test_render_writes_every_file(rendered, full):
     drawn = "waterfall", "ladder", "curves", "cost"
-    figures = {f"{name}.{kind}" for name in drawn for kind in ("png", "svg", "pdf")}
+    figures = {f"{name}.{kind}" for name in drawn for kind in ("png", "svg")}
     texts = {
         "index.html",
         "findings.md",

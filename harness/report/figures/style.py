@@ -45,6 +45,7 @@ def style() -> Iterator[None]:
         yield
 
 
+PDF = True  # whether figures are written as PDF too: a half of what they take is its fonts
 SAID = re.compile(r'<a xlink:href="([^"]*)" target="_blank">')
 
 
@@ -60,12 +61,14 @@ def save(folder: Path, name: str, figure: Figure) -> str:
         FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
     text = SAID.sub(r"<g><title>\1</title>", svg.getvalue().decode()).replace("</a>", "</g>")
     figure.set_layout_engine("none")
-    with mpl.rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse Type 3
-        FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None})
+    if PDF:
+        with mpl.rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse Type 3
+            FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None})
     figure.dpi = 160
     FigureCanvasAgg(figure).print_png(png)
     for kind, made in (("svg", text.encode()), ("png", png.getvalue()), ("pdf", pdf.getvalue())):
-        write_atomic(folder / f"{name}.{kind}", made)
+        if made:
+            write_atomic(folder / f"{name}.{kind}", made)
     return text
 
 

@@ -1,6 +1,7 @@
 import itertools
 import warnings
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
@@ -46,7 +47,8 @@ def test_no_letters_overlap_or_leave_the_figure(name, n):
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_the_same_data_give_the_same_bytes(name, tmp_path):
+def test_the_same_data_give_the_same_bytes(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(import_module("harness.report.figures.style"), "PDF", True)
     data = runs_of(3)
     made = []
     for folder in (tmp_path / "a", tmp_path / "b"):
