@@ -137,12 +137,10 @@ def _show_aside(every: list[Any]) -> None:
 
     for day in dict.fromkeys(one.day for one in every):
         own = [one for one in every if one.day == day]
-        runs = sum(one.key is not None for one in own)
+        runs, held = sum(one.key is not None for one in own), sum(_held(one.path) for one in own) / 1e6
         back = f"; python -m harness.store restore {day} brings runs back" if runs else ""
         others = "".join(f", {one.path.name}" for one in own if one.key is None)
-        print(
-            f"aside since {day}: {count(runs, 'run')}{others}, {sum(_held(one.path) for one in own) / 1e6:,.1f} MB{back}"
-        )
+        print(f"aside since {day}: {count(runs, 'run')}{others}, {held:,.1f} MB{back}")
     if every:
         print(f"python -m harness.store free {max(one.day for one in every)} frees the disk, for good")
 
