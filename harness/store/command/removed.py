@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+from pathlib import Path
 from typing import Any
 
 from harness import one_line
@@ -37,7 +38,7 @@ def collect(options: argparse.Namespace) -> int:
 def remove(options: argparse.Namespace) -> int:
     from harness import Problem
     from harness.paths import runs
-    from harness.report import folder_of, known, label_of, plan_path
+    from harness.report import folder_of, index, known, label_of, plan_path
     from harness.report.words import count
     from harness.store import Store, aside
     from harness.store.garbage import named_in, remembered, unnamed
@@ -56,6 +57,8 @@ def remove(options: argparse.Namespace) -> int:
     moved = [(path, name) for path, name in (*folders.items(), *plans.items()) if path.exists()]
     for path, name in moved:
         print(f"set aside: {aside.put(store, path, name)}" if options.delete else f"to set aside: {path}")
+    if options.delete:
+        index.write()
     told = "set aside" if options.delete else "to set aside with --delete"
     reports = sum(path in folders for path, _ in moved)
     kept = f"{count(len(moved) - reports, 'plan')} and {count(reports, 'report')} {told}; {count(shared, 'run')} kept"
@@ -155,13 +158,17 @@ def _held(path: Any) -> int:
 def _named_by_studies(but: str = "") -> tuple[list[str], set[str]]:
     """The studies there are, `but` for one, and the shapes of what they name under every design; says what won't load.
 
-    No data is loaded. What a study that does not load was last seen to name is in the plans that were run.
+    Of those that an installed package ships, which are not in a folder here, those alone that were run here. No data is
+    loaded. What a study that does not load was last seen to name is in the plans that were run.
     """
     from harness import Problem, study
+    from harness.report import known
     from harness.spec import shape, upstream
     from harness.stats.designs import DESIGNS
 
-    names, shapes = [name for name in study.available() if name != but], set[str]()
+    run = {label.partition("@")[0] for label in known()}
+    own = [name for name in study.available() if name in run or Path("experiments", f"{name}.py").is_file()]
+    names, shapes = [name for name in own if name != but], set[str]()
     for name in names:
         for design in DESIGNS:
             try:
