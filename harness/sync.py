@@ -34,9 +34,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.tracking import KINDS
 
     if options.register and (len(options.study) != 1 or options.track != ["mlflow"]):
-        raise Problem(
-            "--register takes the name of one study, and MLflow: python -m harness.sync STUDY --register RUNG"
-        )
+        raise Problem("--register takes one study, and MLflow: python -m harness.sync STUDY --register RUNG")
     store = Store()
     wrong, counts = dict[str, None](), list[dict[str, Any]]()
     for word in dict.fromkeys(options.track):
@@ -44,11 +42,12 @@ def run(options: argparse.Namespace) -> int:
         more, told = send(KINDS[word], options.study, store)
         wrong |= more
         counts += told
-    answer({"studies": counts, "left_out": list(wrong)})
     for line in wrong:
         print(f"harness.sync: left out: {line}", file=sys.stderr)
-    if options.register:
-        print(register(options.study[0], options.register, store))
+    registered = register(options.study[0], options.register, store) if options.register else None
+    answer({"studies": counts, "left_out": list(wrong), "registered": registered})
+    if registered:
+        print(registered)
     return 1 if wrong else 0
 
 

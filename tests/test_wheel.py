@@ -50,6 +50,7 @@ def test_it_holds_all_that_is_shipped_and_nothing_else(wheel):
     published = {f"{inside}/reports/published/{path.name}" for path in (ROOT / "reports" / "published").glob("*.csv")}
     assert published <= names
     assert len(published) > 9
+    assert {"harness/SKILL.md", "harness/API.md"} <= names
     assert {f"harness/engine/examples/{name}" for name in ("slurm.sh", "kuberay.yaml", "compose.yaml")} <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"harness", "ablation_harness"}
     assert not [name for name in names if name.endswith(".pyc")]
