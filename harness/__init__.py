@@ -79,7 +79,8 @@ def file_name(name: str) -> str:
 def results(study: str) -> Results:
     """What a study that was run here came to: frames of its runs, and its networks; see `harness.outcomes`.
 
-    `study` is the name of its report: "digits", "digits@shapley". Raises Problem where it was not run here.
+    `study` is the name of its report, "digits" or "digits@shapley", or its address, "./my_study.py". Raises Problem
+    where it was not run here.
     """
     from harness.outcomes import Results
 

@@ -38,6 +38,7 @@ def main() -> None:
         for command, about in known.items():
             print(f"  {command:10} {about}")
         print("\nharness COMMAND --help tells the options of one. Begin with harness new, or harness ablate --list.")
+        print(f"For a program that calls them: {Path(__file__).parent / 'SKILL.md'}; from code: API.md beside it.")
     else:
         near = get_close_matches(name, known, 1)
         told = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"

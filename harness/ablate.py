@@ -264,6 +264,7 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
     from harness.engine.progress import clock
     from harness.paths import check_locks
     from harness.report import index
+    from harness.report.words import count
     from harness.store import Store
     from harness.tracking import KINDS, Tracker
 
@@ -295,7 +296,7 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         lacking(tracker.close(), said)
         left = len(study.missing(asked, store))
         again = "the same command without --fresh" if options.fresh else "the same command"
-        of = f"{len(asked)} runs" + (" of this look" if plan.decide else "")
+        of = count(len(asked), "run") + (" of this look" if plan.decide else "")
         text = f"interrupted, {left} of {of} to go; {again} goes on from what is kept"
         print(f"harness.ablate: {text}", file=sys.stderr)
         answer({"interrupted": True, "left": left, "asked": len(asked)})
@@ -310,7 +311,7 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
     reused = len(asked) - tally.trained - len(tally.failures)
     answer(made.told | {"folder": made.folder, "trained": tally.trained, "reused": reused, "failed": tally.told()})
     failed = f", {len(tally.failures)} failed" if tally.failures else ""  # why was said when they did
-    print(f"{tally.trained} runs trained, {reused} reused{failed}, {clock(time.monotonic() - began)}")
+    print(f"{count(tally.trained, 'run')} trained, {reused} reused{failed}, {clock(time.monotonic() - began)}")
     if plan.decide:
         spent, most = sum(plan.counts), len(plan.rungs) * plan.decide.looks[-1]
         print(f"seeds where needed: {spent} runs of rungs, where {plan.decide.looks[-1]} seeds each are {most}")

@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
     from harness import study
     from harness.contract import noticed
     from harness.engine import places, settle
+    from harness.report.words import count
 
     loaded = study.load(options.study)
     asked = study.plan(loaded, [study.setting(text) for text in options.set])
@@ -70,9 +71,8 @@ def run(options: argparse.Namespace) -> int:
     device = settle(places(options.device, 1)[0])
     largest = max(spec.batch_size for rung in asked.rungs for spec in (*inner(rung.spec), rung.spec))
     small = {rung.name: few(rung.spec, min(1.0, BATCH / largest)) for rung in asked.rungs}
-    print(
-        f"{options.study}: {len(rungs)} rungs on {device.type}, at most {BATCH * BATCHES} images an epoch, twice each"
-    )
+    few_images = f"at most {BATCH * BATCHES} images an epoch, twice each"
+    print(f"{options.study}: {count(len(rungs), 'rung')} on {device.type}, {few_images}")
     began, failed, ends, rows = time.monotonic(), set[str](), dict[str, str](), []
     trained: dict[Spec, Trained] = {}
     for rung in rungs:
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     for line in orders:
         print(f"FAILED {one_line(line, 400)}")
     answer({"study": options.study, "rungs": rows, "orders": orders})
-    print(f"{len(rungs) - len(failed)} of {len(rungs)} rungs hold, in {time.monotonic() - began:.0f} s")
+    print(f"{len(rungs) - len(failed)} of {count(len(rungs), 'rung')} hold, in {time.monotonic() - began:.0f} s")
     return 1 if failed or orders else 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from harness import Problem, file_name, one_line
-from harness.cli import main
+from harness.cli import answer, main
 from harness.paths import expanded, write_first
 
 LOOKED = 50  # images whose size is looked at
@@ -86,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
     found, told = guessed(options.data)
     address = path.as_posix() if "/" in path.as_posix() else f"./{path}"
     write_first(path, study(found, address).encode())
+    answer({"file": path, "study": address})
     print(f"{path} is written, for {told}. It is yours to change. Next:\n")
     print(f"  harness ablate {address} --dry-run\n  harness ablate {address}")
     return 0

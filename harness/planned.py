@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # torch is not loaded for --help
     from harness.study import Decide, Plan, Study
 
 STUDY = "a study: its name in experiments/, here or shipped; ./FILE.py; or PACKAGE.MODULE"
+RAN = "a study that was run here: its report's name, or the address that it was run by"
 
 
 def add(p: argparse.ArgumentParser, study: str | None = None) -> None:

@@ -34,6 +34,7 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("tracking", "trackers, as projections of the store"),
     ("search", "searches of hyper-parameters"),
     ("simulate", "the scheduler in simulated time; and runs that sleep"),
+    ("store.command", "what harness.store does with records, plans and studies"),
     (
         "__main__ ablate bench check doctor export gallery landscape new sync worker "
         "report.__main__ search.__main__ store.__main__",

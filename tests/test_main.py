@@ -35,6 +35,8 @@ def test_alone_it_prints_what_there_is(words, monkeypatch, capsys):
     door.main()
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in door.commands())
+    assert (ROOT / "SKILL.md").is_file()
+    assert str(ROOT / "SKILL.md") in out, "where an assistant reads on"
 
 
 def test_version(monkeypatch, capsys):

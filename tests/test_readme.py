@@ -13,7 +13,11 @@ from tests.kit import shipped
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-ALL = [ROOT / "README.md", *sorted((ROOT / name / "README.md") for name in ("experiments", "reports", "tests"))]
+ALL = [
+    ROOT / "README.md",
+    ROOT / "harness" / "SKILL.md",
+    *sorted((ROOT / name / "README.md") for name in ("experiments", "reports", "tests")),
+]
 ALL += sorted((ROOT / "harness").rglob("README.md"))
 COMMANDS = sorted(
     {
@@ -88,3 +92,17 @@ def test_the_study_in_the_readme_is_a_study(monkeypatch, tmp_path):
 
     study = Study("readme", "", names["BASELINE"], names["TRICKS"], tuple(names["SEEDS"]))
     assert [len(rung.spec.mix) for rung in plan(study).rungs] == [0, 0, 1], "planned without the data"
+
+
+def sections(path):
+    """The text under each heading, with line ends as spaces."""
+    _, *parts = re.split(r"^#+ (.+)\n", path.read_text(), flags=re.M)
+    return {title: " ".join(text.split()) for title, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def test_ten_questions_are_answered_where_it_is_said():
+    rows = re.findall(r"^\| (.+\?) \| (\S+), (.+?) \| (.+?) \|$", (ROOT / "tests" / "questions.md").read_text(), re.M)
+    assert len(rows) == len({question for question, *_ in rows}) == 10
+    assert {file for _, file, _, _ in rows} == {"README.md"}, "who has read nothing else can tell"
+    lost = [(q, title) for q, file, title, words in rows if words not in sections(ROOT / file).get(title, "")]
+    assert lost == []

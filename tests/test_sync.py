@@ -4,8 +4,10 @@ import random
 import shlex
 import sqlite3
 import sys
+import warnings
 from contextlib import closing
 
+import mlflow.pytorch
 import pytest
 import torch
 
@@ -219,6 +221,36 @@ def test_an_experiment_that_was_deleted_there_can_be_restored(trained, capsys, m
     assert [tag["command"] for tag in tags if "command" in tag] == [
         "harness.sync --storage postgresql://me:***@db/m"
     ], "no password in what is sent, and one invocation had something to send"
+
+
+def test_a_network_is_registered_as_a_model_that_mlflow_gives_back(trained, capsys):
+    store, whole, _ = trained
+    said = [send(capsys, "tiny", "--register", "baseline").splitlines() for _ in range(2)]
+    assert "tiny: 2 of 9 runs had news" in said[0][0]
+    assert [line.partition(" in MLflow")[0] for _, line in said] == [
+        f"registered as models:/tiny-baseline/{version}" for version in (1, 2)
+    ]
+    client, runs = seen(store)
+    version = client.get_model_version("tiny-baseline", "1")
+    assert version.run_id == runs[key(whole)].info.run_id, "of the first seed, which is finished"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = mlflow.pytorch.load_model("models:/tiny-baseline/1")
+    weights = store.weights(*key(whole))
+    assert {name: tensor.tolist() for name, tensor in model.state_dict().items()} == {
+        name: tensor.tolist() for name, tensor in weights.items()
+    }
+    for words, said in (
+        (("tiny", "--register", "nosuch"), "'nosuch' is no rung of tiny: baseline"),
+        (("tiny", "--register", "mixup"), "mixup of tiny has no finished run"),
+        (("--register", "baseline"), "--register takes one study"),
+    ):
+        with pytest.raises(Problem, match=said):
+            send(capsys, *words)
+
+
+def test_a_study_has_its_address_too(trained, capsys):
+    assert send(capsys, "./tiny.py").startswith("tiny: 2 of 9 runs had news")
 
 
 def test_a_study_that_was_never_run_is_one_line(trained):

@@ -1,6 +1,7 @@
 """What an installation has: a wheel is built, unpacked in an empty folder, and used from another."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,27 +12,9 @@ from pathlib import Path
 import pytest
 
 import harness
-from tests.kit import shipped
+from tests.kit import shell, shipped
 
 ROOT = Path(harness.__file__).parents[1]
-STUDY = '''"""My photos."""
-from experiments import digits
-from my_parts import Softened, soften
-from harness.parts.data import Digits
-BASELINE = digits.BASELINE.but(data=Digits(limit=64, limit_test=100), epochs=1)
-TRICKS = (soften,)
-SEEDS = (0,)
-'''
-PARTS = """
-from harness.spec import Targets
-class Softened(Targets):
-    def __call__(self, y):
-        return 0.9 * y + 0.1 / y.shape[1]
-    def reference(self, y):
-        return 0.9 * y + 0.1 / y.shape[1]
-def soften(spec):
-    return spec.having("targets", Softened())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +50,7 @@ def test_it_holds_all_that_is_shipped_and_nothing_else(wheel):
     published = {f"{inside}/reports/published/{path.name}" for path in (ROOT / "reports" / "published").glob("*.csv")}
     assert published <= names
     assert len(published) > 9
+    assert {"harness/SKILL.md", "harness/API.md"} <= names
     assert {f"harness/engine/examples/{name}" for name in ("slurm.sh", "kuberay.yaml", "compose.yaml")} <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"harness", "ablation_harness"}
     assert not [name for name in names if name.endswith(".pyc")]
@@ -83,24 +67,38 @@ def test_it_says_its_version_its_command_and_what_is_an_extra(wheel):
     assert {"imgaug", "expectigrad", "postgres", "ray", "cuda", "coco"} <= set(told.get_all("Provides-Extra"))
 
 
-def test_in_an_empty_folder_it_does_what_it_does_in_the_tree(installed, tmp_path):
-    (tmp_path / "my_study.py").write_text(STUDY)
-    (tmp_path / "my_parts.py").write_text(PARTS)
-    runs = tmp_path / "runs"
-    around = {"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "HARNESS_RUNS": str(runs)}
+def test_in_an_empty_folder_it_says_what_the_transcript_says(installed, tmp_path):
+    """Each job of a user's, from the first study to its removal: `transcript.txt`, command by command."""
+    here = tmp_path / "here"
+    here.mkdir()
+    around = {"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "HOME": str(tmp_path)}
     around |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    transcript = (ROOT / "tests" / "transcript.txt").read_text()
+    assert transcript.count("\n$ ") == len(list(shell.commands(transcript))), "none is left out"
+    with shell.Shell(here, around) as user:
+        at = "from harness.paths import shipped; print(shipped())"
+        (tmp_path / "at.py").write_text(at)
+        assert user("python ../at.py").strip() == str(installed / "harness" / "shipped"), "not the tree's"
+        for line, due in shell.commands(transcript):
+            said = user(line)
+            assert re.fullmatch(shell.like(due), said), f"$ {line}\n{said}\nwhere the transcript has\n{due}"
+    records = "".join(path.read_text() for path in (here / "runs" / "aside").rglob("*.json"))
+    assert "invert.Invert" in records
+    assert str(ROOT) not in records
 
-    def said(*words):
-        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=around, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
-    at = "from harness.paths import shipped; print(shipped())"
-    assert said("-c", at).strip() == str(installed / "harness" / "shipped"), "not the tree's"
-    assert said("-m", "harness", "--version") == f"harness {harness.__version__}\n"
-    table = said("-m", "harness", "ablate", "./my_study.py", "--jobs", "1", "--device", "cpu")
-    assert "2 runs trained, 0 reused" in table
-    assert (runs / "reports" / "my_study" / "index.html").is_file()
-    record = next((runs / "store").glob("*/0/result.json")).read_text()
-    assert str(ROOT) not in record
-    assert "my_parts.Softened" in "".join(path.read_text() for path in (runs / "store").glob("*/0/*.json"))
+@pytest.mark.parametrize(
+    ("due", "said", "fits"),
+    [
+        ("a … c", "a b c\n", True),
+        ("a … c", "a b\nc\n", False),
+        ("a\n…\nd", "a\nb\nc\nd\n", True),
+        ("a\n…\nd", "a\nd\n", True),
+        ("a\n…\nd", "a\nb\n", False),
+        ("a", "a\nb\n", False),
+        ("1.0", "1x0\n", False),
+        ("", "a\n", False),
+    ],
+)
+def test_what_a_transcript_leaves_open(due, said, fits):
+    assert bool(re.fullmatch(shell.like(due), said)) is fits

@@ -346,6 +346,7 @@ class Trace:
         return {"lr": torch.tensor(self.lr, dtype=torch.float64), **seen, **watched}
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from a checkpoint's `state`."""
         for name in GATHERED:
             setattr(self, name, state[name])
         if self.auditor and self.exams:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import Problem, one_line
+from harness import Problem, one_line, planned
 from harness.cli import answer, jsonable, main
 from harness.paths import expanded, write_atomic
 
@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         "card made from the record. ONNX is checked: onnxruntime must answer every test image as torch does.",
         epilog="ONNX needs the extra onnx, and is left out without it, and of detectors and segmenters.",
     )
-    p.add_argument("study", help="a study that was run here, as its report is called")
+    p.add_argument("study", help=planned.RAN)
     p.add_argument("rung", help="its name, or the id of its specification")
     p.add_argument("--seed", type=int, metavar="N", help="default: the first that is finished")
     p.add_argument("--to", type=expanded, required=True, metavar="DIR", help="a folder, which is made")
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
 
     found = Results(options.study)
     rung = found.plan["rungs"][found.place(options.rung)]
-    network = found.network(rung["id"], seed(found, rung, options.seed))
+    network = found.network(rung["id"], options.seed)
     made, why = (None, "of classifiers alone") if network.spec.data.truth != "class" else graph.checked(network)
     weights = {name: tensor.contiguous() for name, tensor in network.module.state_dict().items()}
     files: dict[str, bytes] = {
@@ -57,14 +57,6 @@ def run(options: argparse.Namespace) -> None:
     print(f"{one_line(rung['title'])}, seed {network.seed}: {', '.join(files)} written to {options.to}/")
     onnx = {"images": made.images, "difference": made.difference} if made else None
     answer({"folder": options.to, "files": list(files), "spec_id": network.spec.id, "seed": network.seed, "onnx": onnx})
-
-
-def seed(found: Any, rung: dict[str, Any], asked: int | None) -> int:
-    """The seed asked for, else the first of the rung's that is finished. Raises Problem where none is."""
-    first = next((own for own in rung["seeds"] if (rung["id"], own) in found.store), None)
-    if asked is None and first is None:
-        raise Problem(f"{one_line(rung['name'])} of {found.study} has no finished run: harness.ablate trains it")
-    return asked if asked is not None else int(first or 0)
 
 
 def clear(folder: Path) -> None:

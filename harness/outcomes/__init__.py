@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # each takes seconds, which `import harness` need not wait fo
 
 
 class Results:
-    """A study that was run here, by its report's name: `digits`, or `digits@shapley` of another design.
+    """A study that was run here, by its address, `./my_study.py`, or its report's name, `digits@shapley` say.
 
     Frames are made when they are first asked for, from the store alone. Scores and gains are in percent and points of
     the headline metric, `score`; `place` numbers the rungs of the plan from 0, and is what joins the frames.
@@ -35,7 +35,7 @@ class Results:
     """
 
     def __init__(self, study: str) -> None:
-        self.study, self.plan, self.store = study, report.recall(study), Store()
+        self.study, self.plan, self.store = report.label_of(study), report.recall(study), Store()
 
     def __repr__(self) -> str:
         rungs = self.plan["rungs"]
@@ -142,21 +142,30 @@ class Results:
             raise Problem(f"{self.study}: no run of {rung!r} tells which test images it had right")
         return pd.DataFrame(right_bits(rows), index=pd.Index([row["seed"] for row in rows], name="seed"))
 
-    def network(self, rung: str | int, seed: int) -> Network:
+    def network(self, rung: str | int, seed: int | None = None) -> Network:
         """The network that a run of `rung` trained; `rung` is a name, a place in the plan, or a specification's id.
 
-        Its data is read, for the classes and the normalisation, and must be that it was trained on. Raises Problem
-        where the run is not finished, or its data, its weights or the code of its parts is not here.
+        `seed` is the first of the rung's that is finished, where none is given. Its data is read, for the classes and
+        the normalisation, and must be that it was trained on. Raises Problem where the run is not finished, or its
+        data, its weights or the code of its parts is not here.
         """
         from harness.outcomes.networks import revived
 
-        return revived(self.store, self.plan["rungs"][self.place(rung)]["id"], seed)
+        own = self.plan["rungs"][self.place(rung)]
+        if seed is None:
+            seed = next((each for each in own["seeds"] if (own["id"], each) in self.store), None)
+        if seed is None:
+            raise Problem(f"{one_line(own['name'])} of {self.study} has no finished run: harness.ablate trains it")
+        return revived(self.store, own["id"], seed)
 
     def place(self, rung: str | int) -> int:
-        """Where a rung stands in the plan. Raises Problem where there is none of that name, place or id, or several."""
+        """Where a rung stands in the plan, by its name, its title in tables, its specification's id, or its place.
+
+        Raises Problem where there is none such, or several.
+        """
         rungs: list[Any] = self.plan["rungs"]
         if isinstance(rung, str):
-            found = [i for i, own in enumerate(rungs) if rung in (own["name"], own["id"])]
+            found = [i for i, own in enumerate(rungs) if rung in (own["name"], own["title"], own["id"])]
         else:
             found = [int(rung)] if 0 <= rung < len(rungs) else []
         if len({rungs[i]["id"] for i in found}) != 1:

@@ -55,6 +55,7 @@ class Network:
 
     @property
     def std(self) -> tuple[float, ...]:
+        """What pixels are divided by, a number a channel, after `mean` is taken from them."""
         return self.images.std
 
     @property

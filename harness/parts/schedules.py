@@ -14,6 +14,8 @@ from harness.spec import Part, Schedule, Spec
 
 
 class Warmup(Part, ABC):
+    """How the rate rises over the first `epochs`."""
+
     epochs: float = Field(gt=0)
 
     @abstractmethod
@@ -22,6 +24,8 @@ class Warmup(Part, ABC):
 
 
 class Shape(Part, ABC):
+    """How the rate falls after the warmup."""
+
     @abstractmethod
     def factor(self, step: int, warmup: int, total: int) -> float:
         """The factor at `step` (from 0) of `total` batches, the first `warmup` of which are not this shape's."""

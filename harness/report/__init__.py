@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import Problem, file_name, named, one_line
-from harness.paths import runs, shipped, write_atomic
+from harness.paths import expanded, runs, shipped, write_atomic
 from harness.store import Store, is_id
 
 if TYPE_CHECKING:  # pandas and matplotlib take two seconds, which --help and a list of runs need not wait for
@@ -29,6 +29,15 @@ class Report:
     folder: Path
     text: str  # the table as Markdown, with its footnotes
     told: dict[str, Any] = field(default_factory=dict)  # what table.json holds
+
+
+def label_of(address: str) -> str:
+    """What the report of a study is called: of an address such as `./my_study.py` or `my_package.my_study` the file's
+    name, as `harness.study.load` has it; of anything else itself. No file is read.
+    """
+    if address.endswith(".py"):
+        return Path(address).stem
+    return address if "/" in address else address.rpartition(".")[2]
 
 
 def plan_path(label: str) -> Path:
@@ -61,15 +70,19 @@ def asked(plan: Plan) -> list[tuple[str, int]]:
     return list(dict.fromkeys([*built_on(plan), *own]))
 
 
-def recall(label: str) -> Plan:
-    """The described plan of a study that was run here. Raises Problem where there is none, or it is damaged."""
+def recall(study: str) -> Plan:
+    """The described plan of a study that was run here, by its report's name or by the study's address.
+
+    Raises Problem where there is none, or it is damaged.
+    """
+    label = label_of(study)
     path = plan_path(label)
     if not path.is_file():
         near = [name for name in known() if name.partition("@")[0] == label.partition("@")[0]]
         other = f"; there are: {', '.join(map(one_line, near))}" if near else ""
         raise Problem(
-            f"no study {label!r} was run here ({path} is missing): "
-            f"python -m harness.ablate {label.partition('@')[0]}{other}"
+            f"no study {one_line(study, 200)!r} was run here ({path} is missing): "
+            f"python -m harness.ablate {one_line(study, 200).partition('@')[0]}{other}"
         )
     from harness.report import plans
 
@@ -160,12 +173,13 @@ def doubts(plan: Plan) -> str:
 
 
 def unrun(study: str) -> Plan | None:
-    """What of the plan of a study in experiments/ that was never run here is known without its data: its name."""
-    if plan_path(study).exists() or not any(
-        (at / "experiments" / f"{study}.py").is_file() for at in (Path(), shipped())
-    ):
+    """What of the plan of a study, by name or by path, that was never run here is known without its data: its name."""
+    label = label_of(study)
+    known_in = (at / "experiments" / f"{label}.py" for at in (Path(), shipped()))
+    places = [expanded(study)] if study.endswith(".py") else known_in
+    if plan_path(label).exists() or not any(path.is_file() for path in places):
         return None
-    plan = {"study": study, "label": study, "design": "ladder", "command": [study], "settings": [], "decide": None}
+    plan = {"study": label, "label": label, "design": "ladder", "command": [study], "settings": [], "decide": None}
     return plan | {"about": "", "tricks": [], "rungs": [], "upstream": []}
 
 

@@ -3,13 +3,14 @@
 import argparse
 import gc
 
+from harness import planned
 from harness.cli import add_name, answer, main
 from harness.paths import expanded
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="harness.report", description="Make a study's tables and figures from its runs.")
-    p.add_argument("study", nargs="?", default="digits", help="a study that was run here (default: %(default)s)")
+    p.add_argument("study", nargs="?", default="digits", help=f"{planned.RAN} (default: %(default)s)")
     only = p.add_mutually_exclusive_group()
     only.add_argument(
         "--table", type=int, choices=range(1, 10), metavar="N", help="only the paper's Table N (1 to 9) beside the runs"

@@ -17,6 +17,7 @@ from harness import Problem, one_line, stats
 from harness.report.figures import by_epoch, told_as
 from harness.report.frames import Plan
 from harness.report.published import FOLDER
+from harness.report.title import in_words
 from harness.report.words import METRICS, opening
 
 PERCENT = {**dict.fromkeys(METRICS, 1), "accuracy": 100}
@@ -73,7 +74,8 @@ def compare(plan: Plan, every: pd.DataFrame, epochs: Sequence[int]) -> tuple[str
     metric = METRICS[frames.headline(every)]
     held = any(told_as(frames.headline(every))[1] in epoch for run in every["epochs"] for epoch in run)
     of = "the test images, or those held out of training where a run was measured by these" if held else "the test set"
-    notes = [f"With {', '.join(one_line(said, 300) for said in plan['settings'])}."] if plan["settings"] else []
+    settings = ", ".join(one_line(in_words(said), 300) for said in plan["settings"])
+    notes = [f"With {settings}."] if settings else []
     notes.append(
         f"{opening(metric)} after so many epochs, percent of {of}: mean and 95 % t-interval over n = {most} "
         f"seeds; where n is another, it is told{', and the others had stopped or are missing' if held else ''}."

@@ -16,6 +16,7 @@ from harness import Problem
 from harness.paths import runs, write_atomic
 from harness.report import folder_of, known, recall, searched
 from harness.report.page import document, text
+from harness.report.title import in_words
 from harness.report.words import count, together
 
 DESIGNS = {
@@ -25,8 +26,6 @@ DESIGNS = {
     "shapley": "Shapley values",
     "factorial": "a two-level factorial",
 }
-SAID = {"epochs": "epoch", "data.limit": "training image", "data.of.limit": "training image"}
-SAID |= {"data.limit_test": "test image"}
 STYLE = """
 .report { border: 1px solid var(--line); border-radius: 4px; padding: .6rem .9rem; margin: .7rem 0; max-width: 60rem; }
 .report h3 { font-size: 1.05rem; margin: 0; overflow-wrap: anywhere; }
@@ -84,15 +83,7 @@ def _how(plan: Mapping[str, Any]) -> str:
     tuned = plan.get("tuned")
     said = [each for each in plan["settings"] if not re.fullmatch(r"\d+ seeds", each)]  # which `_runs` tells
     said += [f"tuned by {tuned['trials']} trials a rung"] if tuned else []
-    return ", ".join([DESIGNS[plan["design"]], *map(_said, said)])
-
-
-def _said(setting: str) -> str:
-    """`epochs=2` as 2 epochs, `data.limit=300` as 300 training images; another as it was told."""
-    path, _, value = setting.partition("=")
-    if value.isdigit() and path in SAID:
-        return count(int(value), SAID[path])
-    return setting
+    return ", ".join([DESIGNS[plan["design"]], *map(in_words, said)])
 
 
 def _runs(plan: Mapping[str, Any]) -> str:

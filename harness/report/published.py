@@ -237,9 +237,10 @@ def agreement(table: pd.DataFrame, metric: str) -> list[str]:
     agree = np.sign(both["paper_gain"]) == np.sign(both["gain"].round(9))  # 1e-14 is 0
     known = both["verdict"].map(resolved)
     up = int((both["paper_gain"] > 0).sum())
+    sure = f"and {agree[known].sum()} of the {known.sum()} that are resolved here" if known.any() else "none resolved"
     lines = [
-        f"{name}: {agree.sum()} of {m} gains have the paper's sign, and {agree[known].sum()} of the {known.sum()} that "
-        f"are resolved here. {up} of the paper's {m} are above 0, so a table of gains alone would agree on {up}."
+        f"{name}: {agree.sum()} of {m} gains have the paper's sign, {sure}. {up} of the paper's {m} are above 0, so a "
+        f"table of gains alone would agree on {up}."
     ]
     paper, ours = both["paper_gain"], both["gain"]
     if m < 3 or paper.nunique() == 1 or ours.nunique() == 1:

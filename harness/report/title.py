@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness import one_line
+from harness.report.words import count
 
 Plan = dict[str, Any]
 LONGEST = 60  # letters of a study's own title, and of a setting that a title repeats
@@ -14,6 +15,16 @@ DESIGNS = {
     "shapley": "Shapley values",
     "factorial": "factorial",
 }
+
+SAID = {"epochs": "epoch", "data.limit": "training image", "data.limit_test": "test image"}
+SAID |= {"data.of.limit": "training image", "data.of.limit_test": "test image"}  # of data with images held out
+TOLD = ("epochs=", "data.limit=", "data.of.limit=")  # what a title has from the runs
+
+
+def in_words(setting: str) -> str:
+    """`epochs=2` as 2 epochs, `data.limit_test=300` as 300 test images; another as it was told."""
+    path, _, value = setting.partition("=")
+    return count(int(value), SAID[path]) if value.isdigit() and path in SAID else setting
 
 
 def study_title(plan: Plan) -> str:
@@ -40,5 +51,5 @@ def title(plan: Plan, trained: Iterable[int] = ()) -> str:
         parts.append(" to ".join(dict.fromkeys(f"{n:,}" for n in (images[0], images[-1]))) + " images")
     if epochs:
         parts.append(f"{epochs[0]} epoch{'s' * (epochs[0] != 1)}")
-    told = [one_line(said) for said in plan["settings"] if not said.startswith(("epochs=", "data.limit="))]
+    told = [one_line(in_words(said)) for said in plan["settings"] if not said.startswith(TOLD)]
     return ", ".join([*parts, *(said for said in told if len(said) <= LONGEST // 2)])

@@ -28,6 +28,7 @@ class Objective:
     place: str = "cpu"
 
     def __call__(self, trial: optuna.Trial) -> Score:
+        """Train the rung with the values that `trial` draws, a run a seed, and score it."""
         own = life(self.search, f"{self.search.study}@objective", trial, self.store, lambda event: None)
         try:
             run = next(own)

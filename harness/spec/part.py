@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeGuard
+from typing import Any, ClassVar, Self, TypeGuard, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from harness import Problem
 from harness.paths import expanded
@@ -41,6 +41,16 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
     version: ClassVar[int] = 1
     paired: ClassVar[bool] = False  # of one that holds a specification: each run has that run of its own seed
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_part_for_a_tuple(cls, given: Any) -> Any:
+        """A part can be iterated, so pydantic would take it for a tuple: of one without fields an empty one."""
+        held = given.items() if isinstance(given, dict) else ()
+        for name, own in ((name, type(value).__name__) for name, value in held if isinstance(value, Part)):
+            if name in cls.model_fields and get_origin(cls.model_fields[name].annotation) is tuple:
+                raise ValueError(f"{name} is a tuple of parts: {name}=({own}(…),), not {name}={own}(…)")
+        return given
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
         return ((name, getattr(self, name)) for name in type(self).model_fields)

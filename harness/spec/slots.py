@@ -27,7 +27,8 @@ class Data(Part, ABC):
 
     @property
     @abstractmethod
-    def channels(self) -> int: ...
+    def channels(self) -> int:
+        """Of an image: 1 or 3."""
 
     @abstractmethod
     def load(self) -> Any:
@@ -73,6 +74,8 @@ class Derived(Data, ABC):
 
 
 class Model(Part, ABC):
+    """A network, as a value: its architecture, without weights."""
+
     @abstractmethod
     def build(self, channels: int, classes: int) -> nn.Module:
         """A network from N x `channels` x H x W images to N x `classes` logits, or to what the task makes of others."""
@@ -109,6 +112,8 @@ class Model(Part, ABC):
 
 
 class Init(Part, ABC):
+    """Initial weights. The parts of the slot come one after the other."""
+
     loads: ClassVar[bool] = False  # what it sets is of a file: weights and statistics, by its `reference` to the bit
 
     @abstractmethod
@@ -120,6 +125,8 @@ class Init(Part, ABC):
 
 
 class Decay(Part, ABC):
+    """Weight decay: `weight`, and the parameters that it is for."""
+
     weight: float = Field(1e-4, ge=0)
 
     @abstractmethod
@@ -131,6 +138,8 @@ class Decay(Part, ABC):
 
 
 class Optimizer(Part, ABC):
+    """The rule by which gradients move weights."""
+
     buffers: ClassVar[int] = 1  # numbers of state that it keeps for each of a parameter
 
     @abstractmethod
@@ -138,7 +147,8 @@ class Optimizer(Part, ABC):
         """The peak learning rate at this batch size."""
 
     @abstractmethod
-    def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.Optimizer: ...
+    def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.Optimizer:
+        """torch's optimizer of the groups that `Decay.groups` made, at the rate for this batch size."""
 
 
 class Rates(Part, ABC):
@@ -157,6 +167,8 @@ class Rates(Part, ABC):
 
 
 class Schedule(Part, ABC):
+    """How the learning rate goes over the steps."""
+
     @abstractmethod
     def factor(self, step: int, steps_per_epoch: int, epochs: int) -> float:
         """What the peak learning rate is multiplied by at `step`, counted from 0."""
@@ -171,6 +183,8 @@ class Sampler(Part, ABC):
 
 
 class Augment(Part, ABC):
+    """Changes training images, one batch at a time, before they are normalised."""
+
     moves: ClassVar[bool] = True  # pixels change places: without a `pair` it is of no use for boxes and masks
 
     @abstractmethod
@@ -189,12 +203,16 @@ class Augment(Part, ABC):
 
 
 class Targets(Part, ABC):
+    """What the labels of training images become; without one they are one-hot."""
+
     @abstractmethod
     def __call__(self, y: Tensor) -> Tensor:
         """Target distributions N x K to target distributions N x K. `reference` does so in numpy."""
 
 
 class Mix(Part, ABC):
+    """Mixes the images and the targets of a training batch with each other."""
+
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Normalised images N x C x H x W and targets N x K to the same. `reference` does so in numpy."""
@@ -317,6 +335,8 @@ class Task(Part, ABC):
 
 
 class Precision(Part, ABC):
+    """The numbers that a step is computed in."""
+
     half: ClassVar[bool | None] = None  # float16 in conv and linear layers; None of a precision that is not known
     scaled: ClassVar[bool] = True  # the loss, by a power of two
 

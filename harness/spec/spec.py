@@ -51,6 +51,8 @@ UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teache
 
 
 class Teacher(Part, ABC):
+    """A run that is trained first, and whose network has a part in the loss: `spec` is that run's."""
+
     spec: Spec
 
     @abstractmethod

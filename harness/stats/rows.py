@@ -29,12 +29,15 @@ class Comparison:
 
 
 def adjusted_verdict(gain: float, adjusted: float, mde: float, alpha: float = 0.05) -> str:
-    """ "helps", "hurts" or "not resolved (MDE 0.42)" from an adjusted p; "" where there is none."""
+    """ "helps", "hurts" or "not resolved (MDE 0.42)" from an adjusted p; "" where there is none.
+
+    Of scores in percent, an MDE of more than 100 points is that no effect could be resolved.
+    """
     if math.isnan(adjusted):
         return ""
     if adjusted <= alpha and gain:
         return "helps" if gain > 0 else "hurts"
-    return "not resolved" if math.isnan(mde) else f"not resolved (MDE {mde:.2f})"
+    return "not resolved" if math.isnan(mde) else f"not resolved (MDE {'above 100' if mde > 100 else f'{mde:.2f}'})"
 
 
 def compare(

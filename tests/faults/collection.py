@@ -15,9 +15,9 @@ import torch
 
 from harness.spec import Spec, plain, resolved, shape
 from harness.store import Store
-from harness.store import __main__ as commands
 from harness.store.aside import bring_back, everything
 from harness.store.care import Key
+from harness.store.command import removed
 from tests.faults.storage import one_line
 from tests.faults.victim import SPEC
 from tests.faults.world import each
@@ -84,10 +84,10 @@ def collect(folder: Path, shapes: set[str]) -> str:
     said = io.StringIO()
     with (
         mock.patch.dict(os.environ, {"HARNESS_RUNS": str(folder)}),
-        mock.patch.object(commands, "_named_by_studies", return_value=(["own"], shapes)),
+        mock.patch.object(removed, "_named_by_studies", return_value=(["own"], shapes)),
         redirect_stdout(said),
     ):
-        commands.collect(argparse.Namespace(delete=True))
+        removed.collect(argparse.Namespace(delete=True))
     return said.getvalue()
 
 

@@ -304,7 +304,7 @@ def kill_9_after_the_result_is_written(folder: Path, times: int, seed: int) -> O
         shutil.copy(database(), home.folder / "mlflow.db")
         with Command(home.folder, "victim", "--jobs", "1", HARNESS_RUNS=str(home.folder)) as command:
             command.ends(0)
-            message = one_line(next(line for line in command.out.splitlines() if " runs trained, " in line))
+            message = one_line(next(line for line in command.out.splitlines() if " trained, " in line))
         assert message.startswith("0 runs trained, 2 reused")
         home.redone(0)
     return Outcome(min(times, len(points)), 0, 0, message)
@@ -585,7 +585,7 @@ def _at_once(home: Path, study: str, times: int, wanted: Plan, fresh: bool) -> s
         for command in commands:
             command.ends(0, seconds=1200)
     lines = [command.out.splitlines() for command in commands]
-    totals = [next(line for line in own if " runs trained, " in line) for own in lines]
+    totals = [next(line for line in own if " trained, " in line) for own in lines]
     tables = {"\n".join(own[: own.index(total)]) for own, total in zip(lines, totals, strict=True)}
     assert len(tables) == 1, tables
     runs = wanted.runs()

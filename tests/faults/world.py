@@ -546,7 +546,7 @@ def out_of_memory(folder: Path, number: int, rng: random.Random) -> tuple[int, s
     words = ("own", "--seeds", "1", "--jobs", str(1 + number % 2), "--only", "hungry")
     with Command(where, *words, "baseline", forks=number == 0) as command:
         message = command.ends(1).said("+ hunger, seed 0 failed: ")
-        assert "1 runs trained, 0 reused, 1 failed" in command.out
+        assert "1 run trained, 0 reused, 1 failed" in command.out
     for word in ("out of memory", "batch_size=128", "Hungry(blocks=(1, 1)", "FP32", "--set microbatch=64"):
         assert word in message, message
     assert last(store, starved) == "failed"
@@ -586,7 +586,7 @@ def struck(
         with Command(where, *words, "60") as command:
             command.ends(0)
             note = command.said("goes on from epoch")
-            assert "1 runs trained, 0 reused" in command.out
+            assert "1 run trained, 0 reused" in command.out
     return Outcome(times, 0, whole(store, [run], plan), message or note)
 
 
@@ -630,7 +630,7 @@ def hang_up(folder: Path, times: int, seed: int) -> Outcome:
 
 def asked_to_stop(command: Command) -> str:
     line = command.ends(130).said("harness.ablate: interrupted")
-    assert line.endswith("1 of 1 runs to go; the same command goes on from what is kept")
+    assert line.endswith("1 of 1 run to go; the same command goes on from what is kept")
     return line
 
 

@@ -66,7 +66,39 @@ DRAW = {
     "rates": lambda study, every, table, gains: figures.rates(study, every, table),
     "cost": lambda study, every, table, gains: figures.cost(study, every, table),
     "effects": lambda study, every, table, gains: figures.effects(study, effects_of((*table["title"], "x × y"))),
+    "waterfall": lambda study, every, table, gains: figures.waterfall(study, table, below(table)),
+    "designs": lambda study, every, table, gains: figures.designs(study, list(table["title"]), under(table["title"])),
+    "classes": lambda study, every, table, gains: figures.by_class(study, by_class(table["title"])),
+    "transfer": lambda study, every, table, gains: figures.transfer(study, *on_backbones(every, table)),
 }
+LEAST = {"waterfall": 3}  # rungs, where two are no such figure
+
+
+def below(table):
+    """The rung that each gain is over, by their places: a ladder's."""
+    return {place: place - 1 for place in table["place"][1:]}
+
+
+def under(titles):
+    """Each trick's gain under two designs."""
+    found = {title: (i - 1.0, i - 1.5, i - 0.5, "helps" if i % 2 else "not resolved") for i, title in enumerate(titles)}
+    return {"ladder": found, "each trick alone": found}
+
+
+def by_class(titles, classes=4):
+    """What each rung gains in each class."""
+    rows = [
+        {"place": r, "title": title, "class": f"class {c}", "gain": (r + 1) * (c - 1) / 10, "low": -9.0, "high": 9.0}
+        for r, title in enumerate(titles)
+        for c in range(classes)
+    ]
+    return pd.DataFrame(rows)
+
+
+def on_backbones(every, table):
+    """The table, a score of each run and of the network that it stands on, and what the score is."""
+    both = every[["place", "seed"]].assign(value=every["top1"], backbone_value=70 + every["top1"] / 9)
+    return table, both.assign(backbone_score="top1"), "mAP"
 
 
 def with_epochs(every, tell):

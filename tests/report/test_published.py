@@ -480,6 +480,7 @@ def test_before_any_run_the_papers_numbers_stand_beside_empty_cells(tmp_path, mo
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "imagenet_efficient.py").write_text("import its.data")
     plan = report.unrun("imagenet_efficient")
+    assert report.unrun("./experiments/imagenet_efficient.py")["label"] == plan["label"] == "imagenet_efficient"
     made = report.beside_paper(plan, Store(), 4)
     assert "75.87" in made.text
     assert made.text.count("no run") == 20

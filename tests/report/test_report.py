@@ -37,6 +37,30 @@ def test_the_same_records_give_the_same_bytes(rendered, full):
     assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == first
 
 
+@pytest.mark.parametrize(
+    ("address", "label"),
+    [
+        ("s", "s"),
+        ("s@shapley", "s@shapley"),
+        ("./s.py", "s"),
+        ("~/there/s.py", "s"),
+        ("my_package.inner.s", "s"),
+        ("no/such.study", "no/such.study"),  # which names neither
+    ],
+)
+def test_a_report_is_found_by_its_studys_address(address, label, tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    assert report.label_of(address) == label
+    if label == "s":
+        report.remember(designed("ladder", [rung("baseline")]))
+        assert report.recall(address)["label"] == "s"
+        report.plan_path("s").unlink()
+        with pytest.raises(Problem) as problem:
+            report.recall(address)
+        assert str(problem.value).startswith(f"no study {address!r} was run here")
+        assert str(problem.value).endswith(f": python -m harness.ablate {address}")
+
+
 def test_a_study_that_was_never_run_is_a_clear_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     with pytest.raises(Problem, match="no study 'x' was run here.*python -m harness.ablate x"):

@@ -44,11 +44,11 @@ def test_level_goal_and_alpha_of_a_table_are_the_callers():
 def test_rows_by_sign_flip_say_where_no_effect_could_be_resolved():
     up = [1.0, 1.1, 0.9, 1.2, 1.05]
     (row,) = stats.compare([up], test="sign-flip")
-    assert (row.p, row.mde, row.verdict) == (2 / 32, math.inf, "not resolved (MDE inf)")
+    assert (row.p, row.mde, row.verdict) == (2 / 32, math.inf, "not resolved (MDE above 100)")
     (row,) = stats.compare([[*up, 1.0]], test="sign-flip")
     assert (row.p, row.verdict) == (2 / 64, "helps")
     rows = stats.compare([[*up, 1.0]] * 2, test="sign-flip")
-    assert [r.verdict for r in rows] == ["not resolved (MDE inf)"] * 2
+    assert [r.verdict for r in rows] == ["not resolved (MDE above 100)"] * 2
     assert [r.verdict for r in stats.compare([[*up, 1.0]] * 2)] == ["helps"] * 2
     assert stats.compare([]) == []
 

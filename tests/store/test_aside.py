@@ -1,5 +1,5 @@
-from harness.store import __main__ as commands
 from harness.store.aside import bring_back, everything, free, today
+from harness.store.command import removed
 from tests.kit.stores import KEY, add
 from tests.kit.tiny import BASELINE
 
@@ -60,10 +60,10 @@ def test_a_day_on_which_no_run_was_set_aside_has_no_way_back(store, capsys):
     day = store.root.parent / "aside" / today()
     day.mkdir(parents=True)
     (day / "mlflow.db").write_bytes(b"x" * 1_000_000)
-    commands._show_aside(list(everything(store)))
+    removed._show_aside(list(everything(store)))
     told = capsys.readouterr().out
     assert f"aside since {today()}: 0 runs, mlflow.db, 1.0 MB\n" in told
     assert "restore" not in told
     store.set_aside(*KEY)
-    commands._show_aside(list(everything(store)))
-    assert f"1 runs, mlflow.db, 1.0 MB; python -m harness.store restore {today()}" in capsys.readouterr().out
+    removed._show_aside(list(everything(store)))
+    assert f"1 run, mlflow.db, 1.0 MB; python -m harness.store restore {today()}" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from harness.engine import execute
 from harness.paths import write_atomic
 from harness.report import known, remember
 from harness.store import Store
-from harness.store import __main__ as command
+from harness.store.command import shown
 from harness.study import Study, describe, plan
 from tests.kit import transfers
 from tests.kit.commands import harness
@@ -73,7 +73,7 @@ def test_the_list_says_what_each_run_is_scored_by(scores, heading, cells, tmp_pa
     for seed, score in enumerate(scores):
         made = record(60.0, tested=10) if score == "top1" else transfers.result(60.0, score)
         transfers.add(Store(), transfers.resolved("a"), seed, made)
-    command.list_runs(argparse.Namespace())
+    shown.list_runs(argparse.Namespace())
     head, *lines = capsys.readouterr().out.splitlines()
     assert heading in head
     assert [cell in line for cell, line in zip(cells, lines, strict=True)] == [True] * len(scores)
@@ -108,7 +108,7 @@ def test_gc_sets_aside_what_nothing_names_and_a_dated_step_frees_it(home):
     assert f"harness.store restore {day} brings runs back" in done
     assert not there.exists()
     assert (home / "runs" / "store" / BASELINE.id / "0" / "result.json").exists()
-    assert told(home, "restore", day).stdout == "1 runs brought back\n"
+    assert told(home, "restore", day).stdout == "1 run brought back\n"
     assert (there / "result.json").exists()
     assert told(home, "verify").returncode == 0
     told(home, "gc", "--delete")
@@ -125,9 +125,9 @@ def test_gc_sets_aside_what_nothing_names_and_a_dated_step_frees_it(home):
 def test_runs_of_two_machines_join(home, tmp_path):
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "own.py").write_text(SOURCE)
-    assert "1 runs written" in told(home, "export", str(tmp_path / "a.tar"), "own").stdout
-    assert "1 runs imported" in told(tmp_path, "import", "a.tar").stdout
-    assert told(tmp_path, "verify").stdout.startswith("1 runs, 1 whole")
+    assert "1 run written" in told(home, "export", str(tmp_path / "a.tar"), "own").stdout
+    assert "1 run imported" in told(tmp_path, "import", "a.tar").stdout
+    assert told(tmp_path, "verify").stdout.startswith("1 run, 1 whole")
     again = told(tmp_path, "import", "a.tar").stdout
     assert f"{BASELINE.id}, seed 0: here already\n" in again
     plan = json.loads(harness(tmp_path, "own", "--dry-run", "--json").stdout)
@@ -141,10 +141,10 @@ def test_runs_of_machines_without_a_common_folder_join(home, tmp_path):
     pushed = told(home, "push", there, "own")
     assert pushed.returncode == 0
     assert f"[1/1] {BASELINE.id}, seed 0, own: baseline: sent to {there}; " in pushed.stderr
-    assert pushed.stdout.startswith(f"1 runs sent to {there}, 0.")
+    assert pushed.stdout.startswith(f"1 run sent to {there}, 0.")
     pulled = told(tmp_path, "pull", there)
-    assert pulled.stdout.startswith(f"1 runs brought from {there}, 0.")
-    assert told(tmp_path, "verify").stdout.startswith("1 runs, 1 whole")
+    assert pulled.stdout.startswith(f"1 run brought from {there}, 0.")
+    assert told(tmp_path, "verify").stdout.startswith("1 run, 1 whole")
     plan = json.loads(harness(tmp_path, "own", "--dry-run", "--json").stdout)
     assert plan["runs"] == {"asked": 9, "missing": 8}
     again = told(home, "push", there, "own")
@@ -206,17 +206,18 @@ def test_a_study_goes_with_its_reports_and_what_no_other_needs(tmp_path, monkeyp
         return {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()}
 
     before = files()
-    dry = told(tmp_path, "rm", "own")
+    dry = told(tmp_path, "rm", "./own.py")
     assert files() == before, "dry by default"
     assert f"of this study alone: {longer.id}, seed 0" in dry.stdout
     assert BASELINE.id not in dry.stdout, "other needs it"
     assert odd.id not in dry.stdout, "it is of no study: gc names it"
-    assert "1 runs, 0.0 MB, and 4 plans and reports to set aside with --delete; 1 runs stay" in dry.stdout
+    assert "1 run, 0.0 MB, 2 plans and 2 reports to set aside with --delete; 1 run kept" in dry.stdout
     done = told(tmp_path, "rm", "own", "--delete", "--json")
     assert json.loads(done.stdout)["runs"] == [{"spec_id": longer.id, "seed": 0}]
     assert set(store) == {(BASELINE.id, 0), (odd.id, 7)}
     assert known() == ["other"]
-    assert [path.name for path in (tmp_path / "runs" / "reports").iterdir()] == ["other"]
+    assert {path.name for path in (tmp_path / "runs" / "reports").iterdir()} == {"other", "index.html"}
+    assert "own" not in (tmp_path / "runs" / "reports" / "index.html").read_text(), "the page over all reports"
     day = next((tmp_path / "runs" / "aside").iterdir())
     assert (day / "own@123456.report" / "index.html").read_bytes() == b"page"
     gone = told(tmp_path, "rm", "own")

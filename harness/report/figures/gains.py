@@ -157,6 +157,8 @@ def apart(wanted: ArrayLike, gap: float) -> Array:
 def beside(axis: Axes, ends: Sequence[tuple[float, float]], told: Sequence[str], hues: Sequence[Any]) -> None:
     """Each name to the right of `axis`, clear of the others, and a thin line to its end (x, y). Set limits before."""
     axis.autoscale_view()
+    if not ends:
+        return
     x, y = axis.transAxes.inverted().transform(axis.transData.transform(ends)).T
     y = y.clip(0, 1)
     root: Any = axis.figure

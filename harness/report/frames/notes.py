@@ -11,6 +11,7 @@ from harness import one_line, stats
 from harness.report.frames.judged import planned
 from harness.report.frames.pairs import apart, pairs_apart
 from harness.report.frames.read import Plan, headline
+from harness.report.title import in_words
 from harness.report.words import METRICS, SECOND, count, opening, spoken
 
 COMMON = ("loop", "audit", "split", "test")  # what is checked of every run, whatever its parts
@@ -92,7 +93,8 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
     """What a reader of the table must know: how numbers were made, marks, and runs that are not as the others."""
     kept = "with the weights kept" if any(rung.get("stops") for rung in plan["rungs"]) else "after the last epoch"
     score = headline(every)
-    both = f"{opening(METRICS[score])} and {METRICS[SECOND[score]]}"
+    beside = [METRICS[name] for name in (SECOND[score],) if name in every and every[name].notna().any()]
+    both = opening(" and ".join([METRICS[score], *beside]))
     notes = [f"{both}: mean ± s.d. over n seeds, percent of the test set {kept}.", *ABOUT.get(score, ())]
     if table["gain_pairs"].any():
         notes += _about_gains(plan, table, score)
@@ -104,7 +106,7 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
         + "."
     )
     if plan["settings"]:
-        notes.insert(0, f"With {', '.join(one_line(said, 300) for said in plan['settings'])}.")
+        notes.insert(0, f"With {', '.join(one_line(in_words(said), 300) for said in plan['settings'])}.")
     for name, (mark, text) in MARKS.items():
         if table[name].any():
             which = [f"{one_line(r['title'])}: {', '.join(r['also'])}" for r in plan["rungs"] if r["also"]]
