@@ -37,6 +37,13 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--max-seeds", type=planned.count, metavar="N", help="with --decide: the last look is at N seeds")
     p.add_argument(
+        "--test",
+        choices=("moderated", "t"),
+        default="moderated",
+        help="how gains are tested: with variances that lean on each other, or each by its own alone, the plain paired "
+        "t-test (default: %(default)s)",
+    )
+    p.add_argument(
         "--tuned",
         type=planned.count,
         metavar="TRIALS",
@@ -89,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     loaded = study.load(options.study)
     plan = planned.plan(options, loaded, decide(options))
+    if options.test != plan.test:
+        plan = replace(plan, test=options.test, command=(*plan.command, "--test", options.test))
     plan = called(plan, options.name) if options.name else plan
     names = [rung.name for rung in plan.rungs]
     unknown = [name for name in options.only if name not in names]

@@ -104,6 +104,19 @@ def renamed(plan: Plan, name: str) -> Plan:
     return new
 
 
+def tested(plan: Plan, test: str) -> Plan:
+    """A described plan whose report judges gains by another test, the untuned ladder beside it too.
+
+    Raises Problem where seeds were added by looks, whose bounds were worked out for the test that they were planned by.
+    """
+    from harness.report import frames
+
+    if plan["decide"] and test != frames.test_of(plan):
+        raise Problem(f"--test {test}: {plan['label']} added seeds by looks of another test, which it keeps")
+    other = {"tuned": plan["tuned"] | {"untuned": tested(plan["tuned"]["untuned"], test)}} if "tuned" in plan else {}
+    return plan | {"test": test} | other
+
+
 def searched() -> list[str]:
     """The labels of all searches that were run here; an objective of a user's own is none."""
     found = (path.stem for path in (runs() / "searches").glob("*@search-*.specs"))
@@ -376,10 +389,10 @@ def draw(
 
 def commands(plan: Plan, every: pd.DataFrame) -> list[str]:
     """What makes a report again, and where it was made."""
-    around = every["environment"].iloc[0]
+    around, by = every["environment"].iloc[0], ["--test", "t"] if plan.get("test") == "t" else []
     told = ", ".join(f"{name} {around[name]}" for name in ("python", "torch", "numpy") if name in around)
     return [
         shlex.join(["python", "-m", "harness.ablate", *plan["command"]]),
-        shlex.join(["python", "-m", "harness.report", plan["label"]]),
+        shlex.join(["python", "-m", "harness.report", plan["label"], *by]),
         f"# harness {around['commit'] or 'of no commit'}; {told}; {around['device_name']}",
     ]

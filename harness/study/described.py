@@ -60,6 +60,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
         "orders": [list(order) for order in plan.layout.orders] if plan.layout else [],
         "generators": list(plan.layout.generators) if plan.layout else [],
         **({"tuned": plan.tuned} if plan.tuned else {}),
+        "test": plan.test,
         "decide": {"points": plan.decide.points, "looks": list(plan.decide.looks)} if plan.decide else None,
         "rungs": rows,
         "upstream": [

@@ -61,6 +61,7 @@ class Plan:
     counts: tuple[int, ...] = ()  # seeds of each rung, the first of `seeds`; empty: all
     tuned: dict[str, Any] | None = None  # how each rung came to values of its own
     name: str = ""  # of its report, in the place of design and hash
+    test: str = "moderated"  # by which its report judges gains: that, or "t"
 
     @property
     def label(self) -> str:

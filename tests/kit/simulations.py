@@ -53,6 +53,42 @@ def gains(noise: Array, effects: Sequence[float] | int = 0) -> Array:
     return np.asarray(np.diff(noise, axis=1) + np.reshape(effects, (-1, 1)))
 
 
+# Studies whose rungs differ in s.d.: `spread` is the s.d. of a rung's log s.d.
+
+
+def fives(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Student's t with 5 degrees of freedom, s.d. 1."""
+    return np.asarray(rng.standard_t(5, shape) * math.sqrt(3 / 5))
+
+
+def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Exponential less its mean, s.d. 1: of rungs whose s.d. differ the differences are skewed too."""
+    return rng.exponential(size=shape) - 1
+
+
+UNLIKE = {"normal": normal, "t, 5 degrees of freedom": fives, "exponential": skewed}
+
+
+def unlike(
+    rng: np.random.Generator, studies: int, m: int, n: int, spread: float, design: str, noise: str, rho: float = 0.3
+) -> tuple[Array, Array]:
+    """(differences, studies x m x n, and their true s.d., studies x m) of a ladder or a leave-one-out of m gains."""
+    draw = UNLIKE[noise]
+    sd = np.exp(spread * rng.normal(size=(studies, m + 1, 1)))
+    made = math.sqrt(rho) * draw(rng, (studies, 1, n)) + math.sqrt(1 - rho) * draw(rng, (studies, m + 1, n))
+    runs = sd * made
+    a, b = (runs[:, 1:], runs[:, :-1]) if design == "ladder" else (runs[:, :1], runs[:, 1:])
+    s, t = (sd[:, 1:, 0], sd[:, :-1, 0]) if design == "ladder" else (sd[:, :1, 0], sd[:, 1:, 0])
+    return a - b, np.sqrt(s**2 + t**2 - 2 * rho * s * t)
+
+
+def leant(rows: Array) -> tuple[Array, Array, str]:
+    """Adjusted p by the plain and by the moderated test, as `compare` has them, and why the latter is the former."""
+    told = stats.known(list(rows))
+    plain, moderated = ([stats.moderated_t(x, by)[3] for x in rows] for by in (stats.PLAIN, told))
+    return stats.holm(plain), stats.holm(moderated) / told.share, told.why
+
+
 # What is measured: one number a study, whose mean and s.e. are printed, so rows of a study need not be independent.
 
 
@@ -123,6 +159,42 @@ def nothing(rng: np.random.Generator, studies: int) -> None:
             t, flips = ([stats.compare(study, test) for study in draws] for test in ("t", "sign-flip"))
             raw = [any(row.p <= 0.05 for row in table) for table in t]
             print(f"| {name} | {n} | {shown(family(t))} | {shown(family(flips))} | {shown(raw)} |", flush=True)
+
+
+SPREADS = (0, 0.3, 0.6, 1)
+TABLES = ((5, 3), (5, 5), (9, 3), (9, 5), (9, 16), (40, 4))  # rows and seeds
+MEASURED = ((5, 5, 2), (9, 3, 2), (9, 5, 2), (9, 8, 1.5), (9, 16, 1), (40, 5, 2))  # and gains in s.d. of their own rows
+
+
+def leaning(rng: np.random.Generator, studies: int) -> None:
+    """The moderated test beside the plain one: errors of studies without an effect, and power."""
+    spreads = " | ".join(f"spread {spread:g}" for spread in SPREADS)
+    print("\n## Family-wise error of plain and moderated tests, without any effect (at most .05)\n")
+    print(f"The s.d. of rungs' log s.d. is the spread. Plain / moderated, s.e. {math.sqrt(0.0475 / studies):.3f}.\n")
+    print(f"| design | noise | gains | n | {spreads} |\n|:--|:--|{'--:|' * 6}")
+    for design in ("ladder", "leave-one-out"):
+        for noise in UNLIKE:
+            for m, n in TABLES:
+                cells = []
+                for spread in SPREADS:
+                    both = [leant(rows)[:2] for rows in unlike(rng, studies, m, n, spread, design, noise)[0]]
+                    plain, moderated = (float(np.mean([p.min() <= 0.05 for p in ps])) for ps in zip(*both, strict=True))
+                    cells.append(f"{plain:.3f} / {moderated:.3f}")
+                print(f"| {design} | {noise} | {m} | {n} | {' | '.join(cells)} |", flush=True)
+    print("\n## Power of plain and moderated tests: the share of gains resolved\n")
+    print("Every gain is as many s.d. of its own row as the table says, of normal noise. Plain / moderated (the share")
+    print("of studies in which the latter fell back to the former).\n")
+    print(f"| design | gains | n | s.d. | {spreads} |\n|:--|{'--:|' * 7}")
+    for design in ("ladder", "leave-one-out"):
+        for m, n, size in MEASURED:
+            cells = []
+            for spread in SPREADS:
+                draws, sd = unlike(rng, max(2, studies // 4), m, n, spread, design, "normal")
+                told = [leant(rows) for rows in draws + size * sd[..., None]]
+                plain, moderated = (np.mean([p <= 0.05 for p in ps]) for ps in list(zip(*told, strict=True))[:2])
+                fell = np.mean([bool(why) for *_, why in told])
+                cells.append(f"{plain:.2f} / {moderated:.2f} ({fell:.2f})")
+            print(f"| {design} | {m} | {n} | {size:g} | {' | '.join(cells)} |", flush=True)
 
 
 def percentile(rng: np.random.Generator, x: Array, times: int = 1000) -> Array:
@@ -227,11 +299,14 @@ def main() -> None:
     p = argparse.ArgumentParser(prog="tests.kit.simulations", description=__doc__)
     p.add_argument("--studies", type=int, default=2000, metavar="N", help="a setting (default: %(default)s)")
     p.add_argument("--seed", type=int, default=1, help="of the draws (default: %(default)s)")
+    p.add_argument("--only", nargs="+", metavar="TABLE", help="nothing, coverage, leaning, looked, decided, mixed")
     options = p.parse_args()
     began = time.monotonic()
     mixed = partial(decided, effects=MIXED, every=(0.5,))
-    for table in (nothing, coverage, looked, decided, mixed):
-        table(np.random.default_rng(options.seed), options.studies)
+    every = {"nothing": nothing, "coverage": coverage, "leaning": leaning, "looked": looked, "decided": decided}
+    every |= {"mixed": mixed}
+    for name in options.only or every:
+        every[name](np.random.default_rng(options.seed), options.studies)
     print(f"\n{options.studies} studies a setting, {time.monotonic() - began:.0f} s")
 
 

@@ -10,13 +10,30 @@ from harness.report.frames.pairs import by_seed, one_image, pairs, right_bits
 from harness.report.frames.read import Pair, Plan, worth
 
 
-def judge(paired: dict[int, list[Pair]], decided: dict[int, stats.Decision]) -> dict[int, dict[str, Any]]:
-    """Gain, interval, p and verdict by place, of pairs and decisions as `looked_at` has them."""
+def test_of(plan: Plan) -> stats.Test:
+    """Which t-test the gains of a plan have; what was planned for the plain one, before there was another, keeps it."""
+    decide: dict[str, Any] | None = plan["decide"]
+    told: stats.Test = decide.get("test", "t") if decide else plan.get("test", "moderated")
+    return told
+
+
+def judge(plan: Plan, paired: dict[int, list[Pair]], decided: dict[int, stats.Decision]) -> dict[int, dict[str, Any]]:
+    """Gain, interval, p and verdict by place, of pairs and decisions as `looked_at` has them.
+
+    `test` is which was made in the end, "moderated" or "t", and `why` the reason where that is another than was asked
+    for; `d0`, its lower bound and `d0_estimate`, Smyth's estimate, are nan where no bound was worked out, and `share`
+    is of the level. `plain_*` are by the plain t-test, where another was asked for.
+    """
     rows = {place: [[worth(a) for _, a, _ in ours], [worth(b) for _, _, b in ours]] for place, ours in paired.items()}
+    seeds = [[seed for seed, _, _ in ours] for ours in paired.values()]
+    asked = test_of(plan)
+    table = stats.compare(rows.values(), asked, step=one_image(paired), seeds=seeds)
     judged = {
         place: {"gain": c.gain, "gain_low": c.low, "gain_high": c.high, "p": c.p, "adjusted": c.adjusted}
         | {"rho": c.rho, "mde": c.mde, "verdict": c.verdict}
-        for place, c in zip(rows, stats.compare(rows.values(), step=one_image(paired)), strict=True)
+        | _by(c.prior, asked, c.df)
+        | _plainly(c.plain)
+        for place, c in zip(rows, table, strict=True)
     }
     for place, d in decided.items():
         if place not in judged:
@@ -24,6 +41,18 @@ def judge(paired: dict[int, list[Pair]], decided: dict[int, stats.Decision]) -> 
         judged[place] |= {"gain": d.gain, "gain_low": d.low, "gain_high": d.high, "p": d.p, "adjusted": math.nan}
         judged[place] |= {"mde": math.nan, "verdict": d.verdict}
     return judged
+
+
+def _by(prior: stats.Prior, asked: stats.Test, df: float) -> dict[str, Any]:
+    test, why = ("moderated", "") if prior.df else ("t", prior.why if asked == "moderated" else "")
+    told = {"d0": prior.bound, "d0_estimate": prior.estimate, "share": prior.share}
+    return {"test": test, "why": why, "df": df} | told
+
+
+def _plainly(c: stats.Comparison | None) -> dict[str, Any]:
+    names = ("low", "high", "p", "adjusted", "mde")
+    found = {f"plain_{name}": getattr(c, name) if c else math.nan for name in names}
+    return found | {"plain_verdict": c.verdict if c else ""}
 
 
 def decisions(plan: Plan, paired: dict[int, list[Pair]]) -> dict[int, stats.Decision]:
