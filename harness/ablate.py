@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         type=planned.count,
         nargs="+",
         metavar="N",
-        help="with --decide: when to look (default: 4 6 8 12 16)",
+        help="with --decide: when to look (default: 4 5 6 7 8 10 12 14 16; with --test t 4 6 8 12 16)",
     )
     p.add_argument("--max-seeds", type=planned.count, metavar="N", help="with --decide: the last look is at N seeds")
     p.add_argument(
@@ -210,13 +210,13 @@ def decide(options: argparse.Namespace) -> Any:
         raise Problem(f"--decide goes by the gains of rungs, which --design {options.design} has not")
     if not 0 < options.decide <= 100:
         raise Problem(f"--decide {options.decide:g}: must be above 0 points, and at most 100")
-    looks = options.looks or LOOKS
+    looks = options.looks or LOOKS[options.test]
     if sorted(set(looks)) != list(looks) or looks[0] < 2:
         raise Problem(f"--looks {' '.join(map(str, looks))}: must rise, from 2 up")
     most = options.max_seeds or looks[-1]
     if most < looks[0]:
         raise Problem(f"--max-seeds {most} is before the first look, at {looks[0]} seeds")
-    return Decide(options.decide, tuple(dict.fromkeys([*(n for n in looks if n < most), most])))
+    return Decide(options.decide, tuple(dict.fromkeys([*(n for n in looks if n < most), most])), options.test)
 
 
 def staged(plan: Any, store: Any) -> Any:

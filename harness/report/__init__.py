@@ -153,8 +153,11 @@ def looked(plan: Plan, store: Store) -> Plan:
             others += [other["decide"]] if other["decide"] and gains.keys() & _gains(other).keys() else []
     others.sort(key=lambda other: len(other.get("earlier", ())))  # the first had none before it
     pairs = min([pairs, *(other.get("pairs", 0) for other in others if other["looks"] == looks)])
-    earlier = [{"points": other["points"], "looks": other["looks"]} for other in others]
-    told = [each for i, each in enumerate(earlier) if each not in (plan["decide"], *earlier[:i])]
+    own, *earlier = [
+        {"points": each["points"], "looks": each["looks"], "test": each.get("test", "t")}
+        for each in (plan["decide"], *others)
+    ]
+    told = [each for i, each in enumerate(earlier) if each not in (own, *earlier[:i])]
     return plan | {"decide": {**plan["decide"], "earlier": told, "pairs": pairs}}
 
 

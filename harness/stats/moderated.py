@@ -149,9 +149,10 @@ def independent(used: Sequence[tuple[Array, Sequence[Hashable]]]) -> float:
     for unit, (x, own) in zip(units, used, strict=True):
         left = x - x.mean()
         unit[[at[seed] for seed in own]] = left / np.linalg.norm(left)
-    m, chance = len(used), 1 / np.mean([len(x) - 1 for x, _ in used])
+    m, chance = len(used), len(used) / sum(len(x) - 1 for x, _ in used)
     squares = (float(((units @ units.T) ** 2).sum()) - m) / (m * (m - 1))
-    return float(m / (1 + (m - 1) * min(1.0, max(0.0, (squares - chance) / (1 - chance)))))
+    shared = (squares - chance) / (1 - chance)
+    return m / (1 + (m - 1) * min(1.0, max(0.0, shared)))
 
 
 def moderated_t(x: Array, prior: Prior, level: float = 0.95) -> tuple[float, float, float, float, float, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from harness import Problem, evidence
@@ -61,7 +62,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
         "generators": list(plan.layout.generators) if plan.layout else [],
         **({"tuned": plan.tuned} if plan.tuned else {}),
         "test": plan.test,
-        "decide": {"points": plan.decide.points, "looks": list(plan.decide.looks)} if plan.decide else None,
+        "decide": asdict(plan.decide) | {"looks": list(plan.decide.looks)} if plan.decide else None,
         "rungs": rows,
         "upstream": [
             {"of": rung.name, "id": spec_id, "seeds": seeds, "missing": sum((spec_id, s) not in store for s in seeds)}

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from scipy.stats import ttest_1samp
@@ -20,6 +21,7 @@ PAIRS = [(row + 1, row) for row in range(RUNGS - 1)]  # (above, below) of each g
 LADDER = (0, 0, 0, 0, 0.2, 0.3, 0.5, 1, 2)  # true gains in points
 MIXED = (0, 0.3, 1, 0.5, 0, 2, 0, 0.2, 0)  # the same; a rung stops only when the gains on both its sides have
 SAID = ("helps", "hurts")
+TESTS: tuple[Literal["t", "moderated"], ...] = ("t", "moderated")
 
 # Noise of accuracies by seed, studies x rungs x seeds, in points; s.d. of one seed about 1.
 
@@ -114,7 +116,7 @@ def powers(tables: Iterable[Sequence[Decision]], effects: Sequence[float]) -> li
     ]
 
 
-def trained(table: Sequence[Decision], looks: Sequence[int] = stats.LOOKS) -> int:
+def trained(table: Sequence[Decision], looks: Sequence[int] = stats.LOOKS["t"]) -> int:
     """Runs of all rungs when the study is over."""
     return sum(stats.seeds_asked(table, PAIRS, looks).values())
 
@@ -220,13 +222,17 @@ def coverage(rng: np.random.Generator, studies: int) -> None:
 def looked(rng: np.random.Generator, studies: int) -> None:
     """A/A by `decide`, no stop for precision, so that all looks are had."""
     print("\n## `decide` without a stop for precision: the share of studies with a false verdict (at most .05)\n")
-    print("| true gains | noise | false verdict |\n|:--|:--|--:|")
+    print("| true gains | noise | plain | moderated |\n|:--|:--|--:|--:|")
     one = (0, *[6] * 8)  # the one null row has all of α in the end
     for title, effects in (("none", (0,) * 9), ("eight of nine, 6 points", one)):
         for name, noise in NOISE.items():
-            draws = gains(noise(rng, (studies, RUNGS, stats.LOOKS[-1])), effects)
-            wrong = family([stats.decide(study, 0) for study in draws], effects)
-            print(f"| {title} | {name} | {shown(wrong)} |", flush=True)
+            draws = gains(noise(rng, (studies, RUNGS, 16)), effects)
+            wrong = [shown(family([stats.decide(study, 0, test=test) for study in draws], effects)) for test in TESTS]
+            print(f"| {title} | {name} | {' | '.join(wrong)} |", flush=True)
+    for spread in SPREADS[1:]:
+        draws, _ = unlike(rng, studies, RUNGS - 1, 16, spread, "ladder", "normal")
+        wrong = [shown(family([stats.decide(study, 0, test=test) for study in draws])) for test in TESTS]
+        print(f"| none | normal, spread {spread:g} | {' | '.join(wrong)} |", flush=True)
 
 
 def decided(
@@ -235,17 +241,17 @@ def decided(
     """`decide` against fixed designs that find as much."""
     rows: list[str] = []
     checks: list[str] = []
-    for sd in (0.15, 0.25, 0.35, 0.5):
+    for sd in SDS:
         draws = gains(sd * normal(rng, (studies, RUNGS, 40)), effects)
         for points in every:
-            tables = [stats.decide(study[:, : stats.LOOKS[-1]], points) for study in draws]
+            tables = [stats.decide(study[:, : stats.LOOKS["t"][-1]], points) for study in draws]
             runs, power = [trained(table) for table in tables], powers(tables, effects)
             settled = [float(np.mean([row.decided for row in table])) for table in tables]
             goals = [float(np.mean(share)) for share in (power, settled, settled)]
             saved = [
                 saving(runs, goal, shares) for goal, shares in zip(goals, fixed(draws, effects, points).T, strict=True)
             ]
-            last = shown(1 - r / (RUNGS * stats.LOOKS[-1]) for r in runs)
+            last = shown(1 - r / (RUNGS * stats.LOOKS["t"][-1]) for r in runs)
             rows.append(
                 f"| {sd} | {points} | {shown(family(tables, effects), 4)} | {shown(runs, 1)} | {shown(power)} |"
                 f" {saved[0]} | {shown(settled)} | {saved[1]} | {saved[2]} | {last} |"
@@ -266,12 +272,48 @@ def decided(
     print(
         "| s.d. of a seed | points | false positives | runs | power | n (a) | saved | decided | n (b) | saved", end=""
     )
-    print(f" | n (c) | saved | saved of {stats.LOOKS[-1]} seeds each |\n|{'--:|' * 13}")
+    print(f" | n (c) | saved | saved of {stats.LOOKS['t'][-1]} seeds each |\n|{'--:|' * 13}")
     print("\n".join(rows), flush=True)
     print("\n## Rows known to ± points: how near the truth they are, and whether intervals cover it\n")
     print("| s.d. of a seed | points | known | of these within points of the truth | covered | of all rows covered |")
     print(f"|{'--:|' * 6}")
     print("\n".join(checks), flush=True)
+
+
+ALIKE, SDS = (0, 0.15, 0.35), (0.15, 0.25, 0.35, 0.5)
+
+
+def saved(rng: np.random.Generator, studies: int, every: Sequence[float] = (0.3, 0.5, 1)) -> None:
+    """`decide` by both tests against fixed seeds that resolve as many gains by plain t-tests."""
+    print(f"\n## What `decide` saves by either test; true gains {', '.join(map(str, LADDER))}\n")
+    print(
+        "Of the runs of the fewest seeds for every rung with which plain t-tests after Holm resolve as many true gains,"
+    )
+    print("chosen knowing gains and s.d.; spread: s.d. of rungs' log s.d. False positives are shares of studies.\n")
+    print("| spread | s.d. of a seed | points | power: plain | moderated | false positives | moderated | runs", end="")
+    print(f" | moderated | saved | moderated |\n|{'--:|' * 11}")
+    both: list[list[float]] = []
+    for spread in ALIKE:
+        for sd in SDS:
+            unit = sd * np.exp(spread * rng.normal(size=(studies, RUNGS, 1)))
+            draws = gains(unit * normal(rng, (studies, RUNGS, 40)), LADDER)
+            for points in every:
+                found = fixed(draws, LADDER, points)[:, 0]
+                cells, shares = [], []
+                for test in TESTS:
+                    tables = [stats.decide(study[:, :16], points, test=test) for study in draws]
+                    power = powers(tables, LADDER)
+                    runs = float(np.mean([trained(table, stats.LOOKS[test]) for table in tables]))
+                    n = 2 + int(np.argmax(found >= np.mean(power))) if found[-1] >= np.mean(power) else 41
+                    shares.append(1 - runs / (RUNGS * n))
+                    cells.append((f"{np.mean(power):.3f}", f"{np.mean(family(tables, LADDER)):.3f}", f"{runs:.1f}"))
+                both.append(shares)
+                told = [cell for pair in zip(*cells, strict=True) for cell in pair]
+                told += [f"{share:.2f}" for share in shares]
+                print(f"| {spread:g} | {sd} | {points} | {' | '.join(told)} |", flush=True)
+    mean, least = np.mean(both, axis=0), np.min(both, axis=0)
+    print(f"\nOn average plain tests save {mean[0]:.3f} of the runs, moderated ones {mean[1]:.3f}; at least", end=" ")
+    print(f"{least[0]:.2f} and {least[1]:.2f}.")
 
 
 def precision(tables: list[list[Decision]], effects: Sequence[float], points: float) -> str:
@@ -299,12 +341,14 @@ def main() -> None:
     p = argparse.ArgumentParser(prog="tests.kit.simulations", description=__doc__)
     p.add_argument("--studies", type=int, default=2000, metavar="N", help="a setting (default: %(default)s)")
     p.add_argument("--seed", type=int, default=1, help="of the draws (default: %(default)s)")
-    p.add_argument("--only", nargs="+", metavar="TABLE", help="nothing, coverage, leaning, looked, decided, mixed")
+    p.add_argument(
+        "--only", nargs="+", metavar="TABLE", help="nothing, coverage, leaning, looked, decided, mixed, saved"
+    )
     options = p.parse_args()
     began = time.monotonic()
     mixed = partial(decided, effects=MIXED, every=(0.5,))
     every = {"nothing": nothing, "coverage": coverage, "leaning": leaning, "looked": looked, "decided": decided}
-    every |= {"mixed": mixed}
+    every |= {"mixed": mixed, "saved": saved}
     for name in options.only or every:
         every[name](np.random.default_rng(options.seed), options.studies)
     print(f"\n{options.studies} studies a setting, {time.monotonic() - began:.0f} s")

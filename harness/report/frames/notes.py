@@ -227,10 +227,16 @@ def _about_gains(plan: Plan, table: pd.DataFrame, score: str) -> list[str]:
         when, error = planned(plan["decide"])
         notes.append(
             f"Seeds were added, at looks {when} ({', '.join(map(str, looks))} seeds), for gains that were "
-            f"neither resolved nor known to ± {points:g}. Verdicts: group-sequential paired t-tests, the "
+            f"neither resolved nor known to ± {points:g}. Verdicts: group-sequential {_tests(tested)}, the "
             f"error of all rows and looks together {error}. Intervals: repeated, 95 % at all looks together; of a "
             "gain that precision decided the 95 % t-interval."
         )
+        if (tested["test"] == "moderated").any():
+            notes.append(
+                "Moderated: at each look each gain is tested with a variance that leans on those of all (d₀, a "
+                "lower bound, and the degrees of freedom are in table.csv). The column beside the verdict has what "
+                "plain paired t-tests say at the same looks, as far as there are seeds. `--test t` plans by these."
+            )
     elif len(tested):
         least = min(stats.attainable_p(int(n)) for n in tested["gain_pairs"])
         notes.append(

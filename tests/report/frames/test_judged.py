@@ -108,6 +108,24 @@ def test_a_table_that_fell_back_says_so_and_why(store):
     assert not [note for note in frames.footnotes(few, every, table) if "oderated" in note]
 
 
+def test_a_table_by_looks_says_what_plain_looks_say(store, tmp_path):
+    p = ladder(store, decide={"points": 0.1, "looks": [4], "test": "moderated"})
+    table, told, text = told_of(store, p, tmp_path)
+    looks = [stats.decide(gains_of(store, p), 0.1, [4], step=0.01, test=test) for test in ("moderated", "t")]
+    assert list(table["p"][1:]) == pytest.approx([row.p for row in looks[0]])
+    assert list(table["df"][1:]) == pytest.approx([row.df for row in looks[0]])
+    assert list(table["verdict"][1:]) == [row.verdict for row in looks[0]]
+    assert list(table["plain_p"][1:]) == pytest.approx([row.p for row in looks[1]])
+    assert list(table["plain_verdict"][1:]) == [row.verdict for row in looks[1]]
+    assert list(table["verdict"][1:]) != list(table["plain_verdict"][1:])
+    assert told["gain"]["plain"]["verdict"] == looks[1][0].verdict
+    assert "group-sequential moderated paired t-tests, the error of all rows" in text
+    assert "| by a plain t-test" in text
+    plain, _, text = told_of(store, p | {"decide": {"points": 0.1, "looks": [4]}}, tmp_path)
+    assert list(plain["p"][1:]) == list(table["plain_p"][1:])
+    assert "oderated" not in text
+
+
 def test_looks_keep_the_test_that_they_were_planned_by(store):
     p = ladder(store, decide={"points": 0.3, "looks": [4]})
     assert frames.test_of(p) == "t"  # planned before there was another
