@@ -33,9 +33,16 @@ def parser() -> argparse.ArgumentParser:
         type=planned.count,
         nargs="+",
         metavar="N",
-        help="with --decide: when to look (default: 4 6 8 12 16)",
+        help="with --decide: when to look (default: 4 5 6 7 8 10 12 14 16; with --test t 4 6 8 12 16)",
     )
     p.add_argument("--max-seeds", type=planned.count, metavar="N", help="with --decide: the last look is at N seeds")
+    p.add_argument(
+        "--test",
+        choices=("moderated", "t"),
+        default="moderated",
+        help="how gains are tested: with variances that lean on each other, or each by its own alone, the plain paired "
+        "t-test (default: %(default)s)",
+    )
     p.add_argument(
         "--tuned",
         type=planned.count,
@@ -89,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     loaded = study.load(options.study)
     plan = planned.plan(options, loaded, decide(options))
+    if options.test != plan.test:
+        plan = replace(plan, test=options.test, command=(*plan.command, "--test", options.test))
     plan = called(plan, options.name) if options.name else plan
     names = [rung.name for rung in plan.rungs]
     unknown = [name for name in options.only if name not in names]
@@ -201,13 +210,13 @@ def decide(options: argparse.Namespace) -> Any:
         raise Problem(f"--decide goes by the gains of rungs, which --design {options.design} has not")
     if not 0 < options.decide <= 100:
         raise Problem(f"--decide {options.decide:g}: must be above 0 points, and at most 100")
-    looks = options.looks or LOOKS
+    looks = options.looks or LOOKS[options.test]
     if sorted(set(looks)) != list(looks) or looks[0] < 2:
         raise Problem(f"--looks {' '.join(map(str, looks))}: must rise, from 2 up")
     most = options.max_seeds or looks[-1]
     if most < looks[0]:
         raise Problem(f"--max-seeds {most} is before the first look, at {looks[0]} seeds")
-    return Decide(options.decide, tuple(dict.fromkeys([*(n for n in looks if n < most), most])))
+    return Decide(options.decide, tuple(dict.fromkeys([*(n for n in looks if n < most), most])), options.test)
 
 
 def staged(plan: Any, store: Any) -> Any:

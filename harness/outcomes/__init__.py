@@ -34,8 +34,9 @@ class Results:
     Raises Problem where no such study was run here, and, of the frames, where no run is finished.
     """
 
-    def __init__(self, study: str) -> None:
-        self.study, self.plan, self.store = report.label_of(study), report.recall(study), Store()
+    def __init__(self, study: str, test: str | None = None) -> None:
+        self.study, plan = report.label_of(study), report.recall(study)
+        self.plan, self.store = report.tested(plan, test) if test else plan, Store()
 
     def __repr__(self) -> str:
         rungs = self.plan["rungs"]

@@ -117,6 +117,19 @@ def renamed(plan: Plan, name: str) -> Plan:
     return new
 
 
+def tested(plan: Plan, test: str) -> Plan:
+    """A described plan whose report judges gains by another test, the untuned ladder beside it too.
+
+    Raises Problem where seeds were added by looks, whose bounds were worked out for the test that they were planned by.
+    """
+    from harness.report import frames
+
+    if plan["decide"] and test != frames.test_of(plan):
+        raise Problem(f"--test {test}: {plan['label']} added seeds by looks of another test, which it keeps")
+    other = {"tuned": plan["tuned"] | {"untuned": tested(plan["tuned"]["untuned"], test)}} if "tuned" in plan else {}
+    return plan | {"test": test} | other
+
+
 def searched() -> list[str]:
     """The labels of all searches that were run here; an objective of a user's own is none."""
     found = (path.stem for path in (runs() / "searches").glob("*@search-*.specs"))
@@ -153,8 +166,11 @@ def looked(plan: Plan, store: Store) -> Plan:
             others += [other["decide"]] if other["decide"] and gains.keys() & _gains(other).keys() else []
     others.sort(key=lambda other: len(other.get("earlier", ())))  # the first had none before it
     pairs = min([pairs, *(other.get("pairs", 0) for other in others if other["looks"] == looks)])
-    earlier = [{"points": other["points"], "looks": other["looks"]} for other in others]
-    told = [each for i, each in enumerate(earlier) if each not in (plan["decide"], *earlier[:i])]
+    own, *earlier = [
+        {"points": each["points"], "looks": each["looks"], "test": each.get("test", "t")}
+        for each in (plan["decide"], *others)
+    ]
+    told = [each for i, each in enumerate(earlier) if each not in (own, *earlier[:i])]
     return plan | {"decide": {**plan["decide"], "earlier": told, "pairs": pairs}}
 
 
@@ -390,10 +406,10 @@ def draw(
 
 def commands(plan: Plan, every: pd.DataFrame) -> list[str]:
     """What makes a report again, and where it was made."""
-    around = every["environment"].iloc[0]
+    around, by = every["environment"].iloc[0], ["--test", "t"] if plan.get("test") == "t" else []
     told = ", ".join(f"{name} {around[name]}" for name in ("python", "torch", "numpy") if name in around)
     return [
         shlex.join(["python", "-m", "harness.ablate", *plan["command"]]),
-        shlex.join(["python", "-m", "harness.report", plan["label"]]),
+        shlex.join(["python", "-m", "harness.report", plan["label"], *by]),
         f"# harness {around['commit'] or 'of no commit'}; {told}; {around['device_name']}",
     ]

@@ -24,12 +24,18 @@ def parser() -> argparse.ArgumentParser:
         help="only the score after these epochs, beside what was published",
     )
     p.add_argument(
+        "--test",
+        choices=("moderated", "t"),
+        help="how gains are tested: with variances that lean on each other, or each by its own alone, the plain paired "
+        "t-test (default: as the study was run, which is moderated)",
+    )
+    p.add_argument(
         "--columns",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="of the LaTeX table, in this order: rung, score, n, gain, verdict, rho, total, second, params, gflops, "
-        "seconds; of effects trick, value, order_se, n, verdict, aliases (default: the first of them)",
+        help="of the LaTeX table, in this order: rung, score, n, gain, verdict, plain, rho, total, second, params, "
+        "gflops, seconds; of effects trick, value, order_se, n, verdict, aliases (default: the first of them)",
     )
     p.add_argument(
         "--to", type=expanded, metavar="DIR", help="write into DIR (default: runs/reports/ and the study's name)"
@@ -40,11 +46,12 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     gc.disable()  # nearly all that a report makes stays to its end: looking through it took a second of 10,000 runs
-    from harness.report import after_epochs, beside_paper, index, paper_figure, recall, renamed, render, unrun
+    from harness.report import after_epochs, beside_paper, index, paper_figure, recall, renamed, render, tested, unrun
     from harness.store import Store
 
     plan = (unrun(options.study) if options.table else None) or recall(options.study)
     plan = renamed(plan, options.name) if options.name else plan
+    plan = tested(plan, options.test) if options.test else plan
     store, to = Store(), options.to
     if options.figure:
         answer({"figure": (drawn := paper_figure(plan, store, options.figure, to))})

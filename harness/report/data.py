@@ -69,7 +69,10 @@ def table(
     - `place`, `name`, `title`, `id` (of its specification), `n` (runs), `marks` (names of what a reader should doubt);
     - `score` and `second`: `metric`, `mean`, `sd`, percent over its n runs; `second` may be null;
     - `gain`: null, or `over` (the rung that it is held against), `value`, `low`, `high` in points, `pairs`, `p`,
-      `adjusted` (Holm's), `rho`, `mde`; `total`: null, or `value`, `low`, `high` over the baseline; `verdict`;
+      `adjusted` (Holm's, over `share`), `rho`, `mde`, `test` (moderated or t), `why` (it is not the one asked for),
+      `df` (its degrees of freedom), `d0` (lower bound), `d0_estimate` (Smyth's), and `plain`: null, or what the plain
+      t-test says: `low`, `high`, `p`, `adjusted`, `mde`, `verdict`; `total`: null, or `value`, `low`, `high` over the
+      baseline; `verdict`;
     - `params`, `gmacs` (10^9 multiply-adds of one image's forward), `seconds_per_epoch`;
     - `runs`: of each `seed`, `status`, `spec_id`, `mlflow_run_id`, `commit`, `folder` and `metrics`, as `behind` says.
 
@@ -101,6 +104,9 @@ def _rung(plan: Plan, row: dict[Any, Any]) -> dict[str, Any]:
     over = next((one_line(plan["rungs"][i]["name"]) for i in rung["gain"] or () if i != row["place"]), None)
     gain = {"over": over, "value": row["gain"], "low": row["gain_low"], "high": row["gain_high"]}
     gain |= {"pairs": row["gain_pairs"]} | {name: row[name] for name in ("p", "adjusted", "rho", "mde")}
+    gain |= {name: row[name] for name in ("test", "why", "df", "d0", "d0_estimate", "share")}
+    plain = {name: row[f"plain_{name}"] for name in ("low", "high", "p", "adjusted", "mde", "verdict")}
+    gain["plain"] = plain if row["plain_verdict"] else None
     total = {"value": row["total"], "low": row["total_low"], "high": row["total_high"]}
     spread = {
         name: {"metric": name, "mean": row.get(f"{name}_mean"), "sd": row.get(f"{name}_sd")} for name in (score, second)

@@ -42,7 +42,9 @@ def caption(study: str, design: str, rungs: pd.DataFrame, effects: pd.DataFrame 
         what = "Shapley values" if design == "shapley" else "Effects of a two-level factorial design"
         tests = "t-tests at .05 after Holm"
         return f"{study}: {what} in points of {score}.", f"95 % t-intervals over {n}; verdicts: {tests}."
-    tests = "paired t-tests at .05 after Holm" if rungs["adjusted"].notna().any() else "group-sequential paired t-tests"
+    kind = "moderated " if (rungs["test"] == "moderated").any() else ""
+    tests = f"{kind}paired t-tests"
+    tests = f"{tests} at .05 after Holm" if rungs["adjusted"].notna().any() else f"group-sequential {tests}"
     second = f"Gains are paired by seed, with 95 % intervals; verdicts: {tests}."
     return (
         f"{study}: {opening(score)} in percent of the test set, mean ± s.d. over {n}.",

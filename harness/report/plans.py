@@ -14,6 +14,9 @@ Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z_]+$")]  # names a folder
 Place = tuple[Count, Count]
 
 
+Test = Literal["moderated", "t"]
+
+
 class Rung(BaseModel):
     name: str
     title: str
@@ -38,6 +41,7 @@ class Trick(BaseModel):
 class Decide(BaseModel):
     points: Finite
     looks: list[Count]
+    test: Test = "t"  # a plan of before was made for it
 
 
 class Upstream(BaseModel):
@@ -71,6 +75,7 @@ class Plan(BaseModel):
     design: Literal["ladder", "leave-one-out", "add-one", "shapley", "factorial"]
     tricks: list[Trick]
     decide: Decide | None
+    test: Test = "moderated"
     rungs: Annotated[list[Rung], Field(min_length=1)]
     upstream: list[Upstream]
     orders: list[list[Count]] = []

@@ -179,18 +179,20 @@ def gains(plan: Plan, every: pd.DataFrame, metric: str, wanted: Iterable[tuple[i
     at, table = frames.by_seed(every), frames.rungs(plan, every).set_index("place")
     planned = {tuple(rung["gain"]): i for i, rung in enumerate(plan["rungs"]) if rung["gain"] and i in table.index}
     odd = frames.barred(plan, at)
-    arms = {}
+    arms, shared = {}, {}
     for above, below in dict.fromkeys((*(planned if metric == frames.headline(every) else ()), *wanted)):
         seeds = sorted(at.get(above, {}).keys() & at.get(below, {}).keys())
         both = np.array([[at[place][seed].get(metric, math.nan) for seed in seeds] for place in (above, below)], float)
-        both = both[:, ~np.isnan(both).any(axis=0)]
-        if both.size:
-            arms[above, below] = both
+        told = ~np.isnan(both).any(axis=0)
+        if told.any():
+            arms[above, below] = both[:, told]
+            shared[above, below] = [seed for seed, has in zip(seeds, told, strict=True) if has]
     found: Pairs = {}
     tested = every["tested"].unique()
     images = len(tested) == 1 and frames.headline(every) == "top1"
     step = 100 / float(tested[0]) if images else None  # one test image
-    for pair, c in zip(arms, stats.compare(arms.values(), step=step), strict=True):
+    test = frames.test_of(plan)
+    for pair, c in zip(arms, stats.compare(arms.values(), test, step=step, seeds=list(shared.values())), strict=True):
         verdict = "" if plan["decide"] else c.verdict
         found[pair] = {"gain": c.gain, "gain_low": c.low, "gain_high": c.high, "verdict": verdict}
     for pair, i in planned.items():

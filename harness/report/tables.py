@@ -53,6 +53,9 @@ def columns(table: pd.DataFrame, design: str = "ladder") -> Columns:
             pairs = table["gain_pairs"].astype(str).where(table["gain"].notna(), "–")
             made["pairs"] = "pairs", list(pairs)
         made["verdict"] = "verdict", list(table["verdict"].replace("", "–"))
+        if (table["test"] == "moderated").any():
+            plain = [verdict.partition(" (")[0] for verdict in table["plain_verdict"]]
+            made["plain"] = "by a plain t-test", [verdict or "–" for verdict in plain]
         made["rho"] = "ρ̂", ["–" if math.isnan(rho) else f"{rho:.2f}" for rho in table["rho"]]
     if design == "ladder":
         totals = list(map(gain, table["total"], table["total_low"], table["total_high"]))

@@ -24,9 +24,10 @@ from harness.stats.factorial import (
     words,
 )
 from harness.stats.looks import LOOKS, Decision, crossing, decide, seeds_asked, sequential_bounds
+from harness.stats.moderated import FLOOR, PLAIN, Prior, moderated_t, prior, smyth, squeezed
 from harness.stats.planning import detectable, power, seeds_needed
 from harness.stats.ranks import Ranks, kendall, rank_correlation, spearman
-from harness.stats.rows import Comparison, adjusted_verdict, compare
+from harness.stats.rows import Comparison, Test, adjusted_verdict, compare, known
 from harness.stats.segmentation import confusion, ious, mean_iou, nowhere, pixel_accuracy
 from harness.stats.tests import (
     EXACT,

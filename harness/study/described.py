@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from harness import Problem, evidence
@@ -60,7 +61,8 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
         "orders": [list(order) for order in plan.layout.orders] if plan.layout else [],
         "generators": list(plan.layout.generators) if plan.layout else [],
         **({"tuned": plan.tuned} if plan.tuned else {}),
-        "decide": {"points": plan.decide.points, "looks": list(plan.decide.looks)} if plan.decide else None,
+        "test": plan.test,
+        "decide": asdict(plan.decide) | {"looks": list(plan.decide.looks)} if plan.decide else None,
         "rungs": rows,
         "upstream": [
             {"of": rung.name, "id": spec_id, "seeds": seeds, "missing": sum((spec_id, s) not in store for s in seeds)}

@@ -32,6 +32,7 @@ class Decide:
 
     points: float
     looks: tuple[int, ...]
+    test: str = "t"  # or "moderated"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Plan:
     counts: tuple[int, ...] = ()  # seeds of each rung, the first of `seeds`; empty: all
     tuned: dict[str, Any] | None = None  # how each rung came to values of its own
     name: str = ""  # of its report, in the place of design and hash
+    test: str = "moderated"  # by which its report judges gains: that, or "t"
 
     @property
     def label(self) -> str:
@@ -176,10 +178,10 @@ class Asked:
         said += ["rungs of the same epochs"] if self.same_epochs else []
         said += [f"{options.pairs} pairs of orders"] if options.pairs else []
         said += [f"a fraction of 1/2^{options.fraction}"] if options.fraction is not None else []
-        looks = (
-            f"seeds until gains are known to ± {decide.points:g}, looking at {_listed(decide.looks)}" if decide else ""
-        )
-        return (*said, *filter(None, [looks]))
+        if decide:
+            by = ", by moderated tests" if decide.test == "moderated" else ""  # the plain ones were first, and unnamed
+            said.append(f"seeds until gains are known to ± {decide.points:g}, looking at {_listed(decide.looks)}{by}")
+        return tuple(said)
 
     def words(self) -> tuple[str, ...]:
         """The words after `harness.ablate` that ask for it."""

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from scipy.stats import ttest_1samp
@@ -20,6 +21,7 @@ PAIRS = [(row + 1, row) for row in range(RUNGS - 1)]  # (above, below) of each g
 LADDER = (0, 0, 0, 0, 0.2, 0.3, 0.5, 1, 2)  # true gains in points
 MIXED = (0, 0.3, 1, 0.5, 0, 2, 0, 0.2, 0)  # the same; a rung stops only when the gains on both its sides have
 SAID = ("helps", "hurts")
+TESTS: tuple[Literal["t", "moderated"], ...] = ("t", "moderated")
 
 # Noise of accuracies by seed, studies x rungs x seeds, in points; s.d. of one seed about 1.
 
@@ -53,6 +55,42 @@ def gains(noise: Array, effects: Sequence[float] | int = 0) -> Array:
     return np.asarray(np.diff(noise, axis=1) + np.reshape(effects, (-1, 1)))
 
 
+# Studies whose rungs differ in s.d.: `spread` is the s.d. of a rung's log s.d.
+
+
+def fives(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Student's t with 5 degrees of freedom, s.d. 1."""
+    return np.asarray(rng.standard_t(5, shape) * math.sqrt(3 / 5))
+
+
+def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Exponential less its mean, s.d. 1: of rungs whose s.d. differ the differences are skewed too."""
+    return rng.exponential(size=shape) - 1
+
+
+UNLIKE = {"normal": normal, "t, 5 degrees of freedom": fives, "exponential": skewed}
+
+
+def unlike(
+    rng: np.random.Generator, studies: int, m: int, n: int, spread: float, design: str, noise: str, rho: float = 0.3
+) -> tuple[Array, Array]:
+    """(differences, studies x m x n, and their true s.d., studies x m) of a ladder or a leave-one-out of m gains."""
+    draw = UNLIKE[noise]
+    sd = np.exp(spread * rng.normal(size=(studies, m + 1, 1)))
+    made = math.sqrt(rho) * draw(rng, (studies, 1, n)) + math.sqrt(1 - rho) * draw(rng, (studies, m + 1, n))
+    runs = sd * made
+    a, b = (runs[:, 1:], runs[:, :-1]) if design == "ladder" else (runs[:, :1], runs[:, 1:])
+    s, t = (sd[:, 1:, 0], sd[:, :-1, 0]) if design == "ladder" else (sd[:, :1, 0], sd[:, 1:, 0])
+    return a - b, np.sqrt(s**2 + t**2 - 2 * rho * s * t)
+
+
+def leant(rows: Array) -> tuple[Array, Array, str]:
+    """Adjusted p by the plain and by the moderated test, as `compare` has them, and why the latter is the former."""
+    told = stats.known(list(rows))
+    plain, moderated = ([stats.moderated_t(x, by)[3] for x in rows] for by in (stats.PLAIN, told))
+    return stats.holm(plain), stats.holm(moderated) / told.share, told.why
+
+
 # What is measured: one number a study, whose mean and s.e. are printed, so rows of a study need not be independent.
 
 
@@ -78,7 +116,7 @@ def powers(tables: Iterable[Sequence[Decision]], effects: Sequence[float]) -> li
     ]
 
 
-def trained(table: Sequence[Decision], looks: Sequence[int] = stats.LOOKS) -> int:
+def trained(table: Sequence[Decision], looks: Sequence[int] = stats.LOOKS["t"]) -> int:
     """Runs of all rungs when the study is over."""
     return sum(stats.seeds_asked(table, PAIRS, looks).values())
 
@@ -125,6 +163,42 @@ def nothing(rng: np.random.Generator, studies: int) -> None:
             print(f"| {name} | {n} | {shown(family(t))} | {shown(family(flips))} | {shown(raw)} |", flush=True)
 
 
+SPREADS = (0, 0.3, 0.6, 1)
+TABLES = ((5, 3), (5, 5), (9, 3), (9, 5), (9, 16), (40, 4))  # rows and seeds
+MEASURED = ((5, 5, 2), (9, 3, 2), (9, 5, 2), (9, 8, 1.5), (9, 16, 1), (40, 5, 2))  # and gains in s.d. of their own rows
+
+
+def leaning(rng: np.random.Generator, studies: int) -> None:
+    """The moderated test beside the plain one: errors of studies without an effect, and power."""
+    spreads = " | ".join(f"spread {spread:g}" for spread in SPREADS)
+    print("\n## Family-wise error of plain and moderated tests, without any effect (at most .05)\n")
+    print(f"The s.d. of rungs' log s.d. is the spread. Plain / moderated, s.e. {math.sqrt(0.0475 / studies):.3f}.\n")
+    print(f"| design | noise | gains | n | {spreads} |\n|:--|:--|{'--:|' * 6}")
+    for design in ("ladder", "leave-one-out"):
+        for noise in UNLIKE:
+            for m, n in TABLES:
+                cells = []
+                for spread in SPREADS:
+                    both = [leant(rows)[:2] for rows in unlike(rng, studies, m, n, spread, design, noise)[0]]
+                    plain, moderated = (float(np.mean([p.min() <= 0.05 for p in ps])) for ps in zip(*both, strict=True))
+                    cells.append(f"{plain:.3f} / {moderated:.3f}")
+                print(f"| {design} | {noise} | {m} | {n} | {' | '.join(cells)} |", flush=True)
+    print("\n## Power of plain and moderated tests: the share of gains resolved\n")
+    print("Every gain is as many s.d. of its own row as the table says, of normal noise. Plain / moderated (the share")
+    print("of studies in which the latter fell back to the former).\n")
+    print(f"| design | gains | n | s.d. | {spreads} |\n|:--|{'--:|' * 7}")
+    for design in ("ladder", "leave-one-out"):
+        for m, n, size in MEASURED:
+            cells = []
+            for spread in SPREADS:
+                draws, sd = unlike(rng, max(2, studies // 4), m, n, spread, design, "normal")
+                told = [leant(rows) for rows in draws + size * sd[..., None]]
+                plain, moderated = (np.mean([p <= 0.05 for p in ps]) for ps in list(zip(*told, strict=True))[:2])
+                fell = np.mean([bool(why) for *_, why in told])
+                cells.append(f"{plain:.2f} / {moderated:.2f} ({fell:.2f})")
+            print(f"| {design} | {m} | {n} | {size:g} | {' | '.join(cells)} |", flush=True)
+
+
 def percentile(rng: np.random.Generator, x: Array, times: int = 1000) -> Array:
     """Percentile bootstrap 95 % intervals of the means of rows, rows x 2."""
     means = np.array([x[:, rng.integers(0, x.shape[1], x.shape[1])].mean(1) for _ in range(times)])
@@ -148,13 +222,17 @@ def coverage(rng: np.random.Generator, studies: int) -> None:
 def looked(rng: np.random.Generator, studies: int) -> None:
     """A/A by `decide`, no stop for precision, so that all looks are had."""
     print("\n## `decide` without a stop for precision: the share of studies with a false verdict (at most .05)\n")
-    print("| true gains | noise | false verdict |\n|:--|:--|--:|")
+    print("| true gains | noise | plain | moderated |\n|:--|:--|--:|--:|")
     one = (0, *[6] * 8)  # the one null row has all of α in the end
     for title, effects in (("none", (0,) * 9), ("eight of nine, 6 points", one)):
         for name, noise in NOISE.items():
-            draws = gains(noise(rng, (studies, RUNGS, stats.LOOKS[-1])), effects)
-            wrong = family([stats.decide(study, 0) for study in draws], effects)
-            print(f"| {title} | {name} | {shown(wrong)} |", flush=True)
+            draws = gains(noise(rng, (studies, RUNGS, 16)), effects)
+            wrong = [shown(family([stats.decide(study, 0, test=test) for study in draws], effects)) for test in TESTS]
+            print(f"| {title} | {name} | {' | '.join(wrong)} |", flush=True)
+    for spread in SPREADS[1:]:
+        draws, _ = unlike(rng, studies, RUNGS - 1, 16, spread, "ladder", "normal")
+        wrong = [shown(family([stats.decide(study, 0, test=test) for study in draws])) for test in TESTS]
+        print(f"| none | normal, spread {spread:g} | {' | '.join(wrong)} |", flush=True)
 
 
 def decided(
@@ -163,17 +241,17 @@ def decided(
     """`decide` against fixed designs that find as much."""
     rows: list[str] = []
     checks: list[str] = []
-    for sd in (0.15, 0.25, 0.35, 0.5):
+    for sd in SDS:
         draws = gains(sd * normal(rng, (studies, RUNGS, 40)), effects)
         for points in every:
-            tables = [stats.decide(study[:, : stats.LOOKS[-1]], points) for study in draws]
+            tables = [stats.decide(study[:, : stats.LOOKS["t"][-1]], points) for study in draws]
             runs, power = [trained(table) for table in tables], powers(tables, effects)
             settled = [float(np.mean([row.decided for row in table])) for table in tables]
             goals = [float(np.mean(share)) for share in (power, settled, settled)]
             saved = [
                 saving(runs, goal, shares) for goal, shares in zip(goals, fixed(draws, effects, points).T, strict=True)
             ]
-            last = shown(1 - r / (RUNGS * stats.LOOKS[-1]) for r in runs)
+            last = shown(1 - r / (RUNGS * stats.LOOKS["t"][-1]) for r in runs)
             rows.append(
                 f"| {sd} | {points} | {shown(family(tables, effects), 4)} | {shown(runs, 1)} | {shown(power)} |"
                 f" {saved[0]} | {shown(settled)} | {saved[1]} | {saved[2]} | {last} |"
@@ -194,12 +272,48 @@ def decided(
     print(
         "| s.d. of a seed | points | false positives | runs | power | n (a) | saved | decided | n (b) | saved", end=""
     )
-    print(f" | n (c) | saved | saved of {stats.LOOKS[-1]} seeds each |\n|{'--:|' * 13}")
+    print(f" | n (c) | saved | saved of {stats.LOOKS['t'][-1]} seeds each |\n|{'--:|' * 13}")
     print("\n".join(rows), flush=True)
     print("\n## Rows known to ± points: how near the truth they are, and whether intervals cover it\n")
     print("| s.d. of a seed | points | known | of these within points of the truth | covered | of all rows covered |")
     print(f"|{'--:|' * 6}")
     print("\n".join(checks), flush=True)
+
+
+ALIKE, SDS = (0, 0.15, 0.35), (0.15, 0.25, 0.35, 0.5)
+
+
+def saved(rng: np.random.Generator, studies: int, every: Sequence[float] = (0.3, 0.5, 1)) -> None:
+    """`decide` by both tests against fixed seeds that resolve as many gains by plain t-tests."""
+    print(f"\n## What `decide` saves by either test; true gains {', '.join(map(str, LADDER))}\n")
+    print(
+        "Of the runs of the fewest seeds for every rung with which plain t-tests after Holm resolve as many true gains,"
+    )
+    print("chosen knowing gains and s.d.; spread: s.d. of rungs' log s.d. False positives are shares of studies.\n")
+    print("| spread | s.d. of a seed | points | power: plain | moderated | false positives | moderated | runs", end="")
+    print(f" | moderated | saved | moderated |\n|{'--:|' * 11}")
+    both: list[list[float]] = []
+    for spread in ALIKE:
+        for sd in SDS:
+            unit = sd * np.exp(spread * rng.normal(size=(studies, RUNGS, 1)))
+            draws = gains(unit * normal(rng, (studies, RUNGS, 40)), LADDER)
+            for points in every:
+                found = fixed(draws, LADDER, points)[:, 0]
+                cells, shares = [], []
+                for test in TESTS:
+                    tables = [stats.decide(study[:, :16], points, test=test) for study in draws]
+                    power = powers(tables, LADDER)
+                    runs = float(np.mean([trained(table, stats.LOOKS[test]) for table in tables]))
+                    n = 2 + int(np.argmax(found >= np.mean(power))) if found[-1] >= np.mean(power) else 41
+                    shares.append(1 - runs / (RUNGS * n))
+                    cells.append((f"{np.mean(power):.3f}", f"{np.mean(family(tables, LADDER)):.3f}", f"{runs:.1f}"))
+                both.append(shares)
+                told = [cell for pair in zip(*cells, strict=True) for cell in pair]
+                told += [f"{share:.2f}" for share in shares]
+                print(f"| {spread:g} | {sd} | {points} | {' | '.join(told)} |", flush=True)
+    mean, least = np.mean(both, axis=0), np.min(both, axis=0)
+    print(f"\nOn average plain tests save {mean[0]:.3f} of the runs, moderated ones {mean[1]:.3f}; at least", end=" ")
+    print(f"{least[0]:.2f} and {least[1]:.2f}.")
 
 
 def precision(tables: list[list[Decision]], effects: Sequence[float], points: float) -> str:
@@ -227,11 +341,16 @@ def main() -> None:
     p = argparse.ArgumentParser(prog="tests.kit.simulations", description=__doc__)
     p.add_argument("--studies", type=int, default=2000, metavar="N", help="a setting (default: %(default)s)")
     p.add_argument("--seed", type=int, default=1, help="of the draws (default: %(default)s)")
+    p.add_argument(
+        "--only", nargs="+", metavar="TABLE", help="nothing, coverage, leaning, looked, decided, mixed, saved"
+    )
     options = p.parse_args()
     began = time.monotonic()
     mixed = partial(decided, effects=MIXED, every=(0.5,))
-    for table in (nothing, coverage, looked, decided, mixed):
-        table(np.random.default_rng(options.seed), options.studies)
+    every = {"nothing": nothing, "coverage": coverage, "leaning": leaning, "looked": looked, "decided": decided}
+    every |= {"mixed": mixed, "saved": saved}
+    for name in options.only or every:
+        every[name](np.random.default_rng(options.seed), options.studies)
     print(f"\n{options.studies} studies a setting, {time.monotonic() - began:.0f} s")
 
 

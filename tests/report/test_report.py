@@ -81,12 +81,12 @@ def train(store, ids, seeds):
         finish(store, *key, record(50.0))
 
 
-def looked(store, points, looks, label=None, ids="ab"):
+def looked(store, points, looks, label=None, ids="ab", **test):
     """What is said of looks at the gain of the second of `ids` over the first, which are then remembered."""
     rungs = [rung("x", seeds=range(looks[-1])), rung("y", [1, 0], seeds=range(looks[-1]))]
     rungs = [own | {"id": name * 16} for own, name in zip(rungs, ids, strict=True)]
     label = label or f"s@{points}-{'-'.join(map(str, looks))}"
-    decide = {"points": points, "looks": list(looks)}
+    decide = {"points": points, "looks": list(looks)} | test
     made = report.looked(designed("ladder", rungs, label=label, command=[]) | {"decide": decide}, store)
     report.remember(made)
     return report.doubts(report.recall(label))
@@ -104,7 +104,7 @@ def test_the_first_plan_of_looks_stays_the_first_and_another_is_told(runs):
     assert looked(runs, 1, (2, 4)) == "", "also when it is asked for again"
     assert looked(runs, 1, (3, 5)) == second
     assert "looks of another" in looked(runs, 2, (2, 5), label="other"), "another study, the same gain"
-    assert looked(runs, 2, stats.LOOKS, label="apart", ids="cd") == "", "no gain that was looked at"
+    assert looked(runs, 2, stats.LOOKS["t"], label="apart", ids="cd") == "", "no gain that was looked at"
 
 
 def test_a_plan_of_looks_that_showed_nothing_is_no_first_one(runs):
@@ -122,6 +122,18 @@ def test_other_points_at_the_same_looks_add_no_error_and_are_told(runs):
     assert "at most .05, with the plan before (± 1 at 2, 4 seeds) too, for only the points are others" in told
 
 
+def test_looks_by_another_test_are_another_plan(runs):
+    looked(runs, 1, (2, 4))
+    train(runs, "ab", 2)
+    told = looked(runs, 1, (2, 4), label="leaning", test="moderated")
+    assert "at most .10 with the plan before (± 1 at 2, 4 seeds)" in told
+    assert looked(runs, 1, (2, 4)) == ""
+    train(runs, "cd", 2)
+    assert looked(runs, 1, stats.LOOKS["moderated"], label="m", ids="cd", test="moderated") == ""
+    train(runs, "ef", 2)
+    assert "chose the looks" in looked(runs, 1, stats.LOOKS["moderated"], label="t", ids="ef"), "of the plain test"
+
+
 def test_seeds_that_were_seen_before_the_first_plan_of_looks_are_told(runs):
     train(runs, "a", 2)
     assert looked(runs, 1, (2, 4), label="early") == "", "of a pair one run tells nothing"
@@ -132,7 +144,7 @@ def test_seeds_that_were_seen_before_the_first_plan_of_looks_are_told(runs):
     assert told.startswith("looks planned when 3 pairs of runs were finished: the error")
     assert "at most .05, and more where what those showed chose the looks" in told
     assert looked(runs, 1, (2, 5), ids="cd") == told, "and no more of them later"
-    assert looked(runs, 1, stats.LOOKS, ids="ac") == "", "the program's own looks are chosen by nothing"
+    assert looked(runs, 1, stats.LOOKS["t"], ids="ac") == "", "the program's own looks are chosen by nothing"
 
 
 def test_a_damaged_plan_is_no_plan_and_one_of_another_version_was_the_first(runs):

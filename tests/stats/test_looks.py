@@ -6,7 +6,7 @@ import pytest
 import scipy
 
 from harness import stats
-from harness.stats.looks import _levels
+from harness.stats.looks import LESS, _bounds, _known_levels, _levels
 from tests.kit import simulations
 from tests.kit.textbook import binomial, verdicts
 
@@ -70,7 +70,7 @@ def spread(p, n=4, size=1.0):
 WILD = np.resize([100.0, -100.0], 100)  # after this nothing is resolved
 
 
-@pytest.mark.parametrize("looks", [stats.LOOKS, (4, 8), (2, 3, 4)])
+@pytest.mark.parametrize("looks", [stats.LOOKS["t"], (4, 8), (2, 3, 4)])
 def test_levels_in_proportion_to_seeds_spend_alpha_exactly(looks):
     draws = np.random.default_rng(26).normal(size=(200_000, looks[-1]))
     tests = [scipy.stats.ttest_1samp(draws[:, :n], 0, axis=1).pvalue / n for n in looks]
@@ -83,7 +83,7 @@ def test_levels_in_proportion_to_seeds_spend_alpha_exactly(looks):
 
 
 def test_one_row_is_a_group_sequential_test():
-    for at, n in enumerate(stats.LOOKS, 1):
+    for at, n in enumerate(stats.LOOKS["t"], 1):
         (row,) = stats.decide([[*WILD[: n - 4], *spread(0.5)]], 0)
         assert (row.look, row.n, row.verdict, row.decided) == (at, n, "not resolved", False)
     # One look has .05; looks at four and eight seeds .0180 and .0361.
@@ -195,7 +195,7 @@ def test_seeds_are_asked_for_look_by_look_and_then_no_more():
 
 def test_seeds_asked_by_hand():
     def row(look, decided):
-        n = stats.LOOKS[look - 1] if look else 0
+        n = stats.LOOKS["t"][look - 1] if look else 0
         return stats.Decision(0.1, -1, 1, 0.5, n, look, "", decided)
 
     table = [row(1, True), row(2, False), row(5, False), row(0, False), row(3, True)]
@@ -218,7 +218,7 @@ def test_order_of_rows_and_of_seeds_within_a_look_and_the_unit_change_nothing():
         order = rng.permutation(9)
         assert stats.decide(whole[order], 0.5) == [table[i] for i in order]
         seeds = np.concatenate(
-            [rng.permutation(np.arange(*ends)) for ends in zip((0, 4, 6, 8, 12), stats.LOOKS, strict=True)]
+            [rng.permutation(np.arange(*ends)) for ends in zip((0, 4, 6, 8, 12), stats.LOOKS["t"], strict=True)]
         )
         same(stats.decide(whole[:, seeds], 0.5), table)
         scaled = stats.decide(-whole / 100, 0.005)
@@ -238,7 +238,7 @@ def test_more_alpha_finds_more_and_levels_only_rise():
         assert found[0] <= found[1] <= found[2] <= found[3]
         easier = stats.decide([*whole[:-1], whole[-1] + 50], 0)
         assert found[2] <= {i for i, row in enumerate(easier) if row.decided}
-    levels = [_levels(stats.LOOKS, 0.05 / m) for m in range(20, 0, -1)]
+    levels = [_levels(stats.LOOKS["t"], 0.05 / m) for m in range(20, 0, -1)]
     assert (np.diff(levels, axis=0) > 0).all()  # what makes the step-down a closed test
 
 
@@ -263,9 +263,82 @@ def test_known_rows_are_as_near_the_truth_as_they_say():
     assert np.mean([simulations.trained(table) for table in tables]) < 0.7 * 160
 
 
+# Looks by moderated tests
+def test_levels_of_known_sd_spend_alpha_exactly():
+    rng, looks, alpha = np.random.default_rng(30), (4, 6, 9), 0.02
+    z = np.cumsum(rng.normal(size=(400_000, 9)), axis=1)[:, np.subtract(looks, 1)] / np.sqrt(looks)
+    levels = _known_levels(looks, alpha)
+    assert np.divide(levels, looks) == pytest.approx([levels[0] / 4] * 3)
+    spent = np.mean((2 * scipy.stats.norm.sf(abs(z)) <= levels).any(1))
+    assert spent == pytest.approx(alpha, abs=binomial(alpha, len(z)))
+    assert min(np.divide(levels, _levels(looks, alpha))) > 1.05  # t-tests at few seeds are less alike from look to look
+    with pytest.raises(ValueError, match="looks must rise"):
+        _known_levels((4, 4), alpha)
+
+
+def test_bounds_of_moderated_looks_pay_for_the_fallback_by_rows_and_seeds():
+    looks = (4, 6, 9)
+    assert _bounds(looks, 4, "moderated")(0.05) == _bounds(looks, 40, "t")(0.05) == _levels(looks, 0.05)
+    assert _bounds(looks, 8, "moderated")(0.05) == _levels(looks, 0.8 * 0.05)
+    assert _bounds((3, 6), 9, "moderated")(0.05) == _levels((3, 6), 0.8 * 0.05)
+    assert _bounds(looks, 9, "moderated")(0.05) == _known_levels(looks, LESS * 0.05)
+
+
+def test_a_moderated_look_by_hand():
+    """Each row that is open leans on all rows, at the newest look of each."""
+    rng, looks = np.random.default_rng(31), (4, 6)
+    rows = rng.normal(size=(5, 6)) * 0.3
+    rows[0] += 9  # found at the first look
+    table = stats.decide(rows, 0, looks, test="moderated")
+    assert [(row.look, row.verdict) for row in table] == [(1, "helps"), *[(2, "not resolved")] * 4]
+    first, second = stats.prior(rows[:, :4]), stats.prior([rows[0, :4], *rows[1:]])
+    assert (table[0].prior, table[1].prior) == (first, second)
+    assert table[0].p == pytest.approx(stats.moderated_t(rows[0, :4], first)[3])
+    level = _levels(looks, 0.8 * 0.05)[1]
+    for row, x in zip(table[1:], rows[1:], strict=True):
+        assert (row.gain, row.low, row.high, row.p, row.df) == pytest.approx(
+            stats.moderated_t(x, second, 1 - level)[:5]
+        )
+    (known,) = {row.verdict for row in stats.decide(rows[1:], 5, looks, test="moderated")}  # four rows: plain
+    assert known == "known to ± 5"
+    plain = stats.decide(rows[1:], 0, looks)
+    assert [row.p for row in stats.decide(rows[1:], 0, looks, test="moderated")] == [row.p for row in plain]
+
+
+def test_moderated_looks_replayed_with_every_seed_say_the_same():
+    rng = np.random.default_rng(32)
+    for _ in range(2):
+        whole, have, asked = studied(rng), [0] * 10, dict.fromkeys(range(10), 4)
+        looks = stats.LOOKS["moderated"]
+        while asked != dict(enumerate(have)):
+            have = [asked[rung] for rung in range(10)]
+            rows = [whole[row, : min(have[above], have[below])] for row, (above, below) in enumerate(simulations.PAIRS)]
+            table = stats.decide(rows, 0.5, test="moderated")
+            asked = stats.seeds_asked(table, simulations.PAIRS, looks)
+        assert stats.decide(whole, 0.5, test="moderated") == table
+
+
+def test_moderated_looks_err_no_more_and_take_fewer_runs():
+    rng, studies = np.random.default_rng(33), 60
+    draws, _ = simulations.unlike(rng, studies, 9, 16, 0.6, "leave-one-out", "normal")
+    wrong = simulations.family([stats.decide(study, 0, (4, 8, 16), test="moderated") for study in draws])
+    assert np.mean(wrong) <= 0.05 + binomial(0.05, studies)
+    runs = np.zeros(2)
+    for _ in range(10):
+        whole = studied(rng, 0.2)
+        for i, test in enumerate(simulations.TESTS):
+            table = stats.decide(whole, 0.3, test=test)
+            runs[i] += simulations.trained(table, stats.LOOKS[test])
+    assert runs[1] < 0.93 * runs[0]
+
+
 def test_the_simulations_print_their_tables(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["tests.kit.simulations", "--studies", "3"])
+    monkeypatch.setattr(simulations, "TABLES", ((5, 3),))
+    monkeypatch.setattr(simulations, "MEASURED", ((5, 3, 2),))
+    monkeypatch.setattr(simulations, "ALIKE", (0.35,))
+    monkeypatch.setattr(simulations, "SDS", (0.15, 0.5))
     simulations.main()
     out = capsys.readouterr().out
-    assert out.count("## ") == 7
+    assert out.count("## ") == 10
     assert "nan" not in out

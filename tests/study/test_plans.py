@@ -253,7 +253,10 @@ def test_what_may_differ_between_neighbours_follows_from_what_was_changed(tmp_pa
 
 
 def test_seeds_where_needed_begin_with_the_first_look(tmp_path):
+    leaning = plan(STUDY, decide=Decide(0.3, (2, 3, 5), "moderated"))
+    assert leaning.settings == ("seeds until gains are known to ± 0.3, looking at 2, 3, 5, by moderated tests",)
     p = plan(STUDY, decide=Decide(0.3, (2, 3, 5)))
+    assert p.label != leaning.label
     assert p.seeds == (0, 1, 2, 3, 4)
     some = replace(p, counts=(2, 3, 5, 5))
     assert [len(r["seeds"]) for r in study.describe(some, Store(tmp_path))["rungs"]] == [2, 3, 5, 5]

@@ -106,7 +106,10 @@ def _how(plan: Plan, table: pd.DataFrame, ends: list[tuple[int, int]], gains: Se
         own = table.loc[table["gain"].notna(), "gain_pairs"]
         pairs = f" over the {span(own)} seeds of its look" if plan["decide"] and len(own) else ""
         lines = [f"A gain is in points of {METRICS[score]} {frames.GAINS[plan['design']]}, paired by seed{pairs}."]
-        tests = f"Verdicts are of paired t-tests after Holm over {count(int(table['p'].count()), 'gain')}{total}."
+        kind = "moderated" if (leans := (table["test"] == "moderated").any()) else "paired"
+        tests = f"Verdicts are of {kind} t-tests after Holm over {count(int(table['p'].count()), 'gain')}{total}"
+        own_tests = "a plain one" if len(ends) == 1 else "plain ones"
+        tests += f", the {one} by {own_tests}." if leans and total else "."
         tests = "Verdicts are of group-sequential t-tests." if plan["decide"] else tests
     if not any(gain.verdict for gain in gains):
         return lines
@@ -165,7 +168,8 @@ def _totals(
     own = table["p"] if effects is None else effects.loc[effects["main"].astype(bool), "p"] if len(effects) else ()
     planned = [list(plan["rungs"][above]["gain"] or ()) == [above, below] for above, below in ends]
     new = [math.nan if known else draft[-1] for known, draft in zip(planned, drafts, strict=True)]
-    adjusted = stats.holm([*own, *new])[len(own) :]
+    share = 1.0 if effects is not None else float(table["share"].min())
+    adjusted = (stats.holm([*own, *new])[len(own) :] / share).clip(max=1)
     told, verdicts = [], table["verdict"].to_dict()
     for (above, below), x, (gain, low, high, _), q, known in zip(ends, tests, drafts, adjusted, planned, strict=True):
         verdict = verdicts[above] if known else stats.adjusted_verdict(gain, q, math.nan)

@@ -6,7 +6,7 @@ A rung is known by its `place` in the plan, not by its name: two names may be th
 from harness.report.frames.backbones import backbones, beside_backbones
 from harness.report.frames.classes import class_gains, classes
 from harness.report.frames.compared import effects, looked_at, rungs, seeds_as_dots
-from harness.report.frames.judged import BEFOREHAND, decisions, due, judge, new_data, planned
+from harness.report.frames.judged import BEFOREHAND, decisions, due, judge, new_data, planned, test_of
 from harness.report.frames.notes import COMMON, EFFECTS, GAINS, MARKS, evidence, footnotes, marks
 from harness.report.frames.pairs import (
     APART,

@@ -19,17 +19,18 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     `score` is the name of that metric, and of the columns with its mean and s.d.: "top1", `top1_mean` and `top1_sd`.
 
     `gain` is the mean of differences paired by seed of the two rungs that the plan names, with its 95 % t-interval;
-    the verdict is of paired t-tests after Holm over the rows, or of bounds for planned looks where the plan decides by
-    them. All of a gain, ρ̂ and `new_low` and `new_high`, the bounds for new test data, too, is of its `gain_pairs`:
-    those of its look, where there are looks. `total`, over the baseline, is of all seeds that both have, and the means
-    are of all `n` runs. nan where there are no runs, or too few.
+    the verdict is of paired t-tests, moderated or plain as `test_of` says, after Holm over the rows, or of bounds for
+    planned looks where the plan decides by them. `judge` says which test it was, and what the plain one says. All of a
+    gain, ρ̂ and `new_low` and `new_high`, the bounds for new test data, too, is of its `gain_pairs`: those of its look,
+    where there are looks. `total`, over the baseline, is of all seeds that both have, and its interval is by the plain
+    test; the means are of all `n` runs. nan where there are no runs, or too few.
     """
     good = every[counted(every)]
     at = by_seed(every)
     odd, score = barred(plan, at), headline(every)
     second = SECOND[score]
     paired, decided = looked_at(plan, {place: [] if place in odd else pairs(plan, at, place) for place in sorted(at)})
-    judged = judge(paired, decided)
+    judged = judge(plan, paired, decided)
     upstream = {inner["of"] for inner in plan["upstream"]}
     rows = []
     for place in paired:
@@ -40,7 +41,7 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
         row["gain_pairs"] = len(ours)
         row["new_low"], row["new_high"] = new_data(ours)
         if place in odd:
-            row["verdict"] = odd[place]
+            row["verdict"] = row["plain_verdict"] = odd[place]
         base = at.get(0, {}) if plan["design"] == "ladder" and place else {}
         total = [worth(row) - worth(base[seed]) for seed, row in at[place].items() if seed in base]
         step = 100 / own["tested"].max() if score == "top1" else None  # one test image

@@ -189,6 +189,29 @@ def _about_effects(plan: Plan, score: str) -> list[str]:
     return notes
 
 
+def _tests(tested: pd.DataFrame) -> str:
+    return "moderated paired t-tests" if (tested["test"] == "moderated").any() else "paired t-tests"
+
+
+def _about_test(tested: pd.DataFrame) -> list[str]:
+    """Whether variances lean on each other, by how much, or why not; nothing where nobody asked for it."""
+    row = tested.iloc[0]
+    at = f"at {row['share']:g} of the level, which pays for the choice between this and the"
+    bound = f"d₀ is at least {row['d0']:.2g}" if math.isfinite(row["d0"]) else "no difference between s.d. is seen"
+    if row["test"] == "moderated":
+        return [
+            f"Moderated: each gain is tested with a variance that leans on those of all gains, as if {row['d0']:.2g} "
+            f"more seeds had shown their mean ({bound}: a lower bound), {at} plain test. The column beside the verdict "
+            "has what the plain paired t-test of each gain alone says; `--test t` makes the table by it."
+        ]
+    if not row["why"] or row["share"] == 1:
+        return []
+    return [
+        f"Plain paired t-tests, though moderated ones were asked for, since {row['why']}"
+        f"{f' ({bound}, and {stats.FLOOR:g} is needed)' if row['d0'] == row['d0'] else ''}: {at} moderated test."
+    ]
+
+
 def _about_gains(plan: Plan, table: pd.DataFrame, score: str) -> list[str]:
     tested = table[table["p"].notna()]
     notes = [
@@ -206,17 +229,24 @@ def _about_gains(plan: Plan, table: pd.DataFrame, score: str) -> list[str]:
         when, error = planned(plan["decide"])
         notes.append(
             f"Seeds were added, at looks {when} ({', '.join(map(str, looks))} seeds), for gains that were "
-            f"neither resolved nor known to ± {points:g}. Verdicts: group-sequential paired t-tests, the "
+            f"neither resolved nor known to ± {points:g}. Verdicts: group-sequential {_tests(tested)}, the "
             f"error of all rows and looks together {error}. Intervals: repeated, 95 % at all looks together; of a "
             "gain that precision decided the 95 % t-interval."
         )
+        if (tested["test"] == "moderated").any():
+            notes.append(
+                "Moderated: at each look each gain is tested with a variance that leans on those of all (d₀, a "
+                "lower bound, and the degrees of freedom are in table.csv). The column beside the verdict has what "
+                "plain paired t-tests say at the same looks, as far as there are seeds. `--test t` plans by these."
+            )
     elif len(tested):
         least = min(stats.attainable_p(int(n)) for n in tested["gain_pairs"])
         notes.append(
-            "Intervals: 95 % t-intervals, each for its own row. Verdicts: two-sided paired t-tests at .05 after Holm "
-            f"over {count(len(tested), 'gain')}. MDE, the minimum detectable effect: what the row would resolve "
+            f"Intervals: 95 % t-intervals, each for its own row. Verdicts: two-sided {_tests(tested)} at .05 after "
+            f"Holm over {count(len(tested), 'gain')}. MDE, the minimum detectable effect: what the row would resolve "
             f"with probability .8, given its spread. An exact sign-flip test could give no p below {least:.2g} here."
         )
+        notes += _about_test(tested)
     wider = ((table["new_high"] - table["new_low"]) / (table["gain_high"] - table["gain_low"])).dropna()
     wider = wider[np.isfinite(wider)]
     if len(wider) and not plan["decide"]:
