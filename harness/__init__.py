@@ -79,13 +79,9 @@ def file_name(name: str) -> str:
 def results(study: str, test: str | None = None) -> Results:
     """What a study that was run here came to: frames of its runs, and its networks; see `harness.outcomes`.
 
-<<<<<<< HEAD
-    `study` is the name of its report, "digits" or "digits@shapley", or its address, "./my_study.py". Raises Problem
-    where it was not run here.
-=======
-    `study` is the name of its report: "digits", "digits@shapley". `test`: "moderated" or "t", by which gains are
-    judged; as the study was run, where none is given. Raises Problem where it was not run here.
->>>>>>> b98faa843086981debdba938f38e7be52805590b
+    `study` is the name of its report, "digits" or "digits@shapley", or its address, "./my_study.py". `test`: "moderated"
+    or "t", by which gains are judged; as the study was run, where none is given. Raises Problem where it was not run
+    here.
     """
     from harness.outcomes import Results
 
