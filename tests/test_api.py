@@ -129,9 +129,7 @@ def fields(module, node):
     body = node.body if isinstance(node, ast.ClassDef) else []
     own = [each for each in body if isinstance(each, ast.AnnAssign) and not ast.unparse(each.target).startswith("_")]
     shown, lines = [each for each in own if "ClassVar" not in ast.unparse(each.annotation)], source(module).read_text()
-    return [
-        line[each.col_offset :] for each in shown for line in lines.split("\n")[each.lineno - 1 : each.end_lineno]
-    ]
+    return [line[each.col_offset :] for each in shown for line in lines.split("\n")[each.lineno - 1 : each.end_lineno]]
 
 
 def signature(node):
