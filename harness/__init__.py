@@ -79,9 +79,9 @@ def file_name(name: str) -> str:
 def results(study: str, test: str | None = None) -> Results:
     """What a study that was run here came to: frames of its runs, and its networks; see `harness.outcomes`.
 
-    `study` is the name of its report, "digits" or "digits@shapley", or its address, "./my_study.py". `test`: "moderated"
-    or "t", by which gains are judged; as the study was run, where none is given. Raises Problem where it was not run
-    here.
+    `study` is the name of its report, "digits" or "digits@shapley", or its address, "./my_study.py". `test`, by which
+    gains are judged: "moderated" or "t"; as the study was run, where none is given. Raises Problem where it was not
+    run here.
     """
     from harness.outcomes import Results
 
