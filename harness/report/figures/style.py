@@ -56,19 +56,20 @@ def save(folder: Path, name: str, figure: Figure) -> str:
     The figure is laid out here, once. Its own `savefig` lays out and goes through all artists anew for each kind.
     What an artist has as its url says what it shows: in the SVG that is a title, which browsers show beside it.
     """
-    svg, png, pdf = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    svg, png = io.BytesIO(), io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
     text = SAID.sub(r"<g><title>\1</title>", svg.getvalue().decode()).replace("</a>", "</g>")
     figure.set_layout_engine("none")
     if PDF:
+        pdf = io.BytesIO()
         with mpl.rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse Type 3
             FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None})
+        write_atomic(folder / f"{name}.pdf", pdf.getvalue())
     figure.dpi = 160
     FigureCanvasAgg(figure).print_png(png)
-    for kind, made in (("svg", text.encode()), ("png", png.getvalue()), ("pdf", pdf.getvalue())):
-        if made:
-            write_atomic(folder / f"{name}.{kind}", made)
+    for kind, made in (("svg", text.encode()), ("png", png.getvalue())):
+        write_atomic(folder / f"{name}.{kind}", made)
     return text
 
 
