@@ -161,7 +161,7 @@ def test_seeds_are_added_where_gains_need_them_and_never_by_asking_again(home):
     assert "0 runs trained" in again.stdout
     assert (folder / "table.csv").read_bytes() == before
 
-    told = "at most .10 with the plan before (± 2 at 2, 3 seeds), and more where what was seen chose this"
+    told = "at most .10 with the plan before (± 2 at 2, 3 seeds, moderated), and more where what was seen chose this"
     other = harness(home, "own", "--decide", "1", "--looks", "2", "--jobs", "1")
     assert "0 runs trained" in other.stdout
     assert (

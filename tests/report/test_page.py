@@ -27,9 +27,8 @@ def evidence_of(title="+ mixup", failed=()):
 
 
 def drawings(folder):
-    data = runs_of(2, 2, ["baseline", "+ mixup"])
-    made = {key: draw("s", *data) for key, draw in DRAW.items()}
-    return {key: figures.save(folder, key, figure) for key, figure in made.items() if figure is not None}
+    data = runs_of(3, 2, ["baseline", "+ mixup", "+ cosine"])
+    return {key: figures.save(folder, key, draw("s", *data)) for key, draw in DRAW.items()}
 
 
 @pytest.fixture(scope="module")
