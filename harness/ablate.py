@@ -268,7 +268,7 @@ def show_plan(plan: Any, at: list[str], options: argparse.Namespace) -> int:
 
 
 def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said: set[str]) -> int:
-    from harness import report, study
+    from harness import Problem, report, study
     from harness.engine import key
     from harness.engine.progress import clock
     from harness.paths import check_locks
@@ -315,6 +315,12 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         index.write()
         print(made.text)
         tracker.report(made.text, made.folder)
+    except Problem as problem:
+        if not tally.failures:
+            raise
+        print(f"harness.ablate: {problem}, as {count(len(tally.failures), 'run')} failed", file=sys.stderr)
+        answer({"trained": tally.trained, "reused": 0, "failed": tally.told()})
+        return 1
     finally:
         lacking(tracker.close(), said)
     reused = len(asked) - tally.trained - len(tally.failures)

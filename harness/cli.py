@@ -14,8 +14,9 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePath
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 
 def add_name(p: argparse.ArgumentParser) -> None:
@@ -126,6 +127,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
     Only `main` does, when the other options are there.
     """
     parser.epilog = " ".join(filter(None, [parser.epilog, ENDS]))
+    parser.error = partial(_mistaken, parser)  # type: ignore[method-assign]
     how, flag = parser.add_argument_group("output"), {"action": "store_true", "default": argparse.SUPPRESS}
     how.add_argument("--json", help="the result as JSON on stdout, and words on stderr", **flag)  # type: ignore[arg-type]
     how.add_argument("--quiet", help="no words but warnings and errors", **flag)  # type: ignore[arg-type]
@@ -133,6 +135,17 @@ def _add(parser: argparse.ArgumentParser) -> None:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
                 _add(command)
+
+
+def _mistaken(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """A mistake in the words of a command, in one line, and as JSON where they ask for it."""
+    from harness import one_line
+
+    told = one_line(message, 2000)
+    if "--json" in sys.argv:
+        print(json.dumps({"error": told}, indent=1))
+    print(f"{parser.prog}: {told}; see --help", file=sys.stderr)
+    sys.exit(2)
 
 
 class _Words(io.TextIOBase):

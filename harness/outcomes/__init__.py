@@ -168,7 +168,7 @@ class Results:
         if isinstance(rung, str):
             found = [i for i, own in enumerate(rungs) if rung in (own["name"], own["title"], own["id"])]
         else:
-            found = [int(rung)] if 0 <= rung < len(rungs) else []
+            found = [rung] if isinstance(rung, int) and 0 <= rung < len(rungs) else []
         if len({rungs[i]["id"] for i in found}) != 1:
             known = ", ".join(one_line(own["name"]) for own in rungs)
             raise Problem(f"{rung!r} is {'no' if not found else 'more than one'} rung of {self.study}: {known}")

@@ -127,7 +127,10 @@ def _opened(file: File, sha256: str) -> dict[str, Tensor]:
         else:
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # of a file of any kind, whatever its reader raises
-        raise Problem(f"{file.path} holds no weights ({one_line(f'{type(error).__name__}: {error}', 200)})") from None
+        why = one_line(f"{type(error).__name__}: {error}", 60)
+        raise Problem(
+            f"{file.path} holds no weights ({why}): a .safetensors is needed, or what torch.save made of a state dict"
+        ) from None
     for key in ("state_dict", "model"):
         state = state.get(key, state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):

@@ -109,12 +109,20 @@ class File(Part):
 
     path: Path
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """A path alone will do where a file is due."""
+        return {"path": given} if isinstance(given, str | os.PathLike) else given
+
     def read(self) -> bytes:
         """Raises Problem where it cannot be read."""
         try:
             return expanded(self.path).read_bytes()
         except OSError as error:
-            raise Problem(f"{self.path} cannot be read ({error.strerror}), and a part of this study reads it") from None
+            raise Problem(
+                f"{self.path} cannot be read ({error.strerror}), and a part of this study reads it: name another"
+            ) from None
 
     def identity(self) -> dict[str, Any]:
         with suppress(OSError):

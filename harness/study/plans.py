@@ -351,7 +351,10 @@ def _only_declared(study: str, trick: Trick, below: Spec, above: Spec) -> None:
         raise Problem(f"{study}: {trick_name(trick)} {text}")
     more = _beyond(paths, allowed)
     if allowed and more:
-        raise Problem(f"{study}: {trick_name(trick)} declares {', '.join(allowed)}, and changes {', '.join(more)} too")
+        raise Problem(
+            f"{study}: {trick_name(trick)} declares {', '.join(allowed)}, and changes {', '.join(more)} too: "
+            "declare that, or leave it"
+        )
 
 
 def _said(value: Any) -> str:

@@ -30,6 +30,9 @@ class Here:
     def __init__(self, body, places=1):
         self.body, self.places, self.runs, self.asked = body, places, {}, set()
 
+    def width(self, run):
+        return 1
+
     def free(self):
         return self.places - len(self.runs)
 

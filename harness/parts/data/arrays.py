@@ -61,7 +61,9 @@ class Arrays(Data):
             if own is not None and _is_images(name):
                 for image, label in zip(array, np.ravel(own).tolist(), strict=True):
                     due[int(label)] = due.get(int(label), 0) + int(np.sum(image, dtype=np.int64))
-        numbers = sorted(due)
+        names = {name for name in _pairs(str(self.root), arrays) if name}
+        train = chosen(names, self.train, self.test, str(self.root))[0] or ""
+        numbers = np.unique(arrays[_pairs(str(self.root), arrays)[train][1]]).tolist()
         for split in images.counts:
             for image, label in zip(images.arrays[split][0], images.labels(split).tolist(), strict=True):
                 seen[numbers[label]] = seen.get(numbers[label], 0) + int(np.sum(image, dtype=np.int64))

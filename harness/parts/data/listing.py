@@ -61,9 +61,13 @@ def tree(root: Path, train: str | None = None, test: str | None = None, split: S
             files[own] += [(file, label) for file in sorted(below)]
             unread += sorted(passed)
     if names["train"] != names.get("test", names["train"]):
-        odd = sorted(set(names["train"]) ^ set(names["test"]))
-        where = f"{parts['train']} and {parts['test']}"
-        raise Problem(f"data.root={root}: classes differ between {where}: {', '.join(odd[:5])}")
+        odd = [
+            f"{name} is in {parts[own]} alone"
+            for own, other in (("train", "test"), ("test", "train"))
+            for name in sorted(set(names[own]) - set(names[other]))
+        ]
+        told = ", ".join(odd[:5])
+        raise Problem(f"data.root={root}: classes differ: {told}: take them out, or put images in the other too")
     return Listing(names["train"], root, files, parts, "folder", unread, notes)
 
 

@@ -38,6 +38,8 @@ def opened(path: Path, read: bytes | None = None) -> Image.Image:
     """
     try:
         image = Image.open(io.BytesIO(path.read_bytes() if read is None else read))
+    except FileNotFoundError:
+        raise Problem(f"{path}: there is no such file") from None
     except Exception as error:  # Pillow's many readers raise whatever damaged bytes lead them to
         raise _undecoded(str(path), error) from None
     image.filename = str(path)

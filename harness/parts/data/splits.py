@@ -78,7 +78,7 @@ def lacking(where: str, split: Split | None, test: str | None, there: str) -> No
     """Raise Problem where there is neither a test set nor a `split` that makes one, or both."""
     if split is None and test is None:
         raise Problem(
-            f"{where}: {there}, or another test set: name it in data.test, or set data.split=Split, "
+            f"{where}: there is no test set ({there}): name it in data.test, or set data.split=Split, "
             "which sets a fifth of each class apart"
         )
     if split is not None and test is not None:

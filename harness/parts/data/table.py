@@ -1,11 +1,14 @@
 """Image files that a table names, with their classes and splits."""
 
 import csv
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
 
 import harness.parts.data.reading as disk
 from harness import Problem
@@ -52,7 +55,7 @@ class Table(Files):
             raise Problem(
                 f"{where}: no row's {self.columns[2]} is train; there are: {', '.join(found)}: name data.train"
             )
-        lacking(where, self.split, test, f"no row is of the split {'val' if divided else 'column ' + self.columns[2]}")
+        lacking(where, self.split, test, "no row is of the split val" if divided else f"no column {self.columns[2]}")
         if self.train is None and self.test is None:
             strange = {n: own[2] for n, own in rows if divided and not is_known(own[2])}
             if strange:
@@ -83,7 +86,9 @@ class Table(Files):
             table = pd.read_csv(self.root, sep=None, engine="python", dtype=str, keep_default_na=False)
         found, amiss = 0, 0
         for place in trace.rng("audit", "table").permutation(len(table))[:DRAWN].tolist():
-            path, name = (str(table[column].iloc[place]).strip() for column in self.columns[:2])
+            path, name = (table[column].iloc[place] for column in self.columns[:2])
+            whole = isinstance(name, np.floating) and float(name).is_integer()
+            path, name = str(path).strip(), str(int(name) if whole else name).strip()
             served = known.get(self.stored(Path(self.below or self.root.parent, path).read_bytes()))
             found += served is not None
             amiss += served is not None and name not in served
@@ -106,10 +111,7 @@ def _rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], bool]:
                 f"data.root={path}: no column {name}; there are: {there}: rename it, or name it in data.columns"
             )
     wanted = columns if divided else columns[:2]
-    rows = [
-        (n, tuple(str(row.get(name) or "").strip() if row.get(name) != 0 else "0" for name in wanted))
-        for n, row in cells
-    ]
+    rows = [(n, tuple(_text(row.get(name)) for name in wanted)) for n, row in cells]
     if not rows:
         raise Problem(f"data.root={path}: the table has no rows: a row an image is needed")
     for place, name in enumerate(wanted):
@@ -117,6 +119,13 @@ def _rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], bool]:
         if empty:
             raise Problem(f"data.root={path}: {_rows_told(f'no {name}', empty)}; fill it in, or take the rows out")
     return [(n, (*own, "")[:3]) for n, own in rows], divided
+
+
+def _text(cell: Any) -> str:
+    """A cell as text: "" of none or NaN; a whole number as one, which pandas may have made a float of."""
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+        return ""
+    return str(int(cell) if isinstance(cell, float) and cell == int(cell) else cell).strip()
 
 
 def _csv(path: Path) -> tuple[list[str], Cells]:
@@ -139,7 +148,8 @@ def _parquet(path: Path, columns: Sequence[str]) -> tuple[list[str], Cells]:
 def _rows_told(what: str, found: Mapping[int, str]) -> str:
     """Rows of a kind, counted, five of them by number and with what they have."""
     names = [f"{n} ({name})" if name else f"{n}" for n, name in found.items()]
-    return told(f"{len(names)} rows have {what}: row", names)[0].replace("row:", "row")
+    have = "row has" if len(names) == 1 else "rows have"
+    return told(f"{len(names)} {have} {what}: row", names)[0].replace("row:", "row")
 
 
 def _once(where: str, own: Mapping[str, Sequence[Row]]) -> list[str]:

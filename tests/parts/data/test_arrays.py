@@ -88,7 +88,7 @@ def test_without_a_test_set_a_split_makes_one(tmp_path):
 @pytest.mark.parametrize(
     ("stored", "says"),
     [
-        ({"x": X, "y": Y}, "no x_test and y_test, or another test set: name it in data.test, or set data.split=Split"),
+        ({"x": X, "y": Y}, "no x_test and y_test\\): name it in data.test, or set data.split=Split"),
         ({"a": X}, "no x_train and y_train; there are: a: name data.train"),
         (FOUR | {"x_train": X[:20] / 255}, "x_train is float64 20 x 6 x 6 x 3; uint8 N x H x W"),
         (FOUR | {"x_train": X[:20, :5]}, "x_train is uint8 20 x 5 x 6 x 3; uint8 N x H x W"),
@@ -118,8 +118,10 @@ def test_a_file_that_is_none_is_one_line(tmp_path):
         Arrays(root=tmp_path).load()
 
 
-def test_labels_are_held_against_the_file_once_more(tmp_path):
-    part = Arrays(root=saved(tmp_path / "a", FOUR))
+@pytest.mark.parametrize("more", [{}, {"x_unlabeled": X[:5], "y_unlabeled": np.full(5, -1)}])
+def test_labels_are_held_against_the_file_once_more(tmp_path, more):
+    """Also beside images that nobody reads, as STL-10 has them."""
+    part = Arrays(root=saved(tmp_path / "a", FOUR | more))
     spec, trace = BASELINE.but(data=part), Trace(1, 3, rng=streams(0))
     (check,) = part.proof(spec, trace)
     assert check.ok

@@ -95,7 +95,7 @@ def test_without_a_column_of_splits_one_is_made(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
     rows = [f"{i}.png {'cat' if i % 2 else 'dog'}" for i in range(20)]
     path = written(tmp_path / "t.csv", rows, titles="path label")
-    with pytest.raises(Problem, match=r"no row is of the split column split, .* data.split=Split"):
+    with pytest.raises(Problem, match="there is no test set .no column split.: .* data.split=Split"):
         Table(root=path, size=16).load()
     images = Table(root=path, size=16, split=Split(share=0.3)).load()
     assert images.counts == {"train": 14, "test": 6}
@@ -129,12 +129,12 @@ def test_what_is_odd_is_a_note(tmp_path, rows, says, monkeypatch):
             [*ROWS, "7.png cat tain", "8.png cat tain"],
             r"2 rows have a split that nobody knows: row 8 \(tain\), 9 \(tain\)",
         ),
-        ([*ROWS, "7.png  train"], r"1 rows have no label: row 8 \(7.png\); fill it in"),
+        ([*ROWS, "7.png  train"], r"1 row has no label: row 8 \(7.png\); fill it in"),
         ([*ROWS, "7.png cow val"], "classes that only test rows have: cow: nobody can learn them"),
         ([*ROWS, "0.png cat val"], "1 images are in two splits, or two classes: 0.png; leave one row of each"),
         ([*ROWS, "0.png dog train"], "1 images are in two splits, or two classes: 0.png"),
         (ROWS[4:], "no row's split is train; there are: val: name data.train"),
-        (ROWS[:4], "no row is of the split val, or another test set: name it in data.test"),
+        (ROWS[:4], "no row is of the split val\\): name it in data.test"),
         (ROWS[::2], "1 class in column label; at least two are needed"),
     ],
 )
@@ -189,6 +189,18 @@ def test_labels_are_held_against_the_table_once_more(made, tmp_path, size):
     (check,) = part.proof(spec, trace)
     assert (check.seen, check.ok) == ("8 of 12", False)
     folders._loaded.cache_clear()
+
+
+@pytest.mark.parametrize("labels", [(False, True), (0.0, 1.0), (0, 1), (0.5, 1.5)])
+def test_labels_of_a_parquet_may_be_of_any_type(made, tmp_path, labels):
+    """A column of whole numbers that once had a gap is of floats."""
+    of = dict(zip(("cat", "dog"), labels, strict=True))
+    rows = [(split, of[name], data) for split, name, data in made]
+    part = Table(root=as_table(tmp_path / "table", rows, name="t.parquet"), size=16)
+    whole = isinstance(labels[0], float) and labels[0].is_integer()
+    assert part.load().classes == tuple(str(int(label) if whole else label) for label in labels)
+    (check,) = part.proof(BASELINE.but(data=part), Trace(1, 2, rng=streams(0)))
+    assert (check.seen, check.ok) == ("0 of 12", True)
 
 
 def test_a_slice_reads_the_files_it_needs(made, tmp_path):
