@@ -21,7 +21,8 @@ def test_a_refused_run_is_said_kept_apart_and_trained_again(tmp_path):
         epochs = []
         with pytest.raises(Problem, match="REFUSED by its evidence: Lying, what was promised: expected done, seen not"):
             execute(spec, 0, store, torch.device("cpu"), epochs.append)
-        assert [e["kind"] for e in epochs] == ["started", "epoch", "epoch"], "trained, not taken from the store"
+        told = [e["kind"] for e in epochs if e["kind"] != "batch"]  # of those a slow machine tells too
+        assert told == ["started", "epoch", "epoch"], "trained, not taken from the store"
     assert (spec.id, 0) not in store
     assert store.refused(spec.id, 0)["status"] == "refused"
     assert store.refused(spec.id, 1) is None
