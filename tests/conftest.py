@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # `experiments` is no ins
 
 @pytest.fixture(scope="session", autouse=True)
 def no_pdf():
-    """Their fonts take a half of the time of a report; `tests/report/figures` draws them."""
+    """They take as long as all else of a figure; `tests/report/figures` draws them."""
     import_module("harness.report.figures.style").PDF = False
 
 

@@ -95,6 +95,18 @@ def test_output_that_nobody_reads_ends_no_training(home):
     assert len(list((home / "runs" / "store").glob("*/*/result.json"))) == 2
 
 
+def test_where_all_runs_fail_the_status_is_1_and_they_are_told(home):
+    known_to_mlflow(home)
+    (home / "experiments" / "own.py").write_text(
+        SOURCE + TALKING.replace('print("γ", flush=True)', "raise KeyError(7)")
+    )
+    done = harness(home, "own", "--only", "baseline", "--jobs", "1", "--seeds", "1", "--json")
+    assert done.returncode == 1
+    (failed,) = json.loads(done.stdout)["failed"]
+    assert "KeyError" in json.dumps(failed)
+    assert "no finished run to report, as 1 run failed" in done.stderr
+
+
 def test_a_folder_that_cannot_lock_files_is_said_before_the_first_run(tmp_path, monkeypatch):
     def flock(file, how):
         raise OSError(errno.ENOLCK, "No locks available")

@@ -203,6 +203,20 @@ def test_an_error_is_json_too(monkeypatch, capsys):
     assert called(run, "--quiet", monkeypatch=monkeypatch, capsys=capsys) == (2, "", "harness.own: no study 'x'\n")
 
 
+@pytest.mark.parametrize("words", [["--nosuch"], ["inner", "--nosuch"], ["inner", "--n", "x"], []])
+def test_a_mistake_in_the_words_of_a_command_is_one_line_and_json_too(words, monkeypatch, capsys):
+    def parser():
+        made = argparse.ArgumentParser(prog="harness.own")
+        made.add_subparsers(required=True, dest="what").add_parser("inner").add_argument("--n", type=int)
+        return made
+
+    for more in ([], ["--json"]):
+        code, out, err = called(told, *more, *words, monkeypatch=monkeypatch, capsys=capsys, parser=parser())
+        assert (code, err.count("\n"), err.startswith("harness.own")) == (2, 1, True)
+        assert err.endswith("; see --help\n")
+        assert ((json.loads(out)["error"] in err) if more else out == "") is True
+
+
 def test_every_command_says_how_it_ends_and_commands_within_it_too(monkeypatch, capsys):
     def parser():
         made = argparse.ArgumentParser(prog="harness.own", epilog="Own words.")

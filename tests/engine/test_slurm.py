@@ -186,7 +186,7 @@ def test_a_study_on_two_nodes_of_which_a_job_is_ended_has_the_records_of_one_mac
 
 def test_a_plan_that_was_submitted_is_trained_while_nobody_waits(cluster, tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("left") / "store")
-    runs = [(BASELINE.but(epochs=1), 0)]
+    runs = [(BASELINE.but(ranks=2, epochs=1, model=TINY.model), 0)]  # the job trains it alone
     left = Submission(Slurm(store, 2), "tiny@abc")
     assert left.jobs() == {}
     (job,) = left.submit(runs)

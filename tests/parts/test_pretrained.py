@@ -133,6 +133,7 @@ def test_the_content_is_in_the_id_and_the_place_is_not(tiny, tmp_path):
     one, two = (begun(tiny, file=written(tmp_path / where, state)) for where in "ab")
     other = begun(tiny, file=written(tmp_path, {**state, "fc.bias": state["fc.bias"] + 1}))
     assert one.id == two.id
+    assert begun(tiny, file=str(one.init[-1].file.path)).id == one.id, "a path will do"
     assert len({one.id, other.id, tiny.but(epochs=1).id}) == 3
     assert parse(plain(one)) == one
 

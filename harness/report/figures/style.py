@@ -45,7 +45,7 @@ def style() -> Iterator[None]:
         yield
 
 
-PDF = True  # whether figures are written as PDF too: a half of what they take is its fonts
+PDF = True  # whether figures are written as PDF too, which takes as long as all else of them
 SAID = re.compile(r'<a xlink:href="([^"]*)" target="_blank">')
 
 
