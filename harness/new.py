@@ -1,6 +1,6 @@
-"""`python -m harness.new [DATA] [--to FILE]`: write a study to start from, for a folder of data, or for digits.
+"""`python -m harness.new [DATA] [--to FILE]`: write a study to start from, for data of one's own, or for digits.
 
-It asks nothing. How the folder is laid out is guessed, and so are the size of images and the batch; all stands in the
+It asks nothing. How the data is laid out is guessed, and so are the size of images and the batch; all stands in the
 file, to be changed. What it writes is made for two cores: a network of four blocks, trained from scratch.
 """
 
@@ -9,9 +9,11 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from harness import Problem, file_name, one_line
 from harness.cli import answer, main
@@ -59,9 +61,19 @@ CLASSIFY = {
 NETWORK = "ResNet(blocks=(1, 1, 1, 1), width=16)"
 DENSE = {"optimizer": "NAG(lr=0.05, per=None)", "epochs": 8, "augment": "(Flip(),)"}
 LAYOUTS = (
-    "train/CLASS/FILE beside val/CLASS/FILE or test/CLASS/FILE; VOC2007/ (or another year) as Pascal VOC; "
-    "images/training/ and annotations/training/ as ADE20K; leftImg8bit/train/ and gtFine/train/ as Cityscapes"
+    "CLASS/FILE, or train/CLASS/FILE beside val/CLASS/FILE or the like; a CSV or parquet with a path, a label and a "
+    "split of each image; .npz or .npy with x_train, y_train, x_test, y_test; images within .tar, .parquet or .arrow; "
+    "VOC2007/ (or another year) as Pascal VOC; images/training/ and annotations/training/ as ADE20K; "
+    "leftImg8bit/train/ and gtFine/train/ as Cityscapes"
 )
+TABLES, CONTAINERS = (".csv", ".tsv"), (".tar", ".parquet", ".arrow")
+PATH = ("path", "file", "file_name", "filename", "filepath", "file_path", "image_path")
+COLUMNS = {  # what a table may call what the data expects
+    "path": (*PATH, "image", "img"),
+    "image": ("img",),
+    "label": ("labels", "class", "fine_label", "category", "target", "y"),
+    "split": ("set", "subset", "partition"),
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         "is said.",
         epilog=f"Layouts that are known: {LAYOUTS}.",
     )
-    p.add_argument("data", nargs="?", help="a folder of images (default: scikit-learn's digits, which need none)")
+    p.add_argument("data", nargs="?", help="a folder or file of images (default: scikit-learn's digits)")
     p.add_argument("--to", type=expanded, default=Path("my_study.py"), metavar="FILE", help="(default: %(default)s)")
     return p
 
@@ -100,8 +112,8 @@ def guessed(data: str | None) -> tuple[dict[str, object], str]:
         own = {"data": "Digits()", "model": model, "batch": BATCH, "augment": "(Shift(pixels=1),)"}
         return CLASSIFY | own | {"what": "scikit-learn's digits", "imports": imports}, "scikit-learn's digits"
     root = expanded(data)
-    if not root.is_dir():
-        raise Problem(f"{one_line(data, 200)}: there is no such folder")
+    if not root.exists():
+        raise Problem(f"{one_line(data, 200)}: there is no such file or folder")
     if re.fullmatch(r"VOC\d{4}", root.name) and (root / "JPEGImages").is_dir():
         root = root.parent  # a VOCdevkit has a folder for each year
     for guess in (_boxes, _masks, _classes):
@@ -112,22 +124,106 @@ def guessed(data: str | None) -> tuple[dict[str, object], str]:
 
 
 def _classes(root: Path) -> dict[str, object] | None:
-    test = next((name for name in ("val", "test") if (root / name).is_dir()), None)
-    if not test or not any(path.is_dir() for path in _inside(root / "train")):
+    """An image a class, by what the data itself finds there. Raises Problem as that does."""
+    from harness.parts import data
+    from harness.parts.data.gathered import whole
+
+    if not (met := _met(root)):
         return None
-    classes = sum(path.is_dir() for path in _inside(root / "train"))
-    side, count = _short_side(root / "train"), sum(1 for _ in islice(_files(root / "train"), BATCH * STEPS))
-    size, batch = max(SMALL, min(side, LARGE)), _batch(count)
-    small = ", small=True" if size < LARGE else ""
+    kind, at, told, columns = met
+    named = {"columns": columns} if columns else {}
+    part, split = _opened(getattr(data, kind), {"root": at, **named})
+    if isinstance(part, data.Arrays):
+        images = part.load()
+        classes, count, size, grey = len(images.classes), images.counts["train"], images.size, images.channels == 1
+    else:
+        found = part.listing()
+        whole(f"data.root={at}", found, found.files)
+        files = [found.root / name for name, _ in found.files["train"]]
+        classes, count, grey = len(found.classes), len(files), False
+        size = max(SMALL, min(_short_side(files), LARGE))
+        told = told or (" and ".join(found.parts.values()) if found.parts["train"] else "their folders")
+    words = [f"root={_quoted(at)}", *(f"{name}={_tuple(value)}" for name, value in named.items())]
+    words += [] if isinstance(part, data.Arrays) else [f"size={size}"]
+    shift = f"Shift(pixels={max(1, size // 16)})"
     own = {
-        "data": f"ImageFolder(root={_quoted(root)}, size={size})",
-        "model": f"ResNet(blocks=(1, 1, 1, 1), width=16{small})",
-        "batch": batch,
-        "augment": f"(Flip(), Shift(pixels={max(1, size // 16)}))",
-        "imports": ("parts.augment.Flip", "parts.augment.Shift", "parts.data.ImageFolder"),
-        "told": f"images of {classes} classes in train/ and {test}/, taken at {size} px",
+        "data": f"{kind}({', '.join([*words, *(['split=Split()'] if split else [])])})",
+        "model": f"ResNet(blocks=(1, 1, 1, 1), width=16{', small=True' if size < LARGE else ''})",
+        "batch": _batch(min(count, BATCH * STEPS)),
+        "augment": f"({shift},)" if grey else f"(Flip(), {shift})",  # of digits a mirror image is no digit
+        "imports": (
+            *([] if grey else ["parts.augment.Flip"]),
+            *("parts.augment.Shift", f"parts.data.{kind}"),
+            *(["parts.data.Split"] if split else []),
+        ),
+        "told": f"images of {classes} classes in {told}, taken at {size} px"
+        + ("; a fifth of each is set apart as the test set" if split else ""),
     }
     return CLASSIFY | own
+
+
+def _met(root: Path) -> tuple[str, Path, str, tuple[str, ...] | None] | None:
+    """The data's type, where it lies, what that is in words, and its columns where they are called otherwise."""
+    inside = [] if root.is_file() else _inside(root)
+    arrays = [path for path in inside if path.suffix == ".npz"]
+    tables = [path for path in inside if path.suffix in TABLES]
+    if root.suffix == ".npz" or any(path.suffix == ".npy" for path in inside):
+        return "Arrays", root, "arrays", None
+    if root.suffix in (*TABLES, ".parquet"):
+        return _table(root)
+    packed = next((path for path in islice(_files(root), LOOKED) if path.suffix in CONTAINERS), None)
+    if root.suffix in CONTAINERS or packed:
+        return "Packed", root, "containers", _columns(packed, ("image", "label", "split"))
+    if len(arrays) == 1:
+        return "Arrays", arrays[0], f"the arrays of {arrays[0].name}", None
+    if any(path.is_dir() for path in _inside(root / "train")) or (not tables and _has_classes(inside)):
+        return "ImageFolder", root, "", None
+    return _table(tables[0]) if len(tables) == 1 else None
+
+
+def _has_classes(inside: Iterable[Path]) -> bool:
+    """Whether two folders there have files, of which one is an image."""
+    from harness.parts.data.reading import is_image
+
+    firsts = [next((path for path in _inside(folder) if path.is_file()), None) for folder in inside if folder.is_dir()]
+    return sum(path is not None for path in firsts) > 1 and any(path and is_image(str(path)) for path in firsts)
+
+
+def _table(path: Path) -> tuple[str, Path, str, tuple[str, ...] | None]:
+    """A table of paths; or of images, where no column has paths."""
+    if path.suffix == ".parquet" and not set(_titles(path)) & {*PATH}:
+        return "Packed", path, f"the images of {path.name}", _columns(path, ("image", "label", "split"))
+    return "Table", path, f"the table {path.name}", _columns(path, ("path", "label", "split"))
+
+
+def _columns(path: Path | None, due: tuple[str, ...]) -> tuple[str, ...] | None:
+    """What a table has for the columns that are due; None where they are called so, or nothing alike is there."""
+    titles = _titles(path) if path and path.suffix in (*TABLES, ".parquet") else []
+    called = tuple(next((name for name in (one, *COLUMNS[one]) if name in titles), one) for one in due)
+    return None if called == due else called
+
+
+def _titles(path: Path) -> list[str]:
+    from harness.parts.data.table import titles
+
+    return titles(path)
+
+
+def _opened(kind: Any, fields: dict[str, Any]) -> tuple[Any, bool]:
+    """The data, and whether a test set must be set apart from it. Raises Problem as the data does."""
+    from harness.parts.data import Arrays, Split
+
+    def opened(**more: Any) -> Any:
+        part = kind(**fields, **more)
+        _ = part.load() if kind is Arrays else part.listing()
+        return part
+
+    try:
+        return opened(), False
+    except Problem as error:
+        with suppress(Problem):
+            return opened(split=Split()), True
+        raise error
 
 
 def _boxes(root: Path) -> dict[str, object] | None:
@@ -165,7 +261,7 @@ def _masks(root: Path) -> dict[str, object] | None:
         ("Cityscapes", "leftImg8bit/train", "gtFine/train"),
     ):
         if (root / images).is_dir() and (root / masks).is_dir():
-            short = max(32, min(_short_side(root / images), 180))
+            short = max(32, min(_short_side(_files(root / images)), 180))
             count = sum(1 for _ in islice(_files(root / images), BATCH * STEPS))
             own = {
                 "data": f"{kind}(root={_quoted(root)}, short={short}, long={2 * short})",
@@ -203,7 +299,11 @@ def _quoted(path: Path) -> str:
 
 
 def _lists(every: Iterable[tuple[str, str]]) -> str:
-    return f"({', '.join(f'({json.dumps(year)}, {json.dumps(name)})' for year, name in every)},)"
+    return f"({', '.join(map(_tuple, every))},)"
+
+
+def _tuple(words: Iterable[str]) -> str:
+    return f"({', '.join(json.dumps(word, ensure_ascii=False) for word in words)})"
 
 
 def _batch(images: int, most: int = BATCH) -> int:
@@ -222,12 +322,12 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(at, name) for name in sorted(names))
 
 
-def _short_side(folder: Path) -> int:
+def _short_side(files: Iterable[Path]) -> int:
     """The median of a few images, in px; where none can be read, what is proposed at most."""
     from PIL import Image
 
     sides = []
-    for path in islice(_files(folder), LOOKED):
+    for path in islice(files, LOOKED):
         try:
             with Image.open(path) as image:
                 sides.append(min(image.size))

@@ -71,7 +71,7 @@ def send(kind: Any, studies: Sequence[str], store: Any) -> tuple[dict[str, None]
                 except Problem as problem:
                     wrong[str(problem)] = None
             counts.append({"label": label, "to": kind.name, "sent": sent, "runs": len(keys)})
-            print(f"{label}: {sent} of {len(keys)} runs had news for {kind.where()}")
+            print(f"{label}: {sent} of {len(keys)} run{'s' * (len(keys) != 1)} had news for {kind.where()}")
             projection.sink.close()
     except Problem:
         raise

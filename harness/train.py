@@ -335,6 +335,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "params": params,
         "macs": macs,
         "classes": len(images.classes),
+        "names": list(images.classes),
         "images": {**images.counts, "digest": images.digest, "splits": digests(images)},
         "precision": {"name": runner.name, "emulated": runner.emulated},
         "seconds": run.seconds + time.monotonic() - run.since,

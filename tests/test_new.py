@@ -3,6 +3,9 @@
 import shutil
 import sys
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -93,7 +96,7 @@ def test_masks(here):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("nosuch",), "^nosuch: there is no such folder$"),
+        (("nosuch",), "^nosuch: there is no such file or folder$"),
         (("--to", "study.txt"), r"^--to study.txt: the name of a Python file is needed, my_study.py say$"),
         (("--to", "a b.py"), "'a b' cannot be a study's name"),
     ],
@@ -102,3 +105,75 @@ def test_what_will_not_do_is_said_and_nothing_written(words, said, here):
     with pytest.raises(Problem, match=said):
         new.run(new.parser().parse_args(words))
     assert list(here.iterdir()) == []
+
+
+def pictures(root, count=24):
+    """Files of two classes by turns, and (path below `root`, class) of each."""
+    rows = []
+    for i in range(count):
+        name = ("cat", "dog")[i % 2]
+        (root / "photos").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 24), (9 * i, 90, 200 * (name == "dog"))).save(root / "photos" / f"{i}.png")
+        rows.append((f"photos/{i}.png", name))
+    return rows
+
+
+def as_table(root, title):
+    lines = [f"{path},{name},{'train' if i < 16 else 'val'}" for i, (path, name) in enumerate(pictures(root))]
+    (root / "all.csv").write_text("\n".join([title, *lines]))
+
+
+def as_parquet(root):
+    read = [(root / path).read_bytes() for path, _ in pictures(root)]
+    table = {"img": [{"bytes": one, "path": None} for one in read], "fine_label": [i % 2 for i in range(len(read))]}
+    for split, part in (("train", slice(16)), ("test", slice(16, None))):
+        pq.write_table(pa.table({name: column[part] for name, column in table.items()}), root / f"{split}-0.parquet")
+    shutil.rmtree(root / "photos")
+
+
+def as_arrays(root):
+    root.mkdir()
+    x, y = np.arange(40 * 64, dtype=np.uint8).reshape(40, 8, 8), np.arange(40) % 2
+    np.savez(root / "all.npz", x=x, y=y)
+
+
+def as_folders(root):
+    for path, name in pictures(root):
+        (root / name).mkdir(exist_ok=True)
+        (root / path).rename(root / name / path.rpartition("/")[2])
+    (root / "photos").rmdir()
+
+
+@pytest.mark.parametrize(
+    ("lay", "data", "line", "told"),
+    [
+        (lambda root: as_table(root, "path,label,split"), "mine", "Table(root={}/all.csv, size=20)", "table all.csv"),
+        (
+            lambda root: as_table(root, "filename,class,set"),
+            "mine/all.csv",
+            "Table(root={}/all.csv, columns=(filename, class, set), size=20)",
+            "table all.csv",
+        ),
+        (as_parquet, "mine", "Packed(root={}, columns=(img, fine_label), size=20)", "containers"),
+        (as_arrays, "mine", "Arrays(root={}/all.npz, split=Split())", "all.npz, taken at 8 px; a fifth of each is set"),
+        (as_folders, "mine", "ImageFolder(root={}, size=20, split=Split())", "their folders"),
+    ],
+)
+def test_other_layouts_are_met(lay, data, line, told, here, capsys):
+    lay(here / "mine")
+    assert holds(made(data))
+    written = (here / "my_study.py").read_text().replace('"', "")
+    assert f"    data={line.format('mine')},\n" in written
+    assert f"images of 2 classes in {told}" in capsys.readouterr().out.replace("the ", "").replace("arrays of ", "")
+
+
+def test_what_the_data_would_not_take_is_said_before_anything_is_written(here):
+    folder_of_classes(here / "photos", ("train", "val"), 20)
+    for part in ("train", "val"):
+        (here / "photos" / part / "emu").mkdir()
+    with pytest.raises(Problem, match=r"^data.root=photos: no image in train/emu$"):
+        made("photos")
+    (here / "all.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(Problem, match=r"^data.root=all.csv: no column path; there are: a, b: rename it"):
+        made("all.csv")
+    assert not (here / "my_study.py").exists()

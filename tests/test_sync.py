@@ -194,7 +194,7 @@ def test_runs_of_searches_are_sent_and_those_of_an_objective_of_ones_own_are_not
     assert runs[trial.id, 5].data.tags["rung"] == "search-baseline, trial 3"
     assert [m.step for m in client.get_metric_history(runs[trial.id, 5].info.run_id, "loss")] == [0]
     assert (own.id, 5) not in runs
-    assert send(capsys, "tiny@search-baseline").startswith("tiny@search-baseline: 0 of 1 runs")
+    assert send(capsys, "tiny@search-baseline").startswith("tiny@search-baseline: 0 of 1 run had")
 
 
 def test_a_server_that_is_not_there_is_one_line(trained, monkeypatch):

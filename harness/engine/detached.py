@@ -57,7 +57,7 @@ def told(runs: Sequence[Run], cluster: Slurm, jobs: dict[str, str]) -> str:
     left = len(missing(runs, cluster.store))
     states = Counter(jobs.values())
     now = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"{len(runs) - left} of {len(runs)} runs finished; jobs: {now or 'none'}"
+    return f"{len(runs) - left} of {len(runs)} run{'s' * (len(runs) != 1)} finished; jobs: {now or 'none'}"
 
 
 def follow(box: Mailbox) -> int:

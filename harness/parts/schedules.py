@@ -112,7 +112,10 @@ class Piecewise(Schedule):
 
     def check(self, spec: Spec) -> None:
         if self.warmup and self.warmup.epochs >= spec.epochs:
-            raise ValueError(f"schedule.warmup.epochs={self.warmup.epochs:g} must be less than epochs={spec.epochs}")
+            raise ValueError(
+                f"schedule.warmup.epochs={self.warmup.epochs:g} must be less than epochs={spec.epochs}: "
+                "take more epochs, or a shorter warmup"
+            )
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         peak = spec.optimizer.rate(spec.batch_size)

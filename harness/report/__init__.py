@@ -79,11 +79,12 @@ def recall(study: str) -> Plan:
     path = plan_path(label)
     if not path.is_file():
         near = [name for name in known() if name.partition("@")[0] == label.partition("@")[0]]
-        other = f"; there are: {', '.join(map(one_line, near))}" if near else ""
-        raise Problem(
-            f"no study {one_line(study, 200)!r} was run here ({path} is missing): "
-            f"python -m harness.ablate {one_line(study, 200).partition('@')[0]}{other}"
-        )
+        told = one_line(study, 200)
+        if near:
+            there = ", ".join(map(one_line, near))
+            raise Problem(f"{told!r} was not run here so ({path} is missing); there are: {there}: name one of these")
+        again = f"python -m harness.ablate {told.partition('@')[0]}"
+        raise Problem(f"no study {told!r} was run here ({path} is missing): {again}")
     from harness.report import plans
 
     try:

@@ -200,7 +200,7 @@ def alarm(evidence: pd.DataFrame) -> str:
         return ""
     items = "".join(
         f"<li>{text(row.title)}: {text(row.what)}: expected {text(row.expected)}, seen {text(row.seen)} "
-        f"(held in {row.ok} of {row.n} runs)</li>"
+        f"(held in {row.ok} of {row.n} run{'s' * (row.n != 1)})</li>"
         for row in bad.itertuples()
     )
     count = f"{len(bad)} check{'s' * (len(bad) > 1)} failed"
@@ -226,7 +226,7 @@ def proof(evidence: pd.DataFrame) -> str:
 def checks(own: pd.DataFrame) -> str:
     bad = failed(own)
     held, n = len(own) - len(bad), own["n"].max()
-    line = f"{own['title'].iloc[0]}: {held} of {len(own)} checks held in {n} of {n} runs"
+    line = f"{own['title'].iloc[0]}: {held} of {len(own)} checks held in {n} of {n} run{'s' * (n != 1)}"
     rows = []
     for row in own.sort_values("own", ascending=False, kind="stable").itertuples():
         kind = "bad" if row.ok < row.n else "own" if row.own else ""

@@ -91,7 +91,7 @@ def tested(search: Search, best: Best, engine: Engine, tracker: Tracker) -> dict
             tracker.see(event)
             failed += event["kind"] == "failed"
     if failed:  # why was said when they did
-        raise Problem(f"the chosen values cannot be tested: {failed} of {len(todo)} runs failed")
+        raise Problem(f"the chosen values cannot be tested: {failed} of {len(todo)} run{'s' * (len(todo) != 1)} failed")
     had = [seed for seed in search.final if (best.spec.id, seed) in store]
     aim = tasks.of(best.spec).headline
     test = {str(seed): store.read(best.spec.id, seed)["metrics"][aim] for seed in had}

@@ -72,6 +72,7 @@ class Record(BaseModel):
     correct: Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]
     record: str | None = None
     classes: Annotated[Count, Field(ge=1)] | None = None
+    names: list[str] = []  # of the classes, in their order; a record of before has none
     kept: Count | None = None
     rates: list[tuple[Count, Number]] | None = None  # nan where parameter groups had several, which is refused
     seen: dict[str, str] | None = None

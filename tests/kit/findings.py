@@ -51,4 +51,4 @@ def found(plan, store):
 
 def paper(told):
     """What is said of the paper, under either heading."""
-    return told.get("Where it disagrees with the paper") or told.get("Beside the paper", "")
+    return told.get("Beside the paper", "")

@@ -17,7 +17,8 @@ COMMANDS = """
 import atexit, gc, json, os, runpy, sys, traceback
 from functools import partial
 import mlflow, mlflow.store.tracking.sqlalchemy_store, seaborn, tabulate, jinja2, pandas.io.formats.style, rich.live
-sys.modules |= dict.fromkeys(["onnx", "onnxscript", "onnxruntime", "tensorboard", "wandb"])  # a plain installation has no extras
+extras = ["onnx", "onnxscript", "onnxruntime", "tensorboard", "wandb"]
+sys.modules |= dict.fromkeys(extras)  # which a plain installation has not
 import harness.engine, harness.study, harness.report, harness.tracking, harness.parts.data, harness.outcomes.networks
 
 harness.engine.Engine = partial(harness.engine.Engine, method="fork")  # workers need not import it all once more

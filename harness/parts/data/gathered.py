@@ -63,6 +63,9 @@ def gathered(
             skipped += sorted(none)
             files[own] = sliced([entry for entry in files[own] if entry[0] not in none], limit)
     known, notes = read_all(root, [name for entries in files.values() for name, _ in entries], skipped)
+    if found.named and (other := sorted({name for own in files.values() for name, _ in own} - {*known} | {*skipped})):
+        what = told(f"{len(other)} named that {'is no image' if len(other) == 1 else 'are no images'}", other)[0]
+        raise Problem(f"{where}: {what}; repair the file, or take its line out of the list")
     notes = [*found.notes, *told("skipped", found.unread), *notes]
     files = {own: [entry for entry in entries if entry[0] in known] for own, entries in files.items()}
     if found.by == "content":  # where they lie is not what they are
@@ -72,7 +75,7 @@ def gathered(
         for own, limit in zip(files, limits, strict=True):
             for_each_class(limit, len(found.classes), f"what data.split makes ({own})")
             files[own] = sliced(files[own], limit)
-    notes += _whole(where, found, files)
+    notes += whole(where, found, files)
     key = _key(found, files, known, split)
     counts = {own: len(entries) for own, entries in files.items()}
     mean, std = look.normal
@@ -117,7 +120,7 @@ def _divided(entries: Entries, known: dict[str, str], split: Split, classes: Seq
     return {"train": [entries[i] for i in rest], "test": [entries[i] for i in out]}
 
 
-def _whole(where: str, found: Listing, files: dict[str, Entries]) -> list[str]:
+def whole(where: str, found: Listing, files: dict[str, Entries]) -> list[str]:
     """Raise Problem where a class has no images; where it has no test image alone, and need not have, a note."""
     notes = []
     for own, entries in files.items():

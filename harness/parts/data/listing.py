@@ -23,6 +23,7 @@ class Listing:
     by: Literal["folder", "list", "content"]  # what the digest goes by: the names of folders, of files, neither
     unread: list[str] = field(default_factory=list)  # what lies beside, or is hidden
     notes: list[str] = field(default_factory=list)
+    named: bool = False  # each file by a list or a table: none is passed over, whatever it is
 
 
 # Folders that storage systems and archivers leave, by their names in lower case; hidden ones begin with a dot.
@@ -158,7 +159,7 @@ def places(root: Path, kind: str) -> Listing:
         odd = next((name for name, label in entries if not 0 <= label < len(classes)), None)
         if odd:
             raise Problem(f"{root / lists[split]}: the class of {odd} is not among the {len(classes)} in {needed[0]}")
-    return Listing(classes, root, files, folders, "list")
+    return Listing(classes, root, files, folders, "list", named=True)
 
 
 def _pairs(path: Path) -> list[tuple[str, int]]:

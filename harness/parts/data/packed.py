@@ -15,7 +15,7 @@ from typing import ClassVar
 import harness.parts.data.reading as disk
 from harness import Problem
 from harness.evidence import Check, Trace
-from harness.parts.data.containers import READERS, items
+from harness.parts.data.containers import READERS, Columns, items, splits
 from harness.parts.data.folders import Files
 from harness.parts.data.gathered import USUAL
 from harness.parts.data.listing import Listing, is_left
@@ -26,17 +26,18 @@ from harness.paths import runs
 from harness.spec import Spec
 
 DRAWN = 64  # images of a container that are looked at again
+VERSION = 2  # of what is kept of a container
 
 
 class Packed(Files):
     """Images in the containers below `root`, or in `root` itself: WebDataset's .tar, .parquet, and .arrow.
 
-    So a folder that Hugging Face's `datasets` saved to disk, or a set's parquet files. In tables `columns`
-    name the image, as bytes, and its class. In a tar an image's class is in its `.cls`, or in its `.json` by the second
-    of `columns`. The split of a container is said by a word of its path, train-0000.tar or train/data.arrow, the one
-    nearest to its end; `train` and `test` name these words, else see `splits.chosen`. Where no path has one, a `split`
-    of the part sets a test set apart. Classes are those of the training images, sorted, numbers by their value; by the
-    names that `datasets` leaves in its files.
+    So a folder that Hugging Face's `datasets` saved to disk, or a set's parquet files. In tables `columns` name the
+    image, as bytes, its class, and its split. In a tar an image's class is in its `.cls`, or in its `.json` by the
+    second of `columns`. Of tars, and of tables without a column of splits, a word of the path says it, train-0000.tar
+    or train/data.arrow, the one nearest to its end. `train` and `test` name these splits, else see `splits.chosen`.
+    Where there are none, a `split` of the part sets a test set apart. Classes are those of the training images,
+    sorted, numbers by their value; by the names that `datasets` leaves in its files.
 
     The images are unpacked to the cache, once, and take as much room there; from then on they are files. Where they lie
     and in which order is not in the id. Beyond `Files`, raises Problem on containers that cannot be read, images
@@ -45,28 +46,34 @@ class Packed(Files):
 
     place_fields: ClassVar[frozenset[str]] = Files.place_fields | {"columns", "train", "test"}
 
-    columns: tuple[str, str] = ("image", "label")
+    columns: Columns = ("image", "label", "split")
     train: str | None = None
     test: str | None = None
 
     def listing(self) -> Listing:
         where, (paths, unread) = f"data.root={self.root}", _containers(self.root)
-        words = {path: self._word(path) for path in paths}
-        found = sorted({word for word in words.values() if word})
-        train, test, notes = chosen(found, self.train, self.test, f"the paths below {self.root}")
+        inside = {path: splits(_at(self.root, path), self.columns) for path in paths}
+        words = {path: self._word(path) if inside[path] is None else None for path in paths}
+        there = {path: inside[path] or {word} - {None} for path, word in words.items()}
+        found = sorted({word for own in there.values() for word in own if word})
+        train, test, notes = chosen(found, self.train, self.test, f"{self.root}")
         if found and train is None:
-            raise Problem(f"{where}: no path says train; there are: {', '.join(found)}: name data.train")
-        lacking(where, self.split, test, f"no path says {'val' if found else 'train or val'}")
-        splits = {"train": train, "test": test} if test else {"train": train}
-        unread += [str(path) for path, word in words.items() if word is None and found]
-        folder, labels = unpacked(
-            self.root, [path for path, word in words.items() if word in splits.values()], self.columns
-        )
+            raise Problem(f"{where}: no path and no row says train; there are: {', '.join(found)}: name data.train")
+        lacking(where, self.split, test, f"no path and no row says {'val' if found else 'train or val'}")
+        parts = {"train": train, "test": test} if test else {"train": train}
+        unread += [str(path) for path, own in there.items() if not own and found]
+        wanted = [path for path, own in there.items() if not {*parts.values()}.isdisjoint(own or {None})]
+        folder, entries = unpacked(self.root, wanted, self.columns)
         own = {
-            split: [entry for path, word in words.items() if word == name for entry in labels[str(path)]]
-            for split, name in splits.items()
+            split: [
+                (file, label)
+                for path in wanted
+                for file, label, said in entries[str(path)]
+                if (words[path] if said is None else said) == name
+            ]
+            for split, name in parts.items()
         }
-        classes = {split: {label for _, label in entries} for split, entries in own.items()}
+        classes = {split: {label for _, label in some} for split, some in own.items()}
         strange = sorted(classes.get("test", set()) - classes["train"])
         if strange:
             what = told("classes that only test images have", strange)[0]
@@ -75,7 +82,7 @@ class Packed(Files):
             raise Problem(f"{where}: {len(classes['train'])} class of training images; at least two are needed")
         ordered = in_order(classes["train"])
         number = {name: place for place, name in enumerate(ordered)}
-        files = {split: [(name, number[label]) for name, label in entries] for split, entries in own.items()}
+        files = {split: [(name, number[label]) for name, label in some] for split, some in own.items()}
         return Listing(ordered, folder, files, {split: USUAL[split] for split in files}, "content", unread, notes)
 
     def _word(self, path: Path) -> str | None:
@@ -106,14 +113,16 @@ class Packed(Files):
 
 
 def unpacked(
-    root: Path, paths: Sequence[Path], columns: tuple[str, str]
-) -> tuple[Path, dict[str, list[tuple[str, str]]]]:
-    """The folder of the images of containers, by their paths below `root`, and (name below it, class) of each, by path.
+    root: Path, paths: Sequence[Path], columns: Columns
+) -> tuple[Path, dict[str, list[tuple[str, str, str | None]]]]:
+    """The folder of the images of containers, by their paths below `root`, and (name below it, class, split) of each.
+
+    By path; the split is None of what has no column for it.
 
     Where one was touched all are unpacked anew.
     """
     stats = [(str(path), *disk.stat_of(str(_at(root, path)))) for path in paths]
-    key = sha256(json.dumps([str(root.resolve()), columns, stats]).encode()).hexdigest()[:16]
+    key = sha256(json.dumps([VERSION, str(root.resolve()), columns, stats]).encode()).hexdigest()[:16]
     folder = runs() / "cache" / "unpacked" / key
     if disk.trusting or key in _anew:
         with suppress(OSError, ValueError):
@@ -140,14 +149,14 @@ def unpacked(
 _anew: set[str] = set()  # what this process has unpacked
 
 
-def _unpack(path: Path, folder: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
+def _unpack(path: Path, folder: Path, columns: Columns) -> list[tuple[str, str, str | None]]:
     folder.mkdir(parents=True)
     entries = []
     for number, item in enumerate(items(path, columns)):
         name = f"{number:08}-{re.sub(r'[^A-Za-z0-9.]', '_', f'{path.stem}_{item.name}')[-80:]}"
         name += "" if named_as_image(name) else f".{_format(item.image)}"
         (folder / name).write_bytes(item.image)
-        entries.append((f"{folder.name}/{name}", item.label))
+        entries.append((f"{folder.name}/{name}", item.label, item.split))
     return entries
 
 

@@ -35,8 +35,9 @@ class Table(Files):
     are called and how rows are ordered is not in the id; with `limit`, the paths choose the slice. A CSV's columns are
     parted by commas, semicolons or tabs.
 
-    Beyond `Files`, raises Problem on a table that cannot be read, a column or cells or files that are not there, a
-    split that nobody knows, a class that only test rows have, and an image that is in two splits or two classes.
+    Beyond `Files`, raises Problem on a table that cannot be read, a column or cells or files that are not there, a file
+    that is no image, a split that nobody knows, a class that only test rows have, and an image that is in two splits or
+    two classes.
     """
 
     place_fields: ClassVar[frozenset[str]] = Files.place_fields | {"below", "columns", "train", "test"}
@@ -49,6 +50,7 @@ class Table(Files):
     def listing(self) -> Listing:
         where, folder = f"data.root={self.root}", self.below or self.root.parent
         rows, divided = _rows(self.root, self.columns)
+        rows = [(n, (_below(folder, own[0]), *own[1:])) for n, own in rows]
         found = sorted({own[2] for _, own in rows}) if divided else []
         train, test, notes = chosen(found, self.train, self.test, f"column {self.columns[2]} of {self.root}")
         if divided and train is None:
@@ -69,7 +71,9 @@ class Table(Files):
         label = {name: place for place, name in enumerate(classes)}
         files = {split: sorted({(path, label[name]) for _, (path, name, _) in some}) for split, some in own.items()}
         _there(where, folder, {path: n for some in own.values() for n, (path, _, _) in some})
-        return Listing(classes, folder, files, {split: USUAL[split] for split in files}, "content", [], notes)
+        return Listing(
+            classes, folder, files, {split: USUAL[split] for split in files}, "content", [], notes, named=True
+        )
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         """Rows drawn from the table, read by pandas, and their files by Pillow: each is served as its row's class."""
@@ -95,14 +99,20 @@ class Table(Files):
         yield Check(f"images of {DRAWN} rows drawn, served as another class", "0", f"{amiss} of {found}", amiss == 0)
 
 
+def titles(path: Path) -> list[str]:
+    """What the columns of a CSV or parquet are called. Raises Problem where it cannot be read."""
+    try:
+        return list(disk.arrow("parquet").read_schema(path).names) if path.suffix == ".parquet" else _csv(path)[0]
+    except (OSError, ValueError, csv.Error) as error:
+        raise _unread(path, error) from None
+
+
 def _rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], bool]:
     """The rows of a table, and whether it has the column of splits. Raises Problem where cells are empty."""
     try:
         names, cells = _parquet(path, columns) if path.suffix == ".parquet" else _csv(path)
     except (OSError, ValueError, csv.Error) as error:
-        raise Problem(
-            f"data.root={path} cannot be read as a table ({brief(error)}): name a CSV or parquet file"
-        ) from None
+        raise _unread(path, error) from None
     divided = columns[2] in names
     for name in columns[:2]:
         if name not in names:
@@ -119,6 +129,10 @@ def _rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], bool]:
         if empty:
             raise Problem(f"data.root={path}: {_rows_told(f'no {name}', empty)}; fill it in, or take the rows out")
     return [(n, (*own, "")[:3]) for n, own in rows], divided
+
+
+def _unread(path: Path, error: Exception) -> Problem:
+    return Problem(f"data.root={path} cannot be read as a table ({brief(error)}): name a CSV or parquet file")
 
 
 def _text(cell: Any) -> str:
@@ -150,6 +164,12 @@ def _rows_told(what: str, found: Mapping[int, str]) -> str:
     names = [f"{n} ({name})" if name else f"{n}" for n, name in found.items()]
     have = "row has" if len(names) == 1 else "rows have"
     return told(f"{len(names)} {have} {what}: row", names)[0].replace("row:", "row")
+
+
+def _below(folder: Path, path: str) -> str:
+    """One way to write a path: below the folder where it lies there, and absolute elsewhere."""
+    whole, root = (os.path.abspath(each) for each in (os.path.join(folder, path), folder))
+    return os.path.relpath(whole, root) if whole.startswith(os.path.join(root, "")) else whole
 
 
 def _once(where: str, own: Mapping[str, Sequence[Row]]) -> list[str]:

@@ -91,6 +91,9 @@ def sizes(table: pd.DataFrame, of: str = "n") -> str:
     return f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
 
 
+ALIKE = 0.01  # points: below a test image of 10,000
+
+
 def frame(points: ArrayLike, bounds: ArrayLike) -> tuple[float, float]:
     """Limits of an axis: all `points`, and intervals up to twice as far beyond as the points spread.
 
@@ -100,7 +103,9 @@ def frame(points: ArrayLike, bounds: ArrayLike) -> tuple[float, float]:
     low, high = inner.min(), inner.max()
     room = 2 * (high - low) or 1.0
     low, high = max(min([low, *outer]), low - room), min(max([high, *outer]), high + room)
-    margin = 0.05 * (high - low or 1.0)
+    if high - low < ALIKE:  # an axis of equal values would be one of rounding errors
+        low, high = low - 0.5, high + 0.5
+    margin = 0.05 * (high - low)
     return float(low - margin), float(high + margin)
 
 

@@ -104,4 +104,4 @@ def beside_paper(plan: Plan, every: pd.DataFrame, gains: Sequence[Gain]) -> list
         for (gain, paper), sign in zip(both, signs, strict=True)
     ]
     table = pd.DataFrame(shown, columns=["trick", "paper's gain", "gain here", "signs"])
-    return [Section("Where it disagrees with the paper" if opposite else "Beside the paper", tuple(lines), table)]
+    return [Section("Beside the paper", tuple(lines), table)]

@@ -65,7 +65,7 @@ def class_gains(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
         found: dict[str, list[float]] = {}
         for _, above, below in ours:
             own, other = of_class(above), of_class(below)
-            for name in sorted(own.keys() & other.keys(), key=_order):
+            for name in (name for name in own if name in other):
                 found.setdefault(name, []).append(own[name] - other[name])
         for name, values in found.items():
             told = [value for value in values if not math.isnan(value)]
@@ -77,7 +77,10 @@ def class_gains(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
 
 def _scored(row: Row) -> dict[str, float]:
     """AP or IoU by class."""
-    return {name: next(told[score] for score in SCORES if score in told) for name, told in row["by_class"].items()}
+    every = row["by_class"]
+    return {
+        name: next(every[name][score] for score in SCORES if score in every[name]) for name in sorted(every, key=_order)
+    }
 
 
 def _answered(runs: Sequence[Row]) -> Callable[[Row], dict[str, float]] | None:
@@ -95,10 +98,13 @@ def _answered(runs: Sequence[Row]) -> Callable[[Row], dict[str, float]] | None:
         if len(said) != n or ((labels[right] >= 0) & (labels[right] != said[right])).any():
             return None
         labels[right] = said[right]
-    classes = range(labels.max() + 1)
+    classes = range(max(labels.max() + 1, *(row["classes"] or 0 for row in runs)))
+    told = {tuple(row["names"]) for row in runs}
+    names = told.pop() if len(told) == 1 else ()
+    names = names if len({*names}) == len(classes) else tuple(map(str, classes))
 
     def points(row: Row) -> dict[str, float]:
         counts = np.bincount(labels[right_bits([row])[0]], minlength=len(classes))
-        return {f"{c}": 100 * float(counts[c]) / n for c in classes}
+        return {name: 100 * float(count) / n for name, count in zip(names, counts, strict=True)}
 
     return points

@@ -98,6 +98,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "tested": record["images"]["test"],
         "trained": record["images"]["train"],
         "classes": record.get("classes"),
+        "names": record.get("names", []),
         "evidence": record["evidence"],
         "seen": record.get("seen"),
         "network": record.get("network", ""),

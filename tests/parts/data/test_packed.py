@@ -2,6 +2,8 @@ import os
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from experiments.digits import BASELINE
@@ -9,7 +11,7 @@ from harness import Problem
 from harness.evidence import Trace
 from harness.parts.data import ImageFolder, Packed, Split, digests, folders, packed, reading
 from harness.rng import streams
-from tests.kit.own_data import as_folder, as_parquet, as_saved, as_tars, photo, photos
+from tests.kit.own_data import arrow_table, as_folder, as_parquet, as_saved, as_tars, photo, photos
 from tests.parts.data.test_containers import tar
 
 LAYOUTS = pytest.mark.parametrize("layout", [as_tars, as_saved, as_parquet])
@@ -112,7 +114,7 @@ def test_splits_are_words_of_the_paths(made, tmp_path):
         anew(root=root, size=72, split=Split())
     for path in list(root.glob("*-val-*")):
         path.rename(root / path.name.replace("val", "held12"))
-    with pytest.raises(Problem, match="no path says val\\): name it in data.test, or set data.split"):
+    with pytest.raises(Problem, match="no path and no row says val\\): name it in data.test, or set data.split"):
         anew(root=root, size=72)
     told = anew(root=root, size=72, test="held")
     assert told.counts == {"train": 8, "test": 4}
@@ -128,8 +130,11 @@ def test_splits_are_words_of_the_paths(made, tmp_path):
     ("spoil", "says"),
     [
         (lambda root: shutil.rmtree(root), "no .tar, .parquet, .arrow there; name a folder of such files"),
-        (lambda root: [path.unlink() for path in root.glob("*train*")], "no path says train; there are: val: name"),
-        (lambda root: [path.unlink() for path in root.glob("*val*")], "no path says val\\)"),
+        (
+            lambda root: [path.unlink() for path in root.glob("*train*")],
+            "no path and no row says train; there are: val: name",
+        ),
+        (lambda root: [path.unlink() for path in root.glob("*val*")], "no path and no row says val\\)"),
         (
             lambda root: tar(root / "x-val-1.tar", [("1.png", photo(0)), ("1.cls", b"cow")]),
             "classes that only test images have: cow: nobody can learn them",
@@ -166,3 +171,27 @@ def test_labels_are_held_against_the_container_once_more(made, tmp_path, size):
     (check,) = part.proof(spec, trace)
     assert (check.seen, check.ok) == (f"{found} of {found}", False)
     folders._loaded.cache_clear()
+
+
+@pytest.mark.parametrize("kind", ["all.parquet", "train/all.arrow"])
+def test_a_column_of_splits_goes_before_what_paths_say(made, tmp_path, kind):
+    """One table has all rows; of those of a third split nothing is read, and rows of none are told."""
+    rows = [*made, ("later", "cat", photo(50))]
+    table = arrow_table(rows).append_column("part", [[split for split, *_ in rows]])
+    path = tmp_path / "packed" / kind
+    path.parent.mkdir(parents=True)
+
+    def write(table):
+        if path.suffix == ".parquet":
+            pq.write_table(table, path)
+        else:
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+                stream.write_table(table)
+
+    write(table)
+    columns = ("image", "label", "part")
+    images = anew(root=tmp_path / "packed", size=16, columns=columns)
+    assert digests(images) == digests(ImageFolder(root=as_folder(tmp_path / "pets", made), size=16).load())
+    write(table.set_column(table.num_columns - 1, "part", [[*(split for split, *_ in made), None]]))
+    with pytest.raises(Problem, match=r"row 12 has no part: fill it in"):
+        anew(root=tmp_path / "packed", size=16, columns=columns)

@@ -132,6 +132,7 @@ def test_what_is_odd_is_a_note(tmp_path, rows, says, monkeypatch):
         ([*ROWS, "7.png  train"], r"1 row has no label: row 8 \(7.png\); fill it in"),
         ([*ROWS, "7.png cow val"], "classes that only test rows have: cow: nobody can learn them"),
         ([*ROWS, "0.png cat val"], "1 images are in two splits, or two classes: 0.png; leave one row of each"),
+        ([*ROWS, "./0.png cat val"], "1 images are in two splits, or two classes: 0.png"),
         ([*ROWS, "0.png dog train"], "1 images are in two splits, or two classes: 0.png"),
         (ROWS[4:], "no row's split is train; there are: val: name data.train"),
         (ROWS[:4], "no row is of the split val\\): name it in data.test"),
@@ -143,6 +144,21 @@ def test_what_will_not_do_is_one_line(tmp_path, rows, says):
         Table(root=written(tmp_path / "t.csv", rows), size=16).load()
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"data.root={tmp_path}/t.csv")
+
+
+def test_a_file_that_is_no_image_is_not_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "notes.txt").write_text("cats are nice")
+    path = written(tmp_path / "t.csv", [*ROWS, "notes.txt cat train"])
+    with pytest.raises(Problem, match=r"t.csv: 1 named that is no image: notes.txt; repair the file, or take its line"):
+        Table(root=path, size=16).load()
+    with pytest.raises(Problem, match=r"t.csv: 1 named that is no image: notes.txt"):
+        Table(root=path, size=16, limit=5).load()
+
+
+def test_one_image_by_two_ways_to_write_its_path_is_one(tmp_path):
+    with pytest.raises(Problem, match="1 images are in two splits, or two classes: 0.png"):
+        Table(root=written(tmp_path / "t.csv", [*ROWS, f"{tmp_path}/0.png cat val"]), size=16).load()
 
 
 def test_files_that_are_not_there_are_told_by_their_rows(tmp_path):

@@ -36,6 +36,10 @@ def test_names_part_by_hand():
 def test_a_frame_has_every_point_and_no_more_than_thrice_their_room():
     low, high = figures.frame([1, 2, 3, math.nan], [[0.5, 3.5], [math.nan, math.nan]])
     assert (low, high) == pytest.approx((0.35, 3.65))
+    low, high = figures.frame([95.0, 95.0, 95.0], [[95.0, 95.0]])
+    assert low < 94.5 < 95.5 < high, "of equal values the axis is a point wide"
+    low, high = figures.frame([95.0, 95.1], [])
+    assert high - low < 0.12
     low, high = figures.frame([1, 3], [-100, 3.5])
     assert (low, high) == pytest.approx((-3 - 0.325, 3.5 + 0.325))
 

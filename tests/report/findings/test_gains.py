@@ -44,7 +44,7 @@ def test_leave_one_out_and_add_one_in_their_own_words(store):
     told = found(made("add-one", rungs, ("warmup", "mixup")), store)
     assert "Each of 2 tricks alone on the baseline: 3 rungs: 9 runs" in told[""]
     assert told["Verdicts"].startswith("LR warmup | -1.00 [-1.25, -0.75] | hurts |")
-    assert "Resolved here with the opposite sign: LR warmup." in told["Where it disagrees with the paper"]
+    assert "Resolved here with the opposite sign: LR warmup." in told["Beside the paper"]
     assert "What several give together is not in it" in told["What else may be in a gain"]
 
 
@@ -56,7 +56,7 @@ def test_effects_of_rungs_that_are_not_comparable_are_not_told(store):
     told = found(made("shapley", rungs, ("warmup",)), store)
     assert "In total: no number" in told[""]
     assert "no gain: LR warmup (not comparable: differs in order)." in told["Runs set apart"]
-    assert not told.keys() & {"Verdicts", "Where it disagrees with the paper", "Beside the paper"}
+    assert not told.keys() & {"Verdicts", "Beside the paper"}
 
 
 @pytest.mark.parametrize("design", ["shapley", "factorial"])
@@ -81,7 +81,7 @@ def test_effects_are_of_tricks(store, design):
     assert "Helps: LR warmup. Hurts: mixup." in told[""]
     assert told["Verdicts"].startswith("LR warmup | +2.00 [")
     assert " | helps mixup | -1.00 [" in told["Verdicts"]
-    paper = told["Where it disagrees with the paper"]
+    paper = told["Beside the paper"]
     assert "Resolved here with the opposite sign: mixup." in paper
     assert "LR warmup | +0.16 | +2.00 [" in paper
     assert "mixup | +0.84 | -1.00 [" in paper
@@ -91,7 +91,7 @@ def test_effects_are_of_tricks(store, design):
         (store.folder(known("r01"), seed) / "result.json").unlink()
     told = found(p, store)
     assert "Top-1 of r is 90.00" in told[""]
-    assert not told.keys() & {"Verdicts", "Where it disagrees with the paper"}, "no seed has all rungs"
+    assert not told.keys() & {"Verdicts", "Beside the paper"}, "no seed has all rungs"
 
 
 def factorial(store, response, fraction=False):

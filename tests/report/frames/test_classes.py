@@ -105,6 +105,10 @@ def test_what_each_class_makes_of_a_gain_by_hand(tmp_path):
     assert found["class"].tolist() == ["0", "1", "2"]
     assert found["gain"].tolist() == pytest.approx([12.5 * 0.5, 12.5 * 1.5, 0])
     assert found["gain"].sum() == pytest.approx(frames.rungs(p, every)["gain"].iloc[1])
+    every["names"], every["classes"] = [["emu", "cat", "dog", "fox"]] * 4, 4
+    named = frames.class_gains(p, every)
+    assert named["class"].tolist() == ["emu", "cat", "dog", "fox"], "in the data's order, with what none had right"
+    assert named["gain"].tolist() == pytest.approx([*found["gain"], 0])
     every.at[1, "answers"] = ""
     assert frames.class_gains(p, every) is None, "a record of before tells no answers"
 
