@@ -38,7 +38,7 @@ def add_engine(p: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
         "--slurm", metavar="OPTIONS", help='of each job, in sbatch\'s words: "partition=gpu time=24:00:00 gres=gpu:1"'
     )
     p.add_argument(
-        "--per-job", type=_count, metavar="N", help="slurm: a job ends after N runs (default: when none is left)"
+        "--per-job", type=_count, metavar="N", help="slurm, ray: a worker ends after N runs (default: with the last)"
     )
 
 
@@ -61,8 +61,10 @@ def check(options: argparse.Namespace) -> str:
     kind = "ray" if options.engine.startswith("ray://") else options.engine
     if kind not in ("local", "ray", "slurm"):
         raise Problem(f"--engine {options.engine}: local, slurm, ray or ray://HEAD:PORT is needed")
-    if kind != "slurm" and (options.slurm is not None or options.per_job or getattr(options, "submit", False)):
-        raise Problem("--slurm, --per-job and --submit go with --engine slurm")
+    if kind != "slurm" and (options.slurm is not None or getattr(options, "submit", False)):
+        raise Problem("--slurm and --submit go with --engine slurm")
+    if kind == "local" and options.per_job:
+        raise Problem("--per-job goes with --engine slurm or ray")
     return kind
 
 
@@ -100,7 +102,8 @@ def cluster(options: argparse.Namespace, store: "Store") -> "Posted":
     from harness.engine.ray import Ray
 
     head = options.engine if "://" in options.engine else os.environ.get("RAY_ADDRESS", "")
-    return Ray(store, options.jobs or 0, seconds_between(options), options.device, head=head)
+    every = seconds_between(options)
+    return Ray(store, options.jobs or 0, every, options.device, head=head, per_job=options.per_job)
 
 
 def slurm(options: argparse.Namespace, store: "Store") -> "Slurm":

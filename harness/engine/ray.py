@@ -1,4 +1,4 @@
-"""Workers as tasks of Ray, each a process of its own that trains one run: Ray only places them."""
+"""Workers as tasks of Ray, each a process of its own: Ray only places them."""
 
 import logging
 import math
@@ -10,18 +10,22 @@ from typing import Any
 from harness import Problem, installed
 from harness.engine.posted import Posted
 
+SPARE = 1.2  # of the memory that is asked for
+
 
 @dataclass
 class Ray(Posted):
     """See `Posted`. `head` is a cluster's, "ray://head:10001" or "auto"; "" starts one of this machine alone.
 
-    A run gets `cpus` cores and, where the cluster has GPUs, one, or its part of one where `jobs` are more than those.
-    With `device` "cuda" it gets a whole one, of those too that the cluster has yet to grow. One on several ranks gets
-    that for each, all on one node.
+    A task takes runs until there are none, or `per_job` of them. It gets `cpus` cores and, where the cluster has GPUs,
+    one, or its part of one where `jobs` are more than those. With `device` "cuda" it gets a whole one, of those too
+    that the cluster has yet to grow. For runs on several ranks it gets that for each, all on one node. Memory is asked
+    for once a run of its specification is finished, as much as that took on a CPU; of a first run nobody knows.
     """
 
     head: str = ""
     cpus: int = 1
+    per_job: int | None = None
     look: float = 0.5
     tasks: dict[str, Any] = field(default_factory=dict, init=False)
 
@@ -70,13 +74,24 @@ class Ray(Posted):
         whole, ranks = (self.device or "").startswith("cuda"), self.widest
         gpus = 1.0 if whole else 0.0 if self.device == "cpu" else min(1.0, self.gpus() / self.jobs)
         each = math.ceil(gpus) * ranks if ranks > 1 else gpus  # NCCL wants a card for each rank
-        task = ray.remote(max_calls=1, max_retries=0, num_cpus=self.cpus * ranks, num_gpus=each)(_pull)
+        more: dict[str, Any] = {"memory": self.memory() or None, "num_cpus": self.cpus * ranks, "num_gpus": each}
+        task = ray.remote(max_calls=1, max_retries=0, **more)(_pull)
         if node:
             task = task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False))
         names = {secrets.token_hex(4) for _ in range(count)}
         for name in names:
-            self.tasks[name] = task.remote(str(self.box.folder), name)
+            self.tasks[name] = task.remote(str(self.box.folder), name, self.per_job)
         return names
+
+    def memory(self) -> int:
+        """Bytes, a fifth above the most that a finished run took of the specifications that are ordered; 0: none did.
+
+        A worker takes any order, so each asks for the most.
+        """
+        specs = {spec.id for spec, _ in self.orders.values()}
+        every = [record for spec_id in sorted(specs) for _, record in self.store.finished(spec_id)]
+        took = [record.get("peak_memory") or 0 for record in every if record["environment"].get("device") == "cpu"]
+        return int(SPARE * max(took, default=0))
 
     def present(self) -> set[str] | None:
         import ray
@@ -102,11 +117,11 @@ class Ray(Posted):
             ray.cancel(self.tasks[worker], force=force)
 
 
-def _pull(folder: str, name: str) -> int:
-    """A task: one order, in a process that trains nothing after it."""
+def _pull(folder: str, name: str, most: int | None) -> int:
+    """A task, in a process that does nothing after it."""
     from pathlib import Path
 
     from harness.engine.mailbox import Mailbox
     from harness.engine.pulling import Puller
 
-    return Puller(Mailbox(Path(folder)), name, most=1).pull()
+    return Puller(Mailbox(Path(folder)), name, most).pull()

@@ -21,7 +21,7 @@ from harness.evidence import Upstream, apart
 from harness.parts.data import decoding
 from harness.ranks import Gone, Over, joined
 from harness.spec import Spec, blame, needed, plain, resolved, sources
-from harness.store import EVERY, TRACEBACK, Claim, Held, Lost, Store, is_seed
+from harness.store import EVERY, TRACEBACK, Claim, Held, Lost, Store
 from harness.study import Run
 from harness.train import LAYOUT, Keeper, State, train
 
@@ -242,13 +242,7 @@ def follow(pipe: Any, rank: int, file: Path, far: bool, place: str, *, spec: Spe
 
 def siblings(store: Store, spec_id: str, seed: int) -> dict[int, dict[str, str]]:
     """What the finished runs of a specification showed, by their seeds, but for this one."""
-    found = {}
-    folder = store.root / spec_id
-    for name in filter(is_seed, os.listdir(folder) if folder.is_dir() else ()):
-        if int(name) != seed and (spec_id, int(name)) in store:
-            with suppress(Problem, OSError):  # damaged, which reports name
-                found[int(name)] = store.read(spec_id, int(name)).get("seen") or {}
-    return found
+    return {own: record.get("seen") or {} for own, record in store.finished(spec_id) if own != seed}
 
 
 def why(error: Exception, spec: Spec | None = None) -> str:

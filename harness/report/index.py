@@ -68,7 +68,7 @@ def made() -> Iterator[Made]:
             when = (folder / "index.html").stat().st_mtime
             about = plan["about"].strip().partition("\n")[0]
             gallery = (folder / "gallery" / "index.html").is_file()
-            of = {"how": _how(plan), "runs": _runs(plan), "about": about, "gallery": gallery}
+            of = {"how": _how(plan), "runs": _runs(plan, folder), "about": about, "gallery": gallery}
             found.append(Made(label, plan["study"], when, verdicts=_verdicts(plan, folder), **of))
     for label in searched():
         with suppress(Problem, OSError):
@@ -86,9 +86,14 @@ def _how(plan: Mapping[str, Any]) -> str:
     return ", ".join([DESIGNS[plan["design"]], *map(in_words, said)])
 
 
-def _runs(plan: Mapping[str, Any]) -> str:
+def _runs(plan: Mapping[str, Any], folder: Path) -> str:
+    """What was asked for, and how much of it the report has where that is not all."""
     seeds = sorted({len(rung["seeds"]) for rung in plan["rungs"]})
     told = count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    asked = sum(len(rung["seeds"]) for rung in plan["rungs"])
+    with suppress(FileNotFoundError), (folder / "runs.csv").open(newline="", encoding="utf-8") as file:
+        there = sum(row["status"] in ("finished", "diverged") for row in csv.DictReader(file))
+        told += f", {there} of {count(asked, 'run')}" if there < asked else ""
     return f"{count(len(plan['rungs']), 'rung')}, {told}"
 
 

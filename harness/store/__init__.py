@@ -59,6 +59,14 @@ class Store:
                 if is_seed(inner.name):
                     yield folder.name, int(inner.name)
 
+    def finished(self, spec_id: str) -> Iterator[tuple[int, Record]]:
+        """The finished runs of a specification, by seed; one that is damaged, which reports name, is left out."""
+        folder = self.root / spec_id
+        for seed in map(int, filter(is_seed, os.listdir(folder) if folder.is_dir() else ())):
+            if (spec_id, seed) in self:
+                with suppress(Problem, OSError):
+                    yield seed, self.read(spec_id, seed)
+
     def refused(self, spec_id: str, seed: int) -> Record | None:
         """The record of a run that its evidence refused; None where there is none."""
         exists = os.path.exists(f"{self.root}/{spec_id}/{seed}/refused.json")

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from harness import Problem, evidence, tasks
+from harness import evidence, tasks
 from harness.parts.data import Images, Photos
 from harness.parts.data.scenes import Scenes
 from harness.parts.models import area, sides
 from harness.paths import runs as folder_of_runs
 from harness.rng import streams
 from harness.spec import Augment, Data, Spec, needed
-from harness.store import KEPT, Store, is_seed
+from harness.store import KEPT, Store
 from harness.study import Run, missing
 from harness.study.measured import COMPILER, ENTRY, SPARE, Measured, Network, Say, calibrate, served
 from harness.train import at_once, peak_memory
@@ -79,12 +79,10 @@ class Market:
     def recorded(self, spec: Spec) -> Price | None:
         """The mean of finished runs, at any seed; None where there is none of this kind of device."""
         records, weights = [], []
-        folder = self.store.root / spec.id
-        for name in filter(is_seed, os.listdir(folder) if folder.is_dir() else ()):
-            with suppress(Problem, OSError):
-                record = self.store.read(spec.id, int(name)) if (spec.id, int(name)) in self.store else {}
-                if record.get("status") == "finished" and self._same(record["environment"].get("device")):
-                    weights.append((folder / name / "weights.pt").stat().st_size)
+        for seed, record in self.store.finished(spec.id):
+            with suppress(OSError):
+                if record["status"] == "finished" and self._same(record["environment"].get("device")):
+                    weights.append((self.store.folder(spec.id, seed) / "weights.pt").stat().st_size)
                     records.append(record)
         if not records:
             return None

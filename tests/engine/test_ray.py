@@ -10,7 +10,8 @@ from harness.engine.worker import execute
 from harness.store import Store
 from tests.engine.test_local import timeless
 from tests.kit.rays import isolated
-from tests.kit.tiny import BASELINE
+from tests.kit.records import record
+from tests.kit.tiny import BASELINE, finish
 
 SPEC = BASELINE.but(epochs=1)
 PROGRAM = """
@@ -37,6 +38,20 @@ def test_a_run_that_ray_places_has_the_record_of_one_that_it_does_not(tmp_path):
     execute(SPEC, 0, here, torch.device("cpu"))
     assert timeless(there.read(SPEC.id, 0)) == timeless(here.read(SPEC.id, 0))
     assert not (tmp_path / "ray" / "mail").exists()
+
+
+def test_memory_is_asked_for_as_a_finished_run_took_it(tmp_path):
+    from harness.engine.ray import Ray
+
+    store, other = Store(tmp_path), SPEC.but(epochs=2)
+    launcher = Ray.__new__(Ray)  # joins nothing
+    launcher.store, launcher.orders = store, {1: (SPEC, 1), 2: (other, 0)}
+    assert launcher.memory() == 0, "of a first run nobody knows"
+    for spec, peak in ((SPEC, 500), (other, 300)):
+        finish(store, spec.id, 0, record(90.0) | {"peak_memory": peak})
+    assert launcher.memory() == 600
+    launcher.orders.pop(1)
+    assert launcher.memory() == 360, "of what is ordered"
 
 
 def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch):

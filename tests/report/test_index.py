@@ -47,6 +47,8 @@ def test_every_report_is_there_newest_first_with_what_it_found(home, tmp_path):
     assert [one.label for one in found] == ["digits@ab12cd", "digits", "other"]
     assert found[0].how == "each trick alone, 2 epochs, 300 training images, optimizer.lr=0.2"
     assert found[0].runs == "3 rungs, 2 seeds"
+    (tmp_path / "reports" / "digits" / "runs.csv").write_text("rung,status\nbaseline,finished\nmixup,refused\n")
+    assert [one.runs for one in index.made()][1] == "3 rungs, 2 seeds, 1 of 6 runs"
     assert found[0].verdicts == {
         "other": ["warmup -0.42"],
         "helps": ["<b>mixup</b> +1.60"],
