@@ -200,12 +200,12 @@ def alarm(evidence: pd.DataFrame) -> str:
         return ""
     items = "".join(
         f"<li>{text(row.title)}: {text(row.what)}: expected {text(row.expected)}, seen {text(row.seen)} "
-        f"(held in {row.ok} of {row.n} run{'s' * (row.n != 1)})</li>"
+        f"(held in {row.ok} of {count(row.n, 'run')})</li>"
         for row in bad.itertuples()
     )
-    count = f"{len(bad)} check{'s' * (len(bad) > 1)} failed"
+    told = f"{count(len(bad), 'check')} failed"
     return (
-        f'<div class="failed"><p><strong>{count}. Runs that fail one enter no table.</strong></p><ul>{items}</ul></div>'
+        f'<div class="failed"><p><strong>{told}. Runs that fail one enter no table.</strong></p><ul>{items}</ul></div>'
     )
 
 
@@ -225,8 +225,8 @@ def proof(evidence: pd.DataFrame) -> str:
 
 def checks(own: pd.DataFrame) -> str:
     bad = failed(own)
-    held, n = len(own) - len(bad), own["n"].max()
-    line = f"{own['title'].iloc[0]}: {held} of {len(own)} checks held in {n} of {n} run{'s' * (n != 1)}"
+    held, n = len(own) - len(bad), int(own["n"].max())
+    line = f"{own['title'].iloc[0]}: {held} of {len(own)} checks held in {n} of {count(n, 'run')}"
     rows = []
     for row in own.sort_values("own", ascending=False, kind="stable").itertuples():
         kind = "bad" if row.ok < row.n else "own" if row.own else ""

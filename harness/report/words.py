@@ -15,7 +15,7 @@ SECOND = {"top1": "top5", "mAP": "mAP_area", "mIoU": "pixAcc"}  # by the headlin
 
 
 def count(n: int, what: str) -> str:
-    return f"{n:,} {what}{'s' * (n != 1)}"
+    return f"{n:,} {what}{'s' * int(n != 1)}"
 
 
 def flops(giga: float) -> str:
