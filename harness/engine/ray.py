@@ -36,6 +36,7 @@ class Ray(Posted):
 
     def join(self) -> None:
         """Connect. Raises Problem where Ray is not installed, or the cluster does not answer."""
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # no network beyond the cluster is no news
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # or anybody on this network may give it work; read on import
         os.environ.setdefault(
             "RAY_worker_niceness", "0"

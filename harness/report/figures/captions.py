@@ -17,8 +17,7 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
     "classes": (
         "Gains by class",
         "Means over the pairs of runs. For top-1 a bar is the points of the gain that the images of one class make, so "
-        "a row adds up to the gain in the table; classes have the numbers that the data give them. These bars are not "
-        "tested.",
+        "a row adds up to the gain in the table. These bars are not tested.",
     ),
     "ladder": (
         "Every seed",
