@@ -53,7 +53,7 @@ def mended(where: Path, plan: Plan, runs: list[Run], by_sync: bool) -> tuple[int
     return whole(store_of(where), runs, plan), message
 
 
-@each(quick=1, full=STEPS)
+@each(quick=0, full=STEPS)
 def MLflow_killed_in_its_first_start(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """At one of its steps. It leaves nothing that is to be mended."""
     plan, runs = trained(folder)

@@ -184,7 +184,7 @@ def some(every: Sequence[Any], times: int, seed: int) -> Sequence[Any]:
 # --- kill -9 --------------------------------------------------------------------------------------------------------
 
 
-@fault(quick=5, full=200)
+@fault(quick=2, full=200)
 def kill_9_at_a_random_moment(folder: Path, times: int, seed: int) -> Outcome:
     return _killed(folder, times, random.Random(seed), 1, every=0.0)
 
@@ -262,7 +262,7 @@ def checkpoint_creations() -> list[int]:
     return [k for k, name in enumerate(operations()) if name.startswith("create .checkpoint-")]
 
 
-@fault(quick=5, full=10_000)
+@fault(quick=2, full=10_000)
 def kill_9_at_a_named_point_of_the_write_protocol(folder: Path, times: int, seed: int) -> Outcome:
     """Before each operation, half way through each write, and after the last. The result's own write is always in."""
     names = list(enumerate(operations()))
@@ -310,7 +310,7 @@ def kill_9_after_the_result_is_written(folder: Path, times: int, seed: int) -> O
     return Outcome(min(times, len(points)), 0, 0, message)
 
 
-@fault(quick=2, full=40)
+@fault(quick=1, full=40)
 def kill_9_of_a_worker(folder: Path, times: int, seed: int) -> Outcome:
     """Up to two a study of three runs: the engine starts others in their place."""
     rng = random.Random(seed)
@@ -353,7 +353,7 @@ def kill_9_of_a_worker_a_third_time(folder: Path, times: int, seed: int) -> Outc
     return Outcome(3 * times, 0, redone, message)
 
 
-@fault(quick=4, full=100)
+@fault(quick=2, full=100)
 def a_worker_whose_parent_dies(folder: Path, times: int, seed: int) -> Outcome:
     """It keeps the run at the next batch and ends in silence, also where nobody read what it said or still says."""
     rng = random.Random(seed)
@@ -380,7 +380,7 @@ def a_worker_whose_parent_dies(folder: Path, times: int, seed: int) -> Outcome:
 # --- disk full ------------------------------------------------------------------------------------------------------
 
 
-@fault(quick=4, full=80)
+@fault(quick=2, full=80)
 def disk_full_at_a_write_or_a_flush(folder: Path, times: int, seed: int) -> Outcome:
     """For good, or only for a moment: then the run can still say in its journal that it failed."""
     rng = random.Random(seed)
@@ -510,7 +510,7 @@ def journal_with_a_torn_last_line(folder: Path, times: int, seed: int) -> Outcom
 # --- asked for at once ----------------------------------------------------------------------------------------------
 
 
-@fault(quick=10, full=200)
+@fault(quick=3, full=200)
 def processes_ask_for_the_same_runs_at_once(folder: Path, times: int, seed: int) -> Outcome:
     """Two of them in half of the rounds, four in the others; those that come late read who holds a run."""
     runs = [(SHORT, 0), (SHORT, 1)]

@@ -277,7 +277,7 @@ def MLflow_server_that_never_answers(folder: Path, number: int, rng: random.Rand
     return whole(store, runs, plan), message
 
 
-@each(quick=1, full=16)
+@each(quick=0, full=16)
 def MLflow_server_that_dies_at_any_step(folder: Path, number: int, rng: random.Random) -> tuple[int, str]:
     """When it has done the first thing that a sync asks for, or another of the sixteen; another sync goes on."""
     where, plan = home(folder), own(("epochs", 12), seeds=1)

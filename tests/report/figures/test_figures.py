@@ -28,7 +28,7 @@ def visible(figure):
     return [(t.get_text(), t.get_window_extent()) for t in labels if t.get_text() and t.get_visible()]
 
 
-@pytest.mark.parametrize("n", [2, 10, 40])
+@pytest.mark.parametrize("n", [2, 40])
 @pytest.mark.parametrize("name", DRAW)
 def test_no_letters_overlap_or_leave_the_figure(name, n):
     titles = [f"+ {'W' * 60 if i == 1 else 'rung'} {i}" for i in range(max(n, LEAST.get(name, n)))]
@@ -48,13 +48,14 @@ def test_no_letters_overlap_or_leave_the_figure(name, n):
 
 @pytest.mark.parametrize("name", DRAW)
 def test_the_same_data_give_the_same_bytes(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(import_module("harness.report.figures.style"), "PDF", True)
+    kinds = ("png", "svg", *(["pdf"] if name == "ladder" else []))  # which takes as long as all else of a figure
+    monkeypatch.setattr(import_module("harness.report.figures.style"), "PDF", "pdf" in kinds)
     data = runs_of(3)
     made = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         svg = figures.save(folder, name, DRAW[name]("s", *data))
         made.append([path.read_bytes() for path in sorted(folder.iterdir())])
-        assert {path.name for path in folder.iterdir()} == {f"{name}.{kind}" for kind in ("png", "svg", "pdf")}
+        assert {path.name for path in folder.iterdir()} == {f"{name}.{kind}" for kind in kinds}
         assert (folder / f"{name}.svg").read_text() == svg
     assert made[0] == made[1]
 
@@ -73,8 +74,9 @@ def plain_figure(name, n):
         return svg, size_of((Path(folder) / f"{name}.png").read_bytes())
 
 
-@pytest.mark.parametrize("keys", GROUPS, ids=lambda keys: keys[0])
-@pytest.mark.parametrize("name", DRAW)
+@pytest.mark.parametrize(
+    ("name", "keys"), [(name, GROUPS[(place + k) % len(GROUPS)]) for place, name in enumerate(DRAW) for k in (0, 1)]
+)
 def test_a_name_is_letters_in_every_figure(name, keys, tmp_path):
     """Rungs have the names, and the study has one of them, in each figure another."""
     given, shown = zip(*(NAMES[key] for key in keys), strict=True)
