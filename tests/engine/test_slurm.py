@@ -192,8 +192,8 @@ def test_a_plan_that_was_submitted_is_trained_while_nobody_waits(cluster, tmp_pa
     (job,) = left.submit(runs)
     until(lambda: job in left.jobs(), 20, "the job")
     assert told(runs, left.cluster, left.jobs()).startswith("0 of 1 run finished; jobs: 1 ")
-    until(lambda: not missing(runs, store), 60, "the run")
-    until(lambda: not left.jobs(), 30, "the end of the job")
+    until(lambda: not missing(runs, store), 240, "the run")
+    until(lambda: not left.jobs(), 90, "the end of the job")
     assert store.events(runs[0][0].id, 0)[-1]["event"] == "finished"
 
 
