@@ -189,7 +189,7 @@ def test_runs_of_searches_are_sent_and_those_of_an_objective_of_ones_own_are_not
         named_by(label, spec, "trial 3")
         execute(spec, 5, store, CPU)
     said = send(capsys).splitlines()
-    assert [line.partition(" runs")[0] for line in said] == ["tiny: 2 of 9", "tiny@search-baseline: 1 of 1"]
+    assert [line.partition(" run")[0] for line in said] == ["tiny: 2 of 9", "tiny@search-baseline: 1 of 1"]
     client, runs = seen(store)
     assert runs[trial.id, 5].data.tags["rung"] == "search-baseline, trial 3"
     assert [m.step for m in client.get_metric_history(runs[trial.id, 5].info.run_id, "loss")] == [0]
