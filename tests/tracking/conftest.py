@@ -1,9 +1,12 @@
+import shutil
+
 import pytest
 import torch
 
 from harness.engine import execute, key
 from harness.store import Store
 from harness.tracking import Tracker, open_experiment
+from tests.faults.served import database
 from tests.kit.tiny import tiny_plan
 
 
@@ -11,6 +14,7 @@ from tests.kit.tiny import tiny_plan
 def logged(tmp_path_factory):
     """A plan of one rung and two seeds: seed 0 was in the store before, seed 1 is trained before the tracker's eyes."""
     home = tmp_path_factory.mktemp("home")
+    shutil.copy(database(), home / "mlflow.db")  # on a busy machine a tracker does not wait until one is made
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_RUNS", str(home))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
