@@ -192,7 +192,7 @@ def text(told: dict[str, Any], rows: list[dict[str, Any]], left_out: dict[str, s
     from harness.study.shown import hours
 
     noise, unit = told["noise"], "GPU-hours" if rows[0]["device"] == "cuda" else "core-hours"
-    unit_of_score = f"points of {told['score']}"
+    unit_of_score = f"point{'s' * (options.detect != 1)} of {told['score']}"
     goal = f"{told['power']:g}".removeprefix("0")
     if options.seeds is None:
         head = f"seeds that resolve a gain of {options.detect:g} {unit_of_score} with power {goal}"
@@ -237,13 +237,14 @@ def _notes(told: dict[str, Any], rows: list[dict[str, Any]], left_out: dict[str,
     moderated = [row["design"] for row in rows if row["test"] == "moderated"]
     plain = [row["design"] for row in rows if row["test"] == "t"]
     how = [f"{kind} ({together(own)})" for kind, own in (("moderated", moderated), ("plain", plain)) if own]
-    spread = told["noise"]["spread"]
     lines = [
         f"Tests: two-sided paired t-tests at .05 after Holm, {together(how)}. Power is that of one effect, whatever "
         "the others do: the mean over the effects of a design."
     ]
-    if spread:
-        lines.append(f"Rungs differ in noise: their log s.d. vary by {spread:.2f}. Noisier ones have less power.")
+    own = sorted(told["noise"]["gains"], key=lambda row: row["sd"])
+    if len(own) > 1:
+        ends = [f"{row['sd']:.2f} ({row['rung']} over {row['over']})" for row in (own[0], own[-1])]
+        lines.append(f"The s.d. of these gains go from {' to '.join(ends)}. Noisier ones have less power than others.")
     lines.append("Designs ask other questions: a trick's gain on some tricks is not its gain on others.")
     if any(row["sampled_orders"] for row in rows):
         lines.append("shapley samples orders: what that adds to its intervals is not in the power.")

@@ -165,9 +165,10 @@ def against(plan: Plan, rung: str) -> Plan:
     ways = [_way(plan, own) for own in range(len(plan["rungs"]))]
     rungs = []
     for own, each in enumerate(plan["rungs"]):
-        between = [plan["rungs"][i] for i in sorted(ways[own] ^ ways[base])]  # each says what differs from the next
-        over = {name: list(dict.fromkeys(one for step in between for one in step[name])) for name in ("may", "also")}
         other = each["id"] != plan["rungs"][base]["id"]
+        way = ways[own] ^ ways[base if other else 0]  # what has no gain is held to the first
+        between = [plan["rungs"][i] for i in sorted(way)]  # each says what differs from the next
+        over = {name: list(dict.fromkeys(one for step in between for one in step[name])) for name in ("may", "also")}
         rungs.append(each | over | {"gain": [own, base] if other else None, "title": rung_of(each["title"])})
     more = {"tuned": plan["tuned"] | {"untuned": against(plan["tuned"]["untuned"], rung)}} if "tuned" in plan else {}
     named = one_line(plan["rungs"][base]["name"])

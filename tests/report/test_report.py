@@ -208,12 +208,24 @@ def test_what_may_move_is_what_the_rungs_between_may():
     rungs += [rung("c", [3, 1], may=["order"]) | {"also": ["epochs"]}]
     own = report.against(designed("ladder", rungs), "b")["rungs"]
     assert [each["gain"] for each in own] == [[0, 2], [1, 2], None, [3, 2]]
-    assert [set(each["may"]) for each in own] == [{"rates", "weights"}, {"weights"}, set(), {"weights", "order"}]
+    assert [set(each["may"]) for each in own[:2]] == [{"rates", "weights"}, {"weights"}]
+    assert set(own[2]["may"]) == {"rates", "weights"}, "it has no gain, and is held to the first, as any such rung"
+    assert set(own[3]["may"]) == {"weights", "order"}
     assert [each["also"] for each in own] == [[], [], [], ["epochs"]]
     without = [rung("all"), *(rung(name, [0, i], may=[name]) for i, name in enumerate(("rates", "order"), 1))]
     own = report.against(designed("leave-one-out", without), "rates")["rungs"]
     assert [each["gain"] for each in own] == [[0, 1], None, [2, 1]]
-    assert [set(each["may"]) for each in own] == [{"rates"}, set(), {"rates", "order"}]
+    assert [set(each["may"]) for each in own] == [{"rates"}, {"rates"}, {"rates", "order"}]
+
+
+def test_the_rung_that_others_are_held_against_is_no_comparison_itself(full):
+    for name, rates in (("baseline", "a"), ("one", "b"), ("two", "b")):
+        full.add(name, 0, 90.0, seen={"rates": rates, "order": "o"})
+    rungs = [rung("baseline"), rung("one", [1, 0], may=["rates"]), rung("two", [2, 1])]
+    over = report.against(designed("ladder", rungs), "one")
+    verdicts = frames.rungs(over, frames.runs(over, full)).set_index("rung")["verdict"]
+    assert verdicts["one"] == ""
+    assert verdicts["baseline"].startswith("not resolved")
 
 
 def test_a_report_over_a_rung_is_beside_the_studys_own(rendered, full, tmp_path):

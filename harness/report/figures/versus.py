@@ -53,8 +53,7 @@ def versus(
         for which, name, hue, shift in SIDES:
             place = places[i] - 1 + which
             own = at.get(place, {})
-            title = row[name.lower()]["name"]
-            said = [run_said(title, run, f"{worth(run):.2f} %") for run in own.values()]
+            said = [run_said(row[name.lower()]["name"], run, f"{worth(run):.2f} %") for run in own.values()]
             x = [worth(run) for run in own.values()]
             left.scatter(x, [i + shift] * len(x), s=22, color=hue, alpha=0.45, lw=0, zorder=2, label="seeds", urls=said)
             mean = float(np.mean(x)) if x else math.nan

@@ -142,7 +142,8 @@ def _said(row: Mapping[str, Any], score: str) -> str:
     by = [f"{TESTS[gain['test']]}, p = {gain['p']:.2g}"] if verdict and not math.isnan(gain["p"]) else []
     by += [f"{count(gain['pairs'], 'pair')} of runs"] if gain["pairs"] else []
     by += [] if math.isnan(gain["rho"]) else [f"ρ̂ = {gain['rho']:.2f}"]
-    said = tables.literal(verdict or "too few runs for a verdict")
+    why = "too few runs" if min(row["a"]["n"], row["b"]["n"]) < 2 or gain["pairs"] == 1 else "seeds vary too little"
+    said = tables.literal(verdict or f"{why} for a verdict")
     return f"**B over A: {size} points of {score}: {said}**" + (f" ({'; '.join(by)})" if by else "")
 
 

@@ -32,7 +32,9 @@ def test_unpaired_sides_have_no_lines_and_no_pairs(there, here):  # noqa: F811
 
 
 def test_studies_have_a_row_a_rung(there, here):  # noqa: F811
-    left, right = drawn(compare(side("s"), side(f"{there}:s"))).axes
+    figure = drawn(compare(side("s"), side(f"{there}:s")))
+    left, right = figure.axes
+    assert figure.get_suptitle() == "B over A"
     assert [tick.get_text() for tick in left.get_yticklabels()] == ["baseline", "one", "two"]
     assert len(right.texts) == 3
     assert [text.get_text() for text in left.get_legend().get_texts()] == ["A", "B"]

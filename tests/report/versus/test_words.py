@@ -6,7 +6,8 @@ from harness.report import recall, remember
 from harness.report.tables import literal
 from harness.report.versus import compare, side, text, told, write
 from harness.store import Store
-from tests.kit.records import NASTY, designed, keep, rung
+from tests.kit.records import NASTY, designed, keep, record, rung
+from tests.kit.tiny import finish, known
 from tests.report.versus.conftest import BASE
 
 
@@ -34,6 +35,17 @@ def test_what_to_doubt_is_said(there, here):
     again = text(compare(side("s:one"), side(f"{there}:s:one")))
     assert "Their specification is the same." in again
     assert "¶ compares runs of different hardware, commits" in again
+
+
+def test_why_there_is_no_verdict_is_said(here):
+    store = Store()
+    finish(store, "once", 0, record(60.0, tested=100))
+    assert "-28.00 points of top-1: too few runs for a verdict**" in text(compare(side("s:one"), side(known("once"))))
+    for name, seeds, score in (("flat", (0, 1), 60.0), ("other", (2, 3), 62.0)):
+        for seed in seeds:
+            finish(store, name, seed, record(score, tested=100))
+    found = compare(side(known("flat")), side(known("other")))
+    assert "+2.00 points of top-1: seeds vary too little for a verdict**" in text(found)
 
 
 def test_studies_in_words_and_what_each_differs_in(here):
