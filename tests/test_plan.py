@@ -156,9 +156,7 @@ def test_a_gain_that_no_number_of_seeds_resolves_is_said(told):
 
 
 def test_designs_that_cannot_be_are_left_out_with_the_reason(user, told):
-    (user / "six.py").write_text(
-        SIX + "from harness.spec import Branches\nTRICKS = (Branches((mixup,), (cosine,)),)\n"
-    )
+    (user / "six.py").write_text(SIX + "from harness.spec import Branches\nTRICKS = (Branches((mixup,), (cosine,)),)\n")
     _, value, words = told("--detect", "1", "--sd", "1")
     assert [row["design"] for row in value["designs"]] == ["ladder"]
     assert list(value["left_out"]) == ["leave-one-out", "add-one", "shapley", "factorial"]

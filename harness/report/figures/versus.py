@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from harness import one_line, stats
 from harness.report.figures.style import (
+    CLEAR,
     INK,
     LONG,
     SEED,
@@ -75,20 +76,25 @@ def versus(
             f", {own['verdict'].partition(' (')[0]}" if own["verdict"] else ""
         )
         where: dict[str, Any] = {"xytext": (0, -8), "textcoords": "offset points", "ha": "center", "va": "top"}
-        right.annotate(told, (own["gain"], i + 0.1), **where, fontsize=SMALL, color=hue)
+        right.annotate(told, (own["gain"], i + 0.1), **where, fontsize=SMALL, color=hue, bbox=CLEAR)
     if alone:
-        names = [f"{name.upper()}  {one_line(rows[0][name]['name'], LONG)}" for name in ("a", "b")]
+        names = [f"{name.upper()}  {_end(rows[0][name]['name'])}" for name in ("a", "b")]
         left.set_yticks([SIDES[0][3], SIDES[1][3]], names, color=INK)
     else:
         left.set_yticks(range(n), [one_line(row["b"]["name"], LONG) for row in rows], color=INK)
         marks = [Line2D([], [], color=hue, marker="o", lw=1.6, label=name) for _, name, hue, _ in SIDES]
         left.legend(handles=marks, loc="best", fontsize=SMALL)
     left.set_ylim(n - 0.35, -0.65)
-    left.set_xlabel(f"{METRICS[score]} (%): seeds, mean with 95 % t-interval")
-    how = "pairs of seeds, mean" if by_pairs else "unpaired means"
+    left.set_xlabel(f"{METRICS[score]} (%)\nseeds, mean with 95 % t-interval")
+    how = "pairs, mean" if by_pairs else "unpaired means"
     hollow = "" if all(resolved(verdict) for verdict in table["verdict"]) else "\nhollow: not resolved"
-    right.set_xlabel(f"B less A (points): {how} with 95 % interval{hollow}")
+    right.set_xlabel(f"B less A (points)\n{how} with 95 % interval{hollow}")
     for axis in (left, right):
         axis.grid(axis="y", visible=False)
     figure.suptitle(one_line(title, 110), color=INK)
     return figure
+
+
+def _end(address: str) -> str:
+    """An address, cut at its beginning: what it names in a folder is at its end."""
+    return address if len(address) <= LONG else f"…{address[1 - LONG :]}"
