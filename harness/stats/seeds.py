@@ -55,8 +55,8 @@ def noise(rows: Sequence[ArrayLike], seeds: Sequence[Sequence[Hashable]]) -> Noi
     df = np.array([len(x) - 1 for x, _ in used], float)
     variances = np.array([x.var(ddof=1) for x, _ in used])
     pooled = float(df @ variances / df.sum())
-    total = float(df.sum()) if df.max() == 1 else float(df.mean()) * (independent(used) if len(used) > 1 else 1.0)
-    total = max(float(df.max()), total)
+    rows_worth = independent(used) if len(used) > 1 and df.max() > 1 else len(used)  # rows that share rungs tell less
+    total = max(float(df.max()), float(df.mean()) * rows_worth)
     low, high = (math.sqrt(total * pooled / stats.chi2.ppf(tail, total)) for tail in (0.975, 0.025))
     deep = df >= FEW - 1
     d0 = smyth(variances[deep], df[deep])[0] if deep.sum() >= LEAST else math.inf
@@ -132,11 +132,9 @@ def seeds_planned(
             return None
         low, high = high, high + max(2, high // 3)
     high = min(high, MOST)
-    step = 1
-    while high - low > 1:  # n is near what it were if the s.d. was known, where the search began
-        middle = max(high - step, (low + high) // 2)
+    while high - low > 1:
+        middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) >= goal else (middle, high)
-        step *= 2
     return high, reached(high)
 
 

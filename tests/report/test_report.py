@@ -240,6 +240,7 @@ def test_a_report_over_a_rung_is_beside_the_studys_own(rendered, full, tmp_path)
         ("without_x+y", None),
         ("two", "without_x+y"),
     ]
+    assert made.told["rungs"][1]["title"] == "without x", "the rung, and not what it lacks"
     findings = (made.folder / "findings.md").read_text()
     assert "python -m harness.report s --against without_x+y" in findings
     assert r"over without\_x+y" in findings or "over without_x+y" in findings

@@ -90,7 +90,7 @@ def _pair(every: pd.DataFrame, pairs: int) -> bool:
     good = every[frames.counted(every)]
     seeds = [set(good.loc[good["place"] == place, "seed"]) for place in range(2 * pairs)]
     both = [(seeds[2 * i], seeds[2 * i + 1]) for i in range(pairs)]
-    return all(len(a & b) > 1 for a, b in both if len(a) > 1 and len(b) > 1)
+    return any(a & b for a, b in both) and all(len(a & b) > 1 for a, b in both if len(a) > 1 and len(b) > 1)
 
 
 def _apart(table: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:

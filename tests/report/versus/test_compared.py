@@ -59,6 +59,9 @@ def test_one_run_a_side_gives_a_difference_and_no_verdict(here):
     assert row["gain"]["value"] == -28
     assert math.isnan(row["gain"]["p"])
     assert row["verdict"] == ""
+    finish(store, "elsewhere", 9, record(61.0, tested=100))
+    found = compare(side(known("other")), side(known("elsewhere")))
+    assert (found.paired, found.rows[0]["gain"]["value"], found.rows[0]["verdict"]) == (False, 1, "")
 
 
 def test_studies_are_judged_together_and_the_same_runs_are_said_to_be(there, here):
