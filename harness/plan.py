@@ -138,7 +138,7 @@ def row(options: argparse.Namespace, design: str, plan: Any, noise: Any) -> dict
         made = designs.contrasts(design, plan.layout, len(plan.tricks))
     else:  # --same-epochs has rungs that no layout has
         made = designs.of_gains([rung.gain for rung in plan.rungs])
-    test = "t" if design in EFFECTS or len(made) < stats.LEAST else options.test
+    test: Any = "t" if design in EFFECTS or len(made) < stats.LEAST else options.test
     told = {"design": design, "tells": DESIGNS[design], "effects": len(made), "rungs": len(plan.rungs)}
     told |= {"test": test, "sampled_orders": len(plan.layout.orders) // 2 or None}
 

@@ -99,7 +99,7 @@ def compare_apart(
     drafts, every = [], [[np.asarray(arm, float) for arm in arms] for arms in rows]
     for arms in every:
         spread = [(float(x.var(ddof=1)) / len(x), len(x) - 1) for x in arms if usable(x)]
-        told = welch_t(*arms, level)
+        told = welch_t(arms[0], arms[1], level)
         se, df = summed(spread) if not math.isnan(told[-1]) else (math.nan, math.nan)
         drafts.append((min(map(len, arms)), *told, se, df))
     adjusted = holm([draft[4] for draft in drafts])

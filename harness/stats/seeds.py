@@ -140,7 +140,7 @@ def seeds_planned(
 
 def _known(c: Array, sd: float, effect: float, goal: float, alpha: float) -> int:
     """Seeds that would do were the s.d. known."""
-    z = stats.norm.isf(alpha / 2 / len(c)) + stats.norm.ppf(goal)
+    z = float(stats.norm.isf(alpha / 2 / len(c)) + stats.norm.ppf(goal))
     return min(MOST, math.ceil((z * sd * math.sqrt(float((c**2).sum(1).max()) / 2) / abs(effect)) ** 2))
 
 

@@ -37,4 +37,6 @@ def test_studies_have_a_row_a_rung(there, here):  # noqa: F811
     assert figure.get_suptitle() == "B over A"
     assert [tick.get_text() for tick in left.get_yticklabels()] == ["baseline", "one", "two"]
     assert len(right.texts) == 3
+    assert not [line for line in left.lines if line.get_label() == "pair"], "`two` has other seeds there"
+    assert not right.collections
     assert [text.get_text() for text in left.get_legend().get_texts()] == ["A", "B"]
