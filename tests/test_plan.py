@@ -113,6 +113,7 @@ def test_what_so_many_seeds_resolve_and_with_which_power(pilots, told):
 def test_the_noise_may_be_given_or_be_of_another_study(pilots, told):
     _, value, words = told("--detect", "1", "--sd", "0.5", "--design", "shapley", "--orders", "3")
     assert value["noise"]["sd"] == 0.5
+    assert value["designs"][0]["test"] == "t", "as Shapley values have it in tables"
     assert "shapley samples orders" in words
     from harness import report
 
