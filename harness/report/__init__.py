@@ -443,6 +443,7 @@ def draw(
     from harness.report import figures, frames, plans, title
 
     study, n, score = title.study_title(plan), len(table), frames.headline(every)
+    study += f", over {plan['against']}" if "against" in plan else ""
     if compared is not None and n <= MANY:
         from harness.report import tuned
 

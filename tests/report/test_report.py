@@ -245,6 +245,10 @@ def test_a_report_over_a_rung_is_beside_the_studys_own(rendered, full, tmp_path)
     assert "python -m harness.report s --against without_x+y" in findings
     assert r"over without\_x+y" in findings or "over without_x+y" in findings
     assert not list(made.folder.glob("waterfall*"))
+    over = report.against(named, "without_x+y")
+    every = frames.runs(over, full)
+    drawn = dict(report.draw(over, every, frames.rungs(over, every), None))
+    assert drawn["ladder"].get_suptitle().startswith("s, over without_x+y: each seed")
 
 
 def test_gains_over_no_rung_and_of_looks_are_refused(full):
