@@ -13,14 +13,18 @@ STUDY = "a study: its name in experiments/, here or shipped; ./FILE.py; or PACKA
 RAN = "a study that was run here: its report's name, or the address that it was run by"
 
 
-def add(p: argparse.ArgumentParser, study: str | None = None) -> None:
+OWN = "this many seeds instead of the study's own"
+
+
+def add(p: argparse.ArgumentParser, study: str | None = None, design: str | None = "ladder", seeds: str = OWN) -> None:
+    """`design` is the default, None for each of them; `seeds` is the help of --seeds."""
     told = {"nargs": "?", "default": study} if study else {}
     p.add_argument("study", help=STUDY + (" (default: %(default)s)" if study else ""), **told)  # type: ignore[arg-type]
     p.add_argument(
         "--design",
         choices=("ladder", "leave-one-out", "add-one", "shapley", "factorial"),
-        default="ladder",
-        help="which sets of tricks are trained (default: the ladder; all share their runs)",
+        default=design,
+        help=f"which sets of tricks are trained (default: {'the ladder' if design else 'each'}; all share their runs)",
     )
     p.add_argument(
         "--orders", type=count, metavar="N", help="shapley: N random orders of the tricks and their reverses"
@@ -31,7 +35,7 @@ def add(p: argparse.ArgumentParser, study: str | None = None) -> None:
         help="compare a trick that also trains longer with as many epochs without it",
     )
     p.add_argument("--fraction", type=int, metavar="P", help="factorial: 1/2^P of all sets; 0: all")
-    p.add_argument("--seeds", type=count, metavar="N", help="this many seeds instead of the study's own")
+    p.add_argument("--seeds", type=count, metavar="N", help=seeds)
     p.add_argument(
         "--set",
         action="append",

@@ -241,7 +241,7 @@ def test_the_studies_are_listed_with_what_they_are(home):
     assert {"digits", "cifar10", "photos"} <= {line.split()[0] for line in listed.splitlines()}
 
 
-@pytest.mark.parametrize("module", ["harness.ablate", "harness.report"])
+@pytest.mark.parametrize("module", ["harness.ablate", "harness.compare", "harness.plan", "harness.report"])
 def test_help_imports_nothing_heavy(module):
     code = f"""
 import sys, runpy

@@ -36,7 +36,7 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("simulate", "the scheduler in simulated time; and runs that sleep"),
     ("store.command", "what harness.store does with records, plans and studies"),
     (
-        "__main__ ablate bench check doctor export gallery landscape new sync worker "
+        "__main__ ablate bench check compare doctor export gallery landscape new plan sync worker "
         "report.__main__ search.__main__ store.__main__",
         "the command lines, which nothing imports",
     ),

@@ -34,6 +34,7 @@ MORE = {
     "ablate STUDY": "--track tensorboard --jobs 1",
     "sync STUDY": "--track tensorboard",
     "check STUDY": "--only mixup",
+    "plan STUDY --detect POINTS": "--sd 1",
 }
 
 
@@ -85,6 +86,7 @@ def test_each_command_prints_what_it_says(user, told):
     assert {line.partition(" ")[0] for line, _ in ROWS} <= commands().keys()
     words = {"STUDY": "./pets.py", "RUNG": "baseline", "RUN": BASELINE.id, "DIR": "mine"}
     words |= {"FILE": "a.tar", "DAY": time.strftime("%Y-%m-%d"), "URL": str(user / "there")}
+    words |= {"A": "./pets.py:baseline", "B": "./pets.py:mixup", "POINTS": "1"}
     seen = {}
     for line, keys in ROWS:
         own = re.sub(r"\b[A-Z]+\b", lambda word: words[word[0]], line)
@@ -98,6 +100,9 @@ def test_each_command_prints_what_it_says(user, told):
     assert seen["ablate STUDY"]["rungs"][1]["gain"]["over"] == "baseline"
     assert seen["report STUDY"].keys() == seen["ablate STUDY"].keys() - {"trained", "reused", "failed"}
     assert "digits" in seen["ablate --list"]
+    assert seen["report STUDY --against RUNG"]["rungs"][1]["gain"]["over"] == "baseline"
+    assert seen["compare A B"]["rows"][0]["b"]["name"] == "./pets.py:mixup"
+    assert seen["plan STUDY --detect POINTS"]["designs"][0]["missing"] > 0
     assert {key["seed"] for key in seen["store rm STUDY --delete"]["runs"]} == {0}
 
 

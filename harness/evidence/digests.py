@@ -1,58 +1,23 @@
-"""What two runs showed, to be told apart: a digest of each aspect of a run, and which slots may move it."""
+"""What two runs showed, to be told apart: a digest of each aspect of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from harness.evidence.numbers import digest
 from harness.evidence.trace import Trace
-from harness.spec import Check
+from harness.spec import ASPECTS, Check
 
 RATES = 200  # at most, of a result
-
-MAY: dict[str, tuple[str, ...]] = {  # slot -> the aspects of `seen` that a change of it may move
-    "data": (*("weights", "order", "images", "targets", "mixing", "rates", "steps"), "structure", "decay", "teacher"),
-    "model": ("weights", "structure", "decay"),
-    "init": ("weights",),
-    "decay": ("decay",),
-    "optimizer": ("rates", "optimizer"),
-    "schedule": ("rates",),
-    "batch_size": ("order", "images", "targets", "mixing", "rates", "steps", "teacher"),
-    "epochs": ("rates", "steps"),
-    "augment": ("images", "mixing", "teacher"),  # a teacher answers the images that the student gets
-    "targets": ("targets", "mixing"),
-    "mix": ("mixing", "teacher"),
-    "precision": ("precision", "teacher"),
-    "teacher": ("teacher",),
-    "ascent": ("steps", "teacher"),
-    "task": ("targets", "mixing", "structure", "weights", "decay", "teacher"),
-    "loss": (),
-    "rates": ("optimizer", "rates"),
-    "clip": (),
-    "average": (),
-    "sampler": ("order", "images", "targets", "mixing", "teacher"),
-    "evaluation": (),
-    "stop": ("rates", "steps"),
-    "microbatch": ("steps", "teacher"),  # a teacher answers a pass, and other sizes round otherwise
-    "ranks": ("teacher",),  # likewise
-    "sync_norms": ("structure", "teacher"),
-}
-ASPECTS = tuple(dict.fromkeys(aspect for aspects in MAY.values() for aspect in aspects))
 
 
 def rates(trace: Trace) -> list[list[float]]:
     """The learning rates used, as [step from 0, rate]: all, or 200 evenly spaced with the first and the last."""
     steps = np.unique(np.linspace(0, len(trace.lr) - 1, min(len(trace.lr), RATES)).round().astype(int))
     return [[int(step), trace.lr[step]] for step in steps]
-
-
-def may(paths: Iterable[str]) -> tuple[str, ...]:
-    """The aspects that may move where only `paths` change, for example "schedule.warmup"."""
-    moved = {aspect for path in paths for aspect in MAY[path.partition(".")[0]]}
-    return tuple(aspect for aspect in ASPECTS if aspect in moved)
 
 
 def seen(trace: Trace) -> dict[str, str]:

@@ -13,7 +13,6 @@ Nothing here trains, and nothing is written. torch is loaded when a network is a
 from __future__ import annotations
 
 from functools import cached_property
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from harness import Problem, one_line, report
@@ -165,12 +164,4 @@ class Results:
 
         Raises Problem where there is none such, or several.
         """
-        rungs: list[Any] = self.plan["rungs"]
-        if isinstance(rung, str):
-            found = [i for i, own in enumerate(rungs) if rung in (own["name"], own["title"], own["id"])]
-        else:
-            found = [int(rung)] if isinstance(rung, Integral) and 0 <= rung < len(rungs) else []
-        if len({rungs[i]["id"] for i in found}) != 1:
-            known = ", ".join(one_line(own["name"]) for own in rungs)
-            raise Problem(f"{rung!r} is {'no' if not found else 'more than one'} rung of {self.study}: {known}")
-        return found[0]
+        return report.place(self.plan, rung)

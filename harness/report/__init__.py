@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +42,9 @@ def label_of(address: str) -> str:
     return address if "/" in address else address.rpartition(".")[2]
 
 
-def plan_path(label: str) -> Path:
-    return runs() / "studies" / f"{file_name(label)}.json"
+def plan_path(label: str, folder: Path | None = None) -> Path:
+    """Where a plan is remembered: in `folder`, or the folder of runs here."""
+    return (folder or runs()) / "studies" / f"{file_name(label)}.json"
 
 
 def remember(plan: Plan) -> None:
@@ -49,9 +52,9 @@ def remember(plan: Plan) -> None:
     write_atomic(plan_path(plan["label"]), json.dumps(plan, indent=1).encode())
 
 
-def known() -> list[str]:
-    """The labels of all studies that were run here."""
-    return sorted(path.stem for path in (runs() / "studies").glob("*.json") if named(path.stem))
+def known(folder: Path | None = None) -> list[str]:
+    """The labels of all studies that were run here, or in another `folder` of runs."""
+    return sorted(path.stem for path in ((folder or runs()) / "studies").glob("*.json") if named(path.stem))
 
 
 def titles(plan: Plan) -> dict[str, str]:
@@ -70,15 +73,15 @@ def asked(plan: Plan) -> list[tuple[str, int]]:
     return list(dict.fromkeys([*built_on(plan), *own]))
 
 
-def recall(study: str) -> Plan:
+def recall(study: str, folder: Path | None = None) -> Plan:
     """The described plan of a study that was run here, by its report's name or by the study's address.
 
-    Raises Problem where there is none, or it is damaged.
+    `folder` is another folder of runs. Raises Problem where there is none, or it is damaged.
     """
     label = label_of(study)
-    path = plan_path(label)
+    path = plan_path(label, folder)
     if not path.is_file():
-        near = [name for name in known() if name.partition("@")[0] == label.partition("@")[0]]
+        near = [name for name in known(folder) if name.partition("@")[0] == label.partition("@")[0]]
         told = one_line(study, 200)
         if near:
             there = ", ".join(map(one_line, near))
@@ -96,6 +99,23 @@ def recall(study: str) -> Plan:
         again = "python -m harness.ablate makes it again"
         raise Problem(f"{path} is damaged, or of another version ({one_line(wrong, 200)}): {again}")
     return plan
+
+
+def place(plan: Plan, rung: str | int) -> int:
+    """Where a rung stands in a described plan, by its name, its title in tables, its specification's id, or its place.
+
+    Raises Problem where there is none such, or several.
+    """
+    rungs: list[Any] = plan["rungs"]
+    if isinstance(rung, str):
+        found = [i for i, own in enumerate(rungs) if rung in (own["name"], own["title"], own["id"])]
+    else:
+        found = [int(rung)] if isinstance(rung, Integral) and 0 <= rung < len(rungs) else []
+    if len({rungs[i]["id"] for i in found}) != 1:
+        there = ", ".join(one_line(own["name"]) for own in rungs)
+        told = one_line(repr(rung), 200)
+        raise Problem(f"{told} is {'no' if not found else 'more than one'} rung of {plan['label']}: {there}")
+    return found[0]
 
 
 def renamed(plan: Plan, name: str) -> Plan:
@@ -129,6 +149,42 @@ def tested(plan: Plan, test: str) -> Plan:
         raise Problem(f"--test {test}: {plan['label']} added seeds by looks of another test, which it keeps")
     other = {"tuned": plan["tuned"] | {"untuned": tested(plan["tuned"]["untuned"], test)}} if "tuned" in plan else {}
     return plan | {"test": test} | other
+
+
+def against(plan: Plan, rung: str) -> Plan:
+    """A described plan whose gains are all over one `rung`, the untuned ladder beside it too.
+
+    Raises Problem where it has no such rung, and where seeds were added by looks at other gains.
+    """
+    from harness.report.findings import rung_of
+
+    if plan["decide"]:
+        raise Problem(
+            f"--against {one_line(rung)}: {plan['label']} added seeds by looks at its own gains, which it keeps"
+        )
+    base = place(plan, rung)
+    ways = [_way(plan, own) for own in range(len(plan["rungs"]))]
+    rungs = []
+    for own, each in enumerate(plan["rungs"]):
+        other = each["id"] != plan["rungs"][base]["id"]
+        way = ways[own] ^ ways[base if other else 0]  # what has no gain is held to the first
+        between = [plan["rungs"][i] for i in sorted(way)]  # each says what differs from the next
+        over = {name: list(dict.fromkeys(one for step in between for one in step[name])) for name in ("may", "also")}
+        rungs.append(each | over | {"gain": [own, base] if other else None, "title": rung_of(each["title"])})
+    more = {"tuned": plan["tuned"] | {"untuned": against(plan["tuned"]["untuned"], rung)}} if "tuned" in plan else {}
+    named = one_line(plan["rungs"][base]["name"])
+    return plan | {"design": "against", "against": named, "rungs": rungs, "orders": [], "generators": []} | more
+
+
+def _way(plan: Plan, place: int) -> set[int]:
+    """The places from a rung, by the rungs that each is held to, to one that is held to none, which is left out."""
+    from harness.report import frames
+
+    way: list[int] = []
+    while place not in way and (between := frames.held_to(plan, place)):
+        way.append(place)
+        place = next(i for i in between if i != place)
+    return set(way)
 
 
 def searched() -> list[str]:
@@ -227,7 +283,8 @@ def compare(plan: Plan, store: Store, run: tuple[str, int]) -> None:
 
 
 def folder_of(plan: Plan) -> Path:
-    return runs() / "reports" / file_name(plan["label"])
+    over = f"-over-{re.sub(r'[^0-9A-Za-z_-]+', '-', plan['against'])}" if "against" in plan else ""
+    return runs() / "reports" / file_name(plan["label"] + over)
 
 
 def finished(plan: Plan, store: Store) -> pd.DataFrame:
@@ -300,11 +357,28 @@ def others(
     from harness.report import beside
 
     found = []
-    for label in known():
+    for label in known() if "against" not in plan else ():
         if label.partition("@")[0] == plan["study"] and label != plan["label"]:
             with suppress(Problem):  # it is damaged, or of another version
                 found.append(recall(label))
     return beside.designs(plan, found, store, table, effects)
+
+
+def side_by_side(plans: Sequence[Plan], store: Store, folder: Path | None = None) -> Report:
+    """Write `beside.{md,csv}` and the figure beside: each trick by each of these plans. Raises Problem.
+
+    The folder is `runs/reports/`, the first study's name and `-beside`, where none is given.
+    """
+    from harness.report import beside, figures
+
+    columns = beside.columns(plans, store)
+    text, values, told = beside.written(columns)
+    made = _written(
+        folder or runs() / "reports" / f"{file_name(plans[0]['study'])}-beside", "beside", text, values, told
+    )
+    if figure := beside.drawn(columns):
+        figures.save(made.folder, "beside", figure)
+    return made
 
 
 def compare_tuned(plan: Plan, store: Store, every: pd.DataFrame) -> pd.DataFrame:
@@ -334,10 +408,10 @@ def after_epochs(plan: Plan, store: Store, epochs: Sequence[int], folder: Path |
     return _written(folder or folder_of(plan), "at_epochs", *at_epochs.compare(plan, finished(plan, store), epochs))
 
 
-def _written(folder: Path, name: str, text: str, values: str) -> Report:
+def _written(folder: Path, name: str, text: str, values: str, told: dict[str, Any] | None = None) -> Report:
     for kind, made in (("md", text), ("csv", values)):
         write_atomic(folder / f"{name}.{kind}", made.encode())
-    return Report(folder, text)
+    return Report(folder, text, told or {})
 
 
 def paper_figure(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Path:
@@ -370,6 +444,7 @@ def draw(
     from harness.report import figures, frames, plans, title
 
     study, n, score = title.study_title(plan), len(table), frames.headline(every)
+    study += f", over {plan['against']}" if "against" in plan else ""
     if compared is not None and n <= MANY:
         from harness.report import tuned
 
@@ -408,6 +483,7 @@ def draw(
 def commands(plan: Plan, every: pd.DataFrame) -> list[str]:
     """What makes a report again, and where it was made."""
     around, by = every["environment"].iloc[0], ["--test", "t"] if plan.get("test") == "t" else []
+    by += ["--against", plan["against"]] if "against" in plan else []
     told = ", ".join(f"{name} {around[name]}" for name in ("python", "torch", "numpy") if name in around)
     return [
         shlex.join(["python", "-m", "harness.ablate", *plan["command"]]),

@@ -10,7 +10,9 @@ from harness.paths import expanded
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="harness.report", description="Make a study's tables and figures from its runs.")
-    p.add_argument("study", nargs="?", default="digits", help=f"{planned.RAN} (default: %(default)s)")
+    p.add_argument(
+        "study", nargs="*", default="digits", help=f"{planned.RAN} (default: %(default)s); several with --beside"
+    )
     only = p.add_mutually_exclusive_group()
     only.add_argument(
         "--table", type=int, choices=range(1, 10), metavar="N", help="only the paper's Table N (1 to 9) beside the runs"
@@ -22,6 +24,14 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="EPOCH",
         help="only the score after these epochs, beside what was published",
+    )
+    only.add_argument(
+        "--beside",
+        action="store_true",
+        help="only each trick's gain by each of several studies or designs, a column each",
+    )
+    p.add_argument(
+        "--against", metavar="RUNG", help="gains over this rung, by its name, instead of those that the design has"
     )
     p.add_argument(
         "--test",
@@ -46,12 +56,40 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     gc.disable()  # nearly all that a report makes stays to its end: looking through it took a second of 10,000 runs
-    from harness.report import after_epochs, beside_paper, index, paper_figure, recall, renamed, render, tested, unrun
+    from harness import Problem
+    from harness.report import (
+        after_epochs,
+        against,
+        beside_paper,
+        index,
+        paper_figure,
+        recall,
+        renamed,
+        render,
+        side_by_side,
+        tested,
+        unrun,
+    )
     from harness.store import Store
 
-    plan = (unrun(options.study) if options.table else None) or recall(options.study)
+    studies = [options.study] if isinstance(options.study, str) else options.study
+    if options.beside and (len(studies) < 2 or options.name or options.against):
+        raise Problem("--beside takes two studies or more, and neither --name nor --against")
+    if len(studies) > 1 and not options.beside:
+        raise Problem(f"one study at a time, and here are {len(studies)}: --beside sets them side by side")
+    if options.against and (options.table or options.figure or options.at):
+        raise Problem("--against is about the gains of the table: leave out --table, --figure and --at")
+    if options.beside:
+        plans = [tested(plan, options.test) if options.test else plan for plan in map(recall, studies)]
+        made = side_by_side(plans, Store(), options.to)
+        answer(made.told | {"folder": made.folder})
+        print(made.text)
+        print(f"written to {made.folder}/")
+        return
+    plan = (unrun(studies[0]) if options.table else None) or recall(studies[0])
     plan = renamed(plan, options.name) if options.name else plan
     plan = tested(plan, options.test) if options.test else plan
+    plan = against(plan, options.against) if options.against else plan
     store, to = Store(), options.to
     if options.figure:
         answer({"figure": (drawn := paper_figure(plan, store, options.figure, to))})

@@ -31,6 +31,7 @@ GAIN = {
     "ladder": "gain over the rung below",
     "leave-one-out": "gain of the trick, on all others",
     "add-one": "gain of the trick, alone",
+    "against": "gain over",
 }
 
 
@@ -48,7 +49,8 @@ def columns(table: pd.DataFrame, design: str = "ladder") -> Columns:
     }
     if design in GAIN:
         gains = list(map(gain, table["gain"], table["gain_low"], table["gain_high"]))
-        made["gain"] = GAIN[design], gains
+        over = table["over"][table["over"] != ""].iloc[:1].tolist() if design == "against" else []
+        made["gain"] = " ".join([GAIN[design], *over]), gains
         if pairs_apart(table):
             pairs = table["gain_pairs"].astype(str).where(table["gain"].notna(), "–")
             made["pairs"] = "pairs", list(pairs)
@@ -214,10 +216,11 @@ def literal(text: str) -> str:
     return SPECIAL.sub(r"\\\g<0>", text)
 
 
-def markdown(table: pd.DataFrame, names: Iterable[str]) -> str:
-    """A table; its columns `names` hold text from users."""
+def markdown(table: pd.DataFrame, names: Iterable[str], right: bool = False) -> str:
+    """A table; its columns `names` hold text from users; `right` puts all but the first to the right."""
+    sides = {"colalign": ("left", *["right"] * (table.shape[1] - 1))} if right else {}
     made: str = table.assign(**{name: table[name].map(literal) for name in names}).to_markdown(
-        index=False, disable_numparse=True
+        index=False, disable_numparse=True, **sides
     )
     return made
 

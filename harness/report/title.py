@@ -43,7 +43,7 @@ def title(plan: Plan, trained: Iterable[int] = ()) -> str:
     """
     parts = [study_title(plan)]
     if plan["design"] != "ladder":
-        parts.append(DESIGNS[plan["design"]])
+        parts.append(f"over {plan['against']}" if "against" in plan else DESIGNS[plan["design"]])
     if plan.get("tuned"):
         parts.append(f"tuned by {plan['tuned']['trials']} trials a rung")
     images, epochs = sorted(set(trained)), sorted({rung["epochs"] for rung in plan["rungs"]})

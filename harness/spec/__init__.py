@@ -1,5 +1,6 @@
 """A run's specification: slots that hold frozen parts, its id, and its canonical form."""
 
+from harness.spec.aspects import ASPECTS, MAY, may
 from harness.spec.canonical import first_error, flat, parse, plain, resolved
 from harness.spec.differences import changes, moved, shape
 from harness.spec.part import SECOND, SELF, UNPROVEN, Check, File, Part, referenced

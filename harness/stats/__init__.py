@@ -24,10 +24,11 @@ from harness.stats.factorial import (
     words,
 )
 from harness.stats.looks import LOOKS, Decision, crossing, decide, seeds_asked, sequential_bounds
-from harness.stats.moderated import FLOOR, PLAIN, Prior, moderated_t, prior, smyth, squeezed
+from harness.stats.moderated import FLOOR, LEAST, PLAIN, Prior, moderated_t, prior, smyth, squeezed
 from harness.stats.planning import detectable, power, seeds_needed
 from harness.stats.ranks import Ranks, kendall, rank_correlation, spearman
-from harness.stats.rows import Comparison, Test, adjusted_verdict, compare, known
+from harness.stats.rows import Comparison, Test, adjusted_verdict, compare, compare_apart, known
+from harness.stats.seeds import Noise, curve, least_effect, noise, seeds_planned
 from harness.stats.segmentation import confusion, ious, mean_iou, nowhere, pixel_accuracy
 from harness.stats.tests import (
     EXACT,

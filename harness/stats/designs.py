@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness import Problem
-from harness.stats.effects import antithetic_orders
-from harness.stats.factorial import FACTORS, GENERATORS, fraction, resolution
+from harness.stats.effects import antithetic_orders, sampled_shapley
+from harness.stats.effects import shapley as shapley_values
+from harness.stats.factorial import FACTORS, GENERATORS, factorial_effects, fraction, resolution
+from harness.stats.tests import Array
 
 AFFORDABLE = 64  # subsets: at most so many are all trained, for Shapley values and factorials
 PAIRS = 8  # of orders, where there are more subsets: an order and its reverse
@@ -99,6 +101,33 @@ def factorial(k: int, tree: Sequence[Node], options: Options) -> Layout:
 
 def _subset(on: tuple[int, ...]) -> Row:
     return Row(on, on, "+" if on else "")
+
+
+def contrasts(design: str, layout: Layout, k: int) -> Array:
+    """What each gain, Shapley value or main effect is made of: a row each, with the weight of each rung.
+
+    Weights are those of the rungs' scores, and sum to 0.
+    """
+    n = len(layout.rows)
+    unit, on = np.eye(n), [row.on for row in layout.rows]
+    if design == "factorial":
+        made = factorial_effects([[1 if j in own else -1 for j in range(k)] for own in on], unit, order=1)
+        return np.array([made[letter] for letter in FACTORS[:k]])
+    at = {frozenset(own): place for place, own in enumerate(on)}
+    if design == "shapley" and layout.orders:
+        places = [[at[frozenset(order[:r])] for r in range(k + 1)] for order in layout.orders]
+        return np.array([sampled_shapley(layout.orders, row[places])[0] for row in unit]).T
+    if design == "shapley":
+        columns = [at[frozenset(j for j in range(k) if i >> j & 1)] for i in range(2**k)]
+        return np.asarray(shapley_values(unit[:, columns]).T)
+    return of_gains([row.gain for row in layout.rows])
+
+
+def of_gains(gains: Sequence[tuple[int, int] | None]) -> Array:
+    """The `contrasts` of rungs, each with the places (above, below) of its gain, if it has one."""
+    pairs = [pair for pair in gains if pair]
+    unit = np.eye(len(gains))
+    return np.array([unit[above] - unit[below] for above, below in pairs]).reshape(len(pairs), len(gains))
 
 
 DESIGNS: dict[str, Callable[[int, Sequence[Node], Options], Layout]] = {

@@ -10,7 +10,18 @@ from numpy.typing import ArrayLike
 
 from harness.stats.moderated import PLAIN, Prior, moderated_t, prior
 from harness.stats.planning import detectable
-from harness.stats.tests import Array, attainable_p, flat, holm, pair_correlation, paired_t, sign_flip, usable
+from harness.stats.tests import (
+    Array,
+    attainable_p,
+    flat,
+    holm,
+    pair_correlation,
+    paired_t,
+    sign_flip,
+    summed,
+    usable,
+    welch_t,
+)
 
 Test = Literal["moderated", "t", "sign-flip"]
 
@@ -76,6 +87,30 @@ def compare(
         return table
     plain = _judged(data, "t", level, alpha, goal, step, seeds)
     return [replace(row, plain=other) for row, other in zip(table, plain, strict=True)]
+
+
+def compare_apart(
+    rows: Iterable[tuple[ArrayLike, ArrayLike]], level: float = 0.95, alpha: float = 0.05, goal: float = 0.8
+) -> list[Comparison]:
+    """As `compare`, of arms (above, below) whose seeds do not pair: Welch's t-tests, Holm over all rows.
+
+    `n` is the number of seeds of the smaller arm. nan and "" where `welch_t` has none.
+    """
+    drafts, every = [], [[np.asarray(arm, float) for arm in arms] for arms in rows]
+    for arms in every:
+        spread = [(float(x.var(ddof=1)) / len(x), len(x) - 1) for x in arms if usable(x)]
+        told = welch_t(arms[0], arms[1], level)
+        se, df = summed(spread) if not math.isnan(told[-1]) else (math.nan, math.nan)
+        drafts.append((min(map(len, arms)), *told, se, df))
+    adjusted = holm([draft[4] for draft in drafts])
+    strict = alpha / max(1, int(np.count_nonzero(~np.isnan(adjusted))))
+    table = []
+    for (n, gain, low, high, p, se, df), q in zip(drafts, adjusted.tolist(), strict=True):
+        sd = se * math.sqrt(2)  # of two pairs, whose mean has that s.e.
+        mde = math.nan if math.isnan(se) else detectable(sd, 2, goal, alpha=strict, df=df)
+        verdict = adjusted_verdict(gain, q, mde, alpha)
+        table.append(Comparison(gain, low, high, p, q, math.nan, n, math.nan, mde, verdict, df))
+    return table
 
 
 def _judged(

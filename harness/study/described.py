@@ -5,12 +5,13 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from harness import Problem, evidence
+from harness import Problem
 from harness.parts.models import cost, sides
 from harness.spec import (
     Spec,
     changes,
     flat,
+    may,
     needed,
     resolved,
 )
@@ -36,7 +37,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
                 "on": list(rung.on),
                 "gain": list(rung.gain) if rung.gain else None,
                 "also": list(rung.also),
-                "may": list(evidence.may(differs)),
+                "may": list(may(differs)),
                 "epochs": rung.spec.epochs,
                 "microbatch": rung.spec.microbatch,
                 "stops": bool(rung.spec.stop),

@@ -48,7 +48,9 @@ def test_memory_is_asked_for_as_a_finished_run_took_it(tmp_path):
     launcher.store, launcher.orders = store, {1: (SPEC, 1), 2: (other, 0)}
     assert launcher.memory() == 0, "of a first run nobody knows"
     for spec, peak in ((SPEC, 500), (other, 300)):
-        finish(store, spec.id, 0, record(90.0) | {"peak_memory": peak})
+        made = record(90.0) | {"peak_memory": peak}
+        made["environment"]["device"] = "cpu"
+        finish(store, spec.id, 0, made)
     assert launcher.memory() == 600
     launcher.orders.pop(1)
     assert launcher.memory() == 360, "of what is ordered"

@@ -1,7 +1,8 @@
 """Records and plans of made-up runs, for reports."""
 
 from harness.report import frames, tables
-from tests.kit.tiny import known
+from harness.store import spec_hash
+from tests.kit.tiny import known, whole
 
 NAMES = ["baseline", "one", "two"]
 EPOCHS = [2, 2, 3]
@@ -97,3 +98,12 @@ def rows(store, p):
 
 
 NASTY = ["<script>alert(1)</script>", r"\input{/etc/passwd}", "a | b & 50 % $x$ _y_ #1"]
+
+
+def keep(store, form, seed, *args, **kwargs):
+    """A finished run of a resolved specification, slots and all; its id."""
+    spec_id = spec_hash(form)
+    with store.claim(spec_id, seed) as claim:
+        claim.begin({"spec": {}, "resolved": form})
+        claim.finish(whole(record(*args, **kwargs)), {})
+    return spec_id

@@ -9,7 +9,7 @@ from torch import Tensor
 from experiments import digits
 from harness.evidence import Check, Trace
 from harness.parts.data import Digits
-from harness.spec import Augment, Spec
+from harness.spec import Augment, Spec, plain, resolved
 from harness.store import Record, Store, is_id, spec_hash
 from harness.study import Plan, Study, plan
 from harness.tricks.distillation import distillation
@@ -87,3 +87,10 @@ def finish(store: Store, name: str, seed: int, result: Record, weights: Record |
         claim.begin({"spec": {}, "resolved": {} if is_id(name) else {"name": name}})
         (claim.folder / "result.json").unlink(missing_ok=True)  # a test may tell it anew
         return claim.finish(whole(result), weights or {})
+
+
+def finish_spec(store: Store, spec: Spec, seed: int, result: Record) -> None:
+    """A finished run of a specification, as a process leaves it."""
+    with store.claim(spec.id, seed) as claim:
+        claim.begin({"spec": plain(spec), "resolved": resolved(spec)})
+        claim.finish(whole(result), {})

@@ -1,9 +1,11 @@
 import itertools
 import json
+import math
 
 import pytest
 
 from harness import Problem, report, stats
+from harness.report import frames, tables
 from harness.store import Store
 from tests.kit.records import NAMES, designed, plan, record, rung
 from tests.kit.tiny import finish, known
@@ -182,3 +184,91 @@ def test_a_neighbour_that_is_damaged_stops_no_training(full):
     p = designed("ladder", [rung("baseline"), rung("one", [1, 0], may=["targets"])])
     (full.folder(known("baseline"), 0) / "result.json").write_text("{")
     report.compare(p, full, (known("one"), 0))
+
+
+# --- gains over one rung ----------------------------------------------------------------------------------------------
+
+
+def test_gains_over_a_rung_are_those_by_hand_and_judged_together(full):
+    over = report.against(plan(), "one")
+    table = frames.rungs(over, frames.runs(over, full)).set_index("rung")
+    assert table["gain"].to_dict() == pytest.approx({"baseline": -2, "one": math.nan, "two": -2.5 / 3}, nan_ok=True)
+    assert table["p"].count() == 2
+    p = sorted(table["p"].dropna())
+    assert sorted(table["adjusted"].dropna()) == pytest.approx([min(1, 2 * p[0]), max(2 * p[0], p[1])])
+    assert table.loc["two", "over"] == "one"
+    assert table.loc["two", "budget_changed"]
+    text = tables.shown(table.reset_index(), "against")
+    assert "gain over one" in text
+    assert "gain over the baseline" not in text
+
+
+def test_what_may_move_is_what_the_rungs_between_may():
+    rungs = [rung("baseline"), rung("a", [1, 0], may=["rates"]), rung("b", [2, 1], may=["weights"])]
+    rungs += [rung("c", [3, 1], may=["order"]) | {"also": ["epochs"]}]
+    own = report.against(designed("ladder", rungs), "b")["rungs"]
+    assert [each["gain"] for each in own] == [[0, 2], [1, 2], None, [3, 2]]
+    assert [set(each["may"]) for each in own[:2]] == [{"rates", "weights"}, {"weights"}]
+    assert set(own[2]["may"]) == {"rates", "weights"}, "it has no gain, and is held to the first, as any such rung"
+    assert set(own[3]["may"]) == {"weights", "order"}
+    assert [each["also"] for each in own] == [[], [], [], ["epochs"]]
+    without = [rung("all"), *(rung(name, [0, i], may=[name]) for i, name in enumerate(("rates", "order"), 1))]
+    own = report.against(designed("leave-one-out", without), "rates")["rungs"]
+    assert [each["gain"] for each in own] == [[0, 1], None, [2, 1]]
+    assert [set(each["may"]) for each in own] == [{"rates"}, {"rates"}, {"rates", "order"}]
+
+
+def test_the_rung_that_others_are_held_against_is_no_comparison_itself(full):
+    for name, rates in (("baseline", "a"), ("one", "b"), ("two", "b")):
+        full.add(name, 0, 90.0, seen={"rates": rates, "order": "o"})
+    rungs = [rung("baseline"), rung("one", [1, 0], may=["rates"]), rung("two", [2, 1])]
+    over = report.against(designed("ladder", rungs), "one")
+    verdicts = frames.rungs(over, frames.runs(over, full)).set_index("rung")["verdict"]
+    assert verdicts["one"] == ""
+    assert verdicts["baseline"].startswith("not resolved")
+
+
+def test_a_report_over_a_rung_is_beside_the_studys_own(rendered, full, tmp_path):
+    rung_of = {"name": "without_x+y", "title": "− x"}
+    named = plan()
+    named["rungs"][1] |= rung_of
+    made = report.render(report.against(named, "without_x+y"), full)
+    assert made.folder == tmp_path / "reports" / "s-over-without_x-y"
+    assert (tmp_path / "reports" / "s" / "table.md").read_text() == rendered.text
+    assert [(row["name"], row["gain"] and row["gain"]["over"]) for row in made.told["rungs"]] == [
+        ("baseline", "without_x+y"),
+        ("without_x+y", None),
+        ("two", "without_x+y"),
+    ]
+    assert made.told["rungs"][1]["title"] == "without x", "the rung, and not what it lacks"
+    findings = (made.folder / "findings.md").read_text()
+    assert "python -m harness.report s --against without_x+y" in findings
+    assert r"over without\_x+y" in findings or "over without_x+y" in findings
+    assert not list(made.folder.glob("waterfall*"))
+    over = report.against(named, "without_x+y")
+    every = frames.runs(over, full)
+    drawn = dict(report.draw(over, every, frames.rungs(over, every), None))
+    assert drawn["ladder"].get_suptitle().startswith("s, over without_x+y: each seed")
+
+
+def test_gains_over_no_rung_and_of_looks_are_refused(full):
+    with pytest.raises(Problem, match="'three' is no rung of s: baseline, one, two"):
+        report.against(plan(), "three")
+    with pytest.raises(Problem, match="--against one: s added seeds by looks at its own gains"):
+        report.against(plan() | {"decide": {"points": 1, "looks": [2, 3]}}, "one")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["s", "t"], "one study at a time, and here are 2: --beside sets them side by side"),
+        (["s", "--beside"], "--beside takes two studies or more"),
+        (["s", "t", "--beside", "--against", "one"], "--beside takes two studies or more, and neither"),
+        (["s", "--against", "one", "--table", "6"], "--against is about the gains of the table"),
+    ],
+)
+def test_words_that_do_not_go_together_are_said(words, said, rendered):
+    from harness.report.__main__ import parser, run
+
+    with pytest.raises(Problem, match=said):
+        run(parser().parse_args(words))

@@ -3,6 +3,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from harness import stats
 from tests.kit.textbook import DRUG_1, DRUG_2, SLEEP, binomial
@@ -134,3 +135,22 @@ def test_gains_that_vary_by_more_than_a_test_image_have_an_interval_whatever_the
     assert stats.flat([50, 50, 50, 51], step=1.0), "one image is all that it varies by"
     (told,) = stats.decide([[10, 11, 10, 11, 10]], 1, looks=(5,), step=5.0)
     assert told.verdict != "helps", "five points a test image: it varies by less than one"
+
+
+def test_arms_apart_are_welchs_with_holm_over_all():
+    rows = [(DRUG_2, DRUG_1), (DRUG_2[:4], DRUG_1), ([1.0], DRUG_1), ([2.0, 2.0], [1.0, 1.0])]
+    table = stats.compare_apart(rows)
+    tests = [scipy.stats.ttest_ind(*rows[i], equal_var=False) for i in range(2)]
+    for row, test in zip(table, tests, strict=False):
+        assert (row.low, row.high, row.p) == pytest.approx((*test.confidence_interval(), test.pvalue))
+        assert row.df == pytest.approx(test.df)
+    p = [test.pvalue for test in tests]
+    assert [row.adjusted for row in table[:2]] == pytest.approx([max(2 * min(p), p[0]), max(2 * min(p), p[1])])
+    assert [row.verdict for row in table[2:]] == ["", ""]
+    assert [row.n for row in table] == [10, 4, 1, 2]
+    se = math.sqrt(np.var(DRUG_1, ddof=1) / 10 + np.var(DRUG_2, ddof=1) / 10)
+    at = table[0].mde / se  # the noncentral t of the test, at Holm's first step
+    bar = scipy.stats.t.isf(0.05 / 4, table[0].df)
+    assert scipy.stats.nct.sf(bar, table[0].df, at) == pytest.approx(0.8, abs=1e-4)
+    assert stats.compare_apart([([1.0, 4.0, 5.0], [1.0, 1.1, 0.9])])[0].verdict.startswith("not resolved (MDE ")
+    assert stats.compare_apart([([9.0, 9.1, 9.2], [1.0, 1.1, 0.9])])[0].verdict == "helps"

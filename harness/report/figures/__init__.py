@@ -39,4 +39,5 @@ from harness.report.figures.style import (
     tint,
 )
 from harness.report.figures.transfer import transfer
+from harness.report.figures.versus import versus
 from harness.report.figures.waterfall import waterfall

@@ -3,4 +3,4 @@
 from harness.report.findings.found import far, found, markdown
 from harness.report.findings.gains import OF_TABLE, READING, VERDICTS, Gain, told_gains
 from harness.report.findings.paper import Known, beside_paper, paper_gain, paper_gains
-from harness.report.findings.words import DESIGNS, NAMED, ONLY, Section, bare
+from harness.report.findings.words import DESIGNS, NAMED, ONLY, Section, bare, rung_of

@@ -16,11 +16,13 @@ DESIGNS = {
     "add-one": "Each of {tricks} alone on the baseline: {rungs}",
     "shapley": "Shapley values of {tricks} from {rungs}",
     "factorial": "A factorial of {tricks} in {rungs}",
+    "against": "{rungs}, each held against the same one",
 }
 ONLY = {  # what the gains of a design leave open
     "ladder": "Each gain is on top of the rungs below it. In another order it may differ.",
     "leave-one-out": "Each gain is on top of all other tricks. What a trick gives alone may differ.",
     "add-one": "Each gain is of a trick alone. What several give together is not in it.",
+    "against": "Each gain is of all that a rung has and the other has not.",
 }
 
 

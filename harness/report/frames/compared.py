@@ -49,6 +49,7 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
         if second in own and own[second].notna().all():
             row[f"{second}_mean"], row[f"{second}_sd"] = stats.mean_sd(own[second])
         other = next((i for i in rung["gain"] or () if i != place), None)
+        row["over"] = "" if other is None else one_line(plan["rungs"][other]["name"])
         row |= {
             "params": own["params"].iloc[0],
             "gmacs": own["gmacs"].iloc[0],

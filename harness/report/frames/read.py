@@ -96,6 +96,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "answers": record.get("answers", ""),  # a record of before, and one of no classification, has none
         "by_class": record.get("by_class", {}),  # a record of before, and one of classification, has none
         "tested": record["images"]["test"],
+        "test_images": record["images"].get("splits", {}).get("test", ""),  # a digest; a record of before has none
         "trained": record["images"]["train"],
         "classes": record.get("classes"),
         "names": record.get("names", []),
