@@ -103,7 +103,7 @@ METRICS: dict[str, Metric | Told] = {
     "macro_f1": Metric(macro_f1, title="macro F1"),
     "worst_class": Metric(worst_class, title="accuracy of the worst class"),
     "ece": Metric(ece, better="lower", title="calibration error"),
-    "seconds": Told(lambda record: float(record["seconds"]), "s", "lower", "seconds of a run"),
+    "seconds": Told(lambda record: float(record["seconds"]), "s", "lower", "seconds"),
 }
 
 
@@ -113,6 +113,19 @@ def chosen(name: str, own: Mapping[str, Metric] | None = None) -> Metric | Told:
     if name not in every:
         raise Problem(f"--metric {one_line(name)}: no such metric; there are: {', '.join(every)}")
     return every[name]
+
+
+HEADLINES = ("top1", "mAP", "mIoU")  # what records are about, each of its task
+
+
+def labelled(label: str, name: str) -> str:
+    """What a report is called that goes by a metric: none overwrites another. One by a headline has no more words."""
+    return label if name in ("", *HEADLINES) else f"{label}{'-' if '@' in label else '@'}{name}"
+
+
+def unlabelled(label: str, name: str) -> str:
+    """The other way round: what a report of that label is called without its metric."""
+    return label.removesuffix(f"-{name}").removesuffix(f"@{name}") if labelled("", name) else label
 
 
 def named_well(name: object) -> bool:

@@ -4,7 +4,7 @@ import argparse
 import gc
 
 from harness import planned
-from harness.cli import add_name, answer, main
+from harness.cli import add_metric, add_name, answer, main
 from harness.paths import expanded
 
 
@@ -29,12 +29,14 @@ def parser() -> argparse.ArgumentParser:
         help="how gains are tested: with variances that lean on each other, or each by its own alone, the plain paired "
         "t-test (default: as the study was run, which is moderated)",
     )
+    add_metric(p, "of this report, which then has a name of its own (default: as the study was run)")
     p.add_argument(
         "--columns",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="of the LaTeX table, in this order: rung, score, n, gain, verdict, plain, rho, total, second, params, "
+        help="of the LaTeX table, in this order: rung, score, n, gain, verdict, plain, rho, total, second, balanced, "
+        "params, "
         "gflops, seconds; of effects trick, value, order_se, n, verdict, aliases (default: the first of them)",
     )
     p.add_argument(
@@ -46,12 +48,29 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     gc.disable()  # nearly all that a report makes stays to its end: looking through it took a second of 10,000 runs
-    from harness.report import after_epochs, beside_paper, index, paper_figure, recall, renamed, render, tested, unrun
+    from harness import Problem
+    from harness.report import (
+        after_epochs,
+        beside_paper,
+        index,
+        measured,
+        paper_figure,
+        recall,
+        remember,
+        renamed,
+        render,
+        tested,
+        unrun,
+    )
     from harness.store import Store
 
     plan = (unrun(options.study) if options.table else None) or recall(options.study)
     plan = renamed(plan, options.name) if options.name else plan
     plan = tested(plan, options.test) if options.test else plan
+    own = options.table or options.figure or options.at  # of the score that records tell
+    if options.metric and own:
+        raise Problem("--metric is of the whole report: leave out --table, --figure and --at")
+    plan = measured(plan, options.metric) if options.metric else plan | {"metric": ""} if own else plan
     store, to = Store(), options.to
     if options.figure:
         answer({"figure": (drawn := paper_figure(plan, store, options.figure, to))})
@@ -62,6 +81,8 @@ def run(options: argparse.Namespace) -> None:
         else:
             table = options.table
             report = beside_paper(plan, store, table, to) if table else render(plan, store, to, options.columns)
+        if options.metric:
+            remember(plan)
         if not to:
             index.write()
         answer((report.told or {"text": report.text}) | {"folder": report.folder})

@@ -76,6 +76,7 @@ class Plan(BaseModel):
     tricks: list[Trick]
     decide: Decide | None
     test: Test = "moderated"
+    metric: Annotated[str, Field(pattern=r"^\w*$")] = ""  # that rungs are compared by, where that is not their records'
     rungs: Annotated[list[Rung], Field(min_length=1)]
     upstream: list[Upstream]
     orders: list[list[Count]] = []

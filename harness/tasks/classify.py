@@ -254,7 +254,9 @@ class Examiner:
         yield Check("answers that the logits kept do not give", "0", f"{off}", off == 0)
         if finite.all():
             top1, seen = 100 * float((said == own).mean()) if whole else math.nan, metrics.get("top1", math.nan)
-            yield Check("top-1 that is reported, from the logits kept", f"{top1:.6g}", f"{seen:.6g}", abs(seen - top1) < 1e-6)
+            yield Check(
+                "top-1 that is reported, from the logits kept", f"{top1:.6g}", f"{seen:.6g}", abs(seen - top1) < 1e-6
+            )
         yield Check("logits kept, from those seen: gap", "0", f"{self.off:.1g}", self.off < 3e-3)
 
 

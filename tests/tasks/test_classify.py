@@ -14,9 +14,7 @@ from harness.tasks.classify import Classify, CrossEntropy, Marking, packed, told
 TASK = Classify()
 Z = torch.tensor([[2.0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 3, 1], [5, 4, 3, 2, 1, 0]])
 LABELS = torch.tensor([0, 5, 5])  # right; second; last of six
-IMAGES = SimpleNamespace(
-    classes=tuple("abcdef"), labels=lambda split: LABELS.numpy(), counts={"test": 3, "val": 3}
-)
+IMAGES = SimpleNamespace(classes=tuple("abcdef"), labels=lambda split: LABELS.numpy(), counts={"test": 3, "val": 3})
 
 
 def marked(split="test"):
@@ -95,7 +93,10 @@ def test_too_many_logits_are_not_kept_and_the_record_says_so():
     ("what", "fails"),
     [
         ("nothing", []),
-        ("labels", ["labels kept with the logits that are not the data's", "top-1 that is reported, from the logits kept"]),
+        (
+            "labels",
+            ["labels kept with the logits that are not the data's", "top-1 that is reported, from the logits kept"],
+        ),
         ("order", ["answers that the logits kept do not give", "logits kept, from those seen: gap"]),
         ("scale", ["logits kept, from those seen: gap"]),
         ("fewer", ["answers that the logits kept do not give", "top-1 that is reported, from the logits kept"]),
