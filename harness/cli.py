@@ -33,8 +33,8 @@ def add_metric(p: argparse.ArgumentParser, what: str) -> None:
     p.add_argument(
         "--metric",
         metavar="NAME",
-        help=f"the metric {what}: top1, top5, loss, balanced_accuracy, macro_f1, worst_class, ece, seconds, or one of the "
-        "study's METRICS",
+        help=f"the metric {what}: top1, top5, loss, balanced_accuracy, macro_f1, worst_class, ece, seconds, or one "
+        "of the study's METRICS",
     )
 
 

@@ -81,7 +81,7 @@ def macro_f1(labels: Labels, logits: Logits) -> float:
 
 
 def ece(labels: Labels, logits: Logits) -> float:
-    """Calibration error: the mean gap between confidence and accuracy over 15 even bins of confidence (Guo et al. 2017).
+    """Calibration error: the mean gap of confidence and accuracy over 15 even bins of confidence (Guo et al. 2017).
 
     Each bin counts by its images. nan where a logit is not finite, as of a run that diverged.
     """
@@ -134,5 +134,5 @@ def named_well(name: object) -> bool:
 
 
 def uneven(counts: NDArray[np.int64]) -> bool:
-    """Whether the largest of a test set's classes has more than 1.5 times the images of the smallest; `counts` are K."""
+    """Whether the largest class of a test set has more than 1.5 times the images of the smallest; `counts` are K."""
     return len(counts) > 1 and int(counts.max()) > UNEVEN * int(counts.min())

@@ -11,7 +11,7 @@ import harness.report.latex as latex
 from harness import one_line
 from harness.paths import write_atomic
 from harness.report.frames import headline, marks, measure, pairs_apart
-from harness.report.words import METRICS, SECOND, Measure
+from harness.report.words import METRICS, SECOND, TOP1, Measure
 
 
 def gain(mean: float, low: float, high: float, decimals: int = 2) -> str:
@@ -95,7 +95,7 @@ def shown_runs(own: pd.DataFrame) -> pd.DataFrame:
 TOGETHER = {"helps": "more together", "hurts": "less together"}  # what an interaction says
 
 
-def effect_columns(effects: pd.DataFrame, design: str, by: Measure = Measure()) -> Columns:  # noqa: B008
+def effect_columns(effects: pd.DataFrame, design: str, by: Measure = TOP1) -> Columns:
     """A table of effects as text."""
     what = "Shapley value" if design == "shapley" else "effect"
     values = list(map(gain, effects["value"], effects["low"], effects["high"], [by.decimals] * len(effects)))
@@ -113,7 +113,7 @@ def effect_columns(effects: pd.DataFrame, design: str, by: Measure = Measure()) 
     return made
 
 
-def shown_effects(effects: pd.DataFrame, design: str, by: Measure = Measure()) -> pd.DataFrame:  # noqa: B008
+def shown_effects(effects: pd.DataFrame, design: str, by: Measure = TOP1) -> pd.DataFrame:
     """One row an effect as text."""
     return framed(effect_columns(effects, design, by))
 

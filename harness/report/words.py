@@ -29,7 +29,7 @@ SECOND = {"top1": "top5", "mAP": "mAP_area", "mIoU": "pixAcc"}  # by the headlin
 
 @dataclass(frozen=True)
 class Measure:
-    """The metric that a frame is about: its name, its unit, whether lower is better, and the decimals of its numbers."""
+    """The metric that a frame is about: its name and unit, whether lower is better, and the decimals of its numbers."""
 
     name: str = "top1"
     unit: str = "%"
@@ -71,6 +71,9 @@ class Measure:
         other = {"helps": "hurts", "hurts": "helps"}
         first = verdict.partition(" ")[0]
         return other[first] + verdict[len(first) :] if self.lower and first in other else verdict
+
+
+TOP1 = Measure()
 
 
 def decimals(unit: str, values: Iterable[float]) -> int:

@@ -84,8 +84,8 @@ def of_tests(spec: Spec) -> list[str]:
                 f"{counts[i]:,} of {one_line(images.classes[i], 40)}" for i in (counts.argmin(), counts.argmax())
             )
             notes.append(
-                f"the test set is uneven, {least} and {most}: top-1 tells mostly of large classes; the table has balanced "
-                "accuracy too, and --metric balanced_accuracy compares by it"
+                f"the test set is uneven, {least} and {most}: top-1 tells mostly of large classes; the table has "
+                "balanced accuracy too, and --metric balanced_accuracy compares by it"
             )
     return notes
 

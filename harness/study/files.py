@@ -182,9 +182,8 @@ def _check_metrics(path: Path, own: object) -> None:
         raise Problem(f"{path}: METRICS must be a dict from names to Metric, of harness.metrics")
     for name in own:
         if not named_well(name):
-            raise Problem(
-                f"{path}, METRICS: {one_line(str(name), 100)}: take a word for a name, which is none of {', '.join(METRICS)}"
-            )
+            known = ", ".join(METRICS)
+            raise Problem(f"{path}, METRICS: {one_line(str(name), 100)}: a name is a word, and none of {known}")
 
 
 def _are_tricks(steps: Sequence[object]) -> bool:

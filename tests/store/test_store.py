@@ -62,7 +62,8 @@ def test_what_a_run_answered_to_each_test_image_is_kept_beside_it(store):
     assert (labels.dtype, logits.dtype) == (np.int64, np.float16)
     assert labels.tolist() == ANSWERED["labels"].tolist()
     assert logits.tolist() == ANSWERED["logits"].tolist()
-    code = f"import sys; from harness.store import Store; Store({str(store.root)!r} and __import__('pathlib').Path({str(store.root)!r})).logits({ID!r}, 0); assert 'torch' not in sys.modules"
+    code = f"import sys, pathlib; from harness.store import Store; Store(pathlib.Path({str(store.root)!r})).logits"
+    code += f"({ID!r}, 0); assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(Problem, match="logits.npz is damaged, its digest is another"):

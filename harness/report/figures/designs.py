@@ -8,15 +8,13 @@ from matplotlib.figure import Figure
 
 from harness import one_line
 from harness.report.figures.style import CLEAR, INK, LONG, SMALL, heading, interval, resolved, style, tint
-from harness.report.words import Measure
+from harness.report.words import TOP1, Measure
 
 Told = tuple[float, float, float, str]  # gain, low, high, verdict
 
 
 @style()
-def designs(
-    study: str, tricks: Sequence[str], told: Mapping[str, Mapping[str, Told]], by: Measure = Measure()
-) -> Figure:
+def designs(study: str, tricks: Sequence[str], told: Mapping[str, Mapping[str, Told]], by: Measure = TOP1) -> Figure:
     """A row a trick, a panel a design: `told` has what it gave, in points of the score, by design and title.
 
     All panels have one axis, as wide as most gains need: what goes beyond it is an arrow, and its number stands there.

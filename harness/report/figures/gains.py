@@ -33,7 +33,7 @@ from harness.report.figures.style import (
     tint,
 )
 from harness.report.frames import Row, counted, headline, measure, pairs_apart
-from harness.report.words import Measure, count
+from harness.report.words import TOP1, Measure, count
 
 
 @style()
@@ -116,7 +116,7 @@ def _between(low: float, high: float, by: Measure) -> str:
 
 
 @style()
-def effects(study: str, table: pd.DataFrame, by: Measure = Measure()) -> Figure:  # noqa: B008
+def effects(study: str, table: pd.DataFrame, by: Measure = TOP1) -> Figure:
     """Bars of Shapley values or factorial effects, as frames.effects has them: main effects above interactions."""
     table = table.sort_values("main", ascending=False, kind="stable")
     n = len(table)

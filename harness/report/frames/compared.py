@@ -17,7 +17,7 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     """One row a rung of `plan` that has runs; the headline metric and gains in points of percent, unrounded.
 
     `score` is the name of that metric, and of the columns with its mean and s.d.: "top1", `top1_mean` and `top1_sd`.
-    Of a metric of another `unit` both are in that; where `lower` is better, a gain is told as measured, and helps below 0.
+    Of a metric of another `unit` both are in that; where `lower` is better a gain is as measured, and helps below 0.
 
     `gain` is the mean of differences paired by seed of the two rungs that the plan names, with its 95 % t-interval;
     the verdict is of paired t-tests, moderated or plain as `test_of` says, after Holm over the rows, or of bounds for

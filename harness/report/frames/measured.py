@@ -1,4 +1,4 @@
-"""Runs measured by another metric than their records are about: `--metric`; and balanced accuracy of uneven test sets."""
+"""Runs by another metric than their records are about, `--metric`; and balanced accuracy of uneven test sets."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,7 +31,7 @@ def metric_of(plan: Plan) -> metrics.Metric | metrics.Told | None:
 
 
 def score_by(plan: Plan, store: Store, rows: list[Row]) -> None:
-    """Give each run its value of the plan's metric, and make that its score. Raises Problem where runs do not tell it."""
+    """Give each run its value of the plan's metric, and make that its score. Raises Problem where one has none."""
     name, metric = plan.get("metric") or "", metric_of(plan)
     if metric is None:
         for row in rows:

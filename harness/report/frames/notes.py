@@ -96,7 +96,7 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
     """What a reader of the table must know: how numbers were made, marks, and runs that are not as the others."""
     kept = "with the weights kept" if any(rung.get("stops") for rung in plan["rungs"]) else "after the last epoch"
     score, by = headline(every), measure(every)
-    beside = [METRICS[name] for name in (SECOND.get(score),) if name in every and every[name].notna().any()]
+    beside = [METRICS[name] for name in (SECOND.get(score, ""),) if name in every and every[name].notna().any()]
     both = opening(" and ".join([METRICS[score], *beside]))
     unit = "percent of the test set" if by.unit == "%" else f"{by.unit or 'no unit'},"
     notes = [f"{both}: mean ± s.d. over n seeds, {unit} {kept}.", *ABOUT.get(score, ()), *_about_metric(plan)]
