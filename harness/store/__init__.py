@@ -425,6 +425,8 @@ class Claim:
     def settle(self, record: Record) -> None:
         """Bring what attempts left to the form in which a finished run stays."""
         for what, name in FILES_OF.items():
+            if what not in record:  # what there is, is of a result that was taken away
+                (self.folder / name).unlink(missing_ok=True)
             for path in attempts(self.folder / name):
                 with suppress(FileNotFoundError):  # another has tidied up
                     if sha256(path.read_bytes()) == record.get(what):
