@@ -38,7 +38,7 @@ def test_the_loss_of_a_record_is_log_loss(answered):
 
 
 def test_classes_by_hand():
-    """Class 0: 3 of 4 right. Class 1: 0 of 1, and said twice. Class 2: 1 of 1. Class 3 has no image, and is said once."""
+    """Class 0: 3 of 4 right. Class 1: 0 of 1. Class 2: 1 of 1. Class 3 has no image, and is said once."""
     labels, said = np.array([0, 0, 0, 0, 1, 2]), np.array([0, 0, 0, 1, 3, 2])
     logits = np.eye(4)[said]
     assert metrics.balanced_accuracy(labels, logits) == pytest.approx(100 * (3 / 4 + 0 + 1) / 3)

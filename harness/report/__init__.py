@@ -420,7 +420,7 @@ def draw(
     ):
         yield "transfer", made
     found = frames.class_gains(plan, every)
-    if found is not None and n <= MANY and (made := figures.by_class(study, found, score)):
+    if found is not None and n <= MANY and (made := figures.by_class(study, found, plans.recorded(every))):
         yield "classes", made
     if n <= MANY:
         if made := figures.curves(study, every, table, plans.losses(plan)):

@@ -95,6 +95,11 @@ def built_on(plan: Mapping[str, Any]) -> list[tuple[str, int]]:
     return list(dict.fromkeys(every))
 
 
+def recorded(every: Any) -> str:
+    """What the records of a frame of runs are about, whatever they are compared by."""
+    return str(every["recorded"].iloc[0]) if "recorded" in every and len(every) else "top1"
+
+
 LOSS = {"targets", "mix", "loss", "teacher", "task"}  # slots that make a training loss one of another kind
 
 

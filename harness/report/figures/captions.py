@@ -16,8 +16,9 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
     ),
     "classes": (
         "Gains by class",
-        "Means over the pairs of runs. For top-1 a bar is the points of the gain that the images of one class make, so "
-        "a row adds up to the gain in the table. These bars are not tested.",
+        "Means over the pairs of runs. For top-1 a number is the points of the gain that the images of one class make, "
+        "so a row adds up to the gain in top-1. Bold is resolved: a paired t-test at .05 after Holm over all classes "
+        "and rungs. Blue is a gain, vermilion a loss.",
     ),
     "ladder": (
         "Every seed",

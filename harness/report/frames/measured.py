@@ -27,7 +27,12 @@ def metric_of(plan: Plan) -> metrics.Metric | metrics.Told | None:
         return metrics.chosen(name)
     from harness import study  # torch's, which a report of other metrics need not wait for
 
-    return metrics.chosen(name, study.load(plan["command"][0]).metrics)
+    try:
+        own = study.load(plan["command"][0]).metrics
+    except Problem as problem:
+        known = ", ".join(metrics.METRICS)
+        raise Problem(f"--metric {one_line(name)} is none of {known}, nor of the study's own: {problem}") from None
+    return metrics.chosen(name, own)
 
 
 def score_by(plan: Plan, store: Store, rows: list[Row]) -> None:

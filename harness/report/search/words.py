@@ -23,9 +23,7 @@ def best_said(trials: Sequence[Trial], metric: str = "top-1") -> str:
     if not done:
         return f"No trial of {len(trials)} was completed, so there is no best."
     first, unit = done[0], f" {unit_of(metric)}".rstrip()
-    said = f"Trial {first.number} is the best of {count(len(done), 'complete trial')}: {score_of(first)} {unit_of(metric)} {metric}".replace(
-        "  ", " "
-    )
+    said = f"Trial {first.number} is the best of {count(len(done), 'complete trial')}: {score_of(first)}{unit} {metric}"
     said += f" (mean ± s.d. of {len(first.scores)} seeds)" * (not math.isnan(first.sd))
     return f"{said} on held-out training data{', optimistic as the greatest of them' * (len(done) > 1)}."
 

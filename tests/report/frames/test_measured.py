@@ -158,8 +158,9 @@ def test_a_study_defines_its_own(store, tmp_path, monkeypatch):
     p = by("cost", command=["./own_study.py"])
     table = rows(store, p)
     assert list(table["cost_mean"]) == [10, 5, 0]
-    assert list(tables.shown(frames.rungs(p, frames.runs(p, store)))["cost (EUR)"])[0].startswith("10.00")
     every = frames.runs(p, store)
+    shown = tables.shown(frames.rungs(p, every))
+    assert shown["cost (EUR)"].iloc[0].startswith("10.00")
     notes = " ".join(frames.footnotes(p, every, frames.rungs(p, every)))
     assert "Cost: five for each image of class 1 that is missed." in notes
     with pytest.raises(Problem, match=r"--metric odd: ValueError: no \(own_study.py:11\)"):
@@ -185,6 +186,24 @@ def test_an_even_one_has_not_and_one_that_no_run_tells_of(store, monkeypatch):
             (store.folder(known(name), seed) / "result.json").unlink()
             add(store, name, seed, ALL_RIGHT, logits=False)
     assert "balanced_accuracy_mean" not in rows(store, plan())
+
+
+def test_classes_are_resolved_after_holm_over_classes_and_rungs(store):
+    """Each rung gains the one of eight images of class 1 that the one below misses, at each of three seeds."""
+    found = frames.class_gains(plan(), frames.runs(plan(), store))
+    assert list(found["class"]) == ["0", "1"] * 2
+    assert list(found["gain"]) == pytest.approx([0, 12.5, 0, 12.5])
+    p = 2 / 2**3  # flat: by signs
+    assert list(found["p"]) == pytest.approx([1, p, 1, p])
+    assert list(found["adjusted"]) == pytest.approx([1, 4 * p, 1, 4 * p])
+    assert not found["resolved"].any()
+    for seed in range(3, 8):
+        for name, said in (("baseline", NONE_OF_ONE), ("one", HALF_OF_ONE), ("two", ALL_RIGHT)):
+            add(store, name, seed, said)
+    more = plan(seeds=range(8))
+    found = frames.class_gains(more, frames.runs(more, store))
+    assert list(found["adjusted"]) == pytest.approx([1, 4 * 2 / 2**8, 1, 4 * 2 / 2**8])
+    assert list(found["resolved"]) == [False, True] * 2
 
 
 def test_labels_are_known_where_one_run_kept_them(store):
