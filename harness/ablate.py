@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     plan = planned.plan(options, loaded, decide(options))
     if options.test != plan.test:
         plan = replace(plan, test=options.test, command=(*plan.command, "--test", options.test))
-    plan = study.measured(plan, loaded, options.metric) if options.metric else plan
+    plan = study.by_metric(plan, loaded, options.metric) if options.metric else plan
     plan = called(plan, options.name) if options.name else plan
     names = [rung.name for rung in plan.rungs]
     unknown = [name for name in options.only if name not in names]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:  # each takes seconds, which `import harness` need not wait fo
 class Results:
     """A study that was run here, by its address, `./my_study.py`, or its report's name, `digits@shapley` say.
 
-    Frames are made when they are first asked for, from the store alone. Scores and gains are in percent and points of
-    the metric, `score`, in its unit: the headline of the study, or, where it is given, `metric`, as `--metric` has it.
+    Frames are made when they are first asked for, from the store alone. Scores and gains are of the metric `score`,
+    in its unit, percent and points as a rule: the headline of the study, or `metric`, as `--metric` has it, if given.
     `place` numbers the rungs of the plan from 0, and is what joins the frames.
 
     Raises Problem where no such study was run here, and, of the frames, where no run is finished.

@@ -33,7 +33,7 @@ def asked(name: str, own: Mapping[str, metrics.Metric], spec: Spec) -> metrics.M
     return metric
 
 
-def measured(plan: Plan, study: Study, name: str) -> Plan:
+def by_metric(plan: Plan, study: Study, name: str) -> Plan:
     """`plan`, compared by that metric. Raises Problem as `asked` does."""
     found = [asked(name, study.metrics, rung.spec) for rung in plan.rungs]
     return replace(plan, metric=name, command=(*plan.command, "--metric", name)) if any(found) else plan

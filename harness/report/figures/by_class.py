@@ -1,5 +1,7 @@
 """What each class has of each gain."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
@@ -62,7 +64,7 @@ def by_class(study: str, found: pd.DataFrame, score: str = "top1") -> Figure | N
                 fontweight="bold" if own and own["resolved"] else "normal",
             )
     axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
-    slope = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if aslant else {}
+    slope: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if aslant else {}
     axis.set_xticks(range(columns), names, color=INK, fontsize=SMALL, **slope)
     axis.set_yticks(range(rows), [one_line(titles[place], LONG) for place in table.index], color=INK)
     axis.xaxis.tick_top()
