@@ -103,7 +103,9 @@ def renamed(plan: Plan, name: str) -> Plan:
 
     Raises Problem where another report has the name.
     """
-    label = f"{plan['study']}@{name}"
+    from harness.metrics import labelled
+
+    label = labelled(f"{plan['study']}@{name}", plan.get("metric", ""))
     if label == plan["label"]:
         return plan
     if plan_path(label).exists() or (runs() / "reports" / label).exists():
@@ -146,7 +148,8 @@ def measured(plan: Plan, name: str) -> Plan:
     words = plan["command"]
     words = words[: words.index("--metric")] + words[words.index("--metric") + 2 :] if "--metric" in words else words
     label = metrics.labelled(metrics.unlabelled(plan["label"], before), name)
-    new = plan | {"metric": name, "label": label, "command": [*words, "--metric", name]}
+    at = words.index("--name") if "--name" in words else len(words)
+    new = plan | {"metric": name, "label": label, "command": [*words[:at], "--metric", name, *words[at:]]}
     frames.metric_of(new)
     return new
 

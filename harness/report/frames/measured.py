@@ -1,5 +1,6 @@
 """Runs by another metric than their records are about, `--metric`; and balanced accuracy of uneven test sets."""
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -68,10 +69,10 @@ def told(metric: metrics.Told, row: Row) -> float | None:
 
 def worked_out(name: str, metric: metrics.Metric, store: Store, row: Row) -> float | None:
     """Of the logits that a run kept; None where it kept none. Raises Problem where a study's own metric fails."""
-    kept = store.logits(row["id"], row["seed"]) if row["status"] != "refused" else None
-    if kept is None:
-        return None if row["status"] != "refused" else float("nan")
-    return value_of(name, metric.of, *kept)
+    if row["status"] == "refused":  # it is in no number
+        return math.nan
+    kept = store.logits(row["id"], row["seed"]) if row["logits"] else None
+    return None if kept is None else value_of(name, metric.of, *kept)
 
 
 def value_of(name: str, of: Callable[[Any, Any], float], labels: Any, logits: Any) -> float:
@@ -93,10 +94,9 @@ def balance(plan: Plan, store: Store, rows: list[Row]) -> None:
         return
     kept = None
     for row in rows:
-        with suppress(Problem):
-            kept = kept or (store.logits(row["id"], row["seed"]) if row["status"] != "refused" else None)
-        if kept:
-            break
+        if kept is None and row["logits"] and row["status"] != "refused":
+            with suppress(Problem):  # damaged: another tells the same
+                kept = store.logits(row["id"], row["seed"])
     if kept is None or not metrics.uneven(np.bincount(kept[0], minlength=kept[1].shape[1])):
         return
     for row in rows:

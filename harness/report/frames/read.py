@@ -99,6 +99,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "rates": rates,
         "steps_per_epoch": (rates[-1][0] + 1) / len(record["epochs"]) if rates else math.nan,
         "correct": record["correct"],
+        "logits": record.get("logits"),  # the digest of the file of them, where it kept any
         "answers": record.get("answers", ""),  # a record of before, and one of no classification, has none
         "by_class": record.get("by_class", {}),  # a record of before, and one of classification, has none
         "tested": record["images"]["test"],

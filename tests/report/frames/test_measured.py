@@ -114,6 +114,11 @@ def test_a_report_by_a_metric_overwrites_no_other_and_is_made_again(store, tmp_p
     again = report.measured(measured, "loss")
     assert (again["label"], again["command"]) == ("s@loss", ["s", "--metric", "loss"])
     assert report.measured(again, "top1")["label"] == "s"
+    report.remember(again)
+    named = report.renamed(again | {"command": ["s", "--metric", "loss"]}, "mine")
+    assert (named["label"], named["command"]) == ("s@mine-loss", ["s", "--metric", "loss", "--name", "mine"])
+    other = report.measured(named, "ece")
+    assert (other["label"], other["command"]) == ("s@mine-ece", ["s", "--metric", "ece", "--name", "mine"])
 
 
 def test_runs_without_logits_are_named_and_what_to_do(store):
