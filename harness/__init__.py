@@ -76,13 +76,13 @@ def file_name(name: str) -> str:
     return name
 
 
-def results(study: str, test: str | None = None) -> Results:
+def results(study: str, test: str | None = None, metric: str | None = None) -> Results:
     """What a study that was run here came to: frames of its runs, and its networks; see `harness.outcomes`.
 
     `study` is the name of its report, "digits" or "digits@shapley", or its address, "./my_study.py". `test`, by which
-    gains are judged: "moderated" or "t"; as the study was run, where none is given. Raises Problem where it was not
-    run here.
+    gains are judged: "moderated" or "t"; as the study was run, where none is given. `metric`, by which rungs are
+    compared, one of `--metric`: the study's own, where none is given. Raises Problem where it was not run here.
     """
     from harness.outcomes import Results
 
-    return Results(study, test)
+    return Results(study, test, metric)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import planned, where
-from harness.cli import add_name, add_track, answer, main
+from harness.cli import add_metric, add_name, add_track, answer, main
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         help="how gains are tested: with variances that lean on each other, or each by its own alone, the plain paired "
         "t-test (default: %(default)s)",
     )
+    add_metric(p, "of the table, verdicts and figures, and of --decide (default: the headline of the task, top-1 say)")
     p.add_argument(
         "--tuned",
         type=planned.count,
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     from harness import Problem, one_line, report, study
     from harness.parts.data import distrust
+    from harness.report import frames
     from harness.store import Store
 
     if options.checkpoint is not None and not options.checkpoint >= 0:
@@ -98,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
     plan = planned.plan(options, loaded, decide(options))
     if options.test != plan.test:
         plan = replace(plan, test=options.test, command=(*plan.command, "--test", options.test))
+    plan = study.by_metric(plan, loaded, options.metric) if options.metric else plan
     plan = called(plan, options.name) if options.name else plan
     names = [rung.name for rung in plan.rungs]
     unknown = [name for name in options.only if name not in names]
@@ -113,8 +116,14 @@ def run(options: argparse.Namespace) -> int:
         raise Problem("--submit leaves nobody who could decide: leave out --decide and --tuned")
     if options.tuned and (options.decide is not None or options.only or options.fresh):
         raise Problem("--tuned goes with every rung and seed of a study: leave out --decide, --only and --fresh")
+    if options.tuned and plan.metric:
+        raise Problem(f"--tuned tunes by the headline of the task: leave out --metric {plan.metric}")
     if options.sampler and not options.tuned:
         raise Problem("--sampler goes with --tuned")
+    if plan.metric and not options.fresh:
+        frames.runs(
+            study.describe(plan, Store()), Store()
+        )  # that runs of before do not tell it is said before the first
     due = []
     if options.tuned:
         from harness.search.tuned import searches

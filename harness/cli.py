@@ -29,6 +29,15 @@ def _name(text: str) -> str:
     return text
 
 
+def add_metric(p: argparse.ArgumentParser, what: str) -> None:
+    p.add_argument(
+        "--metric",
+        metavar="NAME",
+        help=f"the metric {what}: top1, top5, loss, balanced_accuracy, macro_f1, worst_class, ece, seconds, or one "
+        "of the study's METRICS",
+    )
+
+
 TRACKERS = ("mlflow", "tensorboard", "wandb")
 
 

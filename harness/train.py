@@ -47,17 +47,21 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, the scores, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 8  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+LAYOUT = 9  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
 KEPT = ("epoch", "batch", "in_epoch", "history", "best", "answered")  # plain values of a `Live` in a checkpoint
 
 
 @dataclass
 class Trained:
-    """What a run leaves: its result as JSON-ready values, its weights, and what its evidence was read from."""
+    """What a run leaves: its result as JSON-ready values, its weights, and what its evidence was read from.
+
+    `arrays` are what it keeps of single test images in a file of their own: of classification `labels` and `logits`.
+    """
 
     result: dict[str, Any]
     model: nn.Module
     trace: Trace
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass
@@ -233,7 +237,8 @@ def train(
     run.trace.over()
     ranks.over()
     made = result(spec, run, images, device, metrics)
-    return confirmed(spec, run.trace, Trained(made, run.model, run.trace))
+    arrays = {name: value.numpy() for name, value in run.answered.items() if isinstance(value, Tensor)}
+    return confirmed(spec, run.trace, Trained(made, run.model, run.trace, arrays))
 
 
 def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keeper) -> None:
@@ -341,7 +346,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "seconds": run.seconds + time.monotonic() - run.since,
         "seconds_per_epoch": float(np.median(later)),
         "peak_memory": peak,
-        **run.answered,
+        **{name: value for name, value in run.answered.items() if not isinstance(value, Tensor)},
         **tasks.scored(spec),
     }
 

@@ -199,6 +199,7 @@ def test_seeds_are_added_where_gains_need_them_and_never_by_asking_again(home):
         (["own", "--seeds", "0"], "at least 1"),
         (["own", "--seeds", "two"], "two is not a whole number"),
         (["own", "--design", "tower"], "invalid choice"),
+        (["own", "--metric", "rmse"], "--metric rmse: no such metric; there are: top1, top5, loss, "),
         (["own", "--set", 'data={"kind": "ImageFolder", "root": "empty", "size": 32}'], "train"),
     ],
 )
@@ -225,6 +226,11 @@ def test_a_mistake_is_one_clear_line_exit_2_and_nothing_written(home, words, sai
         (["digits", "--decide", "1", "--seeds", "4"], "leave out --seeds"),
         (["digits", "--decide", "1", "--max-seeds", "3"], "before the first look, at 4"),
         (["digits", "--looks", "4"], "go with --decide"),
+        (["digits", "--metric", "mIoU"], "--metric mIoU: these runs are scored by top1"),
+        (
+            ["digits", "--metric", "ece", "--tuned", "2"],
+            "--tuned tunes by the headline of the task: leave out --metric",
+        ),
     ],
 )
 def test_options_that_do_not_go_together(words, said, monkeypatch):

@@ -25,8 +25,9 @@ PUBLIC: dict[str, tuple[str, dict[str, object]]] = {
         {"harness": ["results", "Problem"], "harness.outcomes": ["Results"], "harness.outcomes.networks": ["Network"]},
     ),
     "Studies": (
-        "A study as a file: `BASELINE`, `TRICKS`, `SEEDS`, and `SPACE` for a search.",
+        "A study as a file: `BASELINE`, `TRICKS`, `SEEDS`, `SPACE` for a search, and `METRICS` of its own.",
         {
+            "harness.metrics": ["Metric"],
             "harness.study.files": ["load"],
             "harness.study.study": ["Study"],
             "harness.study.plans": ["plan"],

@@ -16,6 +16,7 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("rng", "streams of random numbers, each by its purpose"),
     ("spec", "what a run is: slots, parts, ids"),
     ("stats", "statistics of a few runs: numpy and scipy alone"),
+    ("metrics", "what runs may be compared by"),
     ("cli", "what the command lines share"),
     ("ranks", "processes that train one run together"),
     ("evidence", "what a run showed of itself"),

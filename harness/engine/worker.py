@@ -199,7 +199,7 @@ def execute(
         made["evidence"] = [*made["evidence"], {"part": "split", **asdict(check)}]
         if not check.ok:
             made["status"] = "refused"
-        record = claim.finish(made, trained.model.state_dict())
+        record = claim.finish(made, trained.model.state_dict(), trained.arrays)
     if record["status"] == "refused":
         bad = next(check for check in record["evidence"] if not check["ok"])
         seen = f"{bad['part']}, {bad['what']}: expected {bad['expected']}, seen {bad['seen']}"

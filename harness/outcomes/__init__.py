@@ -19,8 +19,10 @@ from harness import Problem, one_line, report
 from harness.store import Store
 
 if TYPE_CHECKING:  # each takes seconds, which `import harness` need not wait for
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from harness.outcomes.networks import Network
 
@@ -28,14 +30,16 @@ if TYPE_CHECKING:  # each takes seconds, which `import harness` need not wait fo
 class Results:
     """A study that was run here, by its address, `./my_study.py`, or its report's name, `digits@shapley` say.
 
-    Frames are made when they are first asked for, from the store alone. Scores and gains are in percent and points of
-    the headline metric, `score`; `place` numbers the rungs of the plan from 0, and is what joins the frames.
+    Frames are made when they are first asked for, from the store alone. Scores and gains are of the metric `score`,
+    in its unit, percent and points as a rule: the headline of the study, or `metric`, as `--metric` has it, if given.
+    `place` numbers the rungs of the plan from 0, and is what joins the frames.
 
     Raises Problem where no such study was run here, and, of the frames, where no run is finished.
     """
 
-    def __init__(self, study: str, test: str | None = None) -> None:
+    def __init__(self, study: str, test: str | None = None, metric: str | None = None) -> None:
         self.study, plan = report.label_of(study), report.recall(study)
+        plan = report.measured(plan, metric) if metric else plan
         self.plan, self.store = report.tested(plan, test) if test else plan, Store()
 
     def __repr__(self) -> str:
@@ -99,7 +103,7 @@ class Results:
 
     @property
     def score(self) -> str:
-        """The headline metric: top1, mAP or mIoU."""
+        """The metric that rungs are compared by: top1, mAP or mIoU, or the one that was asked for."""
         from harness.report import frames
 
         return frames.headline(self.runs)
@@ -142,6 +146,21 @@ class Results:
         if not rows:
             raise Problem(f"{self.study}: no run of {rung!r} tells which test images it had right")
         return pd.DataFrame(right_bits(rows), index=pd.Index([row["seed"] for row in rows], name="seed"))
+
+    def logits(self, rung: str | int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+        """Labels N and logits N x K, in half precision, of a run's test images, in the set's order.
+
+        Raises Problem where the run is not finished, or kept none: one of before, or of another task, or of too many
+        images and classes.
+        """
+        own = self.plan["rungs"][self.place(rung)]
+        if (own["id"], seed) not in self.store:
+            raise Problem(f"{one_line(own['name'])} of {self.study} has no finished run of seed {seed}")
+        kept: tuple[NDArray[np.int64], NDArray[np.float16]] | None = self.store.logits(own["id"], seed)
+        if kept is None:
+            why = self.store.read(own["id"], seed).get("no_logits") or "harness.ablate --fresh trains it anew"
+            raise Problem(f"{one_line(own['name'])} of {self.study}, seed {seed}, kept no logits: {one_line(why)}")
+        return kept
 
     def network(self, rung: str | int, seed: int | None = None) -> Network:
         """The network that a run of `rung` trained; `rung` is a name, a place in the plan, or a specification's id.

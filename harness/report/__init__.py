@@ -123,7 +123,9 @@ def renamed(plan: Plan, name: str) -> Plan:
 
     Raises Problem where another report has the name.
     """
-    label = f"{plan['study']}@{name}"
+    from harness.metrics import labelled
+
+    label = labelled(f"{plan['study']}@{name}", plan.get("metric", ""))
     if label == plan["label"]:
         return plan
     if plan_path(label).exists() or (runs() / "reports" / label).exists():
@@ -185,6 +187,27 @@ def _way(plan: Plan, place: int) -> set[int]:
         way.append(place)
         place = next(i for i in between if i != place)
     return set(way)
+
+
+def measured(plan: Plan, name: str) -> Plan:
+    """A described plan whose report goes by another metric, under a label of its own.
+
+    Raises Problem where there is no such metric, and where values or seeds were chosen by the plan's own.
+    """
+    from harness import metrics
+    from harness.report import frames
+
+    before = plan.get("metric", "")
+    if name != before and ("tuned" in plan or plan["decide"]):
+        how = "was tuned" if "tuned" in plan else "added seeds by looks"
+        raise Problem(f"--metric {name}: {plan['label']} {how} by its own metric, which it keeps")
+    words = plan["command"]
+    words = words[: words.index("--metric")] + words[words.index("--metric") + 2 :] if "--metric" in words else words
+    label = metrics.labelled(metrics.unlabelled(plan["label"], before), name)
+    at = words.index("--name") if "--name" in words else len(words)
+    new = plan | {"metric": name, "label": label, "command": [*words[:at], "--metric", name, *words[at:]]}
+    frames.metric_of(new)
+    return new
 
 
 def searched() -> list[str]:
@@ -327,7 +350,7 @@ def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequen
     both = frames.backbones(plan, store, every)
     every_figure = draw(plan, every, table, effects, compared, both, others(plan, store, table, effects))
     drawn = {name: figures.save(folder, name, figure) for name, figure in every_figure}
-    shown = {} if effects is None else {"Tricks": tables.shown_effects(effects, plan["design"])}
+    shown = {} if effects is None else {"Tricks": tables.shown_effects(effects, plan["design"], frames.measure(every))}
     if compared is not None:
         text = f"{tuned.write(folder, study, plan, compared)}\n{text}"
         shown["Untuned and tuned"] = tuned.shown(compared)
@@ -339,7 +362,7 @@ def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequen
         tables.write_classes(folder, study, classes)
         if len(table) <= MANY:
             shown[tables.BY_CLASS[classes["score"].iloc[0]][0]] = tables.shown_classes(classes)
-    captions = figures.captions(frames.headline(every))
+    captions = figures.captions(frames.headline(every), frames.measure(every).lower)
     titled = zip(table["place"], table["title"], strict=True)
     behind = {(place, name): tables.shown_runs(own[own["place"] == place]) for place, name in titled}
     linked = page.Behind(rungs, behind)
@@ -443,7 +466,7 @@ def draw(
     """
     from harness.report import figures, frames, plans, title
 
-    study, n, score = title.study_title(plan), len(table), frames.headline(every)
+    study, n, score, by = title.study_title(plan), len(table), frames.headline(every), frames.measure(every)
     study += f", over {plan['against']}" if "against" in plan else ""
     if compared is not None and n <= MANY:
         from harness.report import tuned
@@ -453,7 +476,7 @@ def draw(
         pools = zip(plan["rungs"], plan["tuned"]["rungs"], strict=True)
         yield "trials", tuned.curves({rung["title"]: own["pool"] for rung, own in pools}, study, score)
     if effects is not None and len(effects):
-        yield "effects", figures.effects(study, effects, score)
+        yield "effects", figures.effects(study, effects, by)
     below = {place: rung["gain"][1] for place, rung in enumerate(plan["rungs"]) if rung["gain"]}
     if plan["design"] == "ladder" and n <= TALL and (made := figures.waterfall(study, table, below)):
         yield "waterfall", made
@@ -464,13 +487,18 @@ def draw(
             design: {g.name: (g.value, g.low, g.high, g.verdict) for g in gains} for design, gains in designs.items()
         }
         if len(names) <= TALL:
-            yield "designs", figures.designs(study, names, told, score)
+            yield "designs", figures.designs(study, names, told, by)
     if n <= TALL:
         yield "ladder", figures.forest(study, every, table, frames.seeds_as_dots(plan, every))
-    if both is not None and n <= MANY and (made := figures.transfer(study, table, both, score)):
+    if (
+        both is not None
+        and not plan.get("metric")
+        and n <= MANY
+        and (made := figures.transfer(study, table, both, score))
+    ):
         yield "transfer", made
     found = frames.class_gains(plan, every)
-    if found is not None and n <= MANY and (made := figures.by_class(study, found, score)):
+    if found is not None and n <= MANY and (made := figures.by_class(study, found, plans.recorded(every))):
         yield "classes", made
     if n <= MANY:
         if made := figures.curves(study, every, table, plans.losses(plan)):

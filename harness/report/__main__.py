@@ -4,7 +4,7 @@ import argparse
 import gc
 
 from harness import planned
-from harness.cli import add_name, answer, main
+from harness.cli import add_metric, add_name, answer, main
 from harness.paths import expanded
 
 
@@ -39,12 +39,14 @@ def parser() -> argparse.ArgumentParser:
         help="how gains are tested: with variances that lean on each other, or each by its own alone, the plain paired "
         "t-test (default: as the study was run, which is moderated)",
     )
+    add_metric(p, "of this report, which then has a name of its own (default: as the study was run)")
     p.add_argument(
         "--columns",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="of the LaTeX table, in this order: rung, score, n, gain, verdict, plain, rho, total, second, params, "
+        help="of the LaTeX table, in this order: rung, score, n, gain, verdict, plain, rho, total, second, balanced, "
+        "params, "
         "gflops, seconds; of effects trick, value, order_se, n, verdict, aliases (default: the first of them)",
     )
     p.add_argument(
@@ -62,8 +64,10 @@ def run(options: argparse.Namespace) -> None:
         against,
         beside_paper,
         index,
+        measured,
         paper_figure,
         recall,
+        remember,
         renamed,
         render,
         side_by_side,
@@ -73,8 +77,8 @@ def run(options: argparse.Namespace) -> None:
     from harness.store import Store
 
     studies = [options.study] if isinstance(options.study, str) else options.study
-    if options.beside and (len(studies) < 2 or options.name or options.against):
-        raise Problem("--beside takes two studies or more, and neither --name nor --against")
+    if options.beside and (len(studies) < 2 or options.name or options.against or options.metric):
+        raise Problem("--beside takes two studies or more, and neither --name, --against nor --metric")
     if len(studies) > 1 and not options.beside:
         raise Problem(f"one study at a time, and here are {len(studies)}: --beside sets them side by side")
     if options.against and (options.table or options.figure or options.at):
@@ -89,7 +93,11 @@ def run(options: argparse.Namespace) -> None:
     plan = (unrun(studies[0]) if options.table else None) or recall(studies[0])
     plan = renamed(plan, options.name) if options.name else plan
     plan = tested(plan, options.test) if options.test else plan
-    plan = against(plan, options.against) if options.against else plan
+    own = options.table or options.figure or options.at  # of the score that records tell
+    if options.metric and own:
+        raise Problem("--metric is of the whole report: leave out --table, --figure and --at")
+    plan = measured(plan, options.metric) if options.metric else plan | {"metric": ""} if own else plan
+    kept, plan = plan, against(plan, options.against) if options.against else plan
     store, to = Store(), options.to
     if options.figure:
         answer({"figure": (drawn := paper_figure(plan, store, options.figure, to))})
@@ -100,6 +108,8 @@ def run(options: argparse.Namespace) -> None:
         else:
             table = options.table
             report = beside_paper(plan, store, table, to) if table else render(plan, store, to, options.columns)
+        if options.metric:
+            remember(kept)
         if not to:
             index.write()
         answer((report.told or {"text": report.text}) | {"folder": report.folder})

@@ -15,7 +15,7 @@ import pandas as pd
 from harness import one_line
 from harness.cli import jsonable
 from harness.paths import runs, write_atomic
-from harness.report.frames import MARKS, Plan, headline
+from harness.report.frames import MARKS, Plan, headline, measure
 from harness.report.tables import comma_separated
 from harness.report.words import SECOND
 
@@ -64,7 +64,8 @@ def table(
 
     `format`: raised when a key changes its meaning or goes; new keys may come. `study`, `label` (of this report),
     `design`, `settings` (what differs from the study as written), `command` (the words after `harness.ablate`), `score`
-    (the headline metric: top1, mAP or mIoU) and `notes`. `rungs` has one object a rung:
+    (the metric that rungs are compared by: top1, mAP or mIoU, or that of `--metric`), its `unit`, which values are
+    `better`, "higher" or "lower", and `notes`. `rungs` has one object a rung; scores and gains are in that unit:
 
     - `place`, `name`, `title`, `id` (of its specification), `n` (runs), `marks` (names of what a reader should doubt);
     - `score` and `second`: `metric`, `mean`, `sd`, percent over its n runs; `second` may be null;
@@ -90,6 +91,8 @@ def table(
         "format": FORMAT,
         **{name: plan[name] for name in ("study", "label", "design", "settings", "command")},
         "score": headline(rungs),
+        "unit": measure(rungs).unit,
+        "better": "lower" if measure(rungs).lower else "higher",
         "rungs": rows,
         "effects": None if effects is None else effects.to_dict("records"),
         "notes": notes,
@@ -100,7 +103,7 @@ def table(
 
 def _rung(plan: Plan, row: dict[Any, Any]) -> dict[str, Any]:
     rung, score = plan["rungs"][row["place"]], row["score"]
-    second = SECOND[score]
+    second = SECOND.get(score, "top1")
     over = next((one_line(plan["rungs"][i]["name"]) for i in rung["gain"] or () if i != row["place"]), None)
     gain = {"over": over, "value": row["gain"], "low": row["gain_low"], "high": row["gain_high"]}
     gain |= {"pairs": row["gain_pairs"]} | {name: row[name] for name in ("p", "adjusted", "rho", "mde")}

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from harness import Problem, one_line
-from harness.report.frames import MARKS, headline
-from harness.report.words import METRICS, count, opening
+from harness.report.frames import MARKS, measure
+from harness.report.words import count, opening
 
 Columns = Mapping[str, tuple[str, Sequence[str]]]  # as tables.columns has them
 DEFAULT = ("rung", "trick", "score", "n", "gain", "value", "verdict")  # those of them that a table has
@@ -35,19 +35,20 @@ def choice(columns: Columns, chosen: Sequence[str] = ()) -> Columns:
 
 def caption(study: str, design: str, rungs: pd.DataFrame, effects: pd.DataFrame | None = None) -> tuple[str, str]:
     """What the numbers are, and how verdicts were made: a line each."""
-    score = METRICS[headline(rungs)]
+    by = measure(rungs)
     sizes = sorted(set(rungs["n"]))
     n = count(sizes[-1], "seed") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} seeds"
     if effects is not None:
         what = "Shapley values" if design == "shapley" else "Effects of a two-level factorial design"
         tests = "t-tests at .05 after Holm"
-        return f"{study}: {what} in points of {score}.", f"95 % t-intervals over {n}; verdicts: {tests}."
+        return f"{study}: {what} in {by.of}.", f"95 % t-intervals over {n}; verdicts: {tests}."
+    unit = " in percent of the test set" if by.unit == "%" else f" in {by.unit}" if by.unit else ""
     kind = "moderated " if (rungs["test"] == "moderated").any() else ""
     tests = f"{kind}paired t-tests"
     tests = f"{tests} at .05 after Holm" if rungs["adjusted"].notna().any() else f"group-sequential {tests}"
     second = f"Gains are paired by seed, with 95 % intervals; verdicts: {tests}."
     return (
-        f"{study}: {opening(score)} in percent of the test set, mean ± s.d. over {n}.",
+        f"{study}: {opening(by.title)}{unit}, mean ± s.d. over {n}.",
         second if rungs["gain"].notna().any() else "",
     )
 

@@ -76,6 +76,7 @@ class Plan(BaseModel):
     tricks: list[Trick]
     decide: Decide | None
     test: Test = "moderated"
+    metric: Annotated[str, Field(pattern=r"^\w*$")] = ""  # that rungs are compared by, where that is not their records'
     rungs: Annotated[list[Rung], Field(min_length=1)]
     upstream: list[Upstream]
     orders: list[list[Count]] = []
@@ -92,6 +93,11 @@ def built_on(plan: Mapping[str, Any]) -> list[tuple[str, int]]:
     """The upstream runs of a described plan, (id, seed), each once."""
     every = [(inner["id"], seed) for inner in plan["upstream"] for seed in inner.get("seeds", [0])]
     return list(dict.fromkeys(every))
+
+
+def recorded(every: Any) -> str:
+    """What the records of a frame of runs are about, whatever they are compared by."""
+    return str(every["recorded"].iloc[0]) if "recorded" in every and len(every) else "top1"
 
 
 LOSS = {"targets", "mix", "loss", "teacher", "task"}  # slots that make a training loss one of another kind

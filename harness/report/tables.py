@@ -10,21 +10,21 @@ import pandas as pd
 import harness.report.latex as latex
 from harness import one_line
 from harness.paths import write_atomic
-from harness.report.frames import headline, marks, pairs_apart
-from harness.report.words import METRICS, SECOND
+from harness.report.frames import headline, marks, measure, pairs_apart
+from harness.report.words import METRICS, SECOND, TOP1, Measure
 
 
-def gain(mean: float, low: float, high: float) -> str:
+def gain(mean: float, low: float, high: float, decimals: int = 2) -> str:
     if math.isnan(mean):
         return "–"
-    told = [f"{round(value, 2) + 0.0:+.2f}" for value in (mean, low, high)]  # + 0.0: no -0.00
+    told = [f"{round(value, decimals) + 0.0:+.{decimals}f}" for value in (mean, low, high)]  # + 0.0: no -0.00
     return told[0] if math.isnan(low) else f"{told[0]} [{told[1]}, {told[2]}]"
 
 
-def spread(mean: float, sd: float) -> str:
+def spread(mean: float, sd: float, decimals: int = 2) -> str:
     if math.isnan(mean):
         return "–"
-    return f"{mean:.2f}" if math.isnan(sd) else f"{mean:.2f} ± {sd:.2f}"
+    return f"{mean:.{decimals}f}" if math.isnan(sd) else f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
 
 
 GAIN = {
@@ -40,15 +40,16 @@ Columns = dict[str, tuple[str, list[str]]]  # by a short name that stays: the he
 
 def columns(table: pd.DataFrame, design: str = "ladder") -> Columns:
     """A table of rungs as text."""
-    score = headline(table)
-    second = SECOND[score]
+    score, by = headline(table), measure(table)
+    second, many = SECOND.get(score, "top1"), [by.decimals] * len(table)
+    shown_as = METRICS[score] if by.unit in ("%", METRICS[score]) else by.axis
     made: Columns = {
         "rung": ("rung", [f"{row['title']} {marks(row)}".strip() for _, row in table.iterrows()]),
-        "score": (METRICS[score], list(map(spread, table[f"{score}_mean"], table[f"{score}_sd"]))),
+        "score": (shown_as, list(map(spread, table[f"{score}_mean"], table[f"{score}_sd"], many))),
         "n": ("n", list(map(str, table["n"]))),
     }
     if design in GAIN:
-        gains = list(map(gain, table["gain"], table["gain_low"], table["gain_high"]))
+        gains = list(map(gain, table["gain"], table["gain_low"], table["gain_high"], many))
         over = table["over"][table["over"] != ""].iloc[:1].tolist() if design == "against" else []
         made["gain"] = " ".join([GAIN[design], *over]), gains
         if pairs_apart(table):
@@ -60,10 +61,13 @@ def columns(table: pd.DataFrame, design: str = "ladder") -> Columns:
             made["plain"] = "by a plain t-test", [verdict or "–" for verdict in plain]
         made["rho"] = "ρ̂", ["–" if math.isnan(rho) else f"{rho:.2f}" for rho in table["rho"]]
     if design == "ladder":
-        totals = list(map(gain, table["total"], table["total_low"], table["total_high"]))
+        totals = list(map(gain, table["total"], table["total_low"], table["total_high"], many))
         made["total"] = "gain over the baseline", totals
     if f"{second}_mean" in table:
         made["second"] = METRICS[second], list(map(spread, table[f"{second}_mean"], table[f"{second}_sd"]))
+    if "balanced_accuracy_mean" in table and score != "balanced_accuracy":
+        spreads = list(map(spread, table["balanced_accuracy_mean"], table["balanced_accuracy_sd"]))
+        made["balanced"] = METRICS["balanced_accuracy"], spreads
     made["params"] = "params", [f"{n / 1e6:.2f} M" if n >= 1e5 else f"{n:,}" for n in table["params"]]
     made["gflops"] = "GFLOPs", [f"{g:.3g}" for g in table["gmacs"]]
     made["seconds"] = "s/epoch", [f"{s:.3g}" for s in table["seconds_per_epoch"]]
@@ -93,16 +97,16 @@ def shown_runs(own: pd.DataFrame) -> pd.DataFrame:
 TOGETHER = {"helps": "more together", "hurts": "less together"}  # what an interaction says
 
 
-def effect_columns(effects: pd.DataFrame, design: str) -> Columns:
+def effect_columns(effects: pd.DataFrame, design: str, by: Measure = TOP1) -> Columns:
     """A table of effects as text."""
     what = "Shapley value" if design == "shapley" else "effect"
-    values = list(map(gain, effects["value"], effects["low"], effects["high"]))
+    values = list(map(gain, effects["value"], effects["low"], effects["high"], [by.decimals] * len(effects)))
     made: Columns = {
         "trick": ("trick", list(effects["name"])),
         "value": (f"{what}, 95 % t-interval", values),
     }
     if effects["order_se"].notna().any():
-        made["order_se"] = "s.e. of the orders", [f"{se:.2f}" for se in effects["order_se"]]
+        made["order_se"] = "s.e. of the orders", [by.bare(se) for se in effects["order_se"]]
     made["n"] = "n", list(map(str, effects["n"]))
     said = effects["verdict"].where(effects["main"].astype(bool), effects["verdict"].replace(TOGETHER))
     made["verdict"] = "verdict", list(said.replace("", "–"))
@@ -111,9 +115,9 @@ def effect_columns(effects: pd.DataFrame, design: str) -> Columns:
     return made
 
 
-def shown_effects(effects: pd.DataFrame, design: str) -> pd.DataFrame:
+def shown_effects(effects: pd.DataFrame, design: str, by: Measure = TOP1) -> pd.DataFrame:
     """One row an effect as text."""
-    return framed(effect_columns(effects, design))
+    return framed(effect_columns(effects, design, by))
 
 
 SEEN = (  # how far the evidence goes, below its table
@@ -188,8 +192,8 @@ def write(
     them. Raises Problem, and writes nothing, where the table has no such column.
     """
     study = one_line(study)
-    made = columns(rungs, design) if effects is None else effect_columns(effects, design)
-    unrounded = rungs.drop(columns=["place", "title", "score"])
+    made = columns(rungs, design) if effects is None else effect_columns(effects, design, measure(rungs))
+    unrounded = rungs.drop(columns=["place", "title", "score", "unit", "lower"], errors="ignore")
     typeset = latex.table(latex.choice(made, chosen), study, latex.caption(study, design, rungs, effects), notes)
     if effects is not None:
         write_atomic(folder / "rungs.csv", comma_separated(unrounded).encode())

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness import one_line
-from harness.report.words import count
+from harness.report.words import METRICS, count
 
 Plan = dict[str, Any]
 LONGEST = 60  # letters of a study's own title, and of a setting that a title repeats
@@ -51,5 +51,7 @@ def title(plan: Plan, trained: Iterable[int] = ()) -> str:
         parts.append(" to ".join(dict.fromkeys(f"{n:,}" for n in (images[0], images[-1]))) + " images")
     if epochs:
         parts.append(f"{epochs[0]} epoch{'s' * (epochs[0] != 1)}")
+    if plan.get("metric"):
+        parts.append(f"by {METRICS[plan['metric']]}")
     told = [one_line(in_words(said)) for said in plan["settings"] if not said.startswith(TOLD)]
     return ", ".join([*parts, *(said for said in told if len(said) <= LONGEST // 2)])

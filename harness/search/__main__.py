@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from harness import planned, where
-from harness.cli import add_track, answer, main
+from harness.cli import add_metric, add_track, answer, main
 
 if TYPE_CHECKING:
     from harness.search.search import Search
@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         help="of the search (default: %(default)s); with --jobs 1 the same trials each time",
     )
     p.add_argument("--share", type=float, default=0.2, help="of the training images, held out (default: %(default)s)")
+    add_metric(p, "that trials are scored by, on the images held out (default: the headline of the task, top-1 say)")
     p.add_argument("--minimize", choices=AIMS, help="a second aim: seconds of training, or multiply-adds an image")
     p.add_argument(
         "--set",
@@ -104,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
         storage=options.storage,
         seed=options.seed,
         accept_stale=options.accept_stale,
+        metric=options.metric or "",
     )
     at = where.places(options)
     for note in study.check(study.Plan(search.study, (search.rung,), search.seeds)):

@@ -4,7 +4,7 @@ import sys
 
 from optuna.trial import FrozenTrial
 
-from harness import one_line, tasks
+from harness import one_line
 from harness.engine import Event, key
 from harness.report.words import METRICS
 from harness.search.outcome import choice, short
@@ -21,7 +21,7 @@ class Lines:
     def __init__(self, search: Search, tracker: Tracker, titles: dict[str, str]) -> None:
         self.search, self.tracker, self.titles = search, tracker, titles
         self.study = opened(search)
-        self.metric = METRICS[tasks.of(search.rung.spec).headline]
+        self.metric = "−" * (search.sign < 0) + METRICS[search.aim]
 
     def __call__(self, event: Event) -> None:
         match event["kind"]:

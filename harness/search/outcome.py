@@ -9,7 +9,7 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import Problem, tasks
+from harness import Problem
 from harness.engine import Engine
 from harness.engine.progress import Progress
 from harness.paths import write_atomic
@@ -57,8 +57,9 @@ def describe(search: Search, study: Study) -> dict[str, Any]:
         "label": search.label,
         "settings": list(search.settings),
         **search.definition,
+        **({"better": search.measure.better} if search.measure else {}),
         "trials": search.trials,
-        "objectives": [tasks.of(search.rung.spec).headline, *([search.minimize] if search.minimize else [])],
+        "objectives": [search.aim, *([search.minimize] if search.minimize else [])],
         "storage": search.address,
         "command": f"python -m harness.search {shlex.join(search.words)}",
         "counts": {name: states.count(name) for name in ("complete", "pruned", "fail", "running", "waiting")},
@@ -93,8 +94,7 @@ def tested(search: Search, best: Best, engine: Engine, tracker: Tracker) -> dict
     if failed:  # why was said when they did
         raise Problem(f"the chosen values cannot be tested: {failed} of {len(todo)} run{'s' * (len(todo) != 1)} failed")
     had = [seed for seed in search.final if (best.spec.id, seed) in store]
-    aim = tasks.of(best.spec).headline
-    test = {str(seed): store.read(best.spec.id, seed)["metrics"][aim] for seed in had}
+    test = {str(seed): search.value(store, best.spec, seed) for seed in had}
     return {**best.described, "chosen": {**best.described["chosen"], "test": test}, "tested": looked}
 
 
@@ -115,9 +115,7 @@ def as_text(search: Search, described: dict[str, Any]) -> str:
         mean, sd = mean_sd(list(chosen["test"].values()))
         n = len(chosen["test"])
         spread = f" ± {sd:.2f} (mean ± s.d., {n} seeds)" if n > 1 else " (1 seed)"
-        lines.append(
-            f"test:   {METRICS[tasks.of(search.rung.spec).headline]} {mean:.2f}{spread}, trained on all training images"
-        )
+        lines.append(f"test:   {METRICS[search.aim]} {mean:.2f}{spread}, trained on all training images")
     return "\n".join(lines)
 
 

@@ -12,17 +12,22 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from harness import Problem, file_name, without_password
+from harness import Problem, file_name, tasks, without_password
+from harness.metrics import Metric, Told, labelled
 from harness.parts.data.holdout import blinded
 from harness.paths import runs
+from harness.report.frames.measured import value_of
 from harness.search.space import assigned, cut, samples
-from harness.spec import assign, sources
-from harness.study import Rung, Study, plan
+from harness.spec import Spec, assign, sources
+from harness.store import Store
+from harness.study import Rung, Study, asked, plan
 
 
 @dataclass(frozen=True)
 class Search:
     """A search of `space` for the values of one rung, by the mean score of `seeds` on held-out training images.
+
+    The greatest score is the best. By a metric which lower is better a trial's score is its negative.
 
     Its label and its `definition` say what it is: the number of trials may grow, all else stays.
     """
@@ -42,6 +47,8 @@ class Search:
     settings: tuple[str, ...] = ()
     accept_stale: bool = False  # go on, and take runs, though the user's code has changed since
     called: str = ""  # how a command calls the study, where that is not its name
+    metric: str = ""  # that trials are scored by, where that is not the headline of their task
+    measure: Metric | Told | None = None  # the same, as it is worked out
 
     @cached_property
     def label(self) -> str:
@@ -49,7 +56,29 @@ class Search:
         rung = re.sub(r"[^\w-]+", "-", self.rung.name)
         told = [*self.settings, *([self.rung.name] if rung != self.rung.name else [])]
         mark = hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()[:6]
-        return file_name(f"{self.study}@search-{rung}" + (f"-{mark}" if told else ""))
+        return file_name(labelled(f"{self.study}@search-{rung}" + (f"-{mark}" if told else ""), self.metric))
+
+    @property
+    def aim(self) -> str:
+        """What trials are scored by."""
+        return self.metric or tasks.of(self.rung.spec).headline
+
+    @property
+    def sign(self) -> int:
+        """What a score is times the metric: -1 where lower is better."""
+        return -1 if self.measure and self.measure.better == "lower" else 1
+
+    def value(self, store: Store, spec: Spec, seed: int) -> float:
+        """The metric of a finished run, on its test images. Raises Problem where the run does not tell it."""
+        record = store.read(spec.id, seed)
+        if self.measure is None:
+            return float(record["metrics"][self.aim])
+        if isinstance(self.measure, Told):
+            return self.measure.of(record)
+        kept = store.logits(spec.id, seed)
+        if kept is None:
+            raise Problem(f"--metric {self.metric}: the record of {spec.id}/{seed} has no logits: move it aside")
+        return value_of(self.metric, self.measure.of, *kept)
 
     @property
     def folder(self) -> Path:
@@ -71,6 +100,7 @@ class Search:
         """The words after `harness.search` that ask for it."""
         options = {"--rung": self.rung.name, "--trials": self.trials, "--sampler": self.sampler, "--seed": self.seed}
         options |= {"--seeds": len(self.seeds), "--share": self.share, "--storage": self.storage and self.address}
+        options |= {"--metric": self.metric or None}
         options |= {"--minimize": self.minimize} if self.minimize else {"--pruner": self.pruner}
         given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
         return [self.called or self.study, *given, *(word for setting in self.settings for word in ("--set", setting))]
@@ -81,6 +111,7 @@ class Search:
         spec = assigned(self.rung.spec, {path: samples(d)[0] for path, d in self.space.items()})  # what is searched
         brief = blinded(spec, self.share).brief  # is said by the space
         own = {name: getattr(self, name) for name in ("sampler", "pruner", "seed", "seeds", "share", "minimize")}
+        own |= {"metric": self.metric} if self.metric else {}
         space = {path: repr(distribution) for path, distribution in self.space.items()}
         code = {"sources": found} if (found := sources.of(spec)) else {}
         made: dict[str, Any] = json.loads(json.dumps({"space": space, **own, "spec": brief, **code}, default=str))
@@ -101,6 +132,7 @@ def make(
     storage: str | None = None,
     seed: int = 0,
     accept_stale: bool = False,
+    metric: str = "",
 ) -> Search:
     """A search of the study's SPACE, by default for its last rung. Raises Problem where it cannot be made."""
     if minimize and pruner not in (None, "none"):
@@ -118,13 +150,16 @@ def make(
     if rung and rung not in names:
         raise Problem(f"--rung {rung}: no such rung in {study.name}; there are: {', '.join(names)}")
     chosen = made.rungs[names.index(rung) if rung else -1]
+    measure = asked(metric, study.metrics, chosen.spec)
+    if measure and pruner in ("hyperband", "median"):
+        raise Problem(f"--metric {metric} is not told each epoch: leave out --pruner {pruner}, or take wilcoxon")
     space = fitting(study, made.rungs, chosen, [path for path, _ in settings])
     if sampler == "grid":
         points = prod(len(cut(distribution)) for distribution in space.values())
         trials = min(trials or points, points)
     more = plan(study, settings, seeds or 1).seeds
     final = more if len(more) > 1 else study.seeds
-    chosen_pruner = "none" if minimize else pruner or "hyperband"
+    chosen_pruner = "none" if minimize else pruner or ("none" if measure else "hyperband")
     if chosen_pruner == "wilcoxon" and len(more) < 5:
         raise Problem(
             f"--pruner wilcoxon can end a trial after its 4th seed: --seeds {len(more)} leaves nothing to end"
@@ -134,6 +169,8 @@ def make(
         made.settings,
         accept_stale,
         study.address,
+        metric if measure else "",
+        measure,
     )
 
 

@@ -84,7 +84,7 @@ def life(search: Search, label: str, trial: optuna.Trial, store: Store, say: Say
             named_by(label, each, f"trial {trial.number}" if each is spec else "upstream")
         say({"kind": "begun", "number": trial.number, "run": (spec, search.seeds[0])})
         records = yield from _trained(search, trial, spec, store)
-        return _score(search, trial, records)
+        return _score(search, trial, records, store, spec)
     except optuna.exceptions.OptunaError:  # it was pruned, or the storage does not answer
         raise
     except Exception as error:
@@ -96,18 +96,21 @@ def _trained(search: Search, trial: optuna.Trial, spec: Spec, store: Store) -> G
     """The records of a trial's runs by their seeds, one run after the other, what they build on first."""
     by_seed = isinstance(trial.study.pruner, optuna.pruners.WilcoxonPruner)
     steps = _Steps(trial, search.seeds[-1] if by_seed else spec.epochs * len(search.seeds) - 1)
-    records, task = {}, tasks.of(spec)
-    aim = task.headline
+    records, task, aim = {}, tasks.of(spec), search.aim
     for place, seed in enumerate(search.seeds):
         for below in needed(spec, seed):  # of the first seed alone, but for a backbone, which has each
             yield from _run(search, below, store, lambda row: False)
         first = place * spec.epochs
 
         def prunes(row: Event, first: int = first) -> bool:
-            return not by_seed and steps(first + row["epoch"], row[aim if aim in row else task.named(aim, "val")])
+            return (
+                not by_seed
+                and not search.metric
+                and steps(first + row["epoch"], row[aim if aim in row else task.named(aim, "val")])
+            )
 
         records[seed] = yield from _run(search, (spec, seed), store, prunes)
-        if by_seed and steps(seed, records[seed]["metrics"][aim]):
+        if by_seed and steps(seed, search.sign * search.value(store, spec, seed)):
             raise optuna.TrialPruned
     return records
 
@@ -139,10 +142,9 @@ def _epochs(store: Store, run: Run) -> list[Event]:
     return [row for _, row in sorted({row["epoch"]: row for row in reversed(rows)}.items())]
 
 
-def _score(search: Search, trial: optuna.Trial, records: dict[int, Record]) -> Score:
-    """The mean of the task's headline score; with a second aim both."""
-    aim = tasks.of(search.rung.spec).headline
-    scores = {str(seed): record["metrics"][aim] for seed, record in records.items()}
+def _score(search: Search, trial: optuna.Trial, records: dict[int, Record], store: Store, spec: Spec) -> Score:
+    """The mean of what the search goes by, its negative where lower is better; with a second aim both."""
+    scores = {str(seed): search.sign * search.value(store, spec, seed) for seed in records}
     costs = {
         "seconds": sum(record["seconds"] for record in records.values()),
         "gmacs": next(iter(records.values()))["macs"] / 1e9,

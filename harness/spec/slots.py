@@ -305,6 +305,10 @@ class Task(Part, ABC):
     def marking(self, images: Any, split: str) -> Any:
         """Marks an evaluation of a split of `harness.parts.data.Images`: `add` its batches, and ask its `scores`."""
 
+    def keeps(self, images: int, classes: int) -> tuple[int, str]:
+        """Bytes that a record keeps of its test images, before compression, in a file of their own; or why none."""
+        return 0, ""
+
     @abstractmethod
     def noise(self, n: int, classes: int, height: int, width: int) -> Tensor:
         """Targets of `n` images of any kind, to time and to count a step by."""

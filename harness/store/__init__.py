@@ -2,10 +2,11 @@
 
 A folder holds `spec.json`; `journal-7.jsonl`, of the seventh attempt, and so on; the last two checkpoints while the run
 is not finished; and, written last and whole, `result.json`: a run is finished when that file is there. Then the
-journals become one, `journal.jsonl`, and the weights of that result `weights.pt`. A run that its evidence refused has
-`refused.json`, one that failed `traceback.txt`; `harness.store.lease` says what `claim-7` and `beat-7` are. Every byte
-can be checked: the folder's name is the hash of `spec.json`, the result carries its own hash and that of the weights,
-the journal that of each checkpoint, and its lines their own.
+journals become one, `journal.jsonl`, the weights of that result `weights.pt`, and what it answered to each test image,
+where it keeps that, `logits.npz`. A run that its evidence refused has `refused.json`, one that failed `traceback.txt`;
+`harness.store.lease` says what `claim-7` and `beat-7` are. Every byte can be checked: the folder's name is the hash of
+`spec.json`, the result carries its own hash and those of weights and logits, the journal that of each checkpoint, and
+its lines their own.
 """
 
 import hashlib
@@ -33,7 +34,8 @@ EVERY = 60.0  # seconds between checkpoints within an epoch
 WORTH = 100  # a checkpoint waits until the run has gone on for so many times what the last one cost
 KEPT = 2  # checkpoints: the last may be torn by what no program can prevent
 TRACEBACK = "traceback.txt"
-UNTIDY = re.compile("(checkpoint|weights|journal|claim|beat)-")  # what no finished run is left with
+FILES_OF = {"weights": "weights.pt", "logits": "logits.npz"}  # files of a result, by what it calls their digests
+UNTIDY = re.compile("(checkpoint|weights|logits|journal|claim|beat)-")  # what no finished run is left with
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)  # the last of lists within lists within lists
 CHECKPOINT = re.compile(r"checkpoint-(?:([0-9]+)-)?([0-9]+)\.pt")  # the attempt, and the number of its line
 Record = dict[str, Any]
@@ -120,13 +122,34 @@ class Store:
         """The trained weights of a finished run, on the CPU. Raises Problem where they are not those it left."""
         import torch
 
-        wanted, path = self.read(spec_id, seed)["weights"], self.folder(spec_id, seed) / "weights.pt"
+        data = self._kept("weights", self.read(spec_id, seed)["weights"], spec_id, seed)
+        weights: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return weights
+
+    def logits(self, spec_id: str, seed: int) -> tuple[Any, Any] | None:
+        """Of a finished run's N test images, in order, labels N and logits N x K, float16; None where it kept none.
+
+        Raises Problem where they are not those it left.
+        """
+        from harness.store import arrays
+
+        record = self.read(spec_id, seed)
+        if not record.get("logits"):
+            return None
+        data = self._kept("logits", record["logits"], spec_id, seed)
+        try:
+            return arrays.logits(data, record["images"]["test"])
+        except ValueError as error:
+            path = self.folder(spec_id, seed) / FILES_OF["logits"]
+            raise Problem(f"{path} holds no logits ({error}): {_retrain(path)}") from None
+
+    def _kept(self, what: str, wanted: str, spec_id: str, seed: int) -> bytes:
+        path = self.folder(spec_id, seed) / FILES_OF[what]
         data = kept(wanted, path)
         if data is None:
             why = "is damaged, its digest is another" if path.exists() else "is missing"
             raise Problem(f"{path} {why}: {_retrain(path)}")
-        weights: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        return weights
+        return data
 
     @contextmanager
     def claim(self, spec_id: str, seed: int, every: float = EVERY) -> Iterator["Claim"]:
@@ -191,14 +214,19 @@ class Store:
             added.close()
 
 
-def kept(digest: str, weights: Path) -> bytes | None:
-    """The bytes of that digest: those of `weights`, or of an attempt that has not named them so yet; None of none."""
-    for path in (*weights.parent.glob("weights-*.pt"), weights):
+def kept(digest: str, file: Path) -> bytes | None:
+    """The bytes of that digest: those of `file`, or of an attempt that has not named them so yet; None of none."""
+    for path in (*attempts(file), file):
         with suppress(FileNotFoundError):
             data = path.read_bytes()
             if sha256(data) == digest:
                 return data
     return None
+
+
+def attempts(file: Path) -> Iterator[Path]:
+    """What attempts left of a result's file, before it has its name: `weights-7.pt` of `weights.pt`."""
+    return file.parent.glob(f"{file.stem}-*{file.suffix}")
 
 
 def _retrain(path: Path) -> str:
@@ -286,14 +314,15 @@ class Claim:
         self.kept_at = time.monotonic()
 
     def _forget_refusal(self) -> None:
-        """Remove what was refused: no other weights, of which some process may be making a result just now."""
+        """Remove what was refused: no other files, of which some process may be making a result just now."""
         refused = self.folder / "refused.json"
         if refused.exists():
             with suppress(*UNREADABLE):
-                wanted = json.loads(refused.read_bytes())["weights"]
-                for path in self.folder.glob("weights-*.pt"):
-                    if sha256(path.read_bytes()) == wanted:
-                        path.unlink(missing_ok=True)
+                record = json.loads(refused.read_bytes())
+                for what, name in FILES_OF.items():
+                    for path in attempts(self.folder / name):
+                        if sha256(path.read_bytes()) == record.get(what):
+                            path.unlink(missing_ok=True)
             refused.unlink(missing_ok=True)
 
     def note(self, event: str, safe: bool = False, **fields: Any) -> None:
@@ -362,14 +391,19 @@ class Claim:
         self.lease.check()
         write_atomic(self.folder / TRACEBACK, "".join(traceback.format_exception(error)).encode(errors="replace"))
 
-    def finish(self, result: Record, weights: State) -> Record:
-        """Make the run finished, or refused; returns the record."""
+    def finish(self, result: Record, weights: State, arrays: State | None = None) -> Record:
+        """Make the run finished, or refused; returns the record. `arrays` are numpy's, of single test images."""
         self.lease.check()
-        data = _saved(weights)
-        own = self.folder / f"weights-{self.lease.number}.pt"
-        write_atomic(own, data)
+        made = {"weights": _saved(weights)}
+        if arrays:
+            made["logits"] = _packed(arrays)
+        files = {what: self.folder / FILES_OF[what] for what in made}
+        own = {what: file.with_stem(f"{file.stem}-{self.lease.number}") for what, file in files.items()}
+        for what, data in made.items():
+            write_atomic(own[what], data)
+        digests = {what: sha256(data) for what, data in made.items()}
         head = {"format": FORMAT, "spec_id": self.spec_id, "seed": self.seed, "record": self.record}
-        record = {**head, "finished": time.time(), "weights": sha256(data), "keeping": self.keeping, **result}
+        record = {**head, "finished": time.time(), **digests, "keeping": self.keeping, **result}
         data = _sealed(record)
         record["digest"] = digest(record)
         refused = result["status"] == "refused"  # evidence kept, and no result: it is trained again when asked for
@@ -381,19 +415,24 @@ class Claim:
                 write_first(self.folder / "result.json", data)
             except (FileExistsError, FileNotFoundError):  # it came to its end elsewhere, or was moved away
                 raise Lost(None) from None
-            with suppress(FileNotFoundError):  # another has tidied up
-                os.rename(own, self.folder / "weights.pt")
+            for what, file in files.items():
+                with suppress(FileNotFoundError):  # another has tidied up
+                    os.rename(own[what], file)
             self.settle(record)
         self.sweep(0)
         return record
 
     def settle(self, record: Record) -> None:
         """Bring what attempts left to the form in which a finished run stays."""
-        for path in self.folder.glob("weights-*.pt"):
-            if sha256(path.read_bytes()) == record["weights"]:
-                os.rename(path, self.folder / "weights.pt")
-            else:
-                path.unlink(missing_ok=True)
+        for what, name in FILES_OF.items():
+            if what not in record:  # what there is, is of a result that was taken away
+                (self.folder / name).unlink(missing_ok=True)
+            for path in attempts(self.folder / name):
+                with suppress(FileNotFoundError):  # another has tidied up
+                    if sha256(path.read_bytes()) == record.get(what):
+                        os.rename(path, self.folder / name)
+                    else:
+                        path.unlink()
         journal.merge(self.folder, record["digest"])
 
     def sweep(self, keep: int) -> None:
@@ -402,6 +441,14 @@ class Claim:
         every = sorted((int(m[1] or 0), int(m[2]), path) for m, path in found)
         for _, _, path in every[: max(0, len(every) - keep)]:
             path.unlink(missing_ok=True)
+
+
+def _packed(arrays: State) -> bytes:
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
 
 
 def _saved(state: State) -> bytes:

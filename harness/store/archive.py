@@ -15,7 +15,9 @@ from harness.store import Held, Record, Store
 from harness.store.aside import Aside, bring_back
 from harness.store.care import RECORD, Key, troubles
 
-MEMBER = re.compile(r"([0-9a-f]{16})/(0|[1-9][0-9]{0,18})/(spec\.json|journal\.jsonl|weights\.pt|result\.json)")
+MEMBER = re.compile(
+    r"([0-9a-f]{16})/(0|[1-9][0-9]{0,18})/(spec\.json|journal\.jsonl|weights\.pt|logits\.npz|result\.json)"
+)
 
 
 def export(store: Store, keys: Iterable[Key], path: Path) -> int:

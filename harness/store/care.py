@@ -10,10 +10,10 @@ from typing import Any
 
 from harness import Problem
 from harness.paths import write_atomic
-from harness.store import FORMAT, TRACEBACK, Store, journal, kept, known_format, lease, sha256
+from harness.store import FILES_OF, FORMAT, TRACEBACK, Store, journal, kept, known_format, lease, sha256
 
 Key = tuple[str, int]
-RECORD = ("spec.json", "journal.jsonl", "weights.pt", "result.json")
+RECORD = ("spec.json", "journal.jsonl", *FILES_OF.values(), "result.json")
 FILES = {*RECORD, "refused.json", "claim", TRACEBACK}
 
 
@@ -93,9 +93,12 @@ def damage(store: Store, key: Key) -> list[str]:
     except Problem as problem:
         return [*found, str(problem)]
     if record:
-        weights = folder / "weights.pt"
-        if kept(record["weights"], weights) is None:
-            tell(weights, "is damaged, its digest is another" if weights.exists() else "is missing")
+        for what, name in FILES_OF.items():
+            file = folder / name
+            if record.get(what) is None and file.exists():
+                tell(file, "is no part of its record")
+            elif record.get(what) is not None and kept(record[what], file) is None:
+                tell(file, "is damaged, its digest is another" if file.exists() else "is missing")
         if record["digest"] not in [event.get("digest") for event in events]:
             tell(path, "does not tell of the result")
         if path.exists() and whole < path.stat().st_size:

@@ -39,7 +39,7 @@ from harness.paths import flock, sync_folder, write_first
 
 LEASE = 90.0  # seconds: more than the 60 for which NFS may keep what it knows of a folder
 UNHEARD = 10  # leases by the file system's clock: then also a process that has watched for no lease takes over
-NUMBERED = re.compile(r"(claim|beat|journal|weights)-([1-9][0-9]{0,8})(\.jsonl|\.pt|)")
+NUMBERED = re.compile(r"(claim|beat|journal|weights|logits)-([1-9][0-9]{0,8})(\.jsonl|\.pt|\.npz|)")
 RELEASED = b"released"
 
 

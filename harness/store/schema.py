@@ -55,6 +55,8 @@ class Record(BaseModel):
 
     finished: Stamp
     weights: Sha256
+    logits: Sha256 | None = None  # of the file of labels and logits; a record of before, or of another task, has none
+    no_logits: str = ""  # why there is none, where there might be one
     status: Literal["finished", "diverged", "refused"]
     metrics: dict[str, Number]
     score: Literal["top1", "mAP", "mIoU"] = "top1"  # the headline metric; a record of before tells none

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
-from harness import Problem, tasks
+import numpy as np
+
+from harness import Problem, metrics, one_line, tasks
 from harness.parts.data import repeated, twins
 from harness.parts.models import cost, sides, single
 from harness.parts.schedules import Piecewise
@@ -65,8 +67,27 @@ def check(plan: Plan) -> list[str]:
                 raise Problem(f"{rung.name}: schedule.warmup.epochs={epochs:g} of {steps} batches is not one batch")
             new = images.digest not in seen
             seen.add(images.digest)
-            notes.update(dict.fromkeys([*images.notes, *([*repeated(images), *twins.told(images)] if new else [])]))
+            told = [*repeated(images), *twins.told(images), *of_tests(spec)] if new else []
+            notes.update(dict.fromkeys([*images.notes, *told]))
     return list(notes)
+
+
+def of_tests(spec: Spec) -> list[str]:
+    """Where classes of the test set differ much in number, and where logits of its images are too many to be kept."""
+    images, task = spec.data.load(), tasks.of(spec)
+    none = task.keeps(images.counts["test"], len(images.classes))[1]
+    notes = [f"{none}: none are kept, and metrics that need them cannot be told"] if none else []
+    if task.headline == "top1":
+        counts = np.bincount(images.labels("test"), minlength=len(images.classes))
+        if metrics.uneven(counts):
+            least, most = (
+                f"{counts[i]:,} of {one_line(images.classes[i], 40)}" for i in (counts.argmin(), counts.argmax())
+            )
+            notes.append(
+                f"the test set is uneven, {least} and {most}: top-1 tells mostly of large classes; the table has "
+                "balanced accuracy too, and --metric balanced_accuracy compares by it"
+            )
+    return notes
 
 
 def _not_single(rung: str, spec: Spec) -> None:

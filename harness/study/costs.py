@@ -159,7 +159,7 @@ def _traced(spec: Spec) -> float:
     answers = len(spec.teacher) * 4 * batch * classes
     asked = len(spec.teacher) * 4 * min(batch, 32) * images.channels * size**2
     audits = 120 * len(evidence.audited(streams(0), total, images.counts["train"] // batch)) + 100 * spec.epochs
-    plain = 8 * total + 4.25 * images.counts["test"] + 200 * spec.epochs
+    plain = 8 * total + 4.25 * images.counts["test"] + 200 * spec.epochs + kept_bytes(spec)
     return float(fed + pictures + logits + answers + asked + audits + plain)
 
 
@@ -203,7 +203,14 @@ def _size(spec: Spec) -> dict[str, float]:
 
 def recorded_bytes(spec: Spec) -> float:
     images: Images = spec.data.load()
-    return RECORD[0] + RECORD[1] * spec.epochs + images.counts["test"] / 4
+    return RECORD[0] + RECORD[1] * spec.epochs + images.counts["test"] / 4 + kept_bytes(spec)
+
+
+def kept_bytes(spec: Spec) -> int:
+    """Of what a run keeps of its test images in a file of their own, before compression."""
+    images: Images = spec.data.load()
+    size: int = tasks.of(spec).keeps(images.counts["test"], len(images.classes))[0]
+    return size
 
 
 def _memory(

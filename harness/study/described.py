@@ -63,6 +63,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
         "generators": list(plan.layout.generators) if plan.layout else [],
         **({"tuned": plan.tuned} if plan.tuned else {}),
         "test": plan.test,
+        **({"metric": plan.metric} if plan.metric else {}),
         "decide": asdict(plan.decide) | {"looks": list(plan.decide.looks)} if plan.decide else None,
         "rungs": rows,
         "upstream": [

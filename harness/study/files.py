@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from harness import Problem, file_name, one_line
+from harness.metrics import METRICS, Metric, named_well
 from harness.paths import expanded, shipped
 from harness.spec import (
     Branches,
@@ -101,8 +102,10 @@ def load(address: str) -> Study:
     space = getattr(module, "SPACE", {})
     if space:
         _check_space(path, space)
+    measures = getattr(module, "METRICS", {})
+    _check_metrics(path, measures)
     about = inspect.getdoc(module) or ""
-    return Study(path.stem, about, module.BASELINE, tuple(tricks), tuple(seeds), space, address)
+    return Study(path.stem, about, module.BASELINE, tuple(tricks), tuple(seeds), space, address, measures)
 
 
 def _imported(path: Path) -> ModuleType:
@@ -172,6 +175,15 @@ def _check_space(path: Path, space: object) -> None:
         odd = [choice for choice in choices if not isinstance(choice, bool | int | float | str | None)]
         if odd:
             raise Problem(f"{path}, SPACE: {name}: a choice is a number, a text, True, False or None, not {odd[0]!r}")
+
+
+def _check_metrics(path: Path, own: object) -> None:
+    if not isinstance(own, Mapping) or not all(isinstance(metric, Metric) for metric in own.values()):
+        raise Problem(f"{path}: METRICS must be a dict from names to Metric, of harness.metrics")
+    for name in own:
+        if not named_well(name):
+            known = ", ".join(METRICS)
+            raise Problem(f"{path}, METRICS: {one_line(str(name), 100)}: a name is a word, and none of {known}")
 
 
 def _are_tricks(steps: Sequence[object]) -> bool:

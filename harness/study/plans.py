@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import Problem
+from harness.metrics import labelled
 from harness.spec import (
     Part,
     Spec,
@@ -63,6 +64,7 @@ class Plan:
     tuned: dict[str, Any] | None = None  # how each rung came to values of its own
     name: str = ""  # of its report, in the place of design and hash
     test: str = "moderated"  # by which its report judges gains: that, or "t"
+    metric: str = ""  # by which its rungs are compared, where that is not the headline of their task
 
     @property
     def label(self) -> str:
@@ -71,7 +73,7 @@ class Plan:
         more = [*([self.design] if self.design != "ladder" else []), *([told] if self.settings else [])]
         more = [self.name] if self.name else more
         more += [f"tuned-{self.tuned['trials']}-{self.tuned['sampler']}"] if self.tuned else []
-        return f"{self.study}@{'-'.join(more)}" if more else self.study
+        return labelled(f"{self.study}@{'-'.join(more)}" if more else self.study, self.metric)
 
     def seeds_of(self, place: int) -> tuple[int, ...]:
         return self.seeds[: self.counts[place]] if self.counts else self.seeds

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from harness import one_line
+from harness.metrics import Metric
 from harness.spec import (
     Branches,
     Spec,
@@ -29,6 +30,7 @@ class Study:
     seeds: tuple[int, ...]
     space: Mapping[str, Any] = field(default_factory=dict)  # slot paths, and optuna's distributions of their values
     address: str = ""  # what a command calls it by, where that is not its name
+    metrics: Mapping[str, Metric] = field(default_factory=dict)  # of its own, by name
 
     @property
     def every(self) -> tuple[Trick, ...]:

@@ -17,6 +17,8 @@ from harness.evidence.tested import apart
 from harness.spec import Check, Loss, Task
 
 GAPS = 201  # quantiles, from 0 to 100 %
+KEEPS = 64_000_000  # bytes of logits in half precision that a record keeps, at most: 10,000 images of 3,200 classes
+LARGEST = 65504.0  # of half precision
 SCORES = ("loss", "top1", "top5")
 
 
@@ -63,7 +65,12 @@ class Classify(Task):
         return (z.argmax(1) == labels).sum()
 
     def marking(self, images: Any, split: str) -> "Marking":
-        return Marking(self, len(images.classes))
+        return Marking(self, len(images.classes), images.counts[split] if split == "test" else 0)
+
+    def keeps(self, images: int, classes: int) -> tuple[int, str]:
+        size = 2 * images * classes
+        why = f"{images:,} test images x {classes:,} classes are {size / 1e6:.0f} MB, more than {KEEPS / 1e6:.0f} MB"
+        return (size, "") if size <= KEEPS else (0, f"logits of {why}")
 
     def noise(self, n: int, classes: int, height: int, width: int) -> Tensor:
         return torch.full((n, classes), 1 / classes)
@@ -93,10 +100,11 @@ class Classify(Task):
 
 
 class Marking:
-    """Marks an evaluation, batch by batch, on the device."""
+    """Marks an evaluation, batch by batch, on the device; of `tested` images, if any, logits are kept."""
 
-    def __init__(self, task: Classify, classes: int) -> None:
-        self.task, self.classes = task, classes
+    def __init__(self, task: Classify, classes: int, tested: int = 0) -> None:
+        self.task, self.classes, self.tested = task, classes, tested
+        self.told: list[tuple[Tensor, Tensor, Tensor]] = []  # of a batch, labels, answers, and logits in half precision
         self.losses: list[Tensor] = []
         self.hits: list[Tensor] = []
         self.gaps: list[Tensor] = []
@@ -104,7 +112,10 @@ class Marking:
     def add(self, z: Tensor, labels: Tensor) -> None:
         """Of a batch: logits N x K, in float32, and labels N."""
         self.losses.append(nn.functional.cross_entropy(z, labels, reduction="sum"))
-        self.hits.append(z.topk(min(5, self.classes), dim=1).indices == labels[:, None])
+        first = z.topk(min(5, self.classes), dim=1).indices
+        self.hits.append(first == labels[:, None])
+        if self.task.keeps(self.tested, self.classes)[0]:
+            self.told.append((labels, first[:, 0], z.clamp(-LARGEST, LARGEST).half()))
         top = z.amax(1)
         self.gaps.append(top - (z.sum(1) - top) / (z.shape[1] - 1))
 
@@ -112,7 +123,8 @@ class Marking:
         """The mean loss, top-1 and (above five classes) top-5 in percent; and what a record keeps.
 
         That is which images were right, in order, as bits, packed, in hexadecimal; and `GAPS` quantiles of the gap
-        between an image's greatest logit and the mean of its others (He et al. 2019, section 5.2).
+        between an image's greatest logit and the mean of its others (He et al. 2019, section 5.2). Of the test set
+        `labels` N and `logits` N x K, tensors, too, or in `no_logits` why not.
         """
         correct = torch.cat(self.hits).cpu().numpy()
         found = [float(torch.stack(self.losses).sum()) / len(correct), 100 * float(correct[:, 0].mean())]
@@ -122,7 +134,13 @@ class Marking:
             spread = np.quantile(torch.cat(self.gaps).double().cpu().numpy(), np.linspace(0, 1, GAPS))
         scores = {self.task.named(name, split): score for name, score in zip(SCORES, found, strict=False)}
         right = np.packbits(correct[:, 0]).tobytes().hex()
-        return scores, {"correct": right, "gaps": [float(f"{gap:.5g}") for gap in spread]}
+        return scores, {"correct": right, "gaps": [float(f"{gap:.5g}") for gap in spread], **self._kept()}
+
+    def _kept(self) -> dict[str, Any]:
+        if self.told:
+            labels, answers, logits = (torch.cat(own).cpu() for own in zip(*self.told, strict=True))
+            return {"labels": labels.int(), "logits": told_apart(logits, answers)}
+        return {"no_logits": self.task.keeps(self.tested, self.classes)[1]} if self.tested else {}
 
 
 class Examiner:
@@ -132,6 +150,7 @@ class Examiner:
         self.task, self.images = task, images
         self.answers = torch.zeros(0, dtype=torch.int32)  # to the test images, the last time
         self.gaps: list[float] = []  # quantiles of the last evaluation's gaps of logits
+        self.off = math.inf  # of the logits kept of the test images, the last time, from those seen: greatest gap
         self.clear()
 
     def clear(self) -> None:
@@ -171,13 +190,31 @@ class Examiner:
         with np.errstate(all="ignore"):  # of a run that diverges
             spread = np.quantile(torch.cat(self._gaps).double().cpu().numpy(), np.linspace(0, 1, 201))
         self.gaps = [float(gap) for gap in spread]
+        if "logits" in kept:
+            self.off = self._off(kept["logits"].double().numpy())
         return due, float(kept["correct"] != np.packbits(hits[:, 0]).tobytes().hex())
 
+    def _off(self, z: np.ndarray) -> float:
+        """The greatest gap of log softmax from what was seen, in parts of the largest logit.
+
+        A logit may be a step of half precision off, and one that would be equal to the answer's two. Rows that are not
+        finite, of a run that diverges, tell nothing.
+        """
+        seen = -torch.cat(self._losses).cpu().numpy()
+        if z.shape != seen.shape:
+            return math.inf
+        finite = np.isfinite(seen).all(1) & (np.abs(seen).max(1) < LARGEST)
+        z, seen = z[finite], seen[finite]
+        top = z.max(1, keepdims=True)
+        log_p = z - top - np.log(np.exp(z - top).sum(1, keepdims=True))
+        scale = np.maximum(1.0, np.abs(z).max(1, keepdims=True))
+        return float(np.max(np.abs(log_p - seen) / scale, initial=0.0))
+
     def state(self) -> dict[str, Any]:
-        return {"answers": self.answers, "gaps": self.gaps}
+        return {"answers": self.answers, "gaps": self.gaps, "off": self.off}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.answers, self.gaps = state["answers"], state["gaps"]
+        self.answers, self.gaps, self.off = state["answers"], state["gaps"], state["off"]
 
     def record(self) -> dict[str, Any]:
         """The fields of a result that tell of single test images, as they were seen."""
@@ -202,6 +239,38 @@ class Examiner:
         yield Check(what, f"{top1:.6g}", f"{seen:.6g}", abs(seen - top1) < 1e-6)
         bits = kept["correct"] == np.packbits(hits).tobytes().hex()
         yield Check("images that are reported right are those answered right", "yes", "yes" if bits else "no", bits)
+        if "logits" in kept:
+            yield from self._of_logits(metrics, kept)
+
+    def _of_logits(self, metrics: Mapping[str, float], kept: Mapping[str, Any]) -> Iterator[Check]:
+        """That the labels and logits kept are the data's and the network's, and give the answers and top-1 told."""
+        truth, own, z = np.asarray(self.images.labels("test")), kept["labels"].numpy(), kept["logits"].numpy()
+        off = int((own != truth).sum()) if own.shape == truth.shape else len(truth)
+        yield Check("labels kept with the logits that are not the data's", "0", f"{off}", off == 0)
+        finite = np.isfinite(z).all(1)  # else the run diverged
+        said, answers = z.argmax(1)[finite], self.answers.numpy()
+        whole = len(z) == len(answers)
+        off = int((said != answers[finite]).sum()) if whole else len(answers)
+        yield Check("answers that the logits kept do not give", "0", f"{off}", off == 0)
+        if finite.all():
+            top1, seen = 100 * float((said == own).mean()) if whole else math.nan, metrics.get("top1", math.nan)
+            yield Check(
+                "top-1 that is reported, from the logits kept", f"{top1:.6g}", f"{seen:.6g}", abs(seen - top1) < 1e-6
+            )
+        yield Check("logits kept, from those seen: gap", "0", f"{self.off:.1g}", self.off < 3e-3)
+
+
+def told_apart(logits: Tensor, answers: Tensor) -> Tensor:
+    """Logits N x K in half precision, of which each row's greatest is that of the class answered.
+
+    Rounding makes logits equal that were not. Another that is equal to the answer's is put one step lower.
+    """
+    z, own = logits.numpy().copy(), np.arange(len(logits))
+    top = z[own, answers.numpy()][:, None]
+    tied = z >= top
+    tied[own, answers.numpy()] = False
+    z[tied] = np.broadcast_to(np.nextafter(top, np.float16(-np.inf)), z.shape)[tied]
+    return torch.from_numpy(z)
 
 
 def packed(answers: Tensor) -> str:

@@ -74,6 +74,7 @@ def test_a_killed_run_is_taken_up_again_from_its_checkpoint(tmp_path):
     alone = Store(tmp_path / "alone")
     execute(run, 0, alone, torch.device("cpu"))
     assert store.read(run.id, 0)["correct"] == alone.read(run.id, 0)["correct"]
+    assert store.read(run.id, 0)["logits"] == alone.read(run.id, 0)["logits"], "to the bit: it is their digest"
     assert [e["event"] for e in store.events(run.id, 0)].count("started") == 3
 
 

@@ -109,7 +109,7 @@ def failed(spec, run, scores=None, right=None):
     rows = list(
         checks_of(spec, run.trace, reported, run.answered if right is None else run.answered | {"correct": right})
     )
-    assert len(rows) == 13
+    assert len(rows) == 17
     return {row.what.partition(":")[0].partition(",")[0] for row in rows if not row.ok}
 
 
@@ -162,13 +162,14 @@ STRANGERS = "images evaluated that are not the split's own"
 MARKS = "losses and accuracies"
 RIGHT = "evaluations whose images reported right were answered otherwise"
 TOP1, BITS = "top-1 that is reported", "images that are reported right are those answered right"
+LABELS = "labels kept with the logits that are not the data's"
 FEW = "evaluations that were not of every image of their split"
 SERVED = {
-    "missing": (missing, {FEW, MARKS, RIGHT, TOP1, BITS}),
-    "twice": (twice, {STRANGERS, MARKS}),
-    "reordered": (reordered, {STRANGERS, MARKS, RIGHT, TOP1, BITS}),
+    "missing": (missing, {FEW, MARKS, RIGHT, TOP1, BITS, LABELS, "logits kept"}),
+    "twice": (twice, {STRANGERS, MARKS, LABELS}),
+    "reordered": (reordered, {STRANGERS, MARKS, RIGHT, TOP1, BITS, LABELS}),
     "mirrored": (mirrored, {STRANGERS}),
-    "easy": (easy, {STRANGERS, MARKS, RIGHT, TOP1, BITS}),
+    "easy": (easy, {STRANGERS, MARKS, RIGHT, TOP1, BITS, LABELS}),
 }
 
 

@@ -48,7 +48,7 @@ from tests.kit import tiny
 ROOT = Path(__file__).parents[2]
 TIMES = {"seconds", "time", "seconds_per_epoch", "peak_memory", "finished", "environment", "keeping"}
 BORN = {"record", "digest"}  # each run's own
-LEFT = {"claim", "spec.json", "journal.jsonl", "weights.pt", "result.json"}
+LEFT = {"claim", "spec.json", "journal.jsonl", "weights.pt", "logits.npz", "result.json"}
 
 Key = tuple[str, int]
 

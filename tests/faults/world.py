@@ -38,7 +38,7 @@ from tests.kit import tiny
 PEACE = tempfile.TemporaryDirectory(prefix="harness-undisturbed-")
 os.environ.setdefault("HARNESS_RUNS", PEACE.name)  # for what this process reads of images
 OWN = {"seconds", "seconds_per_epoch", "time", "finished", "peak_memory", "environment", "keeping", "record", "digest"}
-LEFT = {"claim", "spec.json", "journal.jsonl", "weights.pt", "result.json"}
+LEFT = {"claim", "spec.json", "journal.jsonl", "weights.pt", "logits.npz", "result.json"}
 Once = Callable[[Path, int, random.Random], tuple[int, str]]  # (folder, which time, …) to (batches redone, message)
 BASELINE = ("own", "--only", "baseline", "--seeds", "1", "--jobs", "1")
 

@@ -81,12 +81,14 @@ def whole(result: Record) -> Record:
     return made | {"images": made["images"] | {"test": tests}}
 
 
-def finish(store: Store, name: str, seed: int, result: Record, weights: Record | None = None) -> Record:
+def finish(
+    store: Store, name: str, seed: int, result: Record, weights: Record | None = None, arrays: Record | None = None
+) -> Record:
     """A finished run, as a process leaves it, of `known` name."""
     with store.claim(known(name), seed) as claim:
         claim.begin({"spec": {}, "resolved": {} if is_id(name) else {"name": name}})
         (claim.folder / "result.json").unlink(missing_ok=True)  # a test may tell it anew
-        return claim.finish(whole(result), weights or {})
+        return claim.finish(whole(result), weights or {}, arrays)
 
 
 def finish_spec(store: Store, spec: Spec, seed: int, result: Record) -> None:

@@ -48,6 +48,34 @@ def test_runs_epochs_and_evidence_are_those_of_the_records(found):
     assert repr(found) == "<results of s: 2 rungs, 6 runs>"
 
 
+def test_logits_and_labels_of_a_run_and_metrics_of_them(found):
+    labels, z = np.arange(100) % 2, np.eye(2, dtype=np.float16)[np.arange(100) % 2]
+    for seed in range(3):
+        finish(found.store, "baseline", seed, record(100.0, tested=100), arrays={"labels": labels, "logits": 9 * z})
+        finish(found.store, "one", seed, record(50.0, tested=100), arrays={"labels": labels, "logits": 0 * z})
+    told, logits = found.logits("baseline", 1)
+    assert told.tolist() == labels.tolist()
+    assert (logits.dtype, logits.tolist()) == (np.float16, (9 * z).tolist())
+    other = harness.results("s", metric="balanced_accuracy")
+    assert other.score == "balanced_accuracy"
+    assert other.rungs["balanced_accuracy_mean"].tolist() == [100, 50]
+    assert other.gains["gain"].tolist() == [-50]
+    assert other.gains["verdict"].tolist() == ["not resolved"], "three equal pairs"
+    assert harness.results("s", metric="ece").gains["gain"].iloc[0] == pytest.approx(0, abs=0.1)
+    with pytest.raises(Problem, match="--metric rmse is none of top1, .*, nor of the study's own: no study 's'"):
+        harness.results("s", metric="rmse")
+
+
+def test_a_run_that_kept_no_logits_says_why(found):
+    with pytest.raises(Problem, match="baseline of s, seed 0, kept no logits: harness.ablate --fresh trains it anew"):
+        found.logits("baseline", 0)
+    finish(found.store, "baseline", 0, record(75.0, tested=100, no_logits="logits of so many are 100 MB"))
+    with pytest.raises(Problem, match="kept no logits: logits of so many are 100 MB"):
+        found.logits("baseline", 0)
+    with pytest.raises(Problem, match="baseline of s has no finished run of seed 7"):
+        found.logits("baseline", 7)
+
+
 def test_which_images_were_right_is_a_row_a_seed(found):
     bits = found.right("baseline")
     assert bits.shape == (3, 100)

@@ -1,5 +1,6 @@
 import pytest
 
+from harness import metrics
 from harness.report.figures import CAPTIONS, captions
 from harness.report.words import METRICS, SECOND, opening, spoken
 from harness.store.schema import SCORES
@@ -7,7 +8,8 @@ from harness.store.schema import SCORES
 
 def test_every_headline_metric_has_a_title_and_one_beside_it():
     assert SECOND == SCORES
-    assert {*SECOND, *SECOND.values()} == METRICS.keys()
+    assert {*SECOND, *SECOND.values(), *metrics.METRICS} == METRICS.keys()
+    assert {*SECOND} == {*metrics.HEADLINES}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
+from harness.report import search
 from harness.search import trial
-from harness.search.outcome import choice
+from harness.search.outcome import choice, describe
 from harness.search.search import make
 from harness.search.storage import opened
 from harness.store import garbage
@@ -34,6 +35,21 @@ def test_the_score_is_the_mean_over_seeds_and_a_wilcoxon_pruner_is_told_seeds(fa
     pruned = [trial for trial in found if trial.state == TrialState.PRUNED]
     assert pruned
     assert all(list(trial.intermediate_values) == [0, 1, 2, 3] for trial in pruned), "p of 4 pairs is 1/16, of 3 1/8"
+
+
+def test_of_a_metric_that_is_better_lower_the_score_is_its_negative_and_the_least_is_chosen(fake, home):
+    """The fake's runs take a second each: all trials are equal, and the first is the best."""
+    searched = make(LONG, "baseline", trials=2, seeds=2, metric="seconds", sampler="random")
+    found, _ = fake.serve(searched)
+    assert [trial.value for trial in found] == [-1, -1]
+    assert choice(searched, opened(searched)).number == 0
+    assert found[0].intermediate_values == {}
+    told = describe(searched, opened(searched))
+    assert (told["objectives"], told["metric"], told["better"]) == (["seconds"], "seconds", "lower")
+    made = search.render(told, opened(searched), home / "page")
+    assert "Trial 0 is the best of 2 complete trials: -1.00 ± 0.00 s −seconds" in made.text
+    assert "validation −seconds (s)" in made.text
+    assert "validation seconds, the less the better" in (made.folder / "index.html").read_text()
 
 
 def test_half_an_id_that_a_full_disk_left_is_not_one_with_the_next(home):

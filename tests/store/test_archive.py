@@ -12,6 +12,7 @@ from harness.store import Store, spec_hash
 from harness.store.archive import bring, export
 from harness.store.aside import everything
 from tests.kit import transfers
+from tests.kit.stores import ANSWERED
 from tests.kit.tiny import BASELINE, RESULT
 
 ID = BASELINE.id
@@ -29,7 +30,7 @@ def machines(tmp_path):
 def finish(store, correct):
     with store.claim(ID, 0) as claim:
         claim.begin({"spec": plain(BASELINE), "resolved": resolved(BASELINE)})
-        claim.finish(RESULT | {"correct": correct}, {"w": torch.zeros(3)})
+        claim.finish(RESULT | {"correct": correct}, {"w": torch.zeros(3)}, ANSWERED)
 
 
 def files(root):
@@ -117,7 +118,7 @@ def test_a_member_that_is_no_file_of_a_record_stops_the_import(machines, member,
 
 def test_a_record_that_is_not_whole_stops_the_import(machines, tmp_path):
     one, two, archive = machines
-    for name in ("spec.json", "journal.jsonl", "weights.pt", "result.json"):
+    for name in ("spec.json", "journal.jsonl", "weights.pt", "logits.npz", "result.json"):
         data = (one.folder(ID, 0) / name).read_bytes()
         with tarfile.open(archive) as tar, tarfile.open(tmp_path / "b.tar", "w") as other:
             for member in tar:

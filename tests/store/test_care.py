@@ -9,6 +9,7 @@ from harness.spec import plain, resolved
 from harness.store import Store, spec_hash
 from harness.store.care import holder, standing, troubles
 from tests.kit import transfers
+from tests.kit.stores import ANSWERED
 from tests.kit.tiny import BASELINE, RESULT
 
 FORMS = {"spec": plain(BASELINE), "resolved": resolved(BASELINE)}
@@ -30,7 +31,7 @@ def add(store, seed, **changes):
         claim.begin(FORMS)
         for epoch in range(2):
             claim.note("epoch", epoch=epoch, loss=1.0)
-        claim.finish(RESULT | changes, {"w": torch.zeros(3)})
+        claim.finish(RESULT | changes, {"w": torch.zeros(3)}, ANSWERED)
 
 
 def test_the_score_of_a_run_is_its_headline_metric(store):
@@ -50,7 +51,7 @@ def test_a_whole_record_has_no_troubles(store):
     assert row["bytes"] > 1000
 
 
-@pytest.mark.parametrize("name", ["spec.json", "journal.jsonl", "weights.pt", "result.json"])
+@pytest.mark.parametrize("name", ["spec.json", "journal.jsonl", "weights.pt", "logits.npz", "result.json"])
 def test_every_flipped_bit_of_every_file_is_found(store, name):
     path = store.folder(*KEY) / name
     data = path.read_bytes()
@@ -65,7 +66,7 @@ def test_every_flipped_bit_of_every_file_is_found(store, name):
     assert troubles(store, KEY) == []
 
 
-@pytest.mark.parametrize("name", ["spec.json", "weights.pt"])
+@pytest.mark.parametrize("name", ["spec.json", "weights.pt", "logits.npz"])
 def test_a_file_that_is_gone_is_found(store, name):
     (store.folder(*KEY) / name).unlink()
     assert any(name in line for line in troubles(store, KEY))

@@ -20,6 +20,7 @@ from harness.store.care import holder, standing, troubles
 from harness.store.lease import lock
 from tests.faults.commands import FORKS, until
 from tests.kit.mounts import mounted_twice
+from tests.kit.stores import ANSWERED
 from tests.kit.tiny import RESULT
 from tests.store.test_store import FORMS, ID, state
 
@@ -400,12 +401,13 @@ def test_a_record_of_before_there_were_leases_is_read_and_gone_on_with(tmp_path)
     assert troubles(store, (ID, 0)) == []
 
 
-def test_what_was_killed_just_after_its_result_is_whole_and_is_exported_in_order(tmp_path, monkeypatch):
+@pytest.mark.parametrize("at", ["weights.pt", "logits.npz"])
+def test_what_was_killed_just_after_its_result_is_whole_and_is_exported_in_order(at, tmp_path, monkeypatch):
     store = Store(tmp_path / "one")
     rename = os.rename
 
     def killed(old, new):
-        if new.name == "weights.pt":
+        if new.name == at:
             raise KeyboardInterrupt
         rename(old, new)
 
@@ -414,16 +416,18 @@ def test_what_was_killed_just_after_its_result_is_whole_and_is_exported_in_order
         with monkeypatch.context() as patch:
             patch.setattr(os, "rename", killed)
             with pytest.raises(KeyboardInterrupt):
-                claim.finish(RESULT, {"w": torch.ones(3)})
+                claim.finish(RESULT, {"w": torch.ones(3)}, ANSWERED)
     assert (ID, 0) in store
-    assert "weights-1.pt" in os.listdir(store.folder(ID, 0))
+    assert at.replace(".", "-1.") in os.listdir(store.folder(ID, 0))
     assert troubles(store, (ID, 0)) == []
     assert store.weights(ID, 0)["w"].tolist() == [1, 1, 1]
+    assert store.logits(ID, 0)[1].tolist() == ANSWERED["logits"].tolist()
     assert archive.export(store, [(ID, 0)], tmp_path / "tar") == 1
     two = Store(tmp_path / "two")
     archive.bring(two, tmp_path / "tar")
     assert two.events(ID, 0) == store.events(ID, 0) != []
-    assert sorted(os.listdir(two.folder(ID, 0))) == ["journal.jsonl", "result.json", "spec.json", "weights.pt"]
+    there = ["journal.jsonl", "logits.npz", "result.json", "spec.json", "weights.pt"]
+    assert sorted(os.listdir(two.folder(ID, 0))) == there
 
 
 def test_who_has_moved_a_run_away_has_taken_it(two):

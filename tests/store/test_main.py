@@ -181,7 +181,7 @@ def test_an_archive_is_a_plain_tar(home, tmp_path):
     told(home, "export", str(tmp_path / "a.tar"))
     with tarfile.open(tmp_path / "a.tar") as tar:
         names = {member.name.rpartition("/")[2] for member in tar}
-        assert names == {"spec.json", "journal.jsonl", "weights.pt", "result.json"}
+        assert names == {"spec.json", "journal.jsonl", "weights.pt", "logits.npz", "result.json"}
         assert {(member.uid, member.uname) for member in tar} == {(0, "")}
 
 

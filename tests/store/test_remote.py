@@ -15,7 +15,7 @@ from harness.store.address import Address, Away
 from harness.store.aside import everything
 from harness.store.care import troubles
 from harness.store.remote import pull, push
-from tests.kit.stores import add
+from tests.kit.stores import ANSWERED, add
 from tests.kit.tiny import BASELINE, RESULT
 
 ID = BASELINE.id
@@ -25,7 +25,8 @@ KEYS = [(ID, 0), (ID, 1), (ID, 2)]
 def finish(store, seed, correct="ff80", **more):
     with store.claim(ID, seed) as claim:
         claim.begin({"spec": plain(BASELINE), "resolved": resolved(BASELINE)})
-        claim.finish(RESULT | {"correct": correct} | more, {"w": torch.full((3,), float(seed))})
+        arrays = ANSWERED | {"logits": (1 + seed) * ANSWERED["logits"]}
+        claim.finish(RESULT | {"correct": correct} | more, {"w": torch.full((3,), float(seed))}, arrays)
 
 
 @pytest.fixture
@@ -263,7 +264,7 @@ def harm(path, how):
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
-@pytest.mark.parametrize("what", ["weights.pt", "result.json", "the run"])
+@pytest.mark.parametrize("what", ["weights.pt", "logits.npz", "result.json", "the run"])
 def test_what_is_damaged_there_is_named_and_mended_by_who_has_it(what, how, stores, url):
     one, two = stores
     list(push(one, KEYS, Address(url)))

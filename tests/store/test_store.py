@@ -2,14 +2,19 @@ import hashlib
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from harness import Problem
 from harness.store import FORMAT, TRACEBACK, Held, Store, spec_hash
 from tests.faults.commands import FORKS
+from tests.kit.stores import ANSWERED
 from tests.kit.tiny import BASELINE, RESULT, finish
 
 FORMS = {"spec": {"kind": "Spec"}, "resolved": {"kind": "Spec", "epochs": 3}}
@@ -45,6 +50,73 @@ def test_a_finished_run_is_there_whole(store):
     events = store.events(ID, 0)
     assert [event["event"] for event in events] == ["started", "finished"]
     assert events[-1]["digest"] == record["digest"]
+
+
+def test_what_a_run_answered_to_each_test_image_is_kept_beside_it(store):
+    with store.claim(ID, 0) as claim:
+        claim.begin(FORMS)
+        record = claim.finish(RESULT, {}, ANSWERED)
+    path = store.folder(ID, 0) / "logits.npz"
+    assert record["logits"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    labels, logits = store.logits(ID, 0)
+    assert (labels.dtype, logits.dtype) == (np.int64, np.float16)
+    assert labels.tolist() == ANSWERED["labels"].tolist()
+    assert logits.tolist() == ANSWERED["logits"].tolist()
+    code = f"import sys, pathlib; from harness.store import Store; Store(pathlib.Path({str(store.root)!r})).logits"
+    code += f"({ID!r}, 0); assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(Problem, match="logits.npz is damaged, its digest is another"):
+        store.logits(ID, 0)
+    path.unlink()
+    with pytest.raises(Problem, match="logits.npz is missing"):
+        store.logits(ID, 0)
+
+
+def test_a_run_of_before_has_no_logits(store):
+    finish(store, ID, 0, {})
+    assert "logits" not in store.read(ID, 0)
+    assert store.logits(ID, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labels": np.arange(9) % 2}, r"labels int64 \(9,\)"),
+        ({"labels": np.arange(10)}, "labels 0 to 9 of 2 classes"),
+        ({"labels": np.arange(10) - 1}, "labels -1 to 8 of 2 classes"),
+        ({"logits": np.zeros((10, 2))}, "logits float64"),
+        ({"logits": np.zeros((10,), np.float16)}, r"logits float16 \(10,\)"),
+        ({"logits": np.array([{}] * 10, dtype=object)}, "Object arrays cannot be loaded"),
+        ({"more": np.zeros(10**8 // 8 + 1)}, "more than 100 MB"),
+    ],
+)
+def test_logits_that_are_none_are_not_read(store, change, said):
+    """The file may come from elsewhere, and its digest with it."""
+    with store.claim(ID, 0) as claim:
+        claim.begin(FORMS)
+        claim.finish(RESULT, {}, ANSWERED | change)
+    with pytest.raises(Problem, match=f"logits.npz holds no logits .*{said}"):
+        store.logits(ID, 0)
+
+
+def test_the_same_answers_are_the_same_bytes(store):
+    def made(seed):
+        with store.claim(ID, seed) as claim:
+            claim.begin(FORMS)
+            return claim.finish(RESULT, {}, ANSWERED)["logits"]
+
+    assert made(0) == made(1)
+
+
+def test_a_refused_run_leaves_no_logits_once_it_is_begun_anew(store):
+    with store.claim(ID, 0) as claim:
+        claim.begin(FORMS)
+        claim.finish(RESULT | {"status": "refused"}, {}, ANSWERED)
+    assert "logits-1.npz" in names(store)
+    with store.claim(ID, 0) as claim:
+        claim.begin(FORMS)
+        assert not {"logits-1.npz", "weights-1.pt", "refused.json"} & {*names(store)}
 
 
 def test_the_id_of_a_specification_is_the_hash_of_what_is_kept_of_it():

@@ -1,5 +1,6 @@
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,25 @@ def test_missing_runs_are_those_the_store_has_not(tmp_path):
     described = study.describe(p, store)
     assert described["runs"] == {"asked": 9, "missing": 8}
     assert described["rungs"][0]["missing"] == 1
+
+
+def test_an_uneven_test_set_is_told_before_the_first_run(monkeypatch):
+    assert not [note for note in study.check(plan(STUDY)) if "uneven" in note]
+    monkeypatch.setattr("harness.metrics.UNEVEN", 0.9)
+    (note,) = [note for note in study.check(plan(STUDY)) if "uneven" in note]
+    counts = np.bincount(BASELINE.data.load().labels("test"))
+    assert note.startswith(f"the test set is uneven, {counts.min()} of {counts.argmin()} and {counts.max()} of")
+    assert note.endswith("and --metric balanced_accuracy compares by it")
+
+
+def test_logits_that_are_too_many_are_told_and_no_metric_needs_them(monkeypatch):
+    assert not [note for note in study.check(plan(STUDY)) if "logits" in note]
+    monkeypatch.setattr("harness.tasks.classify.KEEPS", 5000)
+    (note,) = [note for note in study.check(plan(STUDY)) if "logits" in note]
+    assert note.startswith("logits of 300 test images x 10 classes are 0 MB, more than 0 MB: none are kept")
+    with pytest.raises(Problem, match="--metric ece needs logits, and logits of 300 .*: take one of top1"):
+        study.by_metric(plan(STUDY), STUDY, "ece")
+    assert study.by_metric(plan(STUDY), STUDY, "loss").label == "tiny@loss"
 
 
 def test_fewer_images_than_a_batch():

@@ -9,12 +9,12 @@ import torch
 
 from harness.stats import unpacked
 from harness.tasks import of, scored
-from harness.tasks.classify import Classify, CrossEntropy, packed
+from harness.tasks.classify import Classify, CrossEntropy, Marking, packed, told_apart
 
 TASK = Classify()
 Z = torch.tensor([[2.0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 3, 1], [5, 4, 3, 2, 1, 0]])
 LABELS = torch.tensor([0, 5, 5])  # right; second; last of six
-IMAGES = SimpleNamespace(classes=tuple("abcdef"), labels=lambda split: LABELS.numpy())
+IMAGES = SimpleNamespace(classes=tuple("abcdef"), labels=lambda split: LABELS.numpy(), counts={"test": 3, "val": 3})
 
 
 def marked(split="test"):
@@ -55,10 +55,69 @@ def test_the_second_marking_gives_the_same():
 
 def test_what_a_record_keeps_is_what_was_answered():
     scores, kept, examiner = marked()
+    examiner.marked("test", kept)
     examiner.over("test")
     assert examiner.record() == {"correct": kept["correct"], "answers": packed(torch.tensor([0, 4, 0]))}
     assert all(check.ok for check in examiner.checks(scores, kept))
     assert [check.ok for check in examiner.checks({"top1": 50.0}, {"correct": "c0"})] == [False, False]
+
+
+def test_logits_are_kept_of_the_test_images_alone():
+    _, kept, _ = marked()
+    assert kept["labels"].tolist() == LABELS.tolist()
+    assert (kept["logits"].dtype, kept["logits"].tolist()) == (torch.float16, Z.tolist())
+    assert marked("val")[1].keys() == {"correct", "gaps"}
+
+
+def test_logits_that_rounding_makes_equal_still_give_the_answer():
+    """In half precision 10 and 10.001 are one number, and the first would be taken for the answer."""
+    z = torch.tensor([[10.0, 10.001, 3], [7, 7, 7]])
+    made = told_apart(z.half(), torch.tensor([1, 1]))
+    assert made.argmax(1).tolist() == [1, 1]
+    assert made.tolist() == [[10 - 2**-7, 10, 3], [7 - 2**-8, 7, 7 - 2**-8]]
+    assert told_apart(torch.full((1, 3), math.nan).half(), torch.tensor([1])).isnan().all()
+
+
+def test_too_many_logits_are_not_kept_and_the_record_says_so():
+    assert TASK.keeps(32_000, 1000) == (64_000_000, "")
+    why = "logits of 50,000 test images x 1,000 classes are 100 MB, more than 64 MB"
+    assert TASK.keeps(50_000, 1000) == (0, why)
+    marking = Marking(TASK, 1000, 50_000)
+    marking.add(torch.zeros(2, 1000), torch.tensor([0, 1]))
+    kept = marking.scores("test")[1]
+    assert kept["no_logits"] == why
+    assert "logits" not in kept
+
+
+@pytest.mark.parametrize(
+    ("what", "fails"),
+    [
+        ("nothing", []),
+        (
+            "labels",
+            ["labels kept with the logits that are not the data's", "top-1 that is reported, from the logits kept"],
+        ),
+        ("order", ["answers that the logits kept do not give", "logits kept, from those seen: gap"]),
+        ("scale", ["logits kept, from those seen: gap"]),
+        ("fewer", ["answers that the logits kept do not give", "top-1 that is reported, from the logits kept"]),
+    ],
+)
+def test_logits_that_are_not_those_answered_are_refused(what, fails):
+    scores, kept, examiner = marked()
+    match what:
+        case "labels":
+            kept["labels"] = torch.tensor([1, 5, 5])
+        case "order":
+            kept["logits"] = kept["logits"].roll(1, 0)
+        case "scale":
+            kept["logits"] = 1.1 * kept["logits"]
+        case "fewer":
+            kept["logits"] = kept["logits"][:2]
+    examiner.marked("test", kept)
+    examiner.over("test")
+    found = {check.what for check in examiner.checks(scores, kept) if not check.ok}
+    assert set(fails) <= found
+    assert bool(found) == bool(fails)
 
 
 @pytest.mark.parametrize("classes", [2, 300, 65_536])

@@ -1,21 +1,31 @@
 """What each class has of each gain."""
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from harness import one_line
-from harness.report.figures.style import CLEAR, HELPS, HURTS, INK, LONG, SMALL, heading, style
+from harness.report.figures.designs import limit
+from harness.report.figures.style import HELPS, HURTS, INK, LONG, SMALL, heading, style
 
 WIDEST = 12  # classes that a row has room for
+LETTERS = 7  # of the name of a class; where one is longer, names stand aslant
 OTHERS = "others"
+HUES = LinearSegmentedColormap.from_list("gains", [HURTS, "white", HELPS], N=257)  # odd: 0 is white
 
 
 @style()
 def by_class(study: str, found: pd.DataFrame, score: str = "top1") -> Figure | None:
-    """A row a rung, a column a class, as frames.class_gains has them: a bar for each gain, and its number.
+    """A heat map: a row a rung, a column a class, as frames.class_gains has them: a gain as colour and number.
 
-    Of more than 12 classes those with the largest gains; of top-1, whose points add up, a last column has the others.
-    None where a rung or a class alone is told of.
+    Bold is resolved. Colours are spread over most gains, and one far beyond these is as dark as any. Of more than 12
+    classes those with the largest gains; of top-1, whose points add up, a last column has the others. None where a rung
+    or a class alone is told of.
     """
     table = found.pivot(index="place", columns="class", values="gain")
     table = table[list(dict.fromkeys(found["class"]))]
@@ -29,42 +39,52 @@ def by_class(study: str, found: pd.DataFrame, score: str = "top1") -> Figure | N
         if score == "top1":
             table = table.assign(**{OTHERS: rest})
     titles = dict(zip(found["place"], found["title"], strict=True))
-    keys = zip(found["place"], found["class"], strict=True)
-    spans = dict(zip(keys, zip(found["low"], found["high"], strict=True), strict=True))
+    told = {(row["place"], row["class"]): row for row in found.to_dict("records")}
     rows, columns = table.shape
-    widest = float(table.abs().max(axis=None)) or 1.0
-    figure = Figure(figsize=(11, 1.5 + 0.42 * rows), layout="constrained")
+    norm = Normalize(-1, 1)
+    widest = limit(table.to_numpy().ravel().tolist())
+    names = [one_line(name, 16) for name in table.columns]
+    aslant = max(map(len, names)) > LETTERS
+    figure = Figure(figsize=(11, 1.5 + 0.4 * rows + 0.5 * aslant), layout="constrained")
     axis = figure.subplots()
-    for x, name in enumerate(table.columns):
-        axis.axvline(x, color="0.6", lw=0.8, zorder=1)
-        for y, place in enumerate(table.index):
-            gain = table.loc[place, name]
-            if gain != gain:
-                continue
-            low, high = spans.get((place, name), (float("nan"),) * 2)
-            between = "" if low != low else f" [{low:+.2f}, {high:+.2f}]"
-            said = f"{titles[place]}, class {name}: {gain:+.2f} points{between}"
-            hue = HELPS if gain > 0 else HURTS
-            axis.barh(y + 0.14, 0.44 * gain / widest, 0.34, left=x, color=hue, alpha=0.8, zorder=2, url=said)
+    for y, place in enumerate(table.index):
+        for x, name in enumerate(table.columns):
+            gain, own = table.loc[place, name], told.get((place, name))
+            hue = "0.93" if gain != gain else HUES(norm(float(np.clip(gain / widest, -1, 1))))
+            said = _said(titles[place], name, gain, own)
+            axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=hue, edgecolor="white", lw=1.5, url=said))
             axis.text(
                 x,
-                y - 0.2,
-                f"{round(gain, 2) + 0.0:+.2f}",
+                y,
+                "–" if gain != gain else f"{round(gain, 2) + 0.0:+.2f}",
                 ha="center",
-                bbox=CLEAR,
                 va="center",
-                fontsize=SMALL - 1,
-                color=INK,
+                fontsize=SMALL,
+                color="white" if abs(gain) > 0.7 * widest else INK,
+                fontweight="bold" if own and own["resolved"] else "normal",
             )
-    axis.set_xlim(-0.5, columns - 0.5)
-    axis.set_ylim(rows - 0.5, -0.5)
-    axis.set_xticks(range(columns), [one_line(name, 12) for name in table.columns], color=INK, fontsize=SMALL)
+    axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    slope: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if aslant else {}
+    axis.set_xticks(range(columns), names, color=INK, fontsize=SMALL, **slope)
     axis.set_yticks(range(rows), [one_line(titles[place], LONG) for place in table.index], color=INK)
     axis.xaxis.tick_top()
+    axis.tick_params(length=0)
     axis.grid(visible=False)
-    for y in range(1, rows):
-        axis.axhline(y - 0.5, color="0.9", lw=0.8)
-    what = "points of top-1 by class, which add up to each gain" if score == "top1" else "gains by class, in points"
+    axis.spines[:].set_visible(False)
+    beyond = "both" if table.abs().max(axis=None) > widest else "neither"
+    hues = ScalarMappable(Normalize(-widest, widest), HUES)
+    bar = figure.colorbar(hues, ax=axis, pad=0.015, aspect=30, extend=beyond, extendfrac=0.03)
+    bar.set_label("points", color=INK, fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL, length=0)
+    bar.outline.set_visible(False)
+    what = "points of top-1 by class" if score == "top1" else "gains by class, in points"
     more = f" ({WIDEST} of {every} classes, the most changed)" if every > WIDEST else ""
-    heading(figure, study, what + more)
+    heading(figure, study, f"{what}{more}; bold: resolved after Holm over classes and rungs")
     return figure
+
+
+def _said(title: str, name: str, gain: float, own: dict | None) -> str:
+    """What a cell says on a page."""
+    between = "" if not own or own["low"] != own["low"] else f" [{own['low']:+.2f}, {own['high']:+.2f}]"
+    number = "no gain known" if gain != gain else f"{gain:+.2f} points"
+    return f"{title}, class {name}: {number}{between}{', resolved' if own and own['resolved'] else ''}"

@@ -21,8 +21,8 @@ from harness.report.figures.style import (
     sizes,
     style,
 )
-from harness.report.frames import counted, headline
-from harness.report.words import METRICS, spoken
+from harness.report.frames import counted, headline, measure
+from harness.report.words import spoken
 
 APART = 1.2  # times the least: costs that are nearer need no axis
 
@@ -44,7 +44,7 @@ def cost(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure:
 
     The latter where rungs differ in them by a fifth and more; a linear axis starts at 0, lest what is alike look apart.
     """
-    runs, n, score = every[counted(every)], len(table), headline(every)
+    runs, n, score, by = every[counted(every)], len(table), headline(every), measure(every)
     hues, told = colors(n), names(table)
     spans = np.array([score_interval(runs, place) for place in table["place"]])
     least, most = table["gmacs"].min(), table["gmacs"].max()
@@ -55,20 +55,20 @@ def cost(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(11, 4 * len(costs) + 0.3), layout="constrained")
     for axis, (spent, what, short) in zip(figure.subplots(len(costs), 1, squeeze=False)[:, 0], costs, strict=True):
         x, y = spent.to_numpy(float), table[f"{score}_mean"].to_numpy(float)
-        axis.set_ylim(*percent(*frame(runs[score], spans)))
+        axis.set_ylim(*percent(*frame(runs[score], spans), by.unit))
         if x.min() > 0 and x.max() > 10 * x.min():
             axis.set_xscale("log")
             decimal(axis.xaxis)
         else:
             axis.set_xlim(0, 1.05 * x.max() or 1)
-        front = pareto(x, y)
+        front = pareto(x, -y if by.lower else y)
         axis.step(x[front], y[front], where="post", color="0.6", lw=1.4, zorder=1, label="front")
         for i, emulated in enumerate(table["emulated"]):
             if not math.isnan(spans[i][0]):
                 axis.plot([x[i], x[i]], spans[i], color=hues[i], lw=1.2, alpha=0.7, zorder=2)
             mark: Any = {"marker": "s" if emulated else "o", "color": hues[i], "ms": 7, "mec": "white", "label": "rung"}
-            axis.plot([x[i]], [y[i]], **mark, zorder=3, url=f"{told[i]}: {y[i]:.2f} %, {x[i]:.3g} {short}")
-        axis.set(xlabel=what, ylabel=f"{METRICS[score]} (%)")
+            axis.plot([x[i]], [y[i]], **mark, zorder=3, url=f"{told[i]}: {by.value(y[i])}, {x[i]:.3g} {short}")
+        axis.set(xlabel=what, ylabel=by.axis + ", lower is better" * by.lower)
         shown = range(n) if n <= MANY else dict.fromkeys([0, *front])
         beside(axis, [(x[i], y[i]) for i in shown], [told[i] for i in shown], [hues[i] for i in shown])
     speed = "; squares: FP16 emulated, not its speed" if table["emulated"].any() else ""

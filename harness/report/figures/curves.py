@@ -93,7 +93,7 @@ def curves(
     as `plans.losses` has it: losses of another kind and scale have a panel of their own.
     """
     runs, hues, labels = every[counted(every)], colors(len(table)), names(table)
-    score = headline(every)
+    score = str(every["recorded"].iloc[0]) if "recorded" in every else headline(every)  # what epochs tell
     rows, (*_, tested) = panels(score), panels(score)[-1]
     owns = [runs[runs["place"] == place] for place in table["place"]]
     told = {what: [by_epoch(own, *words) for own in owns] for row in rows for what, words in row.items()}

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from harness import one_line
 from harness.report.figures.style import CLEAR, INK, LONG, SMALL, heading, interval, resolved, style, tint
-from harness.report.words import METRICS
+from harness.report.words import TOP1, Measure
 
 Told = tuple[float, float, float, str]  # gain, low, high, verdict
 
 
 @style()
-def designs(study: str, tricks: Sequence[str], told: Mapping[str, Mapping[str, Told]], score: str = "top1") -> Figure:
+def designs(study: str, tricks: Sequence[str], told: Mapping[str, Mapping[str, Told]], by: Measure = TOP1) -> Figure:
     """A row a trick, a panel a design: `told` has what it gave, in points of the score, by design and title.
 
     All panels have one axis, as wide as most gains need: what goes beyond it is an arrow, and its number stands there.
@@ -32,15 +32,15 @@ def designs(study: str, tricks: Sequence[str], told: Mapping[str, Mapping[str, T
             if math.isnan(gain):
                 continue
             hue, at = tint(verdict), min(max(gain, -widest), widest)
-            between = "" if math.isnan(low) else f" [{low:+.2f}, {high:+.2f}]"
-            said = f"{trick}, {design}: {gain:+.2f} points{between}{', ' * bool(verdict)}{verdict}"
+            between = "" if math.isnan(low) else f" [{by.gain(low)}, {by.gain(high)}]"
+            said = f"{trick}, {design}: {by.gain(gain)} {by.points}{between}{', ' * bool(verdict)}{verdict}"
             if at == gain:
                 interval(axis, i + 0.15, gain, low, high, hue, resolved(verdict), said=said)
             else:
                 axis.plot([at], [i + 0.15], "<" if gain < 0 else ">", color=hue, ms=7, clip_on=False, url=said)
             inward = "left" if at < -0.7 * widest else "right" if at > 0.7 * widest else "center"
             axis.annotate(
-                f"{round(gain, 2) + 0.0:+.2f}",
+                by.gain(gain),
                 (at, i + 0.15),
                 (0, 5),
                 textcoords="offset points",
@@ -55,7 +55,7 @@ def designs(study: str, tricks: Sequence[str], told: Mapping[str, Mapping[str, T
         axis.grid(axis="y", visible=False)
     axes[0].set_yticks(range(n), [one_line(trick, LONG) for trick in tricks], color=INK)
     axes[0].set_ylim(n - 0.4, -0.7)
-    figure.supxlabel(f"gain (points of {METRICS[score]}); hollow: not resolved", fontsize=SMALL + 1, color=INK)
+    figure.supxlabel(f"gain ({by.of}); hollow: not resolved", fontsize=SMALL + 1, color=INK)
     heading(figure, study, "each trick by each design, with 95 % intervals")
     return figure
 

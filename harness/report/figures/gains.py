@@ -32,35 +32,35 @@ from harness.report.figures.style import (
     style,
     tint,
 )
-from harness.report.frames import Row, counted, headline, pairs_apart
-from harness.report.words import METRICS, count
+from harness.report.frames import Row, counted, headline, measure, pairs_apart
+from harness.report.words import TOP1, Measure, count
 
 
 @style()
 def forest(study: str, every: pd.DataFrame, table: pd.DataFrame, gains: Seeds) -> Figure:
     """The score of every seed beside mean and interval; and, where the design has gains, those of every pair."""
-    runs, n, score = every[counted(every)], len(table), headline(every)
+    runs, n, score, by = every[counted(every)], len(table), headline(every), measure(every)
     row = {place: i for i, place in enumerate(table["place"])}
     titles = dict(zip(table["place"], table["title"], strict=True))
     two = bool(table["gain"].notna().any())
     figure = Figure(figsize=(11, 1.3 + n * (0.42 if n <= 20 else 0.32)), layout="constrained")
     axes = figure.subplots(1, 1 + two, sharey=True, squeeze=False, width_ratios=(3, 2) if two else None)[0]
     spans = np.array([score_interval(runs, place) for place in table["place"]])
-    axes[0].set_xlim(*percent(*frame(runs[score], spans)))
+    axes[0].set_xlim(*percent(*frame(runs[score], spans), by.unit))
     diverged = runs["status"] == "diverged"
     for which, mark, color, size in ((~diverged, "o", SEED, 24), (diverged, "X", HURTS, 60)):
         own = runs[which & runs["place"].isin(row)]
         y = own["place"].map(row) - BESIDE / 2
         said = [
-            run_said(titles[run["place"]], run, f"{run[score]:.2f} %{', diverged' * (run['status'] == 'diverged')}")
+            run_said(titles[run["place"]], run, f"{by.value(run[score])}{', diverged' * (run['status'] == 'diverged')}")
             for run in own.to_dict("records")
         ]
         axes[0].scatter(own[score], y, s=size, marker=mark, color=color, alpha=0.7, lw=0, label="seeds", urls=said)
     for i, (mean, (low, high)) in enumerate(zip(table[f"{score}_mean"], spans, strict=True)):
         of = count(int(table["n"].iloc[i]), "seed")
-        level = f"{table['title'].iloc[i]}: {mean:.2f} %{_between(low, high)}, mean of {of}"
+        level = f"{table['title'].iloc[i]}: {by.value(mean)}{_between(low, high, by)}, mean of {of}"
         interval(axes[0], i + BESIDE, mean, low, high, INK, filled=True, said=level)
-    axes[0].set(xlabel=f"{METRICS[score]} (%)" + (", ×: diverged" if diverged.any() else ""), yticks=range(n))
+    axes[0].set(xlabel=by.axis + (", ×: diverged" if diverged.any() else ""), yticks=range(n))
     axes[0].set_yticklabels(names(table), color=INK)
     axes[0].set_ylim(n - 0.4, -0.6)
     if two:
@@ -82,7 +82,12 @@ def _gains(axis: Axes, table: pd.DataFrame, gains: Mapping[int, Sequence[tuple[i
     """The right half of a forest; `gains` by row."""
     dots = [(gain, i - BESIDE / 2) for i, pairs in gains.items() for _, gain in pairs]
     titles = list(table["title"])
-    told = [f"{titles[i]}, seed {seed}: {gain:+.2f} points" for i, pairs in gains.items() for seed, gain in pairs]
+    by = measure(table)
+    told = [
+        f"{titles[i]}, seed {seed}: {by.gain(gain)} {by.points}".rstrip()
+        for i, pairs in gains.items()
+        for seed, gain in pairs
+    ]
     x, y = np.array(dots).reshape(-1, 2).T
     axis.set_xlim(*frame([0.0, *x, *table["gain"]], table[["gain_low", "gain_high"]]))
     axis.axvline(0, color="0.4", lw=1, zorder=1)
@@ -91,23 +96,27 @@ def _gains(axis: Axes, table: pd.DataFrame, gains: Mapping[int, Sequence[tuple[i
         if not math.isnan(row["gain"]):
             said = row["verdict"]
             span = row["gain_low"], row["gain_high"]
-            interval(axis, i + BESIDE, row["gain"], *span, tint(said), resolved(said), said=gain_said(row))
-    axis.set_xlabel("gain (points)\nhollow: not resolved")
+            interval(axis, i + BESIDE, row["gain"], *span, tint(said), resolved(said), said=gain_said(row, by))
+    better = "lower is better; " * by.lower
+    axis.set_xlabel(
+        f"gain ({by.points})\n{better}hollow: not resolved" if by.points else f"gain\n{better}hollow: not resolved"
+    )
 
 
-def gain_said(row: pd.Series | Row) -> str:
+def gain_said(row: pd.Series | Row, by: Measure) -> str:
     """What the point of a gain says."""
     low, high = row["gain_low"], row["gain_high"]
-    between = "" if math.isnan(low) else f" [{low:+.2f}, {high:+.2f}]"
-    return f"{row['title']}: {row['gain']:+.2f} points{between}{', ' * bool(row['verdict'])}{row['verdict']}"
+    between = "" if math.isnan(low) else f" [{by.gain(low)}, {by.gain(high)}]"
+    told = f"{by.gain(row['gain'])} {by.points}".rstrip()
+    return f"{row['title']}: {told}{between}{', ' * bool(row['verdict'])}{row['verdict']}"
 
 
-def _between(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+def _between(low: float, high: float, by: Measure) -> str:
+    return "" if math.isnan(low) else f" [{by.bare(low)}, {by.bare(high)}]"
 
 
 @style()
-def effects(study: str, table: pd.DataFrame, score: str = "top1") -> Figure:
+def effects(study: str, table: pd.DataFrame, by: Measure = TOP1) -> Figure:
     """Bars of Shapley values or factorial effects, as frames.effects has them: main effects above interactions."""
     table = table.sort_values("main", ascending=False, kind="stable")
     n = len(table)
@@ -127,7 +136,7 @@ def effects(study: str, table: pd.DataFrame, score: str = "top1") -> Figure:
     if 0 < split < n:
         axis.axhline(split - 0.5, color="0.4", lw=0.8, ls=":")
     told = [[row["name"]] + [f"or {row['aliases']}"] * bool(row["aliases"]) for _, row in table.iterrows()]
-    axis.set(xlabel=f"points of {METRICS[score]} (hollow: not resolved)", yticks=range(n), ylim=(n - 0.4, -0.6))
+    axis.set(xlabel=f"{by.of} (hollow: not resolved)", yticks=range(n), ylim=(n - 0.4, -0.6))
     axis.set_yticklabels(["\n".join(one_line(line, LONG) for line in lines) for lines in told], color=INK)
     axis.grid(axis="y", visible=False)
     orders = ", thick: ± 1 s.e. of the sampled orders" if table["order_se"].notna().any() else ""

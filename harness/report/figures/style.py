@@ -109,8 +109,9 @@ def frame(points: ArrayLike, bounds: ArrayLike) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-def percent(low: float, high: float) -> tuple[float, float]:
-    return max(low, -2), min(high, 102)
+def percent(low: float, high: float, unit: str = "%") -> tuple[float, float]:
+    """Limits within 0 and 100 %, and a margin; of another unit as they are."""
+    return (max(low, -2), min(high, 102)) if unit == "%" else (low, high)
 
 
 def interval(

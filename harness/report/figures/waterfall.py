@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from harness.report.figures.gains import gain_said
 from harness.report.figures.style import INK, SMALL, frame, heading, names, percent, resolved, sizes, style, tint
-from harness.report.frames import headline
-from harness.report.words import METRICS
+from harness.report.frames import headline, measure
+from harness.report.words import Measure
 
 
 @style()
@@ -18,7 +18,7 @@ def waterfall(study: str, table: pd.DataFrame, below: Mapping[int, int]) -> Figu
 
     `below`: the place that each gain is over, by the place that it is of. None where fewer than two rungs have a gain.
     """
-    score = headline(table)
+    score, by = headline(table), measure(table)
     means = dict(zip(table["place"], table[f"{score}_mean"], strict=True))
     starts = [means.get(below.get(place, -1), math.nan) for place in table["place"]]
     table = table.assign(start=starts)
@@ -30,14 +30,14 @@ def waterfall(study: str, table: pd.DataFrame, below: Mapping[int, int]) -> Figu
     axis = figure.subplots()
     ends = known["start"] + known["gain"]
     bounds = known[["gain_low", "gain_high"]].add(known["start"], axis=0)
-    low, high = percent(*frame([*means.values(), *ends], bounds))
+    low, high = percent(*frame([*means.values(), *ends], bounds), by.unit)
     axis.set_xlim(low, high + 0.14 * (high - low))  # room for the number at the end of a bar
     row_of = {place: i for i, place in enumerate(table["place"])}
     for i, (_, row) in enumerate(table.iterrows()):
         start, gain = row["start"], row["gain"]
         if math.isnan(start) or math.isnan(gain):
-            axis.plot([means[row["place"]]], [i], "D", ms=6, color=INK, label="start", url=_level(row, score))
-            axis.annotate(f"{means[row['place']]:.2f} %", (means[row["place"]], i), **_right(8))
+            axis.plot([means[row["place"]]], [i], "D", ms=6, color=INK, label="start", url=_level(row, by))
+            axis.annotate(by.value(means[row["place"]]), (means[row["place"]], i), **_right(8))
             continue
         hue, sure = tint(row["verdict"]), resolved(row["verdict"])
         axis.plot([start, start], [row_of[below[row["place"]]], i], color="0.6", lw=0.9, zorder=1, label="step")
@@ -51,7 +51,7 @@ def waterfall(study: str, table: pd.DataFrame, below: Mapping[int, int]) -> Figu
             alpha=0.75 if sure else 1,
             lw=1.2,
             zorder=2,
-            url=gain_said(row),
+            url=gain_said(row, by),
         )
         left, right = axis.get_xlim()
         out = max(start, start + gain)
@@ -63,8 +63,8 @@ def waterfall(study: str, table: pd.DataFrame, below: Mapping[int, int]) -> Figu
                 at = min(max(end, left), right)
                 axis.plot([at], [i], "|" if inside else mark, color=INK, ms=7, clip_on=False, zorder=3)
             out = min(max(out, span[1]), right)
-        axis.annotate(f"{round(gain, 2) + 0.0:+.2f}", (out, i), **_right(7, "bold" if sure else "normal"))
-    axis.set(xlabel=f"{METRICS[score]} (%)", yticks=range(n))
+        axis.annotate(by.gain(gain), (out, i), **_right(7, "bold" if sure else "normal"))
+    axis.set(xlabel=by.axis + ", lower is better" * by.lower, yticks=range(n))
     axis.set_yticklabels(titles, color=INK)
     axis.set_ylim(n - 0.4, -0.6)
     axis.grid(axis="y", visible=False)
@@ -77,5 +77,5 @@ def _right(points: float, weight: str = "normal") -> dict:
     return offset | {"fontweight": weight, "color": INK, "zorder": 5}
 
 
-def _level(row: pd.Series, score: str) -> str:
-    return f"{row['title']}: {row[f'{score}_mean']:.2f} %"
+def _level(row: pd.Series, by: Measure) -> str:
+    return f"{row['title']}: {by.value(row[f'{by.name}_mean'])}"

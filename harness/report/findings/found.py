@@ -24,7 +24,7 @@ from harness.report.findings.paper import beside_paper
 from harness.report.findings.transfer import transferred
 from harness.report.findings.words import DESIGNS, Section, bare, listed, score_of, span
 from harness.report.frames import Plan
-from harness.report.words import METRICS, count, flops, opening, spoken
+from harness.report.words import count, flops, opening, spoken
 from harness.store import Store
 
 
@@ -41,7 +41,7 @@ def found(
     ]
     sections = [
         Section("", tuple(opening)),
-        verdicts(gains),
+        verdicts(gains, frames.measure(table).points),
         Section(READING, tuple(_how(plan, table, ends, gains) if gains else ())),
         Section("Interactions", tuple(interactions(effects))),
         Section("Runs set apart", tuple(set_apart(plan, every, table, gains))),
@@ -105,7 +105,7 @@ def _how(plan: Plan, table: pd.DataFrame, ends: list[tuple[int, int]], gains: Se
     else:
         own = table.loc[table["gain"].notna(), "gain_pairs"]
         pairs = f" over the {span(own)} seeds of its look" if plan["decide"] and len(own) else ""
-        lines = [f"A gain is in points of {METRICS[score]} {frames.GAINS[plan['design']]}, paired by seed{pairs}."]
+        lines = [f"A gain is in {frames.measure(table).of} {frames.GAINS[plan['design']]}, paired by seed{pairs}."]
         kind = "moderated" if (leans := (table["test"] == "moderated").any()) else "paired"
         tests = f"Verdicts are of {kind} t-tests after Holm over {count(int(table['p'].count()), 'gain')}{total}"
         own_tests = "a plain one" if len(ends) == 1 else "plain ones"
@@ -142,15 +142,19 @@ def _in_all(
     plan: Plan, every: pd.DataFrame, table: pd.DataFrame, effects: pd.DataFrame | None, ends: list[tuple[int, int]]
 ) -> list[str]:
     """How the score went from the first rung to the last, as far as the design has such two."""
-    first, metric = table.iloc[0], opening(METRICS[frames.headline(table)])
+    first, by = table.iloc[0], frames.measure(table)
+    metric, many = opening(by.title), by.decimals
     if not ends:
-        return [f"{metric} of {bare(first['title'])} is {score_of(first)}."]
+        return [f"{metric} of {bare(first['title'])} is {score_of(first, many)}."]
     totals = _totals(plan, every, table, effects, ends)
     if len(ends) > 1:
         items = [f"{bare(table.loc[above, 'title'])} {said}" for (above, _), said in zip(ends, totals, strict=True)]
-        return [f"{metric} of {bare(first['title'])} is {score_of(first)}.", f"In total over it: {listed(items)}."]
+        return [
+            f"{metric} of {bare(first['title'])} is {score_of(first, many)}.",
+            f"In total over it: {listed(items)}.",
+        ]
     (above, below), (said,) = ends[0], totals
-    at = [f"{score_of(row)} ({bare(row['title'])})" for _, row in table.loc[[below, above]].iterrows()]
+    at = [f"{score_of(row, many)} ({bare(row['title'])})" for _, row in table.loc[[below, above]].iterrows()]
     return [f"{metric} went from {at[0]} to {at[1]}. In total: {said}."]
 
 
@@ -170,9 +174,9 @@ def _totals(
     new = [math.nan if known else draft[-1] for known, draft in zip(planned, drafts, strict=True)]
     share = 1.0 if effects is not None else float(table["share"].min())
     adjusted = (stats.holm([*own, *new])[len(own) :] / share).clip(max=1)
-    told, verdicts = [], table["verdict"].to_dict()
+    told, verdicts, by = [], table["verdict"].to_dict(), frames.measure(table)
     for (above, below), x, (gain, low, high, _), q, known in zip(ends, tests, drafts, adjusted, planned, strict=True):
-        verdict = verdicts[above] if known else stats.adjusted_verdict(gain, q, math.nan)
+        verdict = verdicts[above] if known else by.turned(stats.adjusted_verdict(gain, q, math.nan))
         if any(verdicts.get(place, "").startswith(frames.BARRED) for place in way_of(plan, above, below)):
             told.append("no number, because rungs on the way cannot be compared")
         elif not x:
@@ -184,6 +188,7 @@ def _totals(
             tested = known or not plan["decide"]
             said = verdict if tested else "not tested, because seeds were added by looks"
             told.append(
-                f"{tables.gain(gain, low, high)} points over {count(n, 'pair')} of runs{f' ({said})' * bool(said)}"
+                f"{tables.gain(gain, low, high, by.decimals)} {by.points}{' ' * bool(by.points)}over "
+                f"{count(n, 'pair')} of runs{f' ({said})' * bool(said)}"
             )
     return told

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -28,13 +28,18 @@ class Gain:
     aliases: str = ""
     added: frozenset[str] = frozenset()
     below: frozenset[str] = frozenset()
+    decimals: int = 2
 
     @property
     def known(self) -> bool:
         return not math.isnan(self.value)
 
     def __str__(self) -> str:
-        return f"{self.titled} {tables.gain(self.value, self.low, self.high)}"
+        return f"{self.titled} {self.span}"
+
+    @property
+    def span(self) -> str:
+        return tables.gain(self.value, self.low, self.high, self.decimals)
 
     @property
     def titled(self) -> str:
@@ -66,6 +71,7 @@ def told_gains(plan: Plan, table: pd.DataFrame, effects: pd.DataFrame | None) ->
             added = on[above] - on[below] if on[below] <= on[above] else frozenset[str]()
             size = row["gain"], row["gain_low"], row["gain_high"]
             made.append(Gain(bare(row["title"]), *size, row["verdict"], row["mde"], "", added, on[below]))
+    made = [replace(gain, decimals=frames.measure(table).decimals) for gain in made]
     return sorted(made, key=lambda gain: -abs(np.nan_to_num(gain.value)))
 
 
@@ -92,15 +98,15 @@ def at_a_glance(plan: Plan, gains: Sequence[Gain]) -> list[str]:
     return lines
 
 
-def verdicts(gains: Sequence[Gain]) -> Section:
+def verdicts(gains: Sequence[Gain], unit: str = "points") -> Section:
     """A row a gain, the largest first, with what it could have resolved where a test was of a fixed number of seeds."""
     known = [gain for gain in gains if gain.known and not gain.verdict.startswith(frames.BARRED)]
     if not known:
         return Section(VERDICTS)
-    rows = [(g.titled, tables.gain(g.value, g.low, g.high), g.verdict.partition(" (")[0] or "–") for g in known]
-    table = pd.DataFrame(rows, columns=["trick", "gain, points", "verdict"])
+    rows = [(g.titled, g.span, g.verdict.partition(" (")[0] or "–") for g in known]
+    table = pd.DataFrame(rows, columns=["trick", f"gain, {unit}" if unit else "gain", "verdict"])
     if not all(math.isnan(gain.mde) for gain in known):
-        table[RESOLVABLE] = ["–" if math.isnan(gain.mde) else f"{gain.mde:.2f}" for gain in known]
+        table[RESOLVABLE] = ["–" if math.isnan(gain.mde) else f"{gain.mde:.{gain.decimals}f}" for gain in known]
     return Section(VERDICTS, (), table)
 
 

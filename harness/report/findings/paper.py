@@ -76,7 +76,7 @@ def after_paper(plan: Plan) -> bool:
 def beside_paper(plan: Plan, every: pd.DataFrame, gains: Sequence[Gain]) -> list[Section]:
     """The gains that the paper has a number for, of a study that is after it: side by side, and how far they agree."""
     score = frames.headline(every)
-    both = paper_gains(gains, score) if after_paper(plan) else []
+    both = paper_gains(gains, score) if after_paper(plan) and score in TABLES else []
     if not both:
         return []
     same, first, last = published.same_data(every, DATA[score]), TABLES[score][0], TABLES[score][-1]

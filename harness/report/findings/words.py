@@ -67,9 +67,9 @@ def span(values: Iterable[float], told: Callable[[float], str] = "{:,}".format) 
     return " to ".join(dict.fromkeys((told(ends[0]), told(ends[-1]))))
 
 
-def score_of(row: pd.Series) -> str:
+def score_of(row: pd.Series, decimals: int = 2) -> str:
     mean, sd = row[f"{row['score']}_mean"], row[f"{row['score']}_sd"]
-    return f"{mean:.2f}" if math.isnan(sd) else f"{mean:.2f} ± {sd:.2f}"
+    return f"{mean:.{decimals}f}" if math.isnan(sd) else f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
 
 
 def spent(seconds: float) -> str:

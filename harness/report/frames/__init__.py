@@ -7,6 +7,7 @@ from harness.report.frames.backbones import backbones, beside_backbones
 from harness.report.frames.classes import class_gains, classes
 from harness.report.frames.compared import effects, looked_at, rungs, seeds_as_dots
 from harness.report.frames.judged import BEFOREHAND, decisions, due, judge, new_data, planned, test_of
+from harness.report.frames.measured import metric_of, value_of
 from harness.report.frames.notes import COMMON, EFFECTS, GAINS, MARKS, evidence, footnotes, marks
 from harness.report.frames.pairs import (
     APART,
@@ -25,4 +26,4 @@ from harness.report.frames.pairs import (
     right_bits,
     same_run,
 )
-from harness.report.frames.read import EMPTY, Pair, Plan, Row, counted, headline, runs, worth
+from harness.report.frames.read import EMPTY, Pair, Plan, Row, counted, headline, measure, runs, worth

@@ -42,14 +42,16 @@ def _order(name: str) -> tuple[bool, int, str]:
     return not number, int(name) if number else 0, name
 
 
-GAINED = ["place", "title", "class", "gain", "low", "high"]
+GAINED = ["place", "title", "class", "gain", "low", "high", "p"]
+LEVEL = 0.05
 
 
 def class_gains(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
     """What each class has of each gain: one row a rung that has a gain, and class; None where no record tells.
 
-    In points, a mean over pairs with its 95 % t-interval. Of AP and IoU the gain on the class. Of top-1 the points of
-    the gain that its images make: over all classes they add up to the gain.
+    In points, a mean over pairs with its 95 % t-interval; `adjusted` is p of a paired t-test after Holm over all
+    classes and rungs, and `resolved` at .05. Of AP and IoU the gain on the class. Of top-1 the points of the gain that
+    its images make: over all classes they add up to the gain.
     """
     at = by_seed(every)
     odd = barred(plan, at)
@@ -60,6 +62,7 @@ def class_gains(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
     of_class = _scored if all(row["by_class"] for row in runs) else _answered(runs)
     if of_class is None:
         return None
+    step = None if of_class is _scored else 100 / runs[0]["tested"]  # one test image
     rows: list[tuple[object, ...]] = []
     for place, ours in paired.items():
         found: dict[str, list[float]] = {}
@@ -70,9 +73,14 @@ def class_gains(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
         for name, values in found.items():
             told = [value for value in values if not math.isnan(value)]
             if told:
-                gain, low, high, _ = stats.paired_t(told)
-                rows.append((place, one_line(plan["rungs"][place]["title"]), one_line(name), gain, low, high))
-    return pd.DataFrame(rows, columns=GAINED) if rows else None
+                title = one_line(plan["rungs"][place]["title"])
+                rows.append((place, title, one_line(name), *stats.paired_t(told, step=step)))
+    if not rows:
+        return None
+    made = pd.DataFrame(rows, columns=GAINED)
+    made["adjusted"] = stats.holm(made["p"])
+    made["resolved"] = (made["adjusted"] <= LEVEL) & (made["gain"] != 0)
+    return made
 
 
 def _scored(row: Row) -> dict[str, float]:

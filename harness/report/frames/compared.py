@@ -9,7 +9,7 @@ import pandas as pd
 from harness import one_line, stats
 from harness.report.frames.judged import decisions, judge, new_data
 from harness.report.frames.pairs import barred, by_seed, elsewhere, pairs
-from harness.report.frames.read import Pair, Plan, counted, headline, worth
+from harness.report.frames.read import Pair, Plan, counted, headline, measure, worth
 from harness.report.words import SECOND
 
 
@@ -17,6 +17,7 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     """One row a rung of `plan` that has runs; the headline metric and gains in points of percent, unrounded.
 
     `score` is the name of that metric, and of the columns with its mean and s.d.: "top1", `top1_mean` and `top1_sd`.
+    Of a metric of another `unit` both are in that; where `lower` is better a gain is as measured, and helps below 0.
 
     `gain` is the mean of differences paired by seed of the two rungs that the plan names, with its 95 % t-interval;
     the verdict is of paired t-tests, moderated or plain as `test_of` says, after Holm over the rows, or of bounds for
@@ -27,17 +28,18 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
     """
     good = every[counted(every)]
     at = by_seed(every)
-    odd, score = barred(plan, at), headline(every)
-    second = SECOND[score]
+    odd, score, by = barred(plan, at), headline(every), measure(every)
+    beside = [name for name in (SECOND.get(score, "top1"), "balanced_accuracy") if name != score]
     paired, decided = looked_at(plan, {place: [] if place in odd else pairs(plan, at, place) for place in sorted(at)})
-    judged = judge(plan, paired, decided)
+    judged = judge(plan, paired, decided, by)
     upstream = {inner["of"] for inner in plan["upstream"]}
     rows = []
     for place in paired:
         rung, own, ours = plan["rungs"][place], good[good["place"] == place], paired[place]
         mean, sd = stats.mean_sd(own[score])
         row: dict[str, Any] = {"place": place, "rung": one_line(rung["name"]), "title": one_line(rung["title"])}
-        row |= {"score": score, "n": len(own), f"{score}_mean": mean, f"{score}_sd": sd} | judged[place]
+        row |= {"score": score, "unit": by.unit, "lower": by.lower}
+        row |= {"n": len(own), f"{score}_mean": mean, f"{score}_sd": sd} | judged[place]
         row["gain_pairs"] = len(ours)
         row["new_low"], row["new_high"] = new_data(ours)
         if place in odd:
@@ -46,8 +48,9 @@ def rungs(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
         total = [worth(row) - worth(base[seed]) for seed, row in at[place].items() if seed in base]
         step = 100 / own["tested"].max() if score == "top1" else None  # one test image
         row["total"], row["total_low"], row["total_high"], _ = stats.paired_t(total, step=step)
-        if second in own and own[second].notna().all():
-            row[f"{second}_mean"], row[f"{second}_sd"] = stats.mean_sd(own[second])
+        for second in beside:
+            if second in own and own[second].notna().all():
+                row[f"{second}_mean"], row[f"{second}_sd"] = stats.mean_sd(own[second])
         other = next((i for i in rung["gain"] or () if i != place), None)
         row["over"] = "" if other is None else one_line(plan["rungs"][other]["name"])
         row |= {
@@ -97,7 +100,7 @@ def effects(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
     """
     if plan["design"] not in ("shapley", "factorial"):
         return None
-    good = every[counted(every)]
+    good, by = every[counted(every)], measure(every)
     odd = "; ".join(dict.fromkeys(barred(plan, by_seed(every)).values()))
     table = good.pivot_table(index="seed", columns="place", values=headline(every))
     table = table.reindex(columns=range(len(plan["rungs"]))).dropna()
@@ -109,7 +112,7 @@ def effects(plan: Plan, every: pd.DataFrame) -> pd.DataFrame | None:
         tests = [_interval(values, se, draws) for values, se in zip(own["values"], own["order_se"], strict=True)]
         adjusted = stats.holm([p for *_, p in tests])
         for (_, effect), (value, low, high, p), q in zip(own.iterrows(), tests, adjusted, strict=True):
-            verdict = odd or stats.adjusted_verdict(value, q, math.nan)
+            verdict = odd or by.turned(stats.adjusted_verdict(value, q, math.nan))
             rows.append(
                 {"name": effect["name"], "value": value, "low": low, "high": high, "order_se": effect["order_se"]}
                 | {"p": p, "adjusted": q, "verdict": verdict, "aliases": effect["aliases"], "main": family}

@@ -9,6 +9,7 @@ import pandas as pd
 from harness import stats
 from harness.report.frames.pairs import by_seed, one_image, pairs, right_bits
 from harness.report.frames.read import Pair, Plan, worth
+from harness.report.words import Measure
 
 
 def test_of(plan: Plan) -> stats.Test:
@@ -18,8 +19,12 @@ def test_of(plan: Plan) -> stats.Test:
     return told
 
 
-def judge(plan: Plan, paired: dict[int, list[Pair]], decided: dict[int, stats.Decision]) -> dict[int, dict[str, Any]]:
+def judge(
+    plan: Plan, paired: dict[int, list[Pair]], decided: dict[int, stats.Decision], by: Measure | None = None
+) -> dict[int, dict[str, Any]]:
     """Gain, interval, p and verdict by place, of pairs and decisions as `looked_at` has them.
+
+    Of a metric `by` which lower is better a gain below 0 helps.
 
     `test` is which was made in the end, "moderated" or "t", and `why` the reason where that is another than was asked
     for; `d0`, its lower bound and `d0_estimate`, Smyth's estimate, are nan where no bound was worked out, and `share`
@@ -41,7 +46,18 @@ def judge(plan: Plan, paired: dict[int, list[Pair]], decided: dict[int, stats.De
             continue
         judged[place] |= {"gain": d.gain, "gain_low": d.low, "gain_high": d.high, "p": d.p, "adjusted": math.nan}
         judged[place] |= {"mde": math.nan, "verdict": d.verdict} | _by(d.prior, asked, d.df) | _looked_at(d.plain)
-    return judged
+    return {place: row | _told(by or Measure(), row) for place, row in judged.items()}
+
+
+def _told(by: Measure, row: dict[str, Any]) -> dict[str, str]:
+    """The verdicts as the metric has them: turned where lower is better, and an MDE in its unit."""
+    found = {}
+    for kind in ("", "plain_"):
+        verdict, mde = by.turned(row[f"{kind}verdict"]), row[f"{kind}mde"]
+        if by.unit != "%" and verdict.startswith("not resolved (MDE"):
+            verdict = f"not resolved (MDE {by.bare(mde)})"
+        found[f"{kind}verdict"] = verdict
+    return found
 
 
 def _by(prior: stats.Prior, asked: stats.Test, df: float) -> dict[str, Any]:
@@ -132,9 +148,9 @@ def due(plan: Plan, every: pd.DataFrame) -> list[int]:
 def new_data(ours: list[Pair]) -> tuple[float, float]:
     """The 95 % interval of a gain, in points, on new test data of the same kind: seeds and examples both vary.
 
-    nan where records do not tell which test images were right: of metrics that are of a whole set, not of its images.
+    nan of metrics that are of a whole set, not of its images: these are not told right or wrong one by one.
     """
-    if not all(row["correct"] for _, a, b in ours for row in (a, b)):
+    if not all(row["correct"] and row.get("score", "top1") == "top1" for _, a, b in ours for row in (a, b)):
         return math.nan, math.nan
     if len(ours) < 2 or len({row["tested"] for _, a, b in ours for row in (a, b)}) > 1:
         return math.nan, math.nan

@@ -1,18 +1,21 @@
 """What a reader of a table should know: its marks and footnotes, and the checks of every rung."""
 
+import inspect
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness import one_line, stats
+from harness import metrics, one_line, stats
 from harness.report.frames.judged import planned
+from harness.report.frames.measured import metric_of
 from harness.report.frames.pairs import apart, pairs_apart
-from harness.report.frames.read import Plan, headline
+from harness.report.frames.read import Plan, headline, measure
 from harness.report.title import in_words
-from harness.report.words import METRICS, SECOND, count, opening, spoken
+from harness.report.words import METRICS, SECOND, Measure, count, opening, spoken
 
 COMMON = ("loop", "audit", "split", "test")  # what is checked of every run, whatever its parts
 
@@ -93,12 +96,15 @@ LOOSE = {  # on CUDA
 def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know: how numbers were made, marks, and runs that are not as the others."""
     kept = "with the weights kept" if any(rung.get("stops") for rung in plan["rungs"]) else "after the last epoch"
-    score = headline(every)
-    beside = [METRICS[name] for name in (SECOND[score],) if name in every and every[name].notna().any()]
+    score, by = headline(every), measure(every)
+    beside = [METRICS[name] for name in (SECOND.get(score, ""),) if name in every and every[name].notna().any()]
     both = opening(" and ".join([METRICS[score], *beside]))
-    notes = [f"{both}: mean ± s.d. over n seeds, percent of the test set {kept}.", *ABOUT.get(score, ())]
+    unit = "percent of the test set" if by.unit == "%" else f"{by.unit or 'no unit'},"
+    notes = [f"{both}: mean ± s.d. over n seeds, {unit} {kept}.", *ABOUT.get(score, ()), *_about_metric(plan)]
+    if score != "balanced_accuracy" and "balanced_accuracy" in every:
+        notes.append(f"The test set is uneven. {described(metrics.balanced_accuracy)}")
     if table["gain_pairs"].any():
-        notes += _about_gains(plan, table, score)
+        notes += _about_gains(plan, table, by)
     if plan["design"] in EFFECTS:
         notes += _about_effects(plan, score)
     notes.append(
@@ -213,10 +219,26 @@ def _about_test(tested: pd.DataFrame) -> list[str]:
     ]
 
 
-def _about_gains(plan: Plan, table: pd.DataFrame, score: str) -> list[str]:
+def described(function: Callable[..., object]) -> str:
+    """A metric's docstring up to its first empty line, in one line."""
+    return one_line((inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " "), 500)
+
+
+def _about_metric(plan: Plan) -> list[str]:
+    """What a metric is that is not the records' own, and which way is better."""
+    metric = metric_of(plan)
+    if metric is None:
+        return []
+    about = described(metric.of) if isinstance(metric, metrics.Metric) else ""
+    way = f"{METRICS[plan['metric']]}: {metric.better} is better"
+    told = f"{opening(way)}, and a gain that helps is {'below' if metric.better == 'lower' else 'above'} 0."
+    return [*([about] if about else []), told]
+
+
+def _about_gains(plan: Plan, table: pd.DataFrame, by: Measure) -> list[str]:
     tested = table[table["p"].notna()]
     notes = [
-        f"Gains: points of {METRICS[score]} {GAINS[plan['design']]}, paired by seed. ρ̂ is the correlation of the two "
+        f"Gains: {by.of} {GAINS[plan['design']]}, paired by seed. ρ̂ is the correlation of the two "
         "rungs over seeds: the higher it is, the more pairing narrows the interval."
     ]
     if pairs_apart(table):

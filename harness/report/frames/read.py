@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from harness import Problem, one_line
-from harness.report.words import METRICS
+from harness.report.frames.measured import balance, score_by
+from harness.report.words import METRICS, Measure, decimals
 from harness.spec import UNPROVEN, sources
 from harness.store import Store, care
 
@@ -23,7 +24,7 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
     """One row for each (rung, seed) that the store has, in the order of the plan.
 
     A damaged run is none: `attrs["damaged"]` has (place, seed, what is wrong) of each. Raises Problem where the runs
-    have not all the same headline metric, `score`.
+    have not all the same headline metric, `score`; and where the plan goes by another that they do not tell.
     """
     rows: list[Row] = []
     wrong = care.damaged(store, dict.fromkeys((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"]))
@@ -37,6 +38,8 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
     if len(by_score) > 1:
         told = " and ".join(f"{rung} by {METRICS[score]}" for score, rung in by_score.items())
         raise Problem(f"{one_line(plan['label'])}: {told}: runs that are scored by different metrics are no comparison")
+    score_by(plan, store, rows)
+    balance(plan, store, rows)
     made = pd.DataFrame(rows, columns=None if rows else EMPTY)
     made.attrs["damaged"] = [
         (place, seed, wrong[rung["id"], seed])
@@ -80,6 +83,9 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "status": record["status"],
         "score": record.get("score", "top1"),  # a record of before tells none
+        "recorded": record.get("score", "top1"),  # what its epochs tell, whatever it is compared by
+        "unit": "%",
+        "lower": False,  # whether lower values are better
         **record["metrics"],
         "metrics": tuple(record["metrics"]),
         "params": record["params"],
@@ -93,6 +99,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "rates": rates,
         "steps_per_epoch": (rates[-1][0] + 1) / len(record["epochs"]) if rates else math.nan,
         "correct": record["correct"],
+        "logits": record.get("logits"),  # the digest of the file of them, where it kept any
         "answers": record.get("answers", ""),  # a record of before, and one of no classification, has none
         "by_class": record.get("by_class", {}),  # a record of before, and one of classification, has none
         "tested": record["images"]["test"],
@@ -115,8 +122,17 @@ def headline(frame: pd.DataFrame) -> str:
     return str(frame["score"].iloc[0]) if "score" in frame and len(frame) else "top1"
 
 
+def measure(frame: pd.DataFrame) -> Measure:
+    """The metric that a frame of runs, or of rungs, is about, with its unit."""
+    score = headline(frame)
+    if "unit" not in frame or not len(frame):
+        return Measure(score)
+    unit, values = str(frame["unit"].iloc[0]), frame[score if score in frame else f"{score}_mean"]
+    return Measure(score, unit, bool(frame["lower"].iloc[0]), decimals(unit, values))
+
+
 def worth(row: Row) -> Any:
-    """The headline metric of a run, in percent."""
+    """The headline metric of a run, in its unit."""
     return row[row.get("score", "top1")]
 
 

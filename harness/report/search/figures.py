@@ -19,7 +19,7 @@ from harness import one_line, stats
 from harness.report import figures
 from harness.report.figures import HELPS, HURTS, INK, LONG, SEED, SMALL
 from harness.report.search.matters import Importance
-from harness.report.search.read import COSTS, Trial, axis_of, complete, ranked
+from harness.report.search.read import COSTS, Trial, axis_of, complete, ranked, unit_of
 from harness.report.search.scales import Scale
 from harness.report.words import count
 
@@ -242,7 +242,8 @@ def best_of_n(label: str, worths: Sequence[float], metric: str = "top-1") -> Fig
     axis = figure.subplots()
     seen = [*best, *low[np.isfinite(low)], *high[np.isfinite(high)]]
     bottom, top = figures.frame(best, seen)
-    axis.set(xlim=(1 - 0.02 * len(n), 1.02 * len(n)), ylim=figures.percent(bottom, top))
+    limits = (bottom, top) if metric.startswith("−") else figures.percent(bottom, top, unit_of(metric))
+    axis.set(xlim=(1 - 0.02 * len(n), 1.02 * len(n)), ylim=limits)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     for where, alpha in ((np.isfinite(high), 0.18), (np.isinf(high) | np.isinf(np.roll(high, -1)), 0.07)):
         upper, lower = np.minimum(high, top), np.maximum(low, bottom)

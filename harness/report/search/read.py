@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness import one_line, stats
+from harness import metrics, one_line, stats
 from harness.report.words import METRICS
 
 if TYPE_CHECKING:
@@ -46,12 +46,23 @@ class Trial:
 def scored(search: Mapping[str, Any]) -> str:
     """What the first objective of a search is called: of one of before, and of a study of a user's own, top-1."""
     name = [*(search.get("objectives") or ()), "top1"][0]
+    if name == search.get("metric"):
+        return "−" * (search.get("better") == "lower") + METRICS[name]
     return METRICS.get(name, METRICS["top1"])
+
+
+UNITS = {METRICS[name]: metric.unit for name, metric in metrics.METRICS.items()}
+
+
+def unit_of(metric: str) -> str:
+    """The unit of a metric by its title; "" of one of a study's own."""
+    return UNITS.get(metric.removeprefix("−"), "%" if metric in METRICS.values() else "")
 
 
 def axis_of(metric: str) -> str:
     """What an axis, or a column, of scores is called."""
-    return f"validation {metric} (%)"
+    unit = unit_of(metric)
+    return f"validation {metric} ({unit})" if unit else f"validation {metric}"
 
 
 def read(study: optuna.Study) -> list[Trial]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import __version__, one_line, stats
 from harness.report.search.matters import Importance
-from harness.report.search.read import COSTS, STATES, Trial, complete, ranked, score_of
+from harness.report.search.read import COSTS, STATES, Trial, complete, ranked, score_of, scored, unit_of
 from harness.report.search.scales import shown
 from harness.report.words import METRICS, SECOND, count, together
 
@@ -22,8 +22,8 @@ def best_said(trials: Sequence[Trial], metric: str = "top-1") -> str:
     done = ranked(complete(trials))
     if not done:
         return f"No trial of {len(trials)} was completed, so there is no best."
-    first = done[0]
-    said = f"Trial {first.number} is the best of {count(len(done), 'complete trial')}: {score_of(first)} % {metric}"
+    first, unit = done[0], f" {unit_of(metric)}".rstrip()
+    said = f"Trial {first.number} is the best of {count(len(done), 'complete trial')}: {score_of(first)}{unit} {metric}"
     said += f" (mean ± s.d. of {len(first.scores)} seeds)" * (not math.isnan(first.sd))
     return f"{said} on held-out training data{', optimistic as the greatest of them' * (len(done) > 1)}."
 
@@ -64,18 +64,20 @@ def test_said(search: Mapping[str, Any]) -> str:
 
 
 def chosen_said(search: Mapping[str, Any]) -> str:
+    metric = scored(search)
     chosen = search.get("chosen")
     if not chosen:
         return ""
     values = ", ".join(f"{one_line(path)} = {shown(value)}" for path, value in (chosen.get("values") or {}).items())
     said = f"Trial {chosen.get('trial')}" + f": {values}" * bool(values) + "."
     if (score := chosen.get("score")) is not None:
-        said += f" {score:.2f} % on held-out training data"
+        unit = f" {unit_of(metric)}".rstrip()
+        said += f" {score:.2f}{unit} on held-out training data" + f", as {metric}" * metric.startswith("−")
         scores = list((chosen.get("test") or {}).values())
         if scores:
             mean, sd = stats.mean_sd(scores)
             spread = f" ± {sd:.2f}" * (not math.isnan(sd))
-            said += f", {mean:.2f}{spread} % on the test set ({count(len(scores), 'seed')})"
+            said += f", {mean:.2f}{spread}{unit} on the test set ({count(len(scores), 'seed')})"
         said += "."
     return said
 
@@ -89,12 +91,15 @@ def how_said(search: Mapping[str, Any], trials: Sequence[Trial]) -> list[tuple[s
     split = f"Scored on {100 * share:g} % of the training data, held out. " if share else ""
     each = f"Each trial at seed{'s' * (len(seeds) > 1)} {together(seeds)}" if seeds else ""
     mean = ", its score the mean. " if len(seeds) > 1 else ". " * bool(each)
+    own = {search["metric"]: f"validation {METRICS[search['metric']]}"} if search.get("metric") else {}
+    way = "less" if search.get("better") == "lower" else "more"
+    objectives = OBJECTIVES | {name: f"{what}, the {way} the better" for name, what in own.items()}
     return [
         ("Sampler", f"{search.get('sampler') or 'not told'}, seed {search.get('seed', 'not told')}"),
         ("Pruner", str(search.get("pruner") or "none")),
         ("Trials", f"{asked}{states_said}"),
         ("Split", f"{split}{each}{mean}{test_said(search)}"),
-        ("Objectives", together([OBJECTIVES.get(name, name) for name in search.get("objectives") or ["top1"]])),
+        ("Objectives", together([objectives.get(name, name) for name in search.get("objectives") or ["top1"]])),
         ("Storage", str(search.get("storage") or "in memory")),
     ]
 
