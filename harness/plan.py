@@ -110,7 +110,7 @@ def told_noise(options: argparse.Namespace, plans: dict[str, Any], store: Any) -
         known = stats.Noise(options.sd, options.sd, options.sd, 0.0, 0)
         return {"noise": known, "of": "--sd", "score": "the score", "gains": []}
     if options.pilot:
-        made = [pilot(report.recall(options.pilot), store)]
+        made = [pilot(report.by_score(report.recall(options.pilot)), store)]
     else:
         made = []
         for plan in plans.values():

@@ -189,6 +189,16 @@ def _way(plan: Plan, place: int) -> set[int]:
     return set(way)
 
 
+def by_score(plan: Plan) -> Plan:
+    """The same plan. Raises Problem where its report goes by another metric than the score that records tell."""
+    from harness import metrics
+
+    if name := plan.get("metric", ""):
+        own = metrics.unlabelled(plan["label"], name)
+        raise Problem(f"{plan['label']} goes by {name}, and this by the score that records tell: name {own}")
+    return plan
+
+
 def measured(plan: Plan, name: str) -> Plan:
     """A described plan whose report goes by another metric, under a label of its own.
 

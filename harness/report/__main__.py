@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
         after_epochs,
         against,
         beside_paper,
+        by_score,
         index,
         measured,
         paper_figure,
@@ -84,7 +85,8 @@ def run(options: argparse.Namespace) -> None:
     if options.against and (options.table or options.figure or options.at):
         raise Problem("--against is about the gains of the table: leave out --table, --figure and --at")
     if options.beside:
-        plans = [tested(plan, options.test) if options.test else plan for plan in map(recall, studies)]
+        plans = [by_score(recall(study)) for study in studies]
+        plans = [tested(plan, options.test) if options.test else plan for plan in plans]
         made = side_by_side(plans, Store(), options.to)
         answer(made.told | {"folder": made.folder})
         print(made.text)

@@ -18,7 +18,7 @@ from harness.report.figures import resolved
 from harness.report.findings import Gain, told_gains
 from harness.report.plans import built_on
 from harness.report.title import DESIGNS
-from harness.report.words import METRICS
+from harness.report.words import METRICS, Measure
 from harness.store import Store
 
 Plan = dict[str, Any]
@@ -161,4 +161,4 @@ def drawn(made: Sequence[Column]) -> Figure | None:
         for column in made
     }
     names = list(dict.fromkeys(column.label.partition("@")[0] for column in made))
-    return figures.designs(", ".join(names), _rows(made), told, made[0].score)
+    return figures.designs(", ".join(names), _rows(made), told, Measure(made[0].score))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness import Problem, one_line
 from harness.paths import expanded, runs
-from harness.report import known, label_of, place, plan_path, recall, titles
+from harness.report import by_score, known, label_of, place, plan_path, recall, titles
 from harness.report.findings import bare
 from harness.store import Store
 
@@ -80,7 +80,7 @@ def _begins(text: str, store: Store) -> list[str]:
 
 
 def _of_study(address: str, store: Store, study: str, rung: str, folder: Path | None) -> Side:
-    plan = recall(study, folder)
+    plan = by_score(recall(study, folder))
     own = [plan["rungs"][place(plan, rung)]] if rung else plan["rungs"]
     made = (
         Rung(one_line(r["name"]), bare(one_line(r["title"])), r["id"], _finished(store, r["id"], r["seeds"]))

@@ -1,6 +1,7 @@
 import pytest
 
 from harness import Problem
+from harness.report import recall, remember
 from harness.report.versus import matched, side
 from tests.kit.tiny import known
 
@@ -35,6 +36,12 @@ def test_each_address_names_its_rungs(there, here):
 def test_what_is_not_there_is_said_in_a_line(address, said, here):
     with pytest.raises(Problem, match=said):
         side(address)
+
+
+def test_a_report_by_another_metric_is_no_side(here):
+    remember(recall("s") | {"metric": "loss", "label": "s@loss"})
+    with pytest.raises(Problem, match="^s@loss goes by loss, and this by the score that records tell: name s$"):
+        side("s@loss:one")
 
 
 def test_a_rung_without_a_finished_run_is_no_side(here):
