@@ -84,7 +84,7 @@ def test_each_command_prints_what_it_says(user, told):
     assert len(ROWS) > 15
     assert {line.partition(" ")[0] for line, _ in ROWS} <= commands().keys()
     words = {"STUDY": "./pets.py", "RUNG": "baseline", "RUN": BASELINE.id, "DIR": "mine"}
-    words |= {"FILE": "a.tar", "DAY": time.strftime("%Y-%m-%d"), "URL": str(user / "there")}
+    words |= {"NAME": "mixup", "FILE": "a.tar", "DAY": time.strftime("%Y-%m-%d"), "URL": str(user / "there")}
     seen = {}
     for line, keys in ROWS:
         own = re.sub(r"\b[A-Z]+\b", lambda word: words[word[0]], line)
