@@ -110,6 +110,15 @@ def test_named_as_ordered_is_ordered(slot, tiny):
     assert any(one(trick(tiny)).id != trick(one(tiny)).id for one in ordered for trick in others)
 
 
+@pytest.mark.parametrize("slot", sorted(contract.SEQUENCES))
+def test_two_in_a_sequence_come_in_the_order_of_their_tricks(slot, tiny):
+    pairs = [pair for pair in combinations(TRICKS.values(), 2) if all(slot in contract.slots(t, tiny) for t in pair)]
+    assert pairs
+    for one, other in pairs:
+        there, back = (getattr(spec, slot) for spec in (one(other(tiny)), other(one(tiny))))
+        assert there != back, "else it need not be said"
+
+
 @every_trick
 def test_trains_and_proves_itself_active(trick, tiny, live):
     trained, trace = live(quick(trick(fitting(trick, tiny))))
