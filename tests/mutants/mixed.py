@@ -4,13 +4,18 @@ import sys
 
 from torch import Tensor
 
+from harness.parts.erasing import NONE, Erase
 from harness.tricks.cutmix import Box, CutMix, cutmix, cutmix_batch
+from harness.tricks.cutout import Cutout, cutout
 from harness.tricks.mixup import Mixup, mixup
 from harness.tricks.one_of import OneOf, one_of
-from tests.mutants.breaking import LONG, Broken, Inject, edited, method, text
+from harness.tricks.random_erasing import RandomErasing, random_erasing
+from tests.mutants.breaking import LONG, Broken, Inject, augmenting_when, edited, method, text
 
 PASTED, EITHER = cutmix(LONG), one_of(LONG)
 STACKED = cutmix(mixup(LONG, epochs=1))
+ERASED, CUT = random_erasing(LONG), cutout(LONG)
+BEFORE_OTHERS = LONG.but(augment=(RandomErasing(), *LONG.augment))
 MIXED = "x, y = mix(x, y, draw)"
 Pair = tuple[Tensor, Tensor]
 
@@ -64,6 +69,73 @@ BROKEN: Broken = {
         ("beside mixup it does nothing", STACKED, method(CutMix, "__call__", lambda self, x, y, rng: (x, y))),
         ("beside it mixup does nothing", STACKED, method(Mixup, "__call__", lambda self, x, y, rng: (x, y))),
         ("before mixup", STACKED, text("drawing(spec.mix,", "drawing(spec.mix[::-1],")),
+    ],
+    "random_erasing": [
+        ("does nothing", ERASED, method(RandomErasing, "hole", lambda self, h, w, rng: NONE)),
+        ("of every image", ERASED, edited(RandomErasing, "hole", ">= self.p", ">= 1")),
+        (
+            "larger rectangles",
+            ERASED,
+            edited(RandomErasing, "hole", "rng.uniform(*self.scale)", "rng.uniform(0.1, 0.6)"),
+        ),
+        ("always square", ERASED, edited(RandomErasing, "hole", "area * ratio", "area", "area / ratio", "area")),
+        ("wide where it should be tall", ERASED, edited(RandomErasing, "hole", "h, w = round", "w, h = round")),
+        ("never at the bottom", ERASED, edited(RandomErasing, "hole", "height - h + 1", "max(1, height - h)")),
+        (
+            "ratios not log-uniform",
+            ERASED,
+            edited(
+                RandomErasing,
+                "hole",
+                "math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))",
+                "rng.uniform(*self.ratio)",
+            ),
+        ),
+        ("white", ERASED, edited(Erase, "__call__", "x.new_tensor(self.value)", "x.new_tensor([255.0])")),
+        (
+            "one hole a batch",
+            ERASED,
+            edited(
+                Erase,
+                "__call__",
+                "[self.hole(height, width, rng) for _ in range(len(x))]",
+                "[self.hole(height, width, rng)] * len(x)",
+            ),
+        ),
+        ("a column less", ERASED, edited(Erase, "__call__", "(column < right)", "(column < right - 1)")),
+        ("before the shift", ERASED, text("spec.augment, rng", "spec.augment[::-1], rng")),
+        (
+            "before the shift it does nothing",
+            BEFORE_OTHERS,
+            method(RandomErasing, "hole", lambda self, h, w, rng: NONE),
+        ),
+        ("off after the first epoch", ERASED, augmenting_when("run.epoch == 0")),
+    ],
+    "cutout": [
+        ("does nothing", CUT, method(Cutout, "hole", lambda self, h, w, rng: NONE)),
+        ("a pixel larger", CUT, edited(Cutout, "hole", "// 2", "// 2 + 1")),
+        (
+            "never at the edge",
+            CUT,
+            edited(Cutout, "hole", "int(rng.integers(height))", "half + int(rng.integers(height - 2 * half + 1))"),
+        ),
+        (
+            "the centre for the corner",
+            CUT,
+            edited(Cutout, "hole", "max(row - half, 0), max(column - half, 0)", "row, column"),
+        ),
+        (
+            "images with one draw",
+            CUT,
+            edited(
+                Erase,
+                "__call__",
+                "[self.hole(height, width, rng) for _ in range(len(x))]",
+                "[self.hole(height, width, rng)] * len(x)",
+            ),
+        ),
+        ("all but the square", CUT, edited(Erase, "__call__", "torch.where(inside", "torch.where(~inside")),
+        ("off after the first epoch", CUT, augmenting_when("run.epoch == 0")),
     ],
     "one_of": [
         ("does nothing", EITHER, method(OneOf, "__call__", lambda self, x, y, rng: (x, y))),
