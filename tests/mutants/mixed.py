@@ -1,19 +1,25 @@
 """What is pasted over images, and between them: CutMix, one mixer of several, what is erased, drawn operations."""
 
+import inspect
 import sys
 
 from torch import Tensor
 
+from harness.parts import operations
 from harness.parts.erasing import NONE, Erase
+from harness.parts.operations import Operations
 from harness.tricks.cutmix import Box, CutMix, cutmix, cutmix_batch
 from harness.tricks.cutout import Cutout, cutout
 from harness.tricks.mixup import Mixup, mixup
 from harness.tricks.one_of import OneOf, one_of
+from harness.tricks.randaugment import RandAugment, randaugment
 from harness.tricks.random_erasing import RandomErasing, random_erasing
+from harness.tricks.trivial_augment import TrivialAugment, trivial_augment
 from tests.mutants.breaking import LONG, Broken, Inject, augmenting_when, edited, method, text
 
 PASTED, EITHER = cutmix(LONG), one_of(LONG)
 STACKED = cutmix(mixup(LONG, epochs=1))
+TRIVIAL, RAND = trivial_augment(LONG), randaugment(LONG)
 ERASED, CUT = random_erasing(LONG), cutout(LONG)
 BEFORE_OTHERS = LONG.but(augment=(RandomErasing(), *LONG.augment))
 MIXED = "x, y = mix(x, y, draw)"
@@ -40,6 +46,12 @@ def pasting(name: str) -> Inject:
         return mixed_x, mixed_y
 
     return method(sys.modules[CutMix.__module__], "cutmix_batch", batch)
+
+
+def operation(name: str, old: str, new: str) -> Inject:
+    """One operation otherwise."""
+    line = next(line for line in inspect.getsource(operations.done).splitlines() if f'"{name}": lambda' in line)
+    return edited(operations, "done", line.strip(), line.strip().replace(old, new))
 
 
 BROKEN: Broken = {
@@ -136,6 +148,61 @@ BROKEN: Broken = {
         ),
         ("all but the square", CUT, edited(Erase, "__call__", "torch.where(inside", "torch.where(~inside")),
         ("off after the first epoch", CUT, augmenting_when("run.epoch == 0")),
+    ],
+    "trivial_augment": [
+        ("does nothing", TRIVIAL, method(TrivialAugment, "drawn", lambda self, h, w, rng: [])),
+        ("an operation is never drawn", TRIVIAL, edited(TrivialAugment, "drawn", "len(MOST))", "len(MOST) - 1)")),
+        ("to one side alone", TRIVIAL, edited(TrivialAugment, "drawn", "<= 0.5", "<= 2")),
+        (
+            "the greatest strength",
+            TRIVIAL,
+            edited(TrivialAugment, "drawn", "place = rng", "place = self.bins - 1 - 0 * rng"),
+        ),
+        ("one draw a batch", TRIVIAL, edited(Operations, "on_pixels", "rng):", "np.random.default_rng(0)):")),
+        ("brightness squared", TRIVIAL, operation("Brightness", "1 + magnitude", "(1 + magnitude) ** 2")),
+        ("turned clockwise", TRIVIAL, operation("Rotate", "magnitude", "-magnitude")),
+        (
+            "shear by the tangent of a tangent",
+            TRIVIAL,
+            edited(operations, "done", "math.degrees(math.atan(magnitude))", "math.degrees(magnitude)"),
+        ),
+        ("sheared about the middle", TRIVIAL, edited(operations, "done", ", center=[0, 0]", "")),
+        (
+            "equalised twice, stretched never",
+            TRIVIAL,
+            edited(operations, "done", "F.autocontrast(photo)", "F.equalize(photo)"),
+        ),
+        ("off after the first epoch", TRIVIAL, augmenting_when("run.epoch == 0")),
+    ],
+    "randaugment": [
+        ("does nothing", RAND, method(RandAugment, "drawn", lambda self, h, w, rng: [])),
+        ("one operation", RAND, edited(RandAugment, "drawn", "range(self.operations)", "range(1)")),
+        (
+            "the same one twice",
+            RAND,
+            edited(
+                RandAugment,
+                "drawn",
+                "[self._operation(height, width, rng) for _ in range(self.operations)]",
+                "[self._operation(height, width, rng)] * self.operations",
+            ),
+        ),
+        (
+            "a magnitude further",
+            RAND,
+            edited(RandAugment, "_operation", "[self.magnitude] * (", "[self.magnitude + 1] * ("),
+        ),
+        (
+            "moved by pixels of another size",
+            RAND,
+            edited(RandAugment, "_operation", ".get(name, 1.0)", '.get(name, 1.0) ** (1 if name == "Rotate" else 1.2)'),
+        ),
+        (
+            "solarised the other way",
+            RAND,
+            edited(RandAugment, "_operation", "steps(1.0, 0.0, self.bins)", "steps(0.0, 1.0, self.bins)"),
+        ),
+        ("off after the first epoch", RAND, augmenting_when("run.epoch == 0")),
     ],
     "one_of": [
         ("does nothing", EITHER, method(OneOf, "__call__", lambda self, x, y, rng: (x, y))),
