@@ -53,7 +53,7 @@ class Erase(Augment):
         """An image, and of it a channel, at a time."""
         made = x.copy()
         for image in made:
-            top, left, bottom, right = self.again(*image.shape[1:], rng)
+            top, left, bottom, right = self.again(image.shape[1], image.shape[2], rng)
             for c, channel in enumerate(image):
                 channel[top:bottom, left:right] = self.value[c % len(self.value)]
         return made
@@ -71,7 +71,7 @@ class Erase(Augment):
             names = type(self).__name__, *divmod(i, trace.steps_per_epoch), *([again] if again else [])
             rng = trace.rng("augment", *names)
             for image in x:
-                top, left, bottom, right = self.again(*trace.canvas, rng)
+                top, left, bottom, right = self.again(trace.canvas[0], trace.canvas[1], rng)
                 there = image[
                     :,
                     -(-top // trace.every) : -(-bottom // trace.every),

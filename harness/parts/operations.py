@@ -48,7 +48,7 @@ class Operations(OnPixels):
         made = np.empty_like(images)
         for place, image in enumerate(images):
             photo = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-            for name, magnitude in self.drawn(*image.shape[:2], rng):
+            for name, magnitude in self.drawn(image.shape[0], image.shape[1], rng):
                 photo = done(photo, name, magnitude)
             made[place] = np.asarray(photo).reshape(image.shape)
         return made
@@ -57,7 +57,7 @@ class Operations(OnPixels):
         """By numpy alone: Pillow's whole numbers, its float32 where it blends, and its fixed point where it moves."""
         made = np.empty_like(x)
         for place, image in enumerate(np.clip(np.rint(x), 0, 255).astype(np.int64)):
-            for name, magnitude in self.again(*image.shape[1:], rng):
+            for name, magnitude in self.again(image.shape[1], image.shape[2], rng):
                 image = AGAIN[name](image, magnitude)
             made[place] = image
         return made

@@ -42,7 +42,7 @@ class CutMix(Mix):
 
     def reference(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """M⊙x + (1 - M)⊙partner, and the mean of M for λ (Eq. 1): the mask by the distance of a pixel to the centre."""
-        inside, partners = self.drawn(len(x), *x.shape[2:], rng)
+        inside, partners = self.drawn(len(x), x.shape[2], x.shape[3], rng)
         kept = 1 - inside.mean()
         images = [np.where(inside, x[j], x[i]) for i, j in enumerate(partners)]
         targets = [kept * y[i] + (1 - kept) * y[j] for i, j in enumerate(partners)]
@@ -67,7 +67,7 @@ class CutMix(Mix):
         targets, images = trace.through(place)
         strange, off, due, seen = 0, 0.0, 0, 0
         for i, (labels, before, after) in enumerate(targets):
-            inside, perm = self.drawn(len(labels), *trace.canvas, trace.drew(spec, place, i))
+            inside, perm = self.drawn(len(labels), trace.canvas[0], trace.canvas[1], trace.drew(spec, place, i))
             partner = torch.from_numpy(perm).to(before.device)
             share = float(inside.mean())
             off = max(off, float((after - (1 - share) * before - share * before[partner]).abs().max()))

@@ -50,7 +50,7 @@ class RandAugment(Operations):
 
     def again(self, height: int, width: int, rng: np.random.Generator) -> list[Op]:
         """By the paper's Figure 2: N transforms drawn, each at M, to one side or the other."""
-        found = []
+        found: list[Op] = []
         while len(found) < self.operations:
             name, most = list(MOST.items())[int(rng.integers(0, 14))]
             if name.startswith("Translate"):

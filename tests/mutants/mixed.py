@@ -193,9 +193,9 @@ BROKEN: Broken = {
             edited(RandAugment, "_operation", "[self.magnitude] * (", "[self.magnitude + 1] * ("),
         ),
         (
-            "moved by pixels of another size",
+            "moved too far",
             RAND,
-            edited(RandAugment, "_operation", ".get(name, 1.0)", '.get(name, 1.0) ** (1 if name == "Rotate" else 1.2)'),
+            edited(RandAugment, "_operation", ".get(name, 1.0)", ".get(name, 1.0) ** 2"),
         ),
         (
             "solarised the other way",
