@@ -90,6 +90,7 @@ def cutmix(spec: Spec, alpha: float = 1.0) -> Spec:
     Beside mixup both are done to each batch, in the order of the tricks; `harness.tricks.one_of` draws one of the two.
 
     Hurts: small networks and short runs, which underfit; images whose class is told by a small part of them.
+
     Cost: next to nothing; published gains are of long runs, of 300 epochs on CIFAR and ImageNet.
     """
     return spec.having("mix", CutMix(alpha=alpha))

@@ -38,6 +38,7 @@ def cutout(spec: Spec, length: float = 0.5, value: tuple[float, ...] = (0.0,)) -
 
     Hurts: images whose class is told by a small part of them: the paper takes half the side with 10 classes, a quarter
     with 100.
+
     Cost: next to nothing.
     """
     return spec.having("augment", Cutout(length=length, value=value))

@@ -102,6 +102,7 @@ def one_of(
     It takes the place of such mixers as are there already, so it goes alone, or after them in a ladder.
 
     Hurts: small networks and short runs, which underfit.
+
     Cost: next to nothing; epochs stay as they are, where `mixup` alone adds two thirds.
     """
     kinds = tuple(map(type, parts))

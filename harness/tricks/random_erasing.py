@@ -55,6 +55,7 @@ def random_erasing(spec: Spec, p: float = 0.5, value: tuple[float, ...] = (0.0,)
     Put it last of the augmentation, as its source does: what comes after it sees the hole as image.
 
     Hurts: images whose class is told by a small part of them; small networks and short runs, which underfit.
+
     Cost: next to nothing.
     """
     return spec.having("augment", RandomErasing(p=p, value=value))

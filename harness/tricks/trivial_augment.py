@@ -54,6 +54,7 @@ def trivial_augment(spec: Spec) -> Spec:
     """TrivialAugment: one operation of 14 an image, at any strength.
 
     Hurts: data whose class is told by what an operation takes away, such as 6 turned by 135 degrees; short runs.
+
     Cost: CPU time for each image, 0.1 to 1 ms at 224 px, by the processes that decode photos.
     """
     return spec.having("augment", TrivialAugment())
