@@ -71,7 +71,9 @@ class OneOf(Mix):
         for i, (labels, before, after) in enumerate(targets):
             rng = trace.drew(spec, place, i)
             drew[_told(self.drawn(rng))] += 1
-            kept = images[i : i + 1] or [(torch.zeros(len(labels), 1, *trace.canvas),) * 2]
+            kept = images[i : i + 1] or [
+                (torch.zeros(len(labels), 1, *trace.canvas)[..., :: trace.every, :: trace.every],) * 2
+            ]
             for x, mixed in kept:
                 every = trace.every
                 whole = (
