@@ -16,6 +16,7 @@ from harness.spec import Augment, Spec, Trick, changes, declared, moved, parse, 
 from harness.train import Trained
 
 ORDERED = {"teacher"}  # a slot whose part is made from the specification that it meets
+SEQUENCES = {"mix", "augment"}  # slots whose parts come one after the other: in the order of the tricks
 Train = Callable[[Spec], Trained]
 
 
@@ -58,7 +59,7 @@ EACH = (unchanged, idempotent, round_trip)
 
 
 def commute(one: Trick, other: Trick, spec: Spec, said: bool = False) -> Iterator[str]:
-    """The order of two tricks does not matter, but for slots that are `ORDERED`.
+    """The order of two tricks does not matter, but for slots that are `ORDERED`, and `SEQUENCES` that both add to.
 
     Two may have `said` so: with a slot that both declare, each order is what the study's tuple asks for. Mixup on
     cutmix is not cutmix on mixup, and of two optimizers the last is the one. Two that do not go together are passed.
@@ -68,7 +69,11 @@ def commute(one: Trick, other: Trick, spec: Spec, said: bool = False) -> Iterato
     except Problem:
         return
     first, second = slots(one, spec), slots(other, spec)
-    allowed = (ORDERED & (first | second)) | ((first | second) if said and first & second else set())
+    allowed = (
+        (ORDERED & (first | second))
+        | (SEQUENCES & first & second)
+        | ((first | second) if said and first & second else set())
+    )
     apart = {path.partition(".")[0] for path in moved(there, back)}
     if apart - allowed:
         yield f"do not commute: in another order {_listed(apart - allowed)} is another; say so: let both declare a slot"

@@ -20,6 +20,8 @@ from harness import Problem, contract
 from harness.parts.augment import Shift
 from harness.parts.data import Images, Photos
 from harness.parts.data.scenes import Scenes
+from harness.parts.erasing import Erase
+from harness.parts.operations import Operations
 from harness.parts.optimizers import NAG, Adam
 from harness.parts.schedules import Shape, Warmup
 from harness.spec import (
@@ -108,6 +110,15 @@ def test_named_as_ordered_is_ordered(slot, tiny):
     ordered = [trick for trick in TRICKS.values() if slot in contract.slots(trick, tiny)]
     others = [trick for trick in TRICKS.values() if slot not in contract.slots(trick, tiny)]
     assert any(one(trick(tiny)).id != trick(one(tiny)).id for one in ordered for trick in others)
+
+
+@pytest.mark.parametrize("slot", sorted(contract.SEQUENCES))
+def test_two_in_a_sequence_come_in_the_order_of_their_tricks(slot, tiny):
+    pairs = [pair for pair in combinations(TRICKS.values(), 2) if all(slot in contract.slots(t, tiny) for t in pair)]
+    assert pairs
+    for one, other in pairs:
+        there, back = (getattr(spec, slot) for spec in (one(other(tiny)), other(one(tiny))))
+        assert there != back, "else it need not be said"
 
 
 @every_trick
@@ -239,6 +250,7 @@ def test_what_does_nothing_and_hides_it_is_said(tiny, live):
 
 TREE = Path(__file__).parent.parent
 SLOTS = (Init, Decay, Optimizer, Schedule, Warmup, Shape, Augment, Targets, Mix, Teacher, Ascent)
+TWICE = (Erase, Operations)
 SHARED = {  # what a reference has in common with the code that it checks, and why
     ("ZeroGamma", "residual_blocks"): "which modules of a network are its blocks; their norms it finds by names",
     ("Piecewise", "factor"): "of a user's warmup or shape that has no reference",
@@ -343,6 +355,9 @@ def reached(kind, names):
 def test_has_a_second_opinion(kind):
     """And where it does a thing otherwise than its parent, it has another opinion too."""
     assert "reference" not in kind.__abstractmethods__
+    if issubclass(kind, TWICE):  # whose reference goes by a second writing of each draw
+        assert owner(kind, "again") <= min(owner(kind, "hole"), owner(kind, "drawn"))
+        return
     checked = asked(kind) if not issubclass(kind, (Optimizer, Photos, Scenes)) else set()
     assert all(owner(kind, "reference") <= owner(kind, name) for name in checked - {"identity"})
 

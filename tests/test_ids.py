@@ -14,6 +14,12 @@ from harness.parts.optimizers import NAG
 from harness.parts.precision import FP32
 from harness.parts.schedules import Piecewise
 from harness.spec import Augment, Data, Spec, parse, plain, stack
+from harness.tricks.cutmix import cutmix
+from harness.tricks.cutout import cutout
+from harness.tricks.one_of import one_of
+from harness.tricks.randaugment import randaugment
+from harness.tricks.random_erasing import random_erasing
+from harness.tricks.trivial_augment import trivial_augment
 
 
 class Loaded:
@@ -57,6 +63,22 @@ def test_published_ids():
     assert SPEC.id == "ac58d944b1baceac"
     assert digits.BASELINE.id == "d8419fa0ef0b672e"
     assert stack(digits.BASELINE, digits.TRICKS).id == "01431bdb3b6f015a"
+
+
+@pytest.mark.parametrize(
+    ("trick", "due"),
+    [
+        (cutmix, "fcd5dc2b4697cf98"),
+        (one_of, "dd751dcf6170f2b9"),
+        (random_erasing, "7485a9ba89b4e581"),
+        (cutout, "c0275aa624d5619c"),
+        (trivial_augment, "ceb99df428679181"),
+        (randaugment, "396e1b35ec81201d"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_published_ids_of_tricks(trick, due):
+    assert trick(SPEC).id == due
 
 
 def test_order_of_keywords_moves_nothing():

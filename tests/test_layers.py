@@ -38,7 +38,7 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("store.command", "what harness.store does with records, plans and studies"),
     (
         "__main__ ablate bench check compare doctor export gallery landscape new plan sync worker "
-        "report.__main__ search.__main__ store.__main__",
+        "report.__main__ search.__main__ store.__main__ tricks.__main__",
         "the command lines, which nothing imports",
     ),
 )

@@ -16,18 +16,18 @@ LISTING = (  # the tests that go through folders
     "security.py::test_no_module_runs_what_it_reads_or_listens_to_other_machines",
 )
 CHOSEN = "not (trains_and or doing_nothing or does_nothing or every_command)"  # what trains or takes long is left out
-CUTMIX = (ROOT / "tests" / "own" / "cutmix.py").read_text()
+CUTMIX = (ROOT / "tests" / "own" / "boxmix.py").read_text()
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the program, and beside what is shipped CutMix as the README tells, a study of it, and a torn file."""
+    """A copy of the program, and beside what is shipped BoxMix as the README tells, a study of it, and a torn file."""
     tree = tmp_path_factory.mktemp("tree")
     for folder in ("harness", "experiments", "tests"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LOG.md", "pyproject.toml", "reports"):
         (tree / name).symlink_to(ROOT / name)
-    for name, folder in (("cutmix", "harness/tricks"), ("loss", "experiments")):
+    for name, folder in (("boxmix", "harness/tricks"), ("loss", "experiments")):
         shutil.copy(ROOT / "tests" / "own" / f"{name}.py", tree / folder)
     (tree / "harness" / "tricks" / "torn.py").write_text("def torn(")
     (tree / "experiments" / "torn.py").write_text("BASELINE = (")
@@ -44,18 +44,17 @@ def test_a_users_own_turn_nothing_red(tree):
 
 
 def test_a_users_own_are_judged_where_they_are_checked(tree, tmp_path):
-    """CutMix of the README keeps to the contract, and so does a part that a study holds."""
+    """BoxMix of the README keeps to the contract, and so does a part that a study holds."""
     code = "import sys; from harness.check import main, parser, run; main(parser(), run)"
-    words = ["loss", "--only", "own", "mixup", "cutmix", "--device", "cpu"]
+    words = ["loss", "--only", "own", "mixup", "boxmix", "--device", "cpu"]
     around = {"PYTHONPATH": str(tree), "HARNESS_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=tree, env=around, capture_output=True, text=True)
     found = re.findall(r"^(ok|FAILED) +(\w+)", done.stdout, re.M)
-    assert found == [("ok", "own"), ("ok", "mixup"), ("ok", "cutmix")], done.stdout + done.stderr
+    assert found == [("ok", "own"), ("ok", "mixup"), ("ok", "boxmix")], done.stdout + done.stderr
 
 
-def test_the_copied_cutmix_is_the_readmes():
-    told = (ROOT / "README.md").read_text()
-    shown = re.search(r"```python\n(from pydantic.*?class CutMix.*?)```", told, re.DOTALL).group(1)
+def test_the_copied_boxmix_is_the_readmes():
+    shown = re.search(r"```python\n(from pydantic.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
     code = [line.partition("  #")[0].rstrip() for line in shown.splitlines() if "..." not in line and line.strip()]
     assert len(code) > 5
     assert [line for line in code if line not in CUTMIX] == []

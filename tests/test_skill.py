@@ -85,7 +85,7 @@ def test_each_command_prints_what_it_says(user, told):
     assert len(ROWS) > 15
     assert {line.partition(" ")[0] for line, _ in ROWS} <= commands().keys()
     words = {"STUDY": "./pets.py", "RUNG": "baseline", "RUN": BASELINE.id, "DIR": "mine"}
-    words |= {"FILE": "a.tar", "DAY": time.strftime("%Y-%m-%d"), "URL": str(user / "there")}
+    words |= {"NAME": "mixup", "FILE": "a.tar", "DAY": time.strftime("%Y-%m-%d"), "URL": str(user / "there")}
     words |= {"A": "./pets.py:baseline", "B": "./pets.py:mixup", "POINTS": "1"}
     seen = {}
     for line, keys in ROWS:

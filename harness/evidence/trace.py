@@ -217,6 +217,11 @@ class Trace:
         targets = [(labels, *mixed[place : place + 2]) for labels, *mixed in self.fed]
         return targets, [(mixed[place], mixed[place + 1]) for mixed in self.images]
 
+    @property
+    def every(self) -> int:
+        """Of images every so many-th pixel is kept, each way."""
+        return step(self.canvas[1])
+
     def _compare(self, labels: Tensor) -> None:
         """Count the labels that are not those of the order drawn; on the device, which is not waited for."""
         assert self.spec
@@ -408,5 +413,10 @@ def ordered(spec: Spec, labels: np.ndarray, rng: Stream, epoch: int) -> np.ndarr
 def thinned(images: Tensor) -> Tensor:
     if images.ndim < 3 or not images.numel():
         return images.clone()
-    every = max(1, images.shape[-1] // KEPT_PIXELS)
+    every = step(images.shape[-1])
     return images[..., ::every, ::every].clone()
+
+
+def step(width: int) -> int:
+    """Of images that wide every so many-th pixel is kept, each way."""
+    return max(1, width // KEPT_PIXELS)

@@ -12,6 +12,11 @@ def adamp(spec: Spec) -> Spec:
     Slot: `optimizer`, which keeps its rate, betas and ε; its evidence is that of the part. Weight decay is decoupled,
     so on a baseline of Adam with `decay.weight` above 0, which is L2 there, that changes too: on AdamW it does not.
     Raises Problem where the optimizer is neither.
+
+    Hurts: where no batch norm follows the weights it does nothing, and on Adam with L2 decay it changes the decay
+    too.
+
+    Cost: a dot product and two norms of each weight a step; no more passes.
     """
     if not isinstance(spec.optimizer, Moments):
         raise Problem(

@@ -40,5 +40,10 @@ class Cosine(Shape):
 
 @declares("schedule.shape")
 def cosine(spec: Spec) -> Spec:
-    """cosine decay: the rate follows half a cosine from its peak towards 0."""
+    """cosine decay: the rate follows half a cosine from its peak towards 0.
+
+    Hurts: in a run that is cut short or ends early: the rate has not come down yet.
+
+    Cost: none.
+    """
     return spec.but(schedule=spec.schedule.but(shape=Cosine()))

@@ -134,6 +134,10 @@ def distillation(
     The teacher is trained as the student is, in a deeper `model`, always with `tricks`, D, cosine and smoothing, and
     with mixup where the student has it: so this trick comes after mixup, and does not commute with what changes its
     teacher.
+
+    Hurts: where the teacher is no better than the student, or sees images that are mixed otherwise.
+
+    Cost: a teacher to train first, once for all seeds, and its forward at each step.
     """
     alone = spec.but(model=model, teacher=())
     teacher = stack(alone, tricks)

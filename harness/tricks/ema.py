@@ -39,5 +39,11 @@ class EMA(Average):
 
 @declares("average")
 def ema(spec: Spec, decay: float = 0.999) -> Spec:
-    """EMA: the average of the weights over some 1,000 steps is tested and kept."""
+    """EMA: the average of the weights over some 1,000 steps is tested and kept.
+
+    Hurts: in short runs: of the initial weights `decay` ** steps are left in the average. 300 steps at 0.999 leave
+    74 %.
+
+    Cost: a copy of the weights, and one multiply-add of each a step.
+    """
     return spec.having("average", EMA(decay=decay))

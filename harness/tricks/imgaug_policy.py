@@ -1,4 +1,9 @@
-"""The monkey report's augmentation by imgaug, as a whole, and a group of its operations at a time."""
+"""The monkey report's augmentation by imgaug 0.4.0 (Jung et al. 2020), whole, and a group of its operations at a time.
+
+Hurts: networks too small, or runs too short, to fit images that are changed so much.
+
+Cost: CPU time for each image; `python -m harness.bench --imgaug` measures it.
+"""
 
 from harness.parts.imgaug_policy import GROUPS, Group, ImgAug
 from harness.spec import Spec, declares

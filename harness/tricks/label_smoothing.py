@@ -51,5 +51,10 @@ class Smoothing(Targets):
 
 @declares("targets")
 def label_smoothing(spec: Spec, smoothing: float = 0.1) -> Spec:
-    """label smoothing: ε = 0.1 of each target spread over the other K - 1 classes."""
+    """label smoothing: ε = 0.1 of each target spread over the other K - 1 classes.
+
+    Hurts: teachers: a network distilled from one that was smoothed learns less (Müller et al. 2019).
+
+    Cost: none.
+    """
     return spec.having("targets", Smoothing(smoothing=smoothing))

@@ -36,5 +36,10 @@ class DecayWeights(Decay):
 
 @declares("decay")
 def no_bias_decay(spec: Spec) -> Spec:
-    """no bias decay: biases, γ and β are spared the weight decay."""
+    """no bias decay: biases, γ and β are spared the weight decay.
+
+    Hurts: not known; where `decay.weight` is 0 it does nothing.
+
+    Cost: none.
+    """
     return spec.but(decay=DecayWeights(weight=spec.decay.weight))

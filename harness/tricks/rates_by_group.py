@@ -42,5 +42,10 @@ class GroupRates(Rates):
 
 @declares("rates")
 def rates_by_group(spec: Spec, conv: float = 1.0, linear: float = 1.0, biases: float = 2.0, norms: float = 1.0) -> Spec:
-    """rates by group: biases of convolutions and linear layers learn at twice the rate."""
+    """rates by group: biases of convolutions and linear layers learn at twice the rate.
+
+    Hurts: at rates near the largest that is stable: biases diverge first.
+
+    Cost: none.
+    """
     return spec.but(rates=GroupRates(conv=conv, linear=linear, biases=biases, norms=norms))

@@ -80,5 +80,10 @@ class SharpnessAware(Ascent):
 
 @declares("ascent")
 def sam(spec: Spec, rho: float = 0.05) -> Spec:
-    """SAM: each step by the gradient at the worst weights within ρ = 0.05."""
+    """SAM: each step by the gradient at the worst weights within ρ = 0.05.
+
+    Hurts: where images are few and steps are dear: at equal time a longer run may be the better one.
+
+    Cost: two gradients a step: twice the time.
+    """
     return spec.having("ascent", SharpnessAware(rho=rho))

@@ -110,6 +110,10 @@ def zero_gamma(spec: Spec) -> Spec:
 
     A network without residual blocks has none to zero: its specification stays as it is. A stack with zero γ in it
     runs there, and a rung of zero γ alone is refused, since it changes nothing.
+
+    Hurts: short runs of small networks: 270 steps on digits lost 24 points by it at an untuned rate.
+
+    Cost: none.
     """
     additions, _ = residual(spec.model, spec.data.channels)
     return spec.having("init", ZeroGamma()) if additions else spec

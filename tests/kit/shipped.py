@@ -17,7 +17,7 @@ def _named(text: str) -> set[str]:
 
 def ours(path: Path) -> bool:
     """Whether a module of `harness/` is shipped, and no trick of a user's."""
-    return path.parent.name != "tricks" or path.stem in {*TRICKS, "__init__"}
+    return path.parent.name != "tricks" or path.stem in {*TRICKS, "__init__", "__main__"}
 
 
 STUDIES = _named(TREE)

@@ -3,7 +3,7 @@
 import json
 import pickle
 
-from harness.tricks.cutmix import cutmix
+from harness.tricks.boxmix import boxmix
 
 from harness import Problem
 from harness.evidence import Check
@@ -23,6 +23,6 @@ def own(spec: Spec) -> Spec:
     return spec.having("augment", Own())
 
 
-TRICKS = (own, mixup, cutmix)
+TRICKS = (own, mixup, boxmix)
 SEEDS = (0, 1)
 BASELINE = BASELINE.but(augment=())

@@ -1,4 +1,4 @@
-"""CutMix (Yun et al. 2019), as a user writes it after the README: no trick that is shipped."""
+"""A box of another image, pasted (Yun et al. 2019), as a user writes it after the README: no trick that is shipped."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from harness.spec import Mix, Spec, declares
 Box = tuple[slice, slice]
 
 
-def cutmix_batch(x: Tensor, y: Tensor, box: Box, perm: Tensor) -> tuple[Tensor, Tensor]:
+def boxmix_batch(x: Tensor, y: Tensor, box: Box, perm: Tensor) -> tuple[Tensor, Tensor]:
     """The box of each image is its partner's, and as much of its target: x N x C x H x W, y N x K, `perm` of N."""
     mixed = x.clone()
     mixed[:, :, *box] = x[perm][:, :, *box]
@@ -28,14 +28,14 @@ def drawn(rng: np.random.Generator, alpha: float, images: int, height: int, widt
     return (slice(int(top), int(bottom)), slice(int(left), int(right))), rng.permutation(images)
 
 
-class CutMix(Mix):
+class BoxMix(Mix):
     """One box a batch; partners by a random permutation. Slot: `mix`."""
 
     alpha: float = Field(1.0, gt=0)
 
     def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         box, perm = drawn(rng, self.alpha, len(x), *x.shape[-2:])
-        return cutmix_batch(x, y, box, torch.from_numpy(perm).to(x.device))
+        return boxmix_batch(x, y, box, torch.from_numpy(perm).to(x.device))
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         size, gaps = spec.data.load().size, []
@@ -55,6 +55,6 @@ class CutMix(Mix):
 
 
 @declares("mix")
-def cutmix(spec: Spec, alpha: float = 1.0) -> Spec:
-    """CutMix: a box of another image, and its share of the target."""
-    return spec.having("mix", CutMix(alpha=alpha))
+def boxmix(spec: Spec, alpha: float = 1.0) -> Spec:
+    """box mix: a box of another image, and its share of the target."""
+    return spec.having("mix", BoxMix(alpha=alpha))

@@ -1,0 +1,66 @@
+"""Each operation in numpy is what Pillow makes of it by torchvision, in every pixel; and what refuses to be moved."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.parts.data.scenes import followed
+from harness.parts.operations import AGAIN, done, equalised, evenly, moved, steps
+from harness.tricks.cutout import Cutout
+from harness.tricks.randaugment import RandAugment
+from harness.tricks.random_erasing import RandomErasing
+from harness.tricks.trivial_augment import MOST, TrivialAugment
+
+rng = np.random.default_rng
+
+
+def pictures():
+    """Noise, low contrast, two levels, one level; small, odd and wide; in colour and grey."""
+    for channels in (1, 3):
+        for height, width in ((8, 8), (32, 32), (9, 13), (2, 5)):
+            yield rng(0).integers(0, 256, (height, width, channels)).astype(np.uint8)
+        yield rng(1).normal(120, 20, (32, 24, channels)).clip(0, 255).astype(np.uint8)
+        yield (rng(2).integers(0, 2, (32, 32, channels)) * 200).astype(np.uint8)
+        yield np.full((6, 6, channels), 77, np.uint8)
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_the_second_writing_is_torchvisions_in_every_pixel(name):
+    strengths = {"Posterize": [8.0, 7.0, 4.0, 2.0], "Solarize": steps(1, 0, 31)[::4]}.get(name)
+    if strengths is None:
+        strengths = [sign * by for by in steps(0, MOST[name], 31)[::3] for sign in (1, -1)] if MOST[name] else [0.0]
+    changed = 0
+    for picture in pictures():
+        photo = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+        for strength in strengths:
+            due = np.asarray(done(photo, name, strength)).reshape(picture.shape)
+            ours = AGAIN[name](np.moveaxis(picture, 2, 0).astype(np.int64), strength)
+            np.testing.assert_array_equal(np.moveaxis(ours, 0, 2), due)
+            changed += not np.array_equal(due, picture)
+    assert (changed > 0) == (name != "Identity")
+
+
+def test_by_hand():
+    image = np.arange(1, 7).reshape(1, 2, 3)
+    assert moved(image, (1, 0, 1), (0, 1, 0)).tolist() == [[[2, 3, 0], [5, 6, 0]]]
+    assert moved(image, (-1, 0, 3), (0, 1, 0)).tolist() == [[[3, 2, 1], [6, 5, 4]]]
+    half = np.repeat([10, 20], 255).reshape(1, 10, 51)
+    assert set(equalised(half, 0).ravel()) == {0, 255}
+    assert [evenly(0, 30, 31, place) for place in (0, 9, 30)] == [0, 9, 30]
+
+
+class Boxed:
+    augment = ()
+
+
+@pytest.mark.parametrize(
+    "part", [RandomErasing(), Cutout(), TrivialAugment(), RandAugment()], ids=lambda p: type(p).__name__
+)
+def test_data_with_boxes_or_masks_refuse_it(part):
+    spec = Boxed()
+    followed(spec)
+    spec.augment = (part,)
+    with pytest.raises(
+        ValueError, match=f"augment: {type(part).__name__} moves pixels, and boxes or masks do not follow"
+    ):
+        followed(spec)
