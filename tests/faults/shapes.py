@@ -74,8 +74,8 @@ def forge(store: Store, key: tuple[str, int], change: Callable[[Record], object]
 def archived(store: Store, path: Path) -> Path:
     """An archive of the first run as it is, whole or not."""
     with tarfile.open(path, "w") as tar:
-        for file in RECORD:
-            tar.add(store.folder(*KEY) / file, f"{KEY[0]}/{KEY[1]}/{file}")
+        for path_of in filter(Path.exists, (store.folder(*KEY) / name for name in RECORD)):  # one of before: no logits
+            tar.add(path_of, f"{KEY[0]}/{KEY[1]}/{path_of.name}")
     return path
 
 
