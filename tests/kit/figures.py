@@ -87,8 +87,9 @@ def under(titles):
 
 def by_class(titles, classes=4):
     """What each rung gains in each class."""
+    wide = {"low": -9.0, "high": 9.0, "resolved": False}
     rows = [
-        {"place": r, "title": title, "class": f"class {c}", "gain": (r + 1) * (c - 1) / 10, "low": -9.0, "high": 9.0}
+        {"place": r, "title": title, "class": f"class {c}", "gain": (r + 1) * (c - 1) / 10} | wide
         for r, title in enumerate(titles)
         for c in range(classes)
     ]

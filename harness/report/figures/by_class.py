@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -71,12 +70,6 @@ def by_class(study: str, found: pd.DataFrame, score: str = "top1") -> Figure | N
     axis.tick_params(length=0)
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
-    beyond = "both" if table.abs().max(axis=None) > widest else "neither"
-    hues = ScalarMappable(Normalize(-widest, widest), HUES)
-    bar = figure.colorbar(hues, ax=axis, pad=0.015, aspect=30, extend=beyond, extendfrac=0.03)
-    bar.set_label("points", color=INK, fontsize=SMALL)
-    bar.ax.tick_params(labelsize=SMALL, length=0)
-    bar.outline.set_visible(False)
     what = "points of top-1 by class" if score == "top1" else "gains by class, in points"
     more = f" ({WIDEST} of {every} classes, the most changed)" if every > WIDEST else ""
     heading(figure, study, f"{what}{more}; bold: resolved after Holm over classes and rungs")
