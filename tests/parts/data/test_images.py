@@ -132,7 +132,8 @@ def test_images_that_are_there_twice_are_told_before_the_first_run(bitmaps, size
         folders._loaded.cache_clear()
         rungs = BASELINE.but(data=ImageFolder(root=bitmaps, size=size), batch_size=2)
         told = study.check(study.plan(study.Study("s", "", rungs, (cosine,), (0,)), [("epochs", 2)]))
-        return [note for note in told if "saved anew" not in note]  # of one grey they are, which test_twins is about
+        # those of one grey are saved anew, which test_twins is about, and the sets here are uneven
+        return [note for note in told if "saved anew" not in note and "uneven" not in note]
 
     for i in range(36):
         Image.new("RGB", (80, 80), (5 * i, 255 - i, 7)).save(bitmaps / f"val/cat/more{i}.bmp")
