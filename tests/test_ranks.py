@@ -88,8 +88,9 @@ def test_ranks_in_turn_answer_as_one_process_to_the_last_bit():
 
     def scored(own):
         turns = []
-        found = loop.evaluate(Classify(), model, images, runner, CPU, "test", own, lambda: turns.append(0))
-        return found, len(turns)
+        scores, kept = loop.evaluate(Classify(), model, images, runner, CPU, "test", own, lambda: turns.append(0))
+        kept |= {name: kept[name].tolist() for name in ("labels", "logits")}
+        return (scores, kept), len(turns)
 
     one, batches = scored(Alone())
     found = together(3, scored)
