@@ -50,6 +50,9 @@ def user(trained, tmp_path, monkeypatch):
     for label in Store().root.parent.glob("studies/*"):
         label.unlink()
     (tmp_path / "pets.py").write_text(STUDY)
+    for seed in range(2):
+        (tmp_path / "files").mkdir(exist_ok=True)
+        torch.save(BASELINE.model.build(1, 10).state_dict(), tmp_path / "files" / f"{seed}.pt")
     return tmp_path
 
 
@@ -86,10 +89,11 @@ def test_each_command_prints_what_it_says(user, told):
     assert {line.partition(" ")[0] for line, _ in ROWS} <= commands().keys()
     words = {"STUDY": "./pets.py", "RUNG": "baseline", "RUN": BASELINE.id, "DIR": "mine"}
     words |= {"NAME": "mixup", "FILE": "a.tar", "DAY": time.strftime("%Y-%m-%d"), "URL": str(user / "there")}
-    words |= {"A": "./pets.py:baseline", "B": "./pets.py:mixup", "POINTS": "1"}
+    words |= {"A": "./pets.py:baseline", "B": "./pets.py:mixup", "POINTS": "1", "PATH": "files"}
+    words["…"] = ""
     seen = {}
     for line, keys in ROWS:
-        own = re.sub(r"\b[A-Z]+\b", lambda word: words[word[0]], line)
+        own = re.sub(r"\b[A-Z]+\b|…", lambda word: words[word[0]], line)
         own = own.replace("a.tar", "mine.py") if line.startswith("new") else own
         code, value = told(f"{own} {MORE.get(line, '')}")
         assert code == 0, (line, value)

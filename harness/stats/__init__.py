@@ -3,6 +3,7 @@
 from harness.stats.accuracies import (
     binomial_se,
     discordant,
+    discordant_interval,
     distribution_sd,
     distribution_variance,
     gain_errors,

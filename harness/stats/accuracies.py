@@ -53,6 +53,19 @@ def mcnemar(b: int, c: int) -> float:
     return float(stats.binomtest(b, b + c).pvalue) if b + c else 1.0
 
 
+def discordant_interval(b: int, c: int, n: int, level: float = 0.95, resamples: int = 20_000) -> tuple[float, float]:
+    """Paired percentile bootstrap interval of (b - c)/n, a difference of accuracies on n examples, share of 1.
+
+    Efron 1979. To draw n examples anew is to draw how many of them are discordant, from a multinomial: (b, c,
+    n - b - c) are all that the difference has of them. Steps are 1/n wide; (nan, nan) where nothing is discordant.
+    """
+    if not b + c:
+        return math.nan, math.nan
+    drawn = np.random.default_rng(0).multinomial(n, [b / n, c / n, (n - b - c) / n], resamples)
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 # Seeds and examples: correctness matrices c of R runs x N test examples, bool; a gain is in shares of 1.
 #
 # Runs and examples are drawn independently, so whatever their laws (Hoeffding's decomposition; no normality)

@@ -396,7 +396,9 @@ class Claim:
         self.lease.check()
         made = {"weights": _saved(weights)}
         if arrays:
-            made["logits"] = _packed(arrays)
+            from harness.store.arrays import packed
+
+            made["logits"] = packed(arrays)
         files = {what: self.folder / FILES_OF[what] for what in made}
         own = {what: file.with_stem(f"{file.stem}-{self.lease.number}") for what, file in files.items()}
         for what, data in made.items():
@@ -441,14 +443,6 @@ class Claim:
         every = sorted((int(m[1] or 0), int(m[2]), path) for m, path in found)
         for _, _, path in every[: max(0, len(every) - keep)]:
             path.unlink(missing_ok=True)
-
-
-def _packed(arrays: State) -> bytes:
-    import numpy as np
-
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
 
 
 def _saved(state: State) -> bytes:

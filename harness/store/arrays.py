@@ -3,12 +3,20 @@
 import io
 import zipfile
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 MOST = 100_000_000  # bytes: a run keeps 64 MB of logits at most, and it may come from elsewhere
+
+
+def packed(arrays: Mapping[str, Any]) -> bytes:
+    """Arrays by name as the bytes of a compressed .npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
 
 
 def logits(data: bytes, images: int) -> tuple[NDArray[np.int64], NDArray[np.float16]]:

@@ -2,7 +2,7 @@
 
 from harness.study.checks import check, failed, missing, stale, work
 from harness.study.described import describe, edited
-from harness.study.files import available, load
+from harness.study.files import available, find, load
 from harness.study.measures import asked, by_metric
 from harness.study.plans import Decide, Plan, Rung, plan, retuned, spare_seed
 from harness.study.settings import setting

@@ -81,12 +81,7 @@ def _of_module(name: str) -> Path:
 def load(address: str) -> Study:
     """The study at `address`, see `find`; its name is the file's. Raises Problem where it lacks what a study has."""
     path = find(address)
-    try:
-        module = _imported(path)
-    except Problem:
-        raise
-    except (Exception, SystemExit) as error:
-        raise Problem(f"{path} cannot be imported: {whence(error, path)}") from None
+    module = imported(path)
     lacking = [field for field in ("BASELINE", "TRICKS", "SEEDS") if not hasattr(module, field)]
     if lacking:
         raise Problem(f"{path} lacks {', '.join(lacking)}")
@@ -106,6 +101,16 @@ def load(address: str) -> Study:
     _check_metrics(path, measures)
     about = inspect.getdoc(module) or ""
     return Study(path.stem, about, module.BASELINE, tuple(tricks), tuple(seeds), space, address, measures)
+
+
+def imported(path: Path) -> ModuleType:
+    """The module of a study's file. Raises Problem, with the line, where its code fails."""
+    try:
+        return _imported(path)
+    except Problem:
+        raise
+    except (Exception, SystemExit) as error:
+        raise Problem(f"{path} cannot be imported: {whence(error, path)}") from None
 
 
 def _imported(path: Path) -> ModuleType:
