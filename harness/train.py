@@ -47,7 +47,7 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, the scores, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 9  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+LAYOUT = 10  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
 KEPT = ("epoch", "batch", "in_epoch", "history", "best", "answered")  # plain values of a `Live` in a checkpoint
 
 
@@ -370,7 +370,7 @@ def test(spec: Spec, run: Live, images: Images, split: str) -> dict[str, float]:
 
 def confirmed(spec: Spec, trace: Trace, trained: Trained) -> Trained:
     """What a run leaves, with the evidence of that: whatever was done to it after it was measured would show."""
-    checks = list(confirm(spec, trace, trained.result, trained.model))
+    checks = list(confirm(spec, trace, trained.result, trained.model, trained.arrays))
     trained.result["evidence"] += [{"part": "test", **asdict(check)} for check in checks]
     if not all(check.ok for check in checks):
         trained.result["status"] = "refused"

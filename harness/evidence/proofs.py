@@ -231,7 +231,9 @@ def prove(
     return [{"part": name, **asdict(check)} for name, check in rows]
 
 
-def confirm(spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Module) -> Iterator[Check]:
+def confirm(
+    spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Module, arrays: Mapping[str, Any]
+) -> Iterator[Check]:
     """What a run leaves, against what was seen of it: the last thing that is done."""
     exams = trace.exams
     if exams is None:
@@ -250,7 +252,7 @@ def confirm(spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Modul
     ]
     off = max(gaps, default=math.inf) if len(told) == len(result["epochs"]) else math.inf
     yield Check(words.RESULTS["epochs"], "0", f"{off:.1g}", off < 1e-4)
-    yield from exams.examiner.confirmed(result)
+    yield from exams.examiner.confirmed(result, arrays)
     weights = sum(p.numel() for p in trace.model.parameters())
     wanted = {
         "kept": best,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.evidence import digest
 from harness.evidence.tested import apart
 from harness.spec import Check, Loss, Task
 
@@ -150,12 +151,13 @@ class Examiner:
         self.task, self.images = task, images
         self.answers = torch.zeros(0, dtype=torch.int32)  # to the test images, the last time
         self.gaps: list[float] = []  # quantiles of the last evaluation's gaps of logits
-        self.off = math.inf  # of the logits kept of the test images, the last time, from those seen: greatest gap
+        self.off = math.inf  # of the logits kept of the test images, the last time, from those seen: see `_off`
+        self.arrays = ""  # a digest of what was kept of the test images, the last time
         self.clear()
 
     def clear(self) -> None:
         self._ranks: list[Tensor] = []  # the five greatest, or as many as there are classes
-        self._losses: list[Tensor] = []  # -log softmax of every class
+        self._logits: list[Tensor] = []
         self._gaps: list[Tensor] = []  # greatest logit less the mean of the others, of each image
 
     def saw(self, given: tuple[Tensor, ...], z: Tensor) -> None:
@@ -163,7 +165,7 @@ class Examiner:
         top = z.amax(1)
         self._gaps.append(top - (z.sum(1) - top) / (z.shape[1] - 1))
         self._ranks.append(z.topk(min(5, z.shape[1]), dim=1).indices.int())
-        self._losses.append(-z.double().log_softmax(1))
+        self._logits.append(z)
 
     def over(self, split: str) -> None:
         """An evaluation is over, of whatever images."""
@@ -181,8 +183,8 @@ class Examiner:
         labels = np.asarray(self.images.labels(split))
         ranks, own = torch.cat(self._ranks).cpu().numpy(), labels[:, None]
         hits = ranks == own
-        at = torch.from_numpy(labels).to(self._losses[0].device)[:, None]
-        loss = float(torch.cat(self._losses).gather(1, at).mean())
+        z = torch.cat(self._logits).double()
+        loss = float((z.logsumexp(1) - z.gather(1, torch.from_numpy(labels).to(z.device)[:, None])[:, 0]).mean())
         name = "" if split == "test" else "val_"
         due = {f"{name or 'test_'}loss": loss, f"{name}top1": 100 * float(hits[:, 0].mean())}
         if len(self.images.classes) > 5:
@@ -191,30 +193,28 @@ class Examiner:
             spread = np.quantile(torch.cat(self._gaps).double().cpu().numpy(), np.linspace(0, 1, 201))
         self.gaps = [float(gap) for gap in spread]
         if "logits" in kept:
-            self.off = self._off(kept["logits"].double().numpy())
+            self.off, self.arrays = self._off(kept["logits"].double().numpy(), z.cpu().numpy()), arrays_digest(kept)
         return due, float(kept["correct"] != np.packbits(hits[:, 0]).tobytes().hex())
 
-    def _off(self, z: np.ndarray) -> float:
-        """The greatest gap of log softmax from what was seen, in parts of the largest logit.
+    @staticmethod
+    def _off(z: np.ndarray, seen: np.ndarray) -> float:
+        """The greatest gap from what was seen, in steps of half precision, which has eleven bits.
 
-        A logit may be a step of half precision off, and one that would be equal to the answer's two. Rows that are not
-        finite, of a run that diverges, tell nothing.
+        Rounding is half a step; a logit that would be equal to the answer's is a step lower. Rows that are not finite,
+        of a run that diverges, tell nothing.
         """
-        seen = -torch.cat(self._losses).cpu().numpy()
         if z.shape != seen.shape:
             return math.inf
         finite = np.isfinite(seen).all(1) & (np.abs(seen).max(1) < LARGEST)
         z, seen = z[finite], seen[finite]
-        top = z.max(1, keepdims=True)
-        log_p = z - top - np.log(np.exp(z - top).sum(1, keepdims=True))
-        scale = np.maximum(1.0, np.abs(z).max(1, keepdims=True))
-        return float(np.max(np.abs(log_p - seen) / scale, initial=0.0))
+        return float(np.max(np.abs(z - seen) / (2.0**-10 * np.maximum(np.abs(seen), 2.0**-14)), initial=0.0))
 
     def state(self) -> dict[str, Any]:
-        return {"answers": self.answers, "gaps": self.gaps, "off": self.off}
+        return {"answers": self.answers, "gaps": self.gaps, "off": self.off, "arrays": self.arrays}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.answers, self.gaps, self.off = state["answers"], state["gaps"], state["off"]
+        self.arrays = state["arrays"]
 
     def record(self) -> dict[str, Any]:
         """The fields of a result that tell of single test images, as they were seen."""
@@ -223,11 +223,15 @@ class Examiner:
         right = np.packbits(self.answers.numpy() == labels).tobytes().hex() if whole else ""
         return {"correct": right, "answers": packed(self.answers)}
 
-    def confirmed(self, result: Mapping[str, Any]) -> Iterator[Check]:
-        """That the quantiles of a finished result are those of the logits seen."""
+    def confirmed(self, result: Mapping[str, Any], arrays: Mapping[str, Any]) -> Iterator[Check]:
+        """That the quantiles of a finished result are those of the logits seen, and that its arrays are still those."""
         pairs = zip(result["gaps"], self.gaps, strict=False)
         off = max((apart(a, b) for a, b in pairs), default=math.inf)
         yield Check("gaps of logits that are reported: gap", "0", f"{off:.1g}", off < 1e-3)
+        seen = arrays_digest(arrays) if arrays else ""
+        yield Check(
+            "labels and logits that are left: digest", self.arrays or "none", seen or "none", seen == self.arrays
+        )
 
     def checks(self, metrics: Mapping[str, float], kept: Mapping[str, Any]) -> Iterator[Check]:
         """That the score that is reported, and which images are right, are those of the answers kept."""
@@ -257,7 +261,13 @@ class Examiner:
             yield Check(
                 "top-1 that is reported, from the logits kept", f"{top1:.6g}", f"{seen:.6g}", abs(seen - top1) < 1e-6
             )
-        yield Check("logits kept, from those seen: gap", "0", f"{self.off:.1g}", self.off < 3e-3)
+        what = "logits kept, from those seen: largest gap, in steps of half precision"
+        yield Check(what, "at most 1.5", f"{self.off:.3g}", self.off < 1.51)
+
+
+def arrays_digest(arrays: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits of the labels and logits kept, numpy's or torch's."""
+    return digest((name, torch.as_tensor(arrays[name])) for name in ("labels", "logits"))
 
 
 def told_apart(logits: Tensor, answers: Tensor) -> Tensor:

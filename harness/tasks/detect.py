@@ -260,7 +260,7 @@ class Examiner:
     def record(self) -> dict[str, Any]:
         return {"correct": "", "answers": ""}
 
-    def confirmed(self, result: Mapping[str, Any]) -> Iterator[Check]:
+    def confirmed(self, result: Mapping[str, Any], arrays: Mapping[str, Any]) -> Iterator[Check]:
         yield reported(result, self.by_class)
 
     def checks(self, metrics: Mapping[str, float], kept: Mapping[str, Any]) -> Iterator[Check]:

@@ -281,7 +281,7 @@ class Examiner:
     def record(self) -> dict[str, Any]:
         return {"correct": "", "answers": ""}
 
-    def confirmed(self, result: Mapping[str, Any]) -> Iterator[Check]:
+    def confirmed(self, result: Mapping[str, Any], arrays: Mapping[str, Any]) -> Iterator[Check]:
         yield reported(result, self.by_class, NEAR)
         if "confusion" in result:
             off = unsummed(result, np.array(self.matrix).reshape(-1, 3))

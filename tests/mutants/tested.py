@@ -65,6 +65,18 @@ def images_served(pixels: str, labels: str = "y") -> Inject:
     )
 
 
+TOLD = ("labels", "answers", "logits")
+EXCHANGED = "logits.scatter(1, *(lambda two: (two.indices, two.values.flip(1)))(logits.topk(2, 1, largest=False)))"
+FIRST = "self.told = Marking.first = getattr(Marking, 'first', self.told)\n    if self.told:"
+
+
+def kept(**changes: str) -> Inject:
+    """What a record keeps of the test images, with some of it changed: `{}` is the name."""
+    old = "(torch.cat(own).cpu() for own in zip(*self.told, strict=True))\n"
+    lines = "".join(f"        {name} = {change.format(name)}\n" for name, change in changes.items())
+    return edited(Marking, "_kept", old, old + lines)
+
+
 CONSTANT = TINY.schedule.but(shape=Step(at=()))
 WILD = TINY.but(
     optimizer=NAG(lr=1, per=None), schedule=CONSTANT, batch_size=40, epochs=5
@@ -157,6 +169,21 @@ BROKEN: Broken = {
             TINY,
             text("    model.eval()\n", f"    model.train()\n    [model(x) for x, _ in {SERVED}]\n    model.eval()\n"),
         ),
+    ],
+    "the logits kept": [
+        ("probabilities", TINY, kept(logits="logits.float().softmax(1).half()")),
+        ("logarithms of probabilities", TINY, kept(logits="logits.float().log_softmax(1).half()")),
+        ("doubled", TINY, kept(logits="logits * 2")),
+        ("eight bits", TINY, kept(logits="logits.bfloat16().half()")),
+        ("of the answer alone", TINY, kept(logits="logits * (logits == logits.amax(1, keepdim=True))")),
+        ("the two least exchanged", TINY, kept(logits=EXCHANGED)),
+        ("images in another order", TINY, kept(logits="logits.flip(0)", answers="answers.flip(0)")),
+        ("labels as they were answered", TINY, kept(labels="answers.clone()")),
+        ("labels in another order, with their logits", TINY, kept(**dict.fromkeys(TOLD, "{}.flip(0)"))),
+        ("the last image left out", TINY, kept(**dict.fromkeys(TOLD, "{}[:-1]"))),
+        ("of the first evaluation", TINY, edited(Marking, "_kept", "if self.told:", FIRST)),
+        ("doubled, once proven", TINY, text(DONE, DONE.replace("arrays", "{n: v * 2 for n, v in arrays.items()}"))),
+        ("left out, once proven", TINY, text(DONE, DONE.replace("arrays", "{}"))),
     ],
     "the report": [
         (

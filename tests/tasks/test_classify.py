@@ -97,8 +97,14 @@ def test_too_many_logits_are_not_kept_and_the_record_says_so():
             "labels",
             ["labels kept with the logits that are not the data's", "top-1 that is reported, from the logits kept"],
         ),
-        ("order", ["answers that the logits kept do not give", "logits kept, from those seen: gap"]),
-        ("scale", ["logits kept, from those seen: gap"]),
+        (
+            "order",
+            [
+                "answers that the logits kept do not give",
+                "logits kept, from those seen: largest gap, in steps of half precision",
+            ],
+        ),
+        ("scale", ["logits kept, from those seen: largest gap, in steps of half precision"]),
         ("fewer", ["answers that the logits kept do not give", "top-1 that is reported, from the logits kept"]),
     ],
 )

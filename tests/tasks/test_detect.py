@@ -148,9 +148,9 @@ def test_scores_of_the_cases_by_both_writings(name):
     due, otherwise = examiner.marked("test", kept)
     assert due == {name: pytest.approx(value) for name, value in scores.items()}
     assert otherwise == 0.0
-    assert next(examiner.confirmed(kept)).ok
+    assert next(examiner.confirmed(kept, {})).ok
     kept["by_class"]["a"]["AP_area"] += 1
-    assert not next(examiner.confirmed(kept)).ok
+    assert not next(examiner.confirmed(kept, {})).ok
     assert all(check.ok for check in examiner.checks(scores, kept))
     assert not any(check.ok for check in examiner.checks({"mAP": scores["mAP"] + 1}, kept))
 
