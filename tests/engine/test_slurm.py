@@ -197,20 +197,19 @@ def test_a_plan_that_was_submitted_is_trained_while_nobody_waits(cluster, tmp_pa
     assert store.events(runs[0][0].id, 0)[-1]["event"] == "finished"
 
 
-@pytest.mark.parametrize("asked_for", ["", "nodes=2 ntasks-per-node=1"], ids=["one node", "two nodes"])
-def test_ranks_of_a_run_share_a_job_and_the_record_is_that_of_one_machine(cluster, tmp_path_factory, asked_for):
+def test_ranks_of_a_run_share_a_job_and_the_record_is_that_of_one_machine(cluster, tmp_path_factory):
     spec = BASELINE.but(ranks=2, epochs=3, batch_size=100, model=TINY.model).having("augment", Slow(seconds=0.1))
     store = Store(tmp_path_factory.mktemp("ranks") / "store")
-    launcher = Slurm(store, 1, every=0.0, look=0.5, asked_for=asked_for)
+    launcher = Slurm(store, 1, every=0.0, look=0.5, asked_for="nodes=2 ntasks-per-node=1")
     said, killed = [], False
     for event in Engine(store, ["cpu"], launcher=launcher).events([(spec, 0)]):
         said.append((event["kind"], event.get("text", event.get("why"))))
-        if event["kind"] == "epoch" and not killed and asked_for:
+        if event["kind"] == "epoch" and not killed:
             killed = True
             (far,) = joiners()
             os.kill(far, signal.SIGKILL)
     assert said[-1] == ("finished", None)
-    assert any(text and text.startswith("goes on from epoch") for _, text in said) == killed
+    assert any(text and text.startswith("goes on from epoch") for _, text in said)
     alone = Store(tmp_path_factory.mktemp("alone") / "store")
     execute(spec, 0, alone, torch.device("cpu"), beside=Beside(method="fork"))
     assert timeless(store.read(spec.id, 0)) == timeless(alone.read(spec.id, 0))

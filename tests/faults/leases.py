@@ -85,7 +85,7 @@ def lease_stolen_from_a_paused_holder(folder: Path, times: int, seed: int) -> Ou
     return Outcome(times, 0, redone, message)
 
 
-@fault(quick=1, full=30)
+@fault(quick=0, full=30)
 def two_machines_without_a_common_lock(folder: Path, times: int, seed: int) -> Outcome:
     """Two mounts of one folder. A machine dies in mid-run, and the other waits for its lease; then both ask at once."""
     rng = random.Random(seed)

@@ -189,7 +189,7 @@ def kill_9_at_a_random_moment(folder: Path, times: int, seed: int) -> Outcome:
     return _killed(folder, times, random.Random(seed), 1, every=0.0)
 
 
-@fault(quick=2, full=40)
+@fault(quick=0, full=40)
 def kill_9_between_checkpoints(folder: Path, times: int, seed: int) -> Outcome:
     """Checkpoints come every 2 batches, an attempt's first after 8: it waits until it can cost 1 % at most."""
     longest = int(WORTH * 0.01 / BEAT)
@@ -333,7 +333,7 @@ def kill_9_of_a_worker(folder: Path, times: int, seed: int) -> Outcome:
     return Outcome(killed, 0, redone, message)
 
 
-@fault(quick=1, full=5)
+@fault(quick=0, full=5)
 def kill_9_of_a_worker_a_third_time(folder: Path, times: int, seed: int) -> Outcome:
     """The run fails, others are trained, and asked again it goes on."""
     redone, message = 0, ""

@@ -645,7 +645,7 @@ def kept(folder: Path, outcome: Outcome) -> Outcome:
     return outcome
 
 
-@fault(quick=1, full=6)
+@fault(quick=0, full=6)
 def Ctrl_C_twice(folder: Path, times: int, seed: int) -> Outcome:
     """While the run does not get to its next batch: the second, once it is no echo of the first, ends all at once."""
 
