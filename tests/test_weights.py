@@ -9,13 +9,15 @@ import torch
 from safetensors.torch import save_file
 from scipy import stats as scipy_stats
 
+from experiments.photos import BASELINE as PHOTOS
 from harness import Problem, stats
 from harness import weights as command
 from harness.cli import main
 from harness.outcomes import weights as outcome
-from harness.parts.data import Digits
+from harness.parts.data import Digits, ImageFolder
 from harness.parts.pretrained import Pretrained
 from harness.report.weights import compared, figure, notes, shown
+from harness.spec import File
 from harness.study import weights
 
 STUDY = """
@@ -212,3 +214,14 @@ def test_the_table_the_notes_and_the_picture():
     left, right = figure(rows, "a", 200).axes
     assert [text.get_text() for text in right.texts] == ["+5.00, not resolved", "-27.50, worse"]
     assert [line.get_xdata()[0] for line in left.lines if line.get_label() == "resolved"] == [75, 80, 47.5]
+
+
+def test_timms_weights_are_asked_at_the_size_and_by_the_colours_that_timm_tests_them(tmp_path, monkeypatch):
+    (tmp_path / "there.safetensors").write_bytes(b"")
+    monkeypatch.setattr(weights, "timm_file", lambda name: File(path=tmp_path / "there.safetensors"))
+    base = PHOTOS.but(data=ImageFolder(root=tmp_path, train="val", test="val"))
+    made = weights.of_timm(base, "resnet50.a1_in1k", "beit_base_patch16_224.in22k_ft_in22k_in1k")
+    first, other = made.values()
+    assert (first.data.size, first.data.mean, first.model.name) == (288, (0.485, 0.456, 0.406), "resnet50")
+    assert (other.data.size, other.data.mean, other.data.std) == (224, (0.5,) * 3, (0.5,) * 3)
+    assert all(weights.pretrained(spec) is not None and spec.data.root == tmp_path for spec in made.values())
