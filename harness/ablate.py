@@ -70,6 +70,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds between checkpoints within an epoch (default: 60); 0: after every batch",
     )
+    p.add_argument(
+        "--curve-every",
+        type=planned.count,
+        metavar="K",
+        help="measure the test set after every K-th epoch and the last (default: each); how a run is watched is not "
+        "in its id",
+    )
     p.add_argument("--dry-run", action="store_true", help="show the plan, train nothing")
     p.add_argument("--list", action="store_true", help="show the studies there are")
     add_name(p)

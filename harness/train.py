@@ -43,6 +43,10 @@ class Keeper:
 
     def keep(self, state: State) -> None: ...
 
+    def measures(self, epoch: int) -> bool:
+        """Whether the test set is measured after this epoch, from 0; after the last, and to stop by, it always is."""
+        return True
+
     def report(self, event: Event) -> None:
         """A dict an epoch, `{"epoch": 0, "loss": …, the scores, …}`, and every 2 seconds one with `"batch"`."""
 
@@ -188,8 +192,9 @@ def train(
 ) -> Trained:
     """Train `spec` from `seed`; `inner` gives the trained run of an upstream specification.
 
-    The test set is measured each epoch or, where images are held out to stop by, these are, and it once, at the end,
-    with the weights that are kept. Of several `ranks` each calls this; rank 0 keeps the run, and has what it leaves.
+    The test set is measured after each epoch that `keeper` says; or, where images are held out to stop by, these are,
+    after each, and it once, at the end, with the weights that are kept. Of several `ranks` each calls this; rank 0
+    keeps the run, and has what it leaves.
     """
     keeper, ranks = keeper or Keeper(), ranks or Alone()
     if ranks.size != spec.places:
@@ -211,8 +216,10 @@ def train(
         train_epoch(spec, run, images, rng, keeper)
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
         event[tasks.of(spec).learned] = 100 * run.hits.item() / (steps * spec.batch_size)
+        diverged, last = not math.isfinite(event["loss"]), run.epoch == spec.epochs - 1
+        due = last or diverged or bool(spec.stop) or ranks.agree(keeper.measures(run.epoch))
         with run.averaged():
-            scores = test(spec, run, images, watched)
+            scores = test(spec, run, images, watched) if due else {}
             run.history.append(event | scores | {"time": time.time()})
             if any(stop.best(run.history) == run.epoch for stop in spec.stop):
                 run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
@@ -220,8 +227,8 @@ def train(
         if run.epoch == 0:
             rehearse(spec, run.trace)
         run.next_epoch()
-        run.trace.diverged = not math.isfinite(event["loss"])
-        if run.trace.diverged:
+        run.trace.diverged = diverged
+        if diverged:
             break
         if ranks.agree(keeper.due(epoch_done=True)):
             keeper.keep(run.state())

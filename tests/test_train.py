@@ -8,8 +8,10 @@ import torch
 
 from harness import train as loop
 from harness.evidence import Check
+from harness.parts.data.holdout import Holdout
 from harness.parts.optimizers import NAG
 from harness.parts.schedules import Piecewise
+from harness.parts.stopping import EarlyStopping
 from harness.spec import Model
 from harness.tasks.classify import GAPS, Classify
 from harness.tricks.binary_cross_entropy import binary_cross_entropy
@@ -189,6 +191,35 @@ def test_reports_every_epoch_and_long_ones_within(tiny, monkeypatch):
     seen = [(event["epoch"], event.get("batch")) for event in heard.events]
     assert seen == [(0, 1), (0, 2), (0, None), (1, 1), (1, 2), (1, None)]
     assert {event["batches"] for event in heard.events if "batch" in event} == {2}
+
+
+class Rarely(loop.Keeper):
+    """Watches a run after every K-th epoch."""
+
+    def __init__(self, every):
+        self.every = every
+
+    def measures(self, epoch):
+        return (epoch + 1) % self.every == 0
+
+
+@pytest.mark.parametrize(("every", "told"), [(2, [1, 3, 4]), (9, [4])])
+def test_how_often_a_run_is_tested_changes_nothing_of_it(tiny, live, every, told):
+    spec = tiny.but(epochs=5)
+    each, (few, _) = live(spec)[0].result, (loop.train(spec, 0, CPU, None, Rarely(every)), None)
+    assert few.result["status"] == "finished"
+    assert [i for i, row in enumerate(few.result["epochs"]) if "top1" in row] == told
+    assert few.result["network"] == each["network"]
+    assert few.result["metrics"] == each["metrics"]
+    assert [row["loss"] for row in few.result["epochs"]] == [row["loss"] for row in each["epochs"]]
+    assert few.result["epochs"][-1]["top1"] == each["epochs"][-1]["top1"]
+
+
+def test_a_run_that_may_stop_early_is_measured_after_each_epoch(tiny):
+    spec = tiny.but(epochs=3, batch_size=200, data=Holdout(of=tiny.data), stop=(EarlyStopping(patience=5),))
+    few = loop.train(spec, 0, CPU, None, Rarely(9))
+    assert few.result["status"] == "finished"
+    assert all("val_top1" in row for row in few.result["epochs"])
 
 
 def test_top_5_only_where_there_are_more_classes():

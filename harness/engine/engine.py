@@ -59,9 +59,10 @@ class Engine:
         every: float = EVERY,  # seconds between checkpoints within an epoch
         method: str = "spawn",  # how processes start
         launcher: Launcher | None = None,  # processes on this machine, unless another is given
+        curve: int = 1,  # epochs from one measurement of the test set to the next
     ) -> None:
         self.store, self.places, self.stopping = store, places, False
-        self.launcher: Launcher = launcher or Local(store, places, every, method)
+        self.launcher: Launcher = launcher or Local(store, places, every, method, curve=curve)
         self.runs: dict[Any, Run] = {}  # in progress, by handle
 
     @property

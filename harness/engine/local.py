@@ -70,6 +70,7 @@ class Local:
     every: float  # seconds between checkpoints within an epoch
     method: str = "spawn"  # how processes start
     beside: Callable[[Spec], Beside] | None = None
+    curve: int = 1  # epochs from one measurement of the test set to the next
     workers: list[Worker] = field(default_factory=list, init=False)
 
     def free(self) -> int:
@@ -113,7 +114,7 @@ class Local:
     def _begin(self, place: str) -> Worker:
         context: Any = multiprocessing.get_context(self.method)
         ours, theirs = context.Pipe()
-        arguments = theirs, self.store, place, decoders(len(self.places)), self.every
+        arguments = theirs, self.store, place, decoders(len(self.places)), self.every, self.curve
         process = context.Process(target=work, args=arguments)
         resource_tracker.ensure_running()  # else starting it, on the way to the process, would unblock them again
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)

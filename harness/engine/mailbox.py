@@ -35,6 +35,7 @@ class Terms:
 
     store: str
     every: float  # seconds between checkpoints within an epoch
+    curve: int  # epochs from one measurement of the test set to the next
     device: str | None  # where the user named one
     folder: str  # where the command was given: data may be named from there
     path: tuple[str, ...]  # where modules are looked for, the user's among them
@@ -79,23 +80,23 @@ class Mailbox:
         self.heard: dict[str, int] = {}  # bytes of what each worker said
 
     @classmethod
-    def made(cls, store: Store, every: float, device: str | None) -> "Mailbox":
+    def made(cls, store: Store, every: float, device: str | None, curve: int = 1) -> "Mailbox":
         """A new one, for what this process will order."""
         for left in (store.root.parent / "mail").glob(f"{socket.gethostname()}-*-????????"):
             if not os.path.exists(f"/proc/{left.name.split('-')[-2]}"):  # of a command that was killed
                 cls(left).remove()
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         box = cls(store.root.parent / "mail" / name)
-        box.make(store, every, device)
+        box.make(store, every, device, curve)
         return box
 
-    def make(self, store: Store, every: float, device: str | None) -> None:
+    def make(self, store: Store, every: float, device: str | None, curve: int = 1) -> None:
         self.folder.mkdir(parents=True)
         os.chmod(self.folder, 0o700)
         for folder in ("orders", "taken", "said", "stops"):
             (self.folder / folder).mkdir()
         paths = tuple(path or os.getcwd() for path in sys.path)
-        terms = Terms(str(store.root), every, device, os.getcwd(), paths, fitness())
+        terms = Terms(str(store.root), every, curve, device, os.getcwd(), paths, fitness())
         write_atomic(self.folder / "terms.json", json.dumps(asdict(terms)).encode())
 
     @property

@@ -30,6 +30,7 @@ class Posted(ABC):
     jobs: int  # workers at once, at most
     every: float = EVERY  # seconds between checkpoints within an epoch
     device: str | None = None
+    curve: int = field(default=1, kw_only=True)  # epochs from one measurement of the test set to the next
     look: float = 5.0  # seconds between questions which workers are there
     box: Mailbox | None = field(default=None, init=False)
     orders: dict[int, Run] = field(default_factory=dict, init=False)  # without an end so far
@@ -77,7 +78,7 @@ class Posted(ABC):
         return widest(self.orders.values())
 
     def start(self, run: Run) -> int:
-        self.box = self.box or Mailbox.made(self.store, self.every, self.device)
+        self.box = self.box or Mailbox.made(self.store, self.every, self.device, self.curve)
         self.posted += 1
         self.box.post(self.posted, run)
         self.orders[self.posted] = run

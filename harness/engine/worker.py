@@ -56,8 +56,8 @@ class Interrupted(Exception):
 class _Kept(Keeper):
     """Keeps a run by its claim, and says how it goes; `stop` tells whether to leave it at the next batch."""
 
-    def __init__(self, claim: Claim, by: str, say: Say, stop: Callable[[], bool]) -> None:
-        self.claim, self.by, self.say, self.stop = claim, by, say, stop
+    def __init__(self, claim: Claim, by: str, say: Say, stop: Callable[[], bool], curve: int = 1) -> None:
+        self.claim, self.by, self.say, self.stop, self.curve = claim, by, say, stop, curve
         self.stopping = False
 
     def saved(self) -> State | None:
@@ -89,13 +89,16 @@ class _Kept(Keeper):
         if self.stopping:
             raise Interrupted
 
+    def measures(self, epoch: int) -> bool:
+        return (epoch + 1) % self.curve == 0
+
     def report(self, event: Event) -> None:
         if "batch" not in event:
             self.claim.note("epoch", **event)
         self.say({"kind": "batch" if "batch" in event else "epoch", "at": event})
 
 
-def work(connection: Connection, store: Store, place: str, decoding: int, every: float) -> None:
+def work(connection: Connection, store: Store, place: str, decoding: int, every: float, curve: int) -> None:
     """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
     begin_as_worker()
     os.environ.setdefault("HARNESS_DECODERS", str(decoding))  # what a user set stays
@@ -116,7 +119,7 @@ def work(connection: Connection, store: Store, place: str, decoding: int, every:
         if run is None:
             return
         if not isinstance(run, str):  # else it is STOP, of a run that had just ended
-            say(attempt(run[0], store, device, say, connection.poll, every, run[1]))
+            say(attempt(run[0], store, device, say, connection.poll, every, run[1], curve))
 
 
 def attempt(
@@ -127,11 +130,12 @@ def attempt(
     stop: Callable[[], bool],
     every: float = EVERY,
     beside: Beside = Beside(),  # noqa: B008
+    curve: int = 1,
 ) -> Event:
     """Execute a run: how that ended."""
     spec, seed = run
     try:
-        trained = execute(spec, seed, store, device, say, stop, every, beside)
+        trained = execute(spec, seed, store, device, say, stop, every, beside, curve)
     except Held as held:
         if isinstance(held, Lost):
             say({"kind": "note", "text": str(held)})
@@ -154,11 +158,13 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     every: float = EVERY,
     beside: Beside = Beside(),  # noqa: B008
+    curve: int = 1,
 ) -> bool:
     """Train one run into the store, unless it is there by the time the claim is ours; from its checkpoint, if any.
 
-    Returns whether it was trained. One of several ranks is trained `beside` too. Raises Held where another process has
-    it, Lost where one took it over, and Interrupted when `stop` said so and the run is kept.
+    The test set is measured every `curve` epochs. Returns whether it was trained. One of several ranks is trained
+    `beside` too. Raises Held where another process has it, Lost where one took it over, and Interrupted when `stop`
+    said so and the run is kept.
     """
     import torch
 
@@ -174,7 +180,7 @@ def execute(
             by = ", ".join(
                 [f"torch {torch.__version__} on {device.type}, layout {LAYOUT}", *map(" ".join, own.items())]
             )
-            keeper = _Kept(claim, by, say, stop)
+            keeper = _Kept(claim, by, say, stop, curve)
             decoding.waiting = keeper.leave
             following = partial(follow, spec=spec, seed=seed, root=store.root)
             with gathered(spec, device, beside, following) as ranks:

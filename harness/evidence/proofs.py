@@ -143,9 +143,11 @@ def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], kept: Ma
     assert exams
     found = exams.found
     epochs = len(trace.history)
-    keeps = bool(trace.kept)
-    due = epochs + keeps + ("val" in exams.images.counts)
-    yield Check(words.TESTS["evaluations"], f"{due}", f"{len(found)}", len(found) == due)
+    last, scored = epochs - 1, set(trace.task.scores)  # an epoch that tells no score was not tested, but the last is
+    measured = [i for i, row in enumerate(trace.history) if spec.stop or i == last or row.keys() & scored]
+    due = len(measured) + bool(trace.kept) + ("val" in exams.images.counts)
+    each = exams.epochs[: len(measured)] == measured
+    yield Check(words.TESTS["evaluations"], f"{due}", f"{len(found)}", len(found) == due and each)
     if not found:
         return
     number = Counter((row["n"], row["due"]) for row in found)
@@ -165,15 +167,17 @@ def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], kept: Ma
         other = sum(row["rounded"] < 1 if half else row["rounded"] == 1 for row in found)
         yield Check(words.TESTS["other"], "0", f"{other}", other == 0)
     others = sum(not same(row["weight"], row["kept"]) + row["apart"] for row in found) + exams.resumed
-    others += sum(not same(row["weight"], row["trained"]) for row in found[:epochs] if math.isfinite(row["trained"]))
+    others += sum(
+        not same(row["weight"], row["trained"]) for row in found[: len(measured)] if math.isfinite(row["trained"])
+    )
     yield Check(words.TESTS["others"], "0", f"{others:.0f}", others == 0)
     last = found[-1]
     now = weighed(trace.model)
     own = same(last["weight"], now)
     yield Check(words.TESTS["last"], "yes", _yes(own), own)
     best = best_of(spec, trace)
-    if 0 <= best < len(found):
-        own = same(found[best]["weight"], now)
+    if (place := exams.of(best)) >= 0:
+        own = same(found[place]["weight"], now)
         yield Check(words.TESTS["best"].format(best=best + 1), "yes", _yes(own), own)
     yield from exams.examiner.checks(metrics, kept)
     told = [(epoch["loss"], loss) for epoch, loss in zip(trace.history, trace.losses, strict=False)]
@@ -239,11 +243,11 @@ def confirm(
     if exams is None:
         return
     best, due_of = best_of(spec, trace), exams.scores
-    if len(due_of) <= max(best, len(trace.history) - 1) or not all(due_of):
+    if min(exams.of(best), exams.of(len(trace.history) - 1)) < 0 or not all(due_of):
         yield Check(words.RESULTS["told"], f"{len(trace.history)}", f"{len(due_of)}", False)
         return
     tested = [scores for scores in exams.scores if trace.task.headline in scores]
-    due = {**exams.scores[best], **(tested[-1] if tested else {})}
+    due = {**exams.scores[exams.of(best)], **(tested[-1] if tested else {})}
     off = max((apart(result["metrics"].get(name, math.nan), value) for name, value in due.items()), default=math.inf)
     yield Check(words.RESULTS["scores"], "0", f"{off:.1g}", off < 1e-4)
     told = [{**scores, "loss": loss, trace.task.learned: hits} for scores, loss, hits in _epochs(trace)]
@@ -281,7 +285,8 @@ def _alike(a: Any, b: Any) -> bool:
 
 def _epochs(trace: Trace) -> Iterator[tuple[dict[str, float], float, float]]:
     assert trace.exams
-    return zip(trace.exams.scores, trace.losses, trace.accuracies, strict=False)
+    scores = ({} if (i := trace.exams.of(epoch)) < 0 else trace.exams.scores[i] for epoch in range(len(trace.losses)))
+    return zip(scores, trace.losses, trace.accuracies, strict=True)
 
 
 def best_of(spec: Spec, trace: Trace) -> int:

@@ -45,6 +45,7 @@ class Exams:
         self.examiner = trace.task.examiner(self.images)
         self.found: list[dict[str, float]] = []  # one an evaluation
         self.scores: list[dict[str, float]] = []  # of each, worked out here
+        self.epochs: list[int] = []  # of each, the epoch that it came after
         self.sides: set[int] = set()  # px, of the images that were tested
         self.resumed = 0.0  # trainings that went on with other weights than were tested
         self.device = next(trace.model.parameters(), torch.zeros(0)).device
@@ -140,13 +141,14 @@ class Exams:
         row["rounded"] = sum(self._rounded) / len(self._rounded) if self._rounded else math.nan
         row |= {"weight": self._weight, "trained": self._trained, "kept": weighed(self.trace.model)}
         self.scores.append({})
+        self.epochs.append(epoch := len(self.trace.lr) // self.trace.steps_per_epoch - 1)
         if len(prints) == due:
             row["strangers"] = float((~close(prints, self._due(split), self._first.get(split))).sum())
             self._first.setdefault(split, prints)
             self.scores[-1], row["right"] = self.examiner.marked(split, kept)
             off = [apart(scores.get(key, math.nan), value) for key, value in self.scores[-1].items()]
             row["marks"] = max(off)
-        looked = len(self.found) in self._looked or len(self.found) >= self.spec.epochs - 1
+        looked = epoch in self._looked or epoch >= self.spec.epochs - 1
         again = self._again() if looked and self._batches else 0.0
         every = self.trace.ranks.told((again, self._weight))
         if looked and self._batches:
@@ -185,6 +187,10 @@ class Exams:
             self._known[split] = found
         return self._known[split]
 
+    def of(self, epoch: int) -> int:
+        """The place of the first evaluation after an epoch; -1 where there was none."""
+        return self.epochs.index(epoch) if epoch in self.epochs else -1
+
     @property
     def answers(self) -> str:
         """To the test images, the last time, as a record has them."""
@@ -192,13 +198,13 @@ class Exams:
         return told
 
     def state(self) -> dict[str, Any]:
-        state = {name: getattr(self, name) for name in ("found", "resumed", "scores", "sides")}
+        state = {name: getattr(self, name) for name in ("found", "resumed", "scores", "epochs", "sides")}
         state["first"] = {split: torch.from_numpy(prints) for split, prints in self._first.items()}
         weights = {"trained": self._trained, "live": self._live, "testing": self._testing}
         return state | weights | {"examiner": self.examiner.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        for name in ("found", "resumed", "scores", "sides"):
+        for name in ("found", "resumed", "scores", "epochs", "sides"):
             setattr(self, name, state[name])
         self.examiner.restore(state["examiner"])
         self._first = {split: prints.numpy() for split, prints in state["first"].items()}

@@ -268,18 +268,21 @@ class Trace:
 
     def saw_averaged(self) -> None:
         """After a step, and after what goes into averages of it."""
+        if len(self.lr) % self.steps_per_epoch == 0:
+            self._saw_epoch()
         if self.auditor:
             self.auditor.saw_averaged()
         if self.exams:
             self.exams.saw_averaged()
 
+    def _saw_epoch(self) -> None:
+        self.losses.append(float(self.total) / self.steps_per_epoch)
+        images = self.steps_per_epoch * (self.spec.batch_size if self.spec else 1)
+        self.accuracies.append(100 * float(self.hits) / images)
+        self.total, self.hits = torch.zeros(1), torch.zeros(1)
+
     def saw_test(self, split: str, scores: dict[str, float], kept: dict[str, Any]) -> None:
         """After an evaluation: of which images, and what the loop makes of it."""
-        if len(self.losses) * self.steps_per_epoch < len(self.lr):  # the first since these steps
-            self.losses.append(float(self.total) / self.steps_per_epoch)
-            images = self.steps_per_epoch * (self.spec.batch_size if self.spec else 1)
-            self.accuracies.append(100 * float(self.hits) / images)
-            self.total, self.hits = torch.zeros(1), torch.zeros(1)
         if self.exams:
             self.exams.saw(split, scores, kept)
 

@@ -174,8 +174,17 @@ def curves(study: str, run: str, epochs: Sequence[Mapping[str, Any]], kept: int 
         for split, name, dash in (("train", trained, "--"), (watched, measured, "-")):
             values = np.array([epoch.get(name, np.nan) for epoch in epochs], float)
             if np.isfinite(values).any():
-                mark = "o" if len(x) == 1 else None
-                axis.plot(x, values, ls=dash, lw=1.8, marker=mark, color=SPLITS[split][1], label=SPLITS[split][0])
+                there = np.isfinite(values)  # the test set may be measured after some epochs alone
+                mark = "o" if there.sum() == 1 else None
+                axis.plot(
+                    x[there],
+                    values[there],
+                    ls=dash,
+                    lw=1.8,
+                    marker=mark,
+                    color=SPLITS[split][1],
+                    label=SPLITS[split][0],
+                )
         if kept is not None:
             axis.axvline(kept + 1, color=INK, lw=1, ls=":", label=f"weights kept: epoch {kept + 1}")
         axis.set(xlabel="epoch", ylabel=told)

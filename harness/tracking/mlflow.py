@@ -244,7 +244,7 @@ class _Child:
             )
             contexts = [InputTag("mlflow.data.context", "training and test")]
             self.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, contexts)])
-        columns = list(record["epochs"][0])
+        columns = list(dict.fromkeys(name for epoch in record["epochs"] for name in epoch))
         lines = [",".join(columns), *(",".join(str(e.get(c, "")) for c in columns) for e in record["epochs"])]
         self.client.log_text(self.run_id, "\n".join(lines) + "\n", "curves.csv")
         self.client.log_dict(self.run_id, environment, "environment.json")

@@ -104,7 +104,7 @@ def examined(tiny, **changes):
 
 def failed(spec, run, scores=None, right=None):
     """The checks of the evaluation that do not hold."""
-    run.trace.history = [{"loss": run.total.item() / 2}]
+    run.trace.history = [{"epoch": 0, "loss": run.total.item() / 2}]
     reported = scores if scores is not None else run.reported
     rows = list(
         checks_of(spec, run.trace, reported, run.answered if right is None else run.answered | {"correct": right})

@@ -118,11 +118,12 @@ def curves(
     layout: Any = [[what for what in row for _ in range(widest // len(row))] for row in shown]
     longest = max(map(len, told[tested]))
     for what, axis in figure.subplot_mosaic(layout).items():
+        # where the test set was not measured after each epoch, a line goes straight on to where it was
+        lines = [values.interpolate(limit_area="inside") for values in told[what]]
         if "loss" in what:
-            lines = told[what]
             _loss_axis(axis, [values for values, place in zip(lines, places, strict=True) if place in drawn[what]])
         else:
-            lines = [values.ffill() for values in told[what]]  # what diverged keeps its last accuracy
+            lines = [values.ffill() for values in lines]  # what diverged keeps its last accuracy
             _score_axis(axis, lines, owns, hues)
         for values, hue, label, place in zip(lines, hues, labels, places, strict=True):
             if place in drawn[what]:

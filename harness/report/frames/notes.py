@@ -128,6 +128,14 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
             ended.append(f"{one_line(rung['title'])} after {told} of {rung['epochs']} epochs")
     if ended:
         notes.append(f"Stopped early, and length may be in the gain: {'; '.join(ended)}.")
+    seen = [
+        (sum(row.keys() & {score, f"val_{score}"} != set() for row in epochs), len(epochs))
+        for score, epochs in every[["recorded", "epochs"]].itertuples(index=False)
+    ]
+    if few := sorted({points for points, epochs in seen if 0 < points < epochs}):
+        many = f"{few[0]}" if len(few) == 1 else f"{few[0]} to {few[-1]}"
+        runs = f"{sum(0 < points < epochs for points, epochs in seen)} of {len(seen)} runs"
+        notes.append(f"Curves of {runs} have {many} points, and go straight in between: --curve-every.")
     small = {rung["title"]: rung["microbatch"] for rung in plan["rungs"] if rung.get("microbatch")}
     if small:
         which = [f"{title} ({images} images)" for title, images in small.items()]

@@ -40,6 +40,16 @@ def test_a_run_that_diverged_keeps_its_last_accuracy_and_its_loss_ends():
     assert top1.get_ylim()[0] < 10
 
 
+def test_where_the_test_set_was_not_measured_a_line_goes_straight_on():
+    every, table, _ = runs_of(2)
+    few = with_epochs(every, lambda e, place: {k: v for k, v in e.items() if k != "top1" or e["epoch"] in (0, 3)})
+    for whole_line, line in zip(
+        *(lines(figures.curves("s", own, table).axes[1], "mean") for own in (every, few)), strict=True
+    ):
+        first, last = (whole_line.get_ydata()[i] for i in (0, -1))
+        assert line.get_ydata() == pytest.approx(np.linspace(first, last, 4))
+
+
 def test_training_and_test_stand_beside_each_other():
     every, table, _ = runs_of(3)
     every = with_epochs(every, whole)

@@ -50,6 +50,15 @@ def test_evidence_counts_what_held_and_shows_what_failed_and_tells_the_tricks_ow
     assert list(tables.shown_evidence(made.reset_index())["held in"]) == ["2 of 3"]
 
 
+def test_runs_that_were_seldom_tested_are_told(full):
+    p = designed("ladder", [rung("baseline"), rung("one", [1, 0])])
+    every = report.finished(p, full)
+    assert "Curves of" not in " ".join(frames.footnotes(p, every, rows(full, p).reset_index()))
+    every.at[0, "epochs"] = [{"epoch": 0, "loss": 1.0}, *every.at[0, "epochs"][1:]]
+    told = "Curves of 1 of 6 runs have 1 points, and go straight in between: --curve-every."
+    assert told in frames.footnotes(p, every, rows(full, p).reset_index())
+
+
 def test_what_early_stopping_ended_is_told(full):
     full.add("one", 0, 91.0, epochs=1)
     p = designed("ladder", [rung("baseline") | {"stops": True}, rung("one", [1, 0]) | {"stops": True}])
