@@ -24,9 +24,12 @@ from harness.tricks.fewer_activations import fewer_activations
 from harness.tricks.fewer_norms import fewer_norms
 from harness.tricks.gelu import gelu
 from harness.tricks.inverted_bottleneck import inverted_bottleneck
+from harness.tricks.lamb import lamb
 from harness.tricks.large_kernel import large_kernel
 from harness.tricks.layer_norm import layer_norm
 from harness.tricks.layer_scale import layer_scale
+from harness.tricks.lion import lion
+from harness.tricks.one_cycle import one_cycle
 from harness.tricks.one_of import one_of
 from harness.tricks.patchify_stem import patchify_stem
 from harness.tricks.randaugment import randaugment
@@ -35,6 +38,7 @@ from harness.tricks.selective_kernel import selective_kernel
 from harness.tricks.separate_downsampling import separate_downsampling
 from harness.tricks.squeeze_excitation import squeeze_excitation
 from harness.tricks.stochastic_depth import stochastic_depth
+from harness.tricks.triangular import triangular
 from harness.tricks.trivial_augment import trivial_augment
 
 
@@ -90,6 +94,10 @@ def test_published_ids():
         (cutout, "c0275aa624d5619c"),
         (trivial_augment, "ceb99df428679181"),
         (randaugment, "396e1b35ec81201d"),
+        (lamb, "c762030bdc22ee52"),
+        (lion, "fe8db7ee293b4212"),
+        (triangular, "dc745b255e1198f5"),
+        (one_cycle, "348e0ef35429bcae"),
         (stochastic_depth, "1399c7df4af201a5"),
         (dropout_on_fc, "5d4da598028d3ba2"),
         (squeeze_excitation, "15edb7e420d35320"),

@@ -5,12 +5,26 @@
 trains every mutant on a study that takes a moment, prints which check caught it, and exits with 1 where none did.
 """
 
-from tests.mutants import alike, doors, finetuned, judged, later, mixed, modern, scenes, shared, splits, tensors, tested
+from tests.mutants import (
+    alike,
+    doors,
+    finetuned,
+    judged,
+    later,
+    mixed,
+    modern,
+    scenes,
+    shared,
+    splits,
+    steps,
+    tensors,
+    tested,
+)
 from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, said, stand_in, text
 from tests.mutants.first import BROKEN as FIRST
 
 BROKEN = (
-    FIRST | doors.BROKEN | finetuned.BROKEN | mixed.BROKEN | modern.BROKEN
+    FIRST | doors.BROKEN | finetuned.BROKEN | mixed.BROKEN | modern.BROKEN | steps.BROKEN
 )  # the parts whose first mutant does nothing
 
 TABLES = {
@@ -29,6 +43,7 @@ MUTANTS = [
         *finetuned.BY_KIND.items(),
         *mixed.BY_KIND.items(),
         *modern.BY_KIND.items(),
+        *steps.BY_KIND.items(),
         *scenes.BY_KIND.items(),
         *judged.BY_KIND.items(),
         *shared.BY_KIND.items(),
