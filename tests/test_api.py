@@ -96,7 +96,7 @@ PUBLIC: dict[str, tuple[str, dict[str, object]]] = {
             "harness.tricks.one_of": ["OneOf"],
             "harness.parts.init": ["Xavier"],
             "harness.parts.decay": ["DecayAll"],
-            "harness.parts.optimizers": ["SGD", "NAG", "Adam", "AdamW", "AdamP", "Expectigrad"],
+            "harness.parts.optimizers": ["SGD", "NAG", "Adam", "AdamW", "AdamP", "Lamb", "Lion", "Expectigrad"],
             "harness.parts.schedules": ["Piecewise", "Step", "Poly", "Warmup", "Shape"],
             "harness.parts.precision": ["FP32"],
         },

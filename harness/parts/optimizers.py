@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import Field
 
-from harness import installed
+from harness import Problem, installed
 from harness.evidence import Check, Trace
 from harness.spec import Optimizer, Spec
 
@@ -205,6 +206,115 @@ class AdamP(Moments):
                 ratio = self.wd_ratio
                 break
         return w * (1 - rate * decay * ratio) - rate * direction
+
+
+class Lamb(Moments):
+    """LAMB: Adam whose step of each tensor is as long as the tensor, times the rate (You et al. 2020), timm's.
+
+    Slot: `optimizer`. Adam's quotient and λ·w are added, and the sum gets the length of w: that is the trust ratio.
+    Where `decay` is 0, as on biases and norms that are spared it, the quotient goes as it is, as timm has it; and where
+    w or the sum is 0. timm's own bound of 1 on the norm of all gradients, which its LAMB has by default, is off: here
+    that is the slot `clip`, `ClipNorm(most=1.0)`.
+    """
+
+    lr: float = Field(5e-3, gt=0)
+    eps: float = Field(1e-6, gt=0)
+
+    def form(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+        return _lamb(), {"betas": self.betas, "eps": self.eps}
+
+    def reference(self, w: np.ndarray, g: np.ndarray, rate: float, decay: float, kept: dict[str, Any]) -> np.ndarray:
+        update = self.direction(g, kept) + decay * w
+        lengths = np.linalg.norm(w), np.linalg.norm(update)
+        trusted = lengths[0] / lengths[1] if decay and all(lengths) else 1.0
+        moved: np.ndarray = w - rate * trusted * update
+        return moved
+
+
+@cache
+def _lamb() -> type[torch.optim.Optimizer]:
+    import timm.optim.lamb  # seconds
+
+    class Lamb(timm.optim.lamb.Lamb):
+        """timm's, with the count of steps held for each parameter, where others have it, and no bound on gradients."""
+
+        def __init__(self, params: Any, **settings: Any) -> None:
+            super().__init__(params, max_grad_norm=None, **settings)
+            forget_rate(self)
+
+        def step(self, closure: Any = None) -> Any:
+            for group in self.param_groups:
+                counts = [self.state[p]["step"] for p in group["params"] if "step" in self.state.get(p, {})]
+                if counts:
+                    group["step"] = counts[0]
+            loss = super().step(closure)
+            for group in self.param_groups:
+                count = group.pop("step")
+                for state in (self.state[p] for p in group["params"] if p in self.state):
+                    state["step"] = count.clone()
+            return loss
+
+    return Lamb
+
+
+def forget_rate(optimizer: torch.optim.Optimizer) -> None:
+    """Let go of the rate that timm's optimizers remember for a kind of decay that is none of ours."""
+    for held in (optimizer.defaults, *optimizer.param_groups):
+        held["max_lr_snapshot"] = None
+
+
+class Lion(Stepper):
+    """Lion: the sign of an average of gradient and momentum (Chen et al. 2023, algorithm 2), timm's. Slot: `optimizer`.
+
+    u = β₁m + (1 - β₁)g; w ← w - η(sign u + λw); m ← β₂m + (1 - β₂)g. Every number moves by η: rates are three to ten
+    times lower than AdamW's, and decays as much higher. A number whose u float32 cannot tell from 0 is not audited.
+    """
+
+    lr: float = Field(1e-4, gt=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+
+    @property
+    def held(self) -> dict[str, str]:
+        return {"m": "exp_avg"}
+
+    def form(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+        return _lion(), {"betas": self.betas}
+
+    def reference(self, w: np.ndarray, g: np.ndarray, rate: float, decay: float, kept: dict[str, Any]) -> np.ndarray:
+        b1, b2 = self.betas
+        m = kept.get("m", 0.0)
+        old, new = b1 * m, (1 - b1) * g
+        kept.update(m=b2 * m + (1 - b2) * g)
+        u = old + new
+        signs = np.where(np.abs(u) < 1e-6 * (np.abs(old) + np.abs(new)), np.nan, np.sign(u))
+        moved: np.ndarray = w * (1 - rate * decay) - rate * signs
+        return moved
+
+
+@cache
+def _lion() -> type[torch.optim.Optimizer]:
+    import timm.optim.lion  # seconds
+
+    class Lion(timm.optim.lion.Lion):
+        def __init__(self, params: Any, **settings: Any) -> None:
+            super().__init__(params, **settings)
+            forget_rate(self)
+
+    return Lion
+
+
+OF_TRICKS = (AdamP, Lamb, Lion)
+
+
+def replaced(spec: Spec, optimizer: Stepper) -> Spec:
+    """`spec` with that optimizer, which keeps `per`. Raises Problem where another trick's optimizer is there."""
+    name, old = type(optimizer).__name__, spec.optimizer
+    if isinstance(old, OF_TRICKS) and type(old) is not type(optimizer):
+        raise Problem(
+            f"{name.lower()}: optimizer={type(old).__name__} is there already: leave one of the two tricks out"
+        )
+    per = old.per if isinstance(old, Stepper) and old.per is not None else optimizer.per
+    return spec.but(optimizer=optimizer.but(per=per))
 
 
 class Expectigrad(Stepper):

@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from harness import Problem
 from harness.evidence import Check, Trace
 from harness.spec import Part, Schedule, Spec
 
@@ -84,6 +85,20 @@ class Poly(Shape):
         off = float(np.abs(used - wanted).max(initial=0))
         what = f"largest gap from (1 - t/T)^{self.power:g} times the peak"
         yield Check(what, "0", f"{off:.2g}", off <= 1e-9 * peak)
+
+
+def reshaped(spec: Spec, shape: Shape) -> Spec:
+    """`spec` with a shape that rises by itself. Raises Problem where another trick's shape is there."""
+    old, name = spec.schedule.shape, type(shape).__name__  # type: ignore[attr-defined]
+    if type(old) not in (Step, type(shape)):
+        raise Problem(f"schedule.shape={type(old).__name__} is there already, and {name} is another: leave one out")
+    return spec.but(schedule=spec.schedule.but(shape=shape))
+
+
+def rises_alone(spec: Spec, shape: Shape) -> None:
+    """Raise ValueError where a warmup would take the rise of such a shape."""
+    if spec.schedule.warmup:  # type: ignore[attr-defined]
+        raise ValueError(f"schedule.shape={type(shape).__name__} rises by itself: leave schedule.warmup out")
 
 
 class Piecewise(Schedule):

@@ -8,7 +8,7 @@ from torch import nn
 from harness import Problem
 from harness.evidence import Trace
 from harness.evidence.moved import moved
-from harness.parts.optimizers import NAG, SGD, Adam, AdamP, AdamW, Expectigrad
+from harness.parts.optimizers import NAG, SGD, Adam, AdamP, AdamW, Expectigrad, Lamb, Lion
 from harness.spec import parse, plain
 from harness.tricks.fp16 import HalfRunner, fp16
 from tests.kit.stops import Stops, trained, untimed
@@ -17,6 +17,7 @@ CPU = torch.device("cpu")
 OPTIMIZERS = (
     *(NAG(), SGD(), SGD(momentum=0.0)),
     *(Adam(), AdamW(), AdamP(), AdamP(nesterov=True), Expectigrad(), Expectigrad(beta=0.0)),
+    *(Lamb(), Lion()),
 )
 ALL = [part.but(lr=0.01, per=None) for part in OPTIMIZERS]
 every_optimizer = pytest.mark.parametrize("part", ALL, ids=str)
@@ -65,6 +66,10 @@ def test_steps_by_hand(kind, momentum):
         # second weight has two gradients in three steps: the mean of 0.25 and 4
         (Adam(), [(1.9, -1.1), (1.9 - 0.1 * 0.207 / 0.19 / (10.88586 / 1.999) ** 0.5, None)]),
         (AdamW(), [(1.88, -1.09), (1.88 * 0.99 - 0.1 * 0.17 / 0.19 / (9.991 / 1.999) ** 0.5, None)]),
+        # Adam's quotients, 1 and 1, with a tenth of the weights: (1.2, 0.9), 1.5 long, made as long as they, √5
+        (Lamb(), [(2 - 0.08 * 5**0.5, -1 - 0.06 * 5**0.5)]),
+        # u of the second step: 0.9 · 0.03 - 0.1, and 0.9 · 0.005
+        (Lion(), [(1.88, -1.09), (1.88 * 0.99 + 0.1, -1.09 * 0.99 - 0.1)]),
         (Expectigrad(), [(1.9, -1.1), (1.9 - 0.1 / 0.19 * (0.09 - 0.1 / 5**0.5), -1.1 - 0.1 / 0.19 * 0.09)]),
         (Expectigrad(beta=0.0), [(1.9, -1.1), (1.9 + 0.1 / 5**0.5, -1.1), (None, -1.1 - 0.2 / 2.125**0.5)]),
     ],
@@ -212,7 +217,7 @@ def test_no_other_could_have_taken_its_steps(part, tiny, audits):
     others = [other for other in ALL if set(other.held.values()) <= set(part.held.values())]
     for other in others:
         assert (gap(other, spec, trace, steps) > 1e-2) == (other != part), other
-    if isinstance(part, Adam | AdamW | AdamP):
+    if isinstance(part, Adam | AdamW | AdamP | Lamb):
         for betas in ((0.8, 0.999), (0.9, 0.9), (0.999, 0.9)):
             assert gap(part.but(betas=betas), spec, trace, steps) > 1e-2
     if isinstance(part, AdamP):
@@ -308,7 +313,9 @@ def test_a_diverged_run_need_not_have_reached_its_peak(tiny):
     assert [check.ok for check in NAG(per=None).proof(tiny, trace)] == [False, True, True]
 
 
-@pytest.mark.parametrize("part", [NAG(), Adam(), AdamW(), AdamP(), Expectigrad()], ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize(
+    "part", [NAG(), Adam(), AdamW(), AdamP(), Lamb(), Lion(), Expectigrad()], ids=lambda part: type(part).__name__
+)
 def test_buffers_are_the_numbers_that_it_keeps_for_each_of_a_parameter(part):
     weight = torch.nn.Parameter(torch.ones(20, 30))
     optimizer = part.build([{"params": [weight], "weight_decay": 0.0}], 32)

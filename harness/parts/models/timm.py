@@ -21,15 +21,22 @@ class Timm(Model):
     """A network of timm, by the name it has there, without its trained weights. Slot: `model`.
 
     What a name switches on beside its architecture is off: dropout and dropped paths (0.2 in `legacy_seresnet50`), and
-    the zero γ that timm's ResNets start with. Inception-V3 comes without its auxiliary head. Weights are then set by
-    the specification's `init`: where that is Xavier, parameters of other layers than conv, linear and batch norm, such
-    as a position embedding, stay as timm draws them from the run's seed. Multiply-adds are those of conv and linear
+    the zero γ that timm's ResNets start with. `drop_path_rate` (stochastic depth) and `drop_rate` (dropout before the
+    last layer, in some networks elsewhere too) switch them on, as timm's arguments of these names do; neutral absent.
+    Inception-V3 comes without its auxiliary head. Weights are then set by the specification's `init`: where that is
+    Xavier, parameters of other layers than conv, linear and batch norm, such as a position embedding, stay as timm
+    draws them from the run's seed. Multiply-adds are those of conv and linear
     layers; attention's products are not among them. `options` are arguments of timm's that change the architecture,
     as pairs of name and value: `(("layers", (1, 1, 1, 1)), ("channels", (16, 32, 64, 128)))` makes a small ResNet.
     """
 
     name: str = Field(pattern=r"^\w+$")  # "x.tag" and "hf-hub:x" name trained weights too
     options: tuple[tuple[str, bool | int | float | str | tuple[int, ...]], ...] = ()
+    drop_path_rate: float | None = Field(None, gt=0, lt=1)
+    drop_rate: float | None = Field(None, gt=0, lt=1)
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        return ((name, value) for name, value in self if value is not None)
 
     @field_validator("options")
     @classmethod
@@ -38,6 +45,8 @@ class Timm(Model):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{name} is there twice")
+            if name in ("drop_rate", "drop_path_rate"):
+                raise ValueError(f"{name} is none of the architecture: it is a field, Timm(name=…, {name}=…)")
             if "drop" in name or name in OTHERS:
                 raise ValueError(f"{name} is none of the architecture, and would be switched off or overruled")
         return options
@@ -45,22 +54,35 @@ class Timm(Model):
     def identity(self) -> dict[str, Any]:
         # A name can come to mean another network in the next timm. Not timm's version but what it built is part of the
         # id: parameters' names and shapes decide which weights are drawn and load, and strides what they compute.
-        return {"name": self.name, "options": self.options, "built": _expected_outline(self, 3, 1000)}
+        drops = {"drop_path_rate": self.drop_path_rate, "drop_rate": self.drop_rate}
+        return {"name": self.name, "options": self.options, **drops, "built": _expected_outline(self, 3, 1000)}
+
+    def check(self, spec: Spec) -> None:
+        asked = {"drop_path_rate": self.drop_path_rate, "drop_rate": self.drop_rate}
+        for name, rate in asked.items():
+            if rate and spec.sync_norms:
+                raise ValueError(
+                    f"model.{name} draws on each rank by itself, and sync_norms takes all as one: leave one"
+                )
+            if rate and not dict(_expected_drops(self, spec.data.channels))[name]:
+                raise ValueError(f"model.{name}={rate:g}: timm's {self.name} drops nothing by it: leave it out")
 
     def build(self, channels: int, classes: int) -> nn.Module:
         net = _created(self, channels, classes)
         for module, rate in dropping(net):
-            setattr(module, rate, 0.0)
+            if not (self.drop_path_rate if of_path(module, rate) else self.drop_rate):
+                setattr(module, rate, 0.0)
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
         return net
 
     def fresh(self, channels: int, classes: int) -> nn.Module:
-        """As timm makes it, with what drops switched off; none of it went through `build`."""
+        """As timm makes it, with what drops switched off but for what is asked; none of it went through `build`."""
         net = _created(self, channels, classes)
+        asked = {True: self.drop_path_rate, False: self.drop_rate}
         for module, rate in dropping(net):
-            setattr(module, rate, 0.0)
+            setattr(module, rate, getattr(module, rate) if asked[of_path(module, rate)] else 0.0)
         return net
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
@@ -71,8 +93,20 @@ class Timm(Model):
         seen = outline(trace.model)
         yield Check("names and shapes of parameters, strides of layers: digest", expected, seen, seen == expected)
         yield macs_check(self, spec, trace)
-        on = sum(1 for _ in dropping(trace.model))
-        yield Check("dropouts and dropped paths that are on", "0", f"{on}", on == 0)
+        if not self.drop_path_rate and not self.drop_rate:
+            on = sum(1 for _ in dropping(trace.model))
+            yield Check("dropouts and dropped paths that are on", "0", f"{on}", on == 0)
+            return
+        live = dict(drops(trace.model))
+        for name, due in _expected_drops(self, images.channels):
+            what = {"drop_path_rate": "chances of paths to be dropped", "drop_rate": "chances of dropouts"}[name]
+            asked = getattr(self, name)
+            fine = live[name] == due if asked else not live[name]
+            expected = brief(due) if asked else "none"
+            yield Check(what, expected, brief(live[name]), fine)
+            if asked:
+                most = max((rate for _, rate in live[name]), default=0.0)
+                yield Check(f"{what}: the greatest", f"{asked:g}", f"{most:g}", abs(most - asked) < 1e-6)
 
 
 def _created(model: Timm, channels: int, classes: int) -> nn.Module:
@@ -85,6 +119,8 @@ def _created(model: Timm, channels: int, classes: int) -> nn.Module:
         known = f"near it are {', '.join(near)}" if near else "timm.list_models() lists those it has"
         raise Problem(f"model.name: timm {timm.__version__} has no {name!r}; {known}")
     options: dict[str, Any] = dict(model.options)
+    rates = {"drop_path_rate": model.drop_path_rate, "drop_rate": model.drop_rate}
+    options |= {name: rate for name, rate in rates.items() if rate}
     try:
         net: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels, **options)
     except Exception as error:  # timm's many networks raise whatever odd options lead them to
@@ -97,6 +133,35 @@ def _created(model: Timm, channels: int, classes: int) -> nn.Module:
 def _expected_outline(model: Timm, channels: int, classes: int) -> str:
     with torch.device("meta"):  # 0.05 to 0.2 s, where drawing weights that nobody reads takes up to 0.8
         return outline(_created(model, channels, classes))
+
+
+Drops = tuple[tuple[str, tuple[tuple[str, float], ...]], ...]  # by field of `Timm`: (where, rate) of each that is on
+
+
+@lru_cache
+def _expected_drops(model: Timm, channels: int) -> Drops:
+    with torch.device("meta"):
+        return drops(_created(model, channels, 2))
+
+
+def drops(net: nn.Module) -> Drops:
+    """What drops in a network, in order."""
+    names = {id(module): name for name, module in net.named_modules()}
+    found = [(of_path(m, rate), (f"{names[id(m)]}.{rate}", float(getattr(m, rate)))) for m, rate in dropping(net)]
+    return tuple((name, tuple(one for p, one in found if p == path)) for name, path in DROPPED)
+
+
+DROPPED = (("drop_path_rate", True), ("drop_rate", False))
+
+
+def of_path(module: nn.Module, name: str) -> bool:
+    """Whether what a module drops, at the rate of that name, are paths of whole images."""
+    return "path" in f"{type(module).__name__} {name}".lower() or type(module).__name__ == "StochasticDepth"
+
+
+def brief(rates: Iterable[tuple[str, float]]) -> str:
+    """Rates, each once, in order."""
+    return ", ".join(dict.fromkeys(f"{rate:.3g}" for _, rate in rates)) or "none"
 
 
 def outline(net: nn.Module) -> str:

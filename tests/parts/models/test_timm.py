@@ -42,6 +42,7 @@ every_model = pytest.mark.parametrize("model", TABLE_1, ids=lambda model: model.
 
 
 SMALL = Timm(name="test_resnet")
+DROPS = ("drop_path_rate", "drop_rate")
 
 
 def on_meta(model, classes=1000):
@@ -149,6 +150,72 @@ def test_nothing_is_dropped(name):
     assert alike(ours)
     assert not list(dropping(ours))
     assert alike(theirs) == (name == "test_resnet")
+
+
+@pytest.mark.parametrize(
+    "rates", [{"drop_path_rate": 0.3}, {"drop_rate": 0.4}, {"drop_path_rate": 0.3, "drop_rate": 0.4}]
+)
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_vit", "rexnet_100"])
+def test_what_is_asked_is_dropped_as_timm_does(name, rates):
+    """The same weights and draws; and of a name that drops by itself nothing else. Nothing in evaluation."""
+    off = {"drop_rate": 0.0} if name == "rexnet_100" else {}
+    size = {"img_size": 64} if name == "test_vit" else {}
+    theirs = timm.create_model(name, num_classes=5, **{**off, **size, **rates})
+    ours = Timm(name=name, options=tuple(size.items()), **rates).build(3, 5)
+    for m in theirs.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.reset_parameters()  # γ = 0 would leave no path to drop
+    ours.load_state_dict(theirs.state_dict())
+    x, found = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)), []
+    for net in (ours, theirs):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            found.append(net.train()(x))
+    assert torch.equal(*found)
+    assert not alike(ours)
+    with torch.no_grad():
+        assert torch.equal(ours.eval()(x), ours(x))
+
+
+@pytest.mark.parametrize("rates", [{"drop_path_rate": 0.3}, {"drop_rate": 0.4}])
+def test_what_is_asked_is_proven_from_the_live_network(rates, live, tiny):
+    spec = tiny.but(model=SMALL.but(**rates), epochs=1)
+    trained, trace = live(spec)
+    assert [row for row in trained.result["evidence"] if not row["ok"]] == []
+    (name,) = rates
+    on = [(module, attribute) for module, attribute in dropping(trace.model)]
+    for module, attribute in (on[0], on[-1]):
+        rate = getattr(module, attribute)
+        setattr(module, attribute, 0.0)
+        assert not all(check.ok for check in spec.model.proof(spec, trace)), "one is off"
+        setattr(module, attribute, rate)
+    assert all(check.ok for check in spec.model.proof(spec, trace))
+    for other in (SMALL, SMALL.but(**{name: 0.1}), SMALL.but(**rates, **{({*DROPS} - {name}).pop(): 0.2})):
+        assert not all(check.ok for check in other.proof(spec, trace))
+
+
+def test_what_drops_is_of_the_id(tiny):
+    assert "drop_rate" not in plain(SMALL)
+    ids = {tiny.but(model=SMALL.but(**rates)).id for rates in ({}, *({name: 0.2} for name in DROPS))}
+    assert len(ids) == 3
+    model = SMALL.but(drop_rate=0.2)
+    assert parse(json.loads(json.dumps(plain(model)))) == model
+
+
+def test_what_drops_nothing_is_refused(tiny, monkeypatch):
+    with pytest.raises(Problem, match=r"legacy_seresnet18.*: timm says TypeError: .*drop_path_rate"):
+        tiny.but(model=Timm(name="legacy_seresnet18", drop_path_rate=0.1)).agree()
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *a, drop_rate=0.0, **named: create(*a, **named))  # it is swallowed
+    with pytest.raises(
+        Problem, match=r"^model\.drop_rate=0\.15: timm's test_resnet drops nothing by it: leave it out$"
+    ):
+        tiny.but(model=SMALL.but(drop_rate=0.15)).agree()
+    monkeypatch.undo()
+    with pytest.raises(
+        Problem, match=r"^model\.drop_rate draws on each rank by itself, and sync_norms takes all as one"
+    ):
+        tiny.but(model=SMALL.but(drop_rate=0.1), ranks=2, sync_norms=True).agree()
 
 
 @every_model
