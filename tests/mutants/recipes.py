@@ -4,6 +4,7 @@ import numpy as np
 from torch import nn
 
 from harness import train as loop
+from harness.parts import operations
 from harness.parts.averaging import Averaging
 from harness.parts.clipping import ClipValue
 from harness.parts.data import Cached
@@ -11,6 +12,7 @@ from harness.parts.data.images import Images
 from harness.parts.views import Views
 from harness.tricks.adaptive_clipping import AdaptiveClip, adaptive_clipping
 from harness.tricks.alternating_flip import AlternatingFlip, alternating_flip
+from harness.tricks.auto_augment import AutoAugment, auto_augment
 from harness.tricks.clip_value import clip_value
 from harness.tricks.lookahead import Lookahead, lookahead
 from harness.tricks.one_order import OneOrder, one_order
@@ -29,6 +31,7 @@ RENEW = "renew(spec, run, images, rng)\n            scores"
 GROWING = progressive_resizing(LONG.but(epochs=5))
 VIEWS, MIRRORED, RIGHT = tta(LONG.but(epochs=3), shift=1), tta(LONG.but(epochs=3)), Views.views
 ADAPTED, VALUED = adaptive_clipping(LONG), clip_value(LONG, most=0.01)
+LEARNED, INVERTED = auto_augment(LONG), auto_augment(LONG, learned="svhn")
 RESIZE = "        for resize in spec.resolution:\n            x = resize(x, run.epoch, spec.epochs)\n        y ="
 ORDER, FIRST_ALONE = "self.order(epoch, batch_size, rng)", "(self if epoch == 0 else replace(self, sampler=None))"
 COINS = 'streams("augment", "AlternatingFlip").random(int(places.max()) + 1)'
@@ -215,6 +218,19 @@ BROKEN: Broken = {
         ("twice as much", VALUED, edited(ClipValue, "__call__", "self.most", "2 * self.most")),
         ("scaled down", VALUED, edited(ClipValue, "__call__", "clip_grad_value_", "clip_grad_norm_")),
         ("not at every third step, later", VALUED, text(CLIP, f"({CLIP}) {LATER}")),
+    ],
+    "auto_augment": [
+        ("does nothing", LEARNED, method(AutoAugment, "drawn", lambda self, h, w, rng: [])),
+        ("CIFAR-10's policy", LEARNED, edited(AutoAugment, "drawn", "self.learned", '"cifar10"')),
+        (
+            "the first pair",
+            LEARNED,
+            edited(AutoAugment, "drawn", "rng.integers(len(found))", "0 * rng.integers(len(found))"),
+        ),
+        ("both operations always", LEARNED, edited(AutoAugment, "drawn", "rng.random() > chance", "rng.random() > 1")),
+        ("to one side alone", LEARNED, edited(AutoAugment, "drawn", "<= 0.5", "<= 2")),
+        ("inverted never", INVERTED, edited(operations, "done", "F.invert(photo)", "photo")),
+        ("off after the first epoch", LEARNED, augmenting_when("run.epoch == 0")),
     ],
     "alternating_flip": [
         ("does nothing", TURNING, method(AlternatingFlip, "__call__", lambda self, x, rng: x)),
