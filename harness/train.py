@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from harness.evidence import Trace, Upstream, confirm, digest, opinions, prove, 
 from harness.parts.averaging import Averaging
 from harness.parts.data import Images, digests, drawing
 from harness.parts.grouping import groups, set_rate
-from harness.parts.models import cost
+from harness.parts.models import cost, sides
 from harness.parts.norms import synchronise
 from harness.parts.precision import Runner
 from harness.ranks import Alone
@@ -51,7 +53,7 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, the scores, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 10  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+LAYOUT = 11  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
 KEPT = ("epoch", "batch", "in_epoch", "history", "best", "answered")  # plain values of a `Live` in a checkpoint
 
 
@@ -219,6 +221,8 @@ def train(
         diverged, last = not math.isfinite(event["loss"]), run.epoch == spec.epochs - 1
         due = last or diverged or bool(spec.stop) or ranks.agree(keeper.measures(run.epoch))
         with run.averaged():
+            if due:
+                renew(spec, run, images, rng)
             scores = test(spec, run, images, watched) if due else {}
             run.history.append(event | scores | {"time": time.time()})
             if any(stop.best(run.history) == run.epoch for stop in spec.stop):
@@ -235,7 +239,7 @@ def train(
     metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}
     run.trace.history = run.history
     for average in run.averages:
-        average.exchange()  # for good
+        average.keep()
     if run.best and not run.trace.diverged:
         run.model.load_state_dict(run.best)
         metrics = run.trace.kept = test(spec, run, images, watched)
@@ -261,6 +265,8 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
         step = run.epoch * steps + run.batch
         seed_torch(rng("torch", run.epoch, run.batch, *run.ranks.own))
         set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))
+        for resize in spec.resolution:
+            x = resize(x, run.epoch, spec.epochs)
         y = task.targets(labels, len(images.classes))
         for target in spec.targets:
             y = target(y)
@@ -286,8 +292,11 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
         run.trace.saw_clipped()
         run.runner.step(run.optimizer)
         for average in run.averages:
-            average.update(step)
+            average.update(step, steps, spec.epochs)
         run.trace.saw_averaged()
+        for average in run.averages:
+            average.hand_back()
+        run.trace.saw_returned()
         run.batch += 1
         run.in_epoch = before + clock() - began
         if clock() - spoke > HEARTBEAT:
@@ -320,12 +329,45 @@ def gradient(spec: Spec, run: Live, x: Tensor, y: Tensor, labels: Tensor) -> Ite
     run.ranks.reduce(run.model)
 
 
+@torch.no_grad()
+def renew(spec: Spec, run: Live, images: Images, rng: Stream) -> None:
+    """Work batch norm's statistics out anew, where the average that the network has asks for it.
+
+    By batches of the epoch that is over, augmented as they were and not mixed, a pass at a time.
+    """
+
+    def forward(number: int, x: Tensor) -> None:
+        seed_torch(rng("torch", "renewed", run.epoch, number))
+        for resize in spec.resolution:
+            x = resize(x, run.epoch, spec.epochs)
+        with run.runner.forward():
+            run.model(x.contiguous(memory_format=torch.channels_last))
+
+    def forwards(batches: int) -> Iterator[Callable[[], None]]:
+        how: dict[str, Any] = {
+            "batch_size": spec.batch_size,
+            "rng": rng,
+            "augment": spec.augment,
+            "device": run.total.device,
+        }
+        served = images.train(run.epoch, **how)
+        passes = (some for x, _ in islice(served, batches) for some in x.split(spec.microbatch or spec.batch_size))
+        yield from (partial(forward, number, x) for number, x in enumerate(passes))
+
+    for average in run.averages:
+        batches = average.part.renewing(run.epoch, spec.epochs)
+        if batches:
+            with run.trace.renewing(run.epoch):
+                average.renew(forwards(batches))
+
+
 def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics: dict[str, float]) -> dict[str, Any]:
     """The result of a run that came to its end, JSON-ready."""
     history, runner = run.history, run.runner
     peak = peak_memory(device)  # before the evidence, which asks teachers again
     evidence = prove(spec, run.trace, metrics, run.answered)
-    params, macs = cost(spec.model, images.channels, len(images.classes), run.trace.canvas)
+    size = sides(spec) if spec.resolution else run.trace.canvas
+    params, macs = cost(spec.model, images.channels, len(images.classes), size)
     later = [e["seconds"] for e in history[1:]] or [history[0]["seconds"]]  # the first epoch warms caches up
     status, kept = "diverged" if run.trace.diverged else "finished", len(history) - 1
     if spec.stop and not run.trace.diverged:
@@ -408,7 +450,10 @@ def evaluate(
             z = model(*task.given(x, labels)).float()
         return z
 
-    for z, labels in (ranks or Alone()).in_turn(answer, images.test(at_once(task, device), device, split), after):
+    def answered(x: Tensor, labels: Tensor) -> Any:
+        return images.answered(lambda view: answer(view, labels), x)
+
+    for z, labels in (ranks or Alone()).in_turn(answered, images.test(at_once(task, device), device, split), after):
         marking.add(z, labels)
     scores: tuple[dict[str, float], dict[str, Any]] = marking.scores(split)
     return scores

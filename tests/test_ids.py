@@ -14,7 +14,11 @@ from harness.parts.optimizers import NAG
 from harness.parts.precision import FP32
 from harness.parts.schedules import Piecewise
 from harness.spec import Augment, Data, Spec, parse, plain, stack
+from harness.tricks.adaptive_clipping import adaptive_clipping
+from harness.tricks.alternating_flip import alternating_flip
+from harness.tricks.auto_augment import auto_augment
 from harness.tricks.blur_pool import blur_pool
+from harness.tricks.clip_value import clip_value
 from harness.tricks.cutmix import cutmix
 from harness.tricks.cutout import cutout
 from harness.tricks.depthwise_conv import depthwise_conv
@@ -29,17 +33,23 @@ from harness.tricks.large_kernel import large_kernel
 from harness.tricks.layer_norm import layer_norm
 from harness.tricks.layer_scale import layer_scale
 from harness.tricks.lion import lion
+from harness.tricks.lookahead import lookahead
 from harness.tricks.one_cycle import one_cycle
 from harness.tricks.one_of import one_of
+from harness.tricks.one_order import one_order
 from harness.tricks.patchify_stem import patchify_stem
+from harness.tricks.progressive_resizing import progressive_resizing
 from harness.tricks.randaugment import randaugment
 from harness.tricks.random_erasing import random_erasing
+from harness.tricks.repeated_augmentation import repeated_augmentation
 from harness.tricks.selective_kernel import selective_kernel
 from harness.tricks.separate_downsampling import separate_downsampling
 from harness.tricks.squeeze_excitation import squeeze_excitation
 from harness.tricks.stochastic_depth import stochastic_depth
+from harness.tricks.swa import swa
 from harness.tricks.triangular import triangular
 from harness.tricks.trivial_augment import trivial_augment
+from harness.tricks.tta import tta
 
 
 class Loaded:
@@ -114,6 +124,16 @@ def test_published_ids():
         (fewer_norms, "82c94d0080cfe80c"),
         (separate_downsampling, "ac8c1614c1af0af9"),
         (layer_scale, "f7311952db530e28"),
+        (repeated_augmentation, "8b4984c6c6901119"),
+        (one_order, "3c5360c10b182a1f"),
+        (alternating_flip, "a99e0eb64b22455b"),
+        (swa, "5945f8ac78b5535d"),
+        (lookahead, "20ac278e895a3990"),
+        (progressive_resizing, "f125a3c447eaefb7"),
+        (tta, "580c56a93020ca2f"),
+        (adaptive_clipping, "79a7d4d3d2e5e65b"),
+        (clip_value, "4b8e353a228e66f4"),
+        (auto_augment, "5e2dbec9da2a77fd"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

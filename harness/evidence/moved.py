@@ -62,7 +62,7 @@ def clipped(spec: Spec, step: Step, slopes: Mapping[str, Tensor | None]) -> Gaps
     raw = {n: array(g) for n, g in slopes.items() if g is not None}
     if not referenced(part) or not all(np.isfinite(g).all() for g in raw.values()):
         return {}
-    due = part.reference(raw)
+    due = part.reference(raw, {n: array(step.weights[n]) for n in slopes}) if part.weighs else part.reference(raw)
     if due.keys() != step.clipped.keys():
         return {"clipped": math.inf}
     live = {n: array(g) for n, g in step.clipped.items()}
@@ -70,12 +70,14 @@ def clipped(spec: Spec, step: Step, slopes: Mapping[str, Tensor | None]) -> Gaps
         math.sqrt(sum(float((g**2).sum()) for g in gradients))
         for gradients in ((live[n] - g for n, g in due.items()), due.values(), live.values())
     )
-    return {"clipped": off / max(long, 1e-30), "norm": norm}
+    cut = sum(float((np.abs(live[n]) < (1 - 1e-3) * np.abs(g)).sum()) for n, g in raw.items())
+    return {"clipped": off / max(long, 1e-30), "norm": norm, "cut": cut}
 
 
-def averaged(spec: Spec, step: Step) -> Gaps:
-    """How far averages are from those due, relative to how far they moved."""
+def averaged(spec: Spec, step: Step, steps_per_epoch: int) -> Gaps:
+    """How far averages are from those due, relative to how far they moved; and what training goes on from."""
     assert step.after is not None
+    due_back = step.after
     worst_of = 0.0
     parts: Any = spec.average
     if len(step.averages) != len(parts):
@@ -84,11 +86,21 @@ def averaged(spec: Spec, step: Step) -> Gaps:
     for part, before, after in zip(parts, step.averaged, step.averages, strict=True):
         if before.keys() != due_of:
             return {"averaged": math.inf}
-        share = (part.reference if referenced(part) else part.share)(step.number)
+        share = (part.reference if referenced(part) else part.share)(step.number, steps_per_epoch, spec.epochs)
+        if part.returns and share > 0:
+            due_back = {**due_back, **after}
         for name, old in before.items():
             was, now = array(old), array(step.after[name])
             due = was + share * (now - was)
             size = max(float(np.abs(due - was)[np.isfinite(due)].max(initial=0)), 1e-30)
             off = np.abs(due - array(after[name])) - 1e-6 * np.abs(was).max(initial=0)  # float32 can say no more
             worst_of = max(worst_of, float(off[np.isfinite(off)].max(initial=0)) / size)
-    return {"averaged": worst_of} if parts else {}
+    if not parts:
+        return {}
+    back = sum(name not in step.returned or not same(step.returned[name], due) for name, due in due_back.items())
+    return {"averaged": worst_of, "returned": float(back)}
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """To the bit, or both no number: of a run that diverged."""
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())

@@ -30,15 +30,19 @@ def served(spec: Spec, task: Any, images: Any, classes: int, rng: Stream, epoch:
     """What the network should get, from the data as it is stored and the streams of the seed."""
     size = spec.batch_size
     places = ordered(spec, images.strata("train"), rng, epoch)[batch * size : (batch + 1) * size]
-    draws = [(part, rng("augment", *names)) for part, names in named(spec.augment, epoch, batch)]
-    labels = images.truths(
-        "train", places, [(part, rng("augment", *n)) for part, n in named(spec.augment, epoch, batch)]
-    )
+    augment = [(part.knowing(epoch, places, rng), names) for part, names in named(spec.augment, epoch, batch)]
+    draws = [(part, rng("augment", *names)) for part, names in augment]
+    labels = images.truths("train", places, [(part, rng("augment", *names)) for part, names in augment])
     x = images.reference("train", places, draws)
     plain = images.reference("train", places, []) if draws else x
     changed = float((np.abs(x - plain).reshape(len(x), -1).max(1) > 1e-2).sum())
     mean, std = (np.asarray(values, dtype=np.float64).reshape(1, -1, 1, 1) for values in (images.mean, images.std))
     x = (x - mean) / std
+    for resize in spec.resolution:
+        if referenced(resize):
+            x = resize.reference(x, epoch, spec.epochs)
+        else:
+            x = resize(torch.from_numpy(x).float(), epoch, spec.epochs).double().numpy()
     y = task.targets_again(labels, classes)
     for part in spec.targets:
         y = part.reference(y) if referenced(part) else part(torch.from_numpy(y).float()).double().numpy()

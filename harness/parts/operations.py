@@ -18,7 +18,7 @@ from harness.spec import Spec
 
 Op = tuple[str, float]  # an operation, and how far it goes
 SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")
-PLAIN = ("Identity", "AutoContrast", "Equalize")  # without a magnitude
+PLAIN = ("Identity", "AutoContrast", "Equalize", "Invert")  # without a magnitude
 
 
 class Operations(OnPixels):
@@ -92,6 +92,7 @@ def done(photo: Image.Image, name: str, magnitude: float) -> Image.Image:
             "Solarize": lambda: F.solarize(photo, 255.0 * magnitude),
             "AutoContrast": lambda: F.autocontrast(photo),
             "Equalize": lambda: F.equalize(photo),
+            "Invert": lambda: F.invert(photo),
         }
         made = calls[name]()
     image: Image.Image = made
@@ -197,4 +198,5 @@ AGAIN: Mapping[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "Solarize": lambda image, m: np.where(image < 255.0 * m, image, 255 - image),
     "AutoContrast": stretched,
     "Equalize": equalised,
+    "Invert": lambda image, m: 255 - image,
 }

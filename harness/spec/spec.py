@@ -35,6 +35,7 @@ from harness.spec.slots import (
     Optimizer,
     Precision,
     Rates,
+    Resolution,
     Sampler,
     Schedule,
     Stop,
@@ -92,6 +93,7 @@ class Spec(Part):
     average: tuple[Average, ...] = Field((), max_length=1)
     sampler: Sampler | None = None
     evaluation: Evaluation | None = None
+    resolution: tuple[Resolution, ...] = Field((), max_length=1)
     stop: tuple[Stop, ...] = Field((), max_length=1)
     microbatch: int | None = Field(None, ge=1)  # images a pass: gradients add up, batch norm sees a pass
     ranks: Ranks | None = None  # processes that share each pass: other roundings, and dropout draws of each one's own
@@ -173,6 +175,16 @@ class Spec(Part):
         same = [type(other) is type(part) for other in old]
         new = tuple(part if s else other for s, other in zip(same, old, strict=True)) if any(same) else (*old, part)
         return self.but(**{slot: new})
+
+    def alone(self, slot: str, part: Part) -> Self:
+        """`part` in a slot that has room for one. Raises Problem where one of another kind is there."""
+        old = getattr(self, slot)
+        several = isinstance(old, tuple)
+        there = next((other for other in (old if several else (old,)) if other is not None), None)
+        if there is not None and type(there) is not type(part):
+            mine, other = type(part).__name__, type(there).__name__
+            raise Problem(f"{slot} has {other}, and there is room for one: leave out {mine}, or {other}")
+        return self.but(**{slot: (part,) if several else part})
 
 
 Teacher.model_rebuild()

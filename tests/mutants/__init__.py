@@ -13,6 +13,7 @@ from tests.mutants import (
     later,
     mixed,
     modern,
+    recipes,
     scenes,
     shared,
     splits,
@@ -24,7 +25,7 @@ from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, 
 from tests.mutants.first import BROKEN as FIRST
 
 BROKEN = (
-    FIRST | doors.BROKEN | finetuned.BROKEN | mixed.BROKEN | modern.BROKEN | steps.BROKEN
+    FIRST | doors.BROKEN | finetuned.BROKEN | mixed.BROKEN | modern.BROKEN | recipes.BROKEN | steps.BROKEN
 )  # the parts whose first mutant does nothing
 
 TABLES = {
@@ -44,6 +45,7 @@ MUTANTS = [
         *mixed.BY_KIND.items(),
         *modern.BY_KIND.items(),
         *steps.BY_KIND.items(),
+        *recipes.BY_KIND.items(),
         *scenes.BY_KIND.items(),
         *judged.BY_KIND.items(),
         *shared.BY_KIND.items(),

@@ -28,7 +28,7 @@ def pictures():
 def test_the_second_writing_is_torchvisions_in_every_pixel(name):
     strengths = {"Posterize": [8.0, 7.0, 4.0, 2.0], "Solarize": steps(1, 0, 31)[::4]}.get(name)
     if strengths is None:
-        strengths = [sign * by for by in steps(0, MOST[name], 31)[::3] for sign in (1, -1)] if MOST[name] else [0.0]
+        strengths = [sign * by for by in steps(0, MOST[name], 31)[::3] for sign in (1, -1)] if MOST.get(name) else [0.0]
     changed = 0
     for picture in pictures():
         photo = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
