@@ -9,16 +9,32 @@ from harness.parts.augment import Shift
 from harness.parts.data import ImageFolder
 from harness.parts.decay import DecayAll
 from harness.parts.init import Xavier
-from harness.parts.models import RESNET50
+from harness.parts.models import CONVNEXT_T, RESNET50
 from harness.parts.optimizers import NAG
 from harness.parts.precision import FP32
 from harness.parts.schedules import Piecewise
 from harness.spec import Augment, Data, Spec, parse, plain, stack
+from harness.tricks.blur_pool import blur_pool
 from harness.tricks.cutmix import cutmix
 from harness.tricks.cutout import cutout
+from harness.tricks.depthwise_conv import depthwise_conv
+from harness.tricks.depthwise_up import depthwise_up
+from harness.tricks.dropout_on_fc import dropout_on_fc
+from harness.tricks.fewer_activations import fewer_activations
+from harness.tricks.fewer_norms import fewer_norms
+from harness.tricks.gelu import gelu
+from harness.tricks.inverted_bottleneck import inverted_bottleneck
+from harness.tricks.large_kernel import large_kernel
+from harness.tricks.layer_norm import layer_norm
+from harness.tricks.layer_scale import layer_scale
 from harness.tricks.one_of import one_of
+from harness.tricks.patchify_stem import patchify_stem
 from harness.tricks.randaugment import randaugment
 from harness.tricks.random_erasing import random_erasing
+from harness.tricks.selective_kernel import selective_kernel
+from harness.tricks.separate_downsampling import separate_downsampling
+from harness.tricks.squeeze_excitation import squeeze_excitation
+from harness.tricks.stochastic_depth import stochastic_depth
 from harness.tricks.trivial_augment import trivial_augment
 
 
@@ -74,11 +90,31 @@ def test_published_ids():
         (cutout, "c0275aa624d5619c"),
         (trivial_augment, "ceb99df428679181"),
         (randaugment, "396e1b35ec81201d"),
+        (stochastic_depth, "1399c7df4af201a5"),
+        (dropout_on_fc, "5d4da598028d3ba2"),
+        (squeeze_excitation, "15edb7e420d35320"),
+        (selective_kernel, "411debde9c5cbd49"),
+        (blur_pool, "41dbd13724b5e3bf"),
+        (gelu, "50713ae73c695372"),
+        (layer_norm, "ce077f1f895b7278"),
+        (patchify_stem, "24c394bcee17e4dd"),
+        (depthwise_conv, "6bc372ec8a9f3071"),
+        (inverted_bottleneck, "37dcee3eb1078c9a"),
+        (depthwise_up, "df772aa8016c4cde"),
+        (large_kernel, "770c8e787681eb41"),
+        (fewer_activations, "2a59c91a82a85bbd"),
+        (fewer_norms, "82c94d0080cfe80c"),
+        (separate_downsampling, "ac8c1614c1af0af9"),
+        (layer_scale, "f7311952db530e28"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_published_ids_of_tricks(trick, due):
     assert trick(SPEC).id == due
+
+
+def test_published_id_of_convnext():
+    assert SPEC.but(model=CONVNEXT_T).id == "7ba6fbc630c3dfc8"
 
 
 def test_order_of_keywords_moves_nothing():

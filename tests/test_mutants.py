@@ -9,13 +9,14 @@ import pytest
 from harness.evidence import audited
 from harness.rng import streams
 from tests.kit import shipped
-from tests.mutants import BROKEN, KINDS, MUTANTS, Patch, breaking, edited, refusal, text
+from tests.mutants import BROKEN, KINDS, MUTANTS, Patch, breaking, edited, modern, refusal, text
 from tests.mutants.rates import meets, refused
 
 FAMILY = {
     "resnet_b": "resnet_d",
     "resnet_c": "resnet_d",
     "linear_scaling": "the rest",
+    **dict.fromkeys(modern.RUNGS, "ConvNeXt"),
 }  # whose evidence is that of a part
 OF_PART = {part: [m for m in MUTANTS if m.part == part] for part in {m.part for m in MUTANTS}}
 

@@ -391,12 +391,12 @@ def initial_gap(spec: Spec, model: nn.Module, rng: Stream, handed: dict[str, Ten
     Those `handed` over from another run are not `init`'s.
     """
     live = {n: p.detach().cpu().double().numpy() for n, p in model.named_parameters() if n not in handed}
-    due: dict[str, np.ndarray] = {}
+    every = {name: p.shape for name, p in model.named_parameters()}
+    due = {name: values for name, values in spec.model.starts(every).items() if name in live}
     for part in spec.init:
         if not referenced(part):
             return float(len(live)), 0.0, 0.0  # whatever it did to the others' weights is not known
-        shapes = {name: p.shape for name, p in model.named_parameters()}
-        due |= {name: values for name, values in part.reference(shapes, model, rng).items() if name in live}
+        due |= {name: values for name, values in part.reference(every, model, rng).items() if name in live}
     gaps = [distance(live[name], values) for name, values in due.items()]
     return float(len(live)), float(len(due)), max(gaps, default=0.0)
 

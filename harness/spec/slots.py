@@ -95,6 +95,10 @@ class Model(Part, ABC):
         """Whether a parameter, by its name, is never trained."""
         return False
 
+    def starts(self, shapes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """What parameters of layers that `init` does not know begin as, by name, for the evidence. `shapes`: of all."""
+        return {}
+
     def amiss(self, x: Tensor, y: np.ndarray, z: np.ndarray) -> float | None:
         """How much of a training answer `z` to images `x` is not what targets `y` make due; None of most networks.
 

@@ -292,10 +292,8 @@ BROKEN: Broken = {
             edited(
                 ResNet,
                 "_block",
-                "conv(width, width, 3, second)",
-                "conv(width, width, 3)",
-                "conv(width, c_out, 1)",
-                "conv(width, c_out, 1, second)",
+                "(c_in, inner, 1, first), (inner, inner, kernel, second), (inner, c_out, 1, 1)",
+                "(c_in, inner, 1, first), (inner, inner, kernel, 1), (inner, c_out, 1, second)",
             ),
         ),
         ("dilated 3 x 3", B, rebuilt(dilated)),
@@ -324,12 +322,16 @@ BROKEN: Broken = {
             edited(
                 ResNet,
                 "_stem",
-                "conv(half, half, 3), nn.BatchNorm2d(half), nn.ReLU(inplace=True)",
-                "conv(half, half, 3), nn.BatchNorm2d(half), nn.Identity()",
+                "conv(half, half, 3), self._norm(half), self._act()",
+                "conv(half, half, 3), self._norm(half), nn.Identity()",
             ),
         ),
         ("an average pool for the max pool", C, replaced(nn.MaxPool2d, lambda pool: nn.AvgPool2d(3, 2, padding=1))),
-        ("the max pool's kernel 2", C, edited(ResNet, "_stem", "nn.MaxPool2d(3, 2, padding=1)", "nn.MaxPool2d(2, 2)")),
+        (
+            "the max pool's kernel 2",
+            C,
+            edited(ResNet, "_stem", "nn.MaxPool2d(3, 1 if self.blur else 2, padding=1)", "nn.MaxPool2d(2, 2)"),
+        ),
     ],
     "resnet_d": [
         ("the pool's kernel 1, its stride right", D, shortcut("nn.AvgPool2d(1, stride)")),
@@ -341,8 +343,8 @@ BROKEN: Broken = {
             "a ReLU in the shortcut",
             D,
             shortcut(
-                'pooled.add_module("1", nn.BatchNorm2d(c_out)); pooled.add_module("act", nn.ReLU())',
-                'pooled.add_module("1", nn.BatchNorm2d(c_out))',
+                'pooled.add_module("1", self._norm(c_out)); pooled.add_module("act", nn.ReLU())',
+                'pooled.add_module("1", self._norm(c_out))',
             ),
         ),
         ("no ReLU after the sum", D, forward(lambda self, x: self.shortcut(x) + self.body(x))),
@@ -371,8 +373,8 @@ BROKEN: Broken = {
             edited(
                 ResNet,
                 "_stem",
-                "conv(half, half, 3), nn.BatchNorm2d(half), nn.ReLU(inplace=True)",
-                "conv(half, half, 3), nn.BatchNorm2d(half), nn.Identity()",
+                "conv(half, half, 3), self._norm(half), self._act()",
+                "conv(half, half, 3), self._norm(half), nn.Identity()",
             ),
         ),
         # two of one build that took from D what it helps: a sum of their own in every rung, and a pool of one pixel

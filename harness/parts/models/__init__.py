@@ -5,6 +5,7 @@ from harness.parts.models.dense import Dense
 from harness.parts.models.faster_rcnn import FasterRCNN
 from harness.parts.models.fcn import FCN
 from harness.parts.models.resnet import (
+    CONVNEXT_T,
     RESNET18,
     RESNET34,
     RESNET50,
@@ -13,8 +14,8 @@ from harness.parts.models.resnet import (
     Residual,
     ResNet,
     Weights,
-    conv,
     structure_of,
+    with_fields,
     with_variant,
 )
 from harness.parts.models.timm import (

@@ -118,6 +118,9 @@ class OnBackbone(Model, ABC):
             raise ValueError(
                 f"model.backbone: {one_line(repr(self.network), 60)} has no stages: take a ResNet, or timm's"
             )
+        if isinstance(self.network, ResNet) and self.network.more:
+            more = ", ".join(sorted(self.network.more))
+            raise ValueError(f"model.backbone: a detector or a segmenter stands on a plain ResNet: leave {more} out")
         if isinstance(self.network, Timm) and (self.frozen_stages or self.frozen_norms):
             raise ValueError(
                 "model.frozen_stages and model.frozen_norms are of ResNets; of timm's networks none is told"

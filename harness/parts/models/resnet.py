@@ -1,36 +1,41 @@
-"""The ResNet family: plain and bottleneck blocks, variants B, C and D, for images of any size."""
+"""The ResNet family: plain and bottleneck blocks, variants A to D, the way on to ConvNeXt, for images of any size."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from harness import Problem
 from harness.evidence import Check, Trace
 from harness.parts.models.cost import macs_check
+from harness.parts.models.modern import logits, made_of, walked
+from harness.parts.models.pieces import (
+    BlurPool,
+    ChannelNorm,
+    DropPath,
+    LayerScale,
+    SelectiveKernel,
+    SqueezeExcitation,
+)
 from harness.spec import Model, Spec
 
 Weights = dict[str, Tensor]  # and buffers, by name
 
 
-def conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)
-
-
 class Residual(nn.Module):
-    """`relu(shortcut(x) + body(x))`; `body` ends in the batch norm that zero γ is about, `last_norm`."""
+    """`act(shortcut(x) + body(x))`; `body` ends in the batch norm that zero γ is about, `last_norm`."""
 
-    def __init__(self, body: nn.Sequential, shortcut: nn.Module) -> None:
+    def __init__(self, body: nn.Sequential, shortcut: nn.Module, act: nn.Module) -> None:
         super().__init__()
         self.body, self.shortcut = body, shortcut
-        self.act = nn.ReLU(inplace=True)
+        self.act = act
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
-        last = self.body[-1]
-        assert isinstance(last, nn.BatchNorm2d)
-        return last
+        """Only an excitation, a scale and a dropped path may follow it, which keep 0 as it is."""
+        return [m for m in self.body if isinstance(m, nn.BatchNorm2d)][-1]
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.act(self.shortcut(x) + self.body(x))
@@ -47,6 +52,26 @@ class ResNet(Model):
 
     `small` replaces the stem by one 3 x 3 of stride 1, for images up to 64 px: there is no 7 x 7, so C changes nothing
     there and D is B with the pooled shortcut. A plain (two 3 x 3) block strides in its first conv in every variant.
+
+    The other fields are neutral absent. Each is a rung of a published ladder, and they go together in any number. With
+    those that `CONVNEXT_T` has this is ConvNeXt-T (Liu et al. 2022), torchvision's `convnext_tiny`.
+
+    - `drop_path`: stochastic depth: the last block's chance to be left out for an image; from 0 at the first it rises
+      evenly, block by block. `dropout`: that of each number before the last layer.
+    - `squeeze`: squeeze-and-excitation at each body's end: between its two layers are so many of the channels.
+    - `selective`: selective kernels in place of each block's (first) 3 x 3: SKNet's two paths, not grouped.
+    - `blur`: the size of the filter that blurs before a stride in a body, and after the stem's max-pool, as timm's
+      `resnetblur50`; a strided shortcut stays as it is.
+    - `activation`, `norm`: in place of ReLU and batch norm. With layer norm convolutions have biases, as they have
+      wherever no batch norm comes right after.
+    - `patchify`: the stem is one convolution of this kernel and stride, and a norm.
+    - `kernel`: of the 3 x 3 of blocks. `depthwise`: that convolution takes each channel for itself. `inverted`: it has
+      four times the channels that a block takes and gives, which are `width` in stage 1. `spatial_first`: it comes
+      first, of as many channels as come in.
+    - `fewer_activations`: of a block that before its last convolution alone. `fewer_norms`: that after its `kernel`
+      alone. Stems and shortcuts keep theirs.
+    - `separate`: between stages a norm and a 2 x 2 of stride 2, and a pool and a norm at the last one's end.
+    - `layer_scale`: each body ends times a learned number a channel, which starts at this.
     """
 
     blocks: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -54,52 +79,149 @@ class ResNet(Model):
     width: int = Field(64, ge=2)
     variant: Literal["A", "B", "C", "D"] = "A"
     small: bool = False
+    drop_path: float | None = Field(None, gt=0, lt=1)
+    dropout: float | None = Field(None, gt=0, lt=1)
+    squeeze: float | None = Field(None, gt=0, le=1)
+    selective: Literal[True] | None = None
+    blur: Literal[3, 5, 7] | None = None
+    activation: Literal["gelu", "silu"] | None = None
+    norm: Literal["layer"] | None = None
+    patchify: PositiveInt | None = None
+    kernel: Literal[5, 7, 9, 11] | None = None
+    depthwise: Literal[True] | None = None
+    inverted: Literal[True] | None = None
+    spatial_first: Literal[True] | None = None
+    fewer_activations: Literal[True] | None = None
+    fewer_norms: Literal[True] | None = None
+    separate: Literal[True] | None = None
+    layer_scale: float | None = Field(None, gt=0)
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        return ((name, value) for name, value in self if value is not None)
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        """The fields, by name, that a network of 2016 to 2018 does not have."""
+        return tuple(
+            name for name, value in self if value is not None and type(self).model_fields[name].default is None
+        )
 
     def check(self, spec: Spec) -> None:
-        if self.variant == "C" and self.small:
-            raise ValueError("ResNet-C is about the stem of large images, which model.small leaves out")
+        if self.variant == "C" and (self.small or self.patchify):
+            left = "model.small" if self.small else "model.patchify"
+            raise ValueError(f"ResNet-C is about the stem of large images, which {left} leaves out")
+        for name in ("depthwise", "inverted", "spatial_first"):
+            if getattr(self, name) and not self.bottleneck:
+                raise ValueError(f"model.{name} is about bottlenecks: set model.bottleneck, or leave it out")
+        inside = len(self.blocks) > 1 and not self.separate
+        if self.blur and not inside and (self.small or self.patchify):
+            raise ValueError("model.blur has no stride to blur before: leave it out")
+        if spec.sync_norms and (self.drop_path or self.dropout):
+            name = "drop_path" if self.drop_path else "dropout"
+            raise ValueError(
+                f"model.{name} draws on each rank by itself, and sync_norms takes all as one: leave one out"
+            )
 
     def build(self, channels: int, classes: int) -> nn.Sequential:
         layers: list[tuple[str, nn.Module]] = [("stem", self._stem(channels))]
-        c_in = self.width
+        c_in, rates = self.width, iter(np.linspace(0, self.drop_path or 0.0, sum(self.blocks)))
+        if sum(self.blocks) == 1:
+            rates = iter([self.drop_path or 0.0])
         for stage, count in enumerate(self.blocks):
-            width = self.width * 2**stage
-            blocks = []
+            width, stage_layers = self.width * 2**stage, nn.Sequential()
+            if stage > 0 and self.separate:
+                down = nn.Conv2d(c_in, self._widened(width), 2, 2)
+                stage_layers.add_module("down", nn.Sequential(self._norm(c_in), down))
+                c_in = self._widened(width)
             for i in range(count):
-                blocks.append(self._block(c_in, width, stride=2 if stage > 0 and i == 0 else 1))
-                c_in = width * (4 if self.bottleneck else 1)
-            layers.append((f"stage{stage + 1}", nn.Sequential(*blocks)))
-        layers += [("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()), ("fc", nn.Linear(c_in, classes))]
+                stride = 2 if stage > 0 and i == 0 and not self.separate else 1
+                stage_layers.add_module(f"{i}", self._block(c_in, width, stride, float(next(rates))))
+                c_in = self._widened(width)
+            layers.append((f"stage{stage + 1}", stage_layers))
+        if self.separate:  # of the last stage, so that the groups of layers are those of any ResNet
+            stage_layers.add_module("pool", nn.AdaptiveAvgPool2d(1))
+            stage_layers.add_module("norm", self._norm(c_in))
+        layers += [("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]
+        if self.dropout:
+            layers.append(("dropout", nn.Dropout(self.dropout)))
+        layers.append(("fc", nn.Linear(c_in, classes)))
         net = nn.Sequential()
         for name, layer in layers:
             net.add_module(name, layer)
         return net
 
+    def _widened(self, width: int) -> int:
+        """Channels that a block gives."""
+        return 4 * width if self.bottleneck and not self.inverted else width
+
+    def _norm(self, channels: int) -> nn.Module:
+        return ChannelNorm(channels) if self.norm == "layer" else nn.BatchNorm2d(channels)
+
+    def _act(self) -> nn.Module:
+        if self.activation == "gelu":
+            return nn.GELU()
+        return nn.SiLU(inplace=True) if self.activation == "silu" else nn.ReLU(inplace=True)
+
+    def _conv(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+        """One that a norm follows."""
+        return nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=self.norm == "layer")
+
     def _stem(self, channels: int) -> nn.Sequential:
         w = self.width
+        if self.patchify:
+            patches = nn.Conv2d(channels, w, self.patchify, self.patchify, bias=self.norm == "layer")
+            return nn.Sequential(patches, self._norm(w))
         if self.small:
-            return nn.Sequential(conv(channels, w, 3), nn.BatchNorm2d(w), nn.ReLU(inplace=True))
+            return nn.Sequential(self._conv(channels, w, 3), self._norm(w), self._act())
         if self.variant in "AB":
-            front: list[nn.Module] = [conv(channels, w, 7, stride=2)]
+            front: list[nn.Module] = [self._conv(channels, w, 7, stride=2)]
         else:
             half = w // 2
-            front = [conv(channels, half, 3, stride=2), nn.BatchNorm2d(half), nn.ReLU(inplace=True)]
-            front += [conv(half, half, 3), nn.BatchNorm2d(half), nn.ReLU(inplace=True), conv(half, w, 3)]
-        return nn.Sequential(*front, nn.BatchNorm2d(w), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1))
+            front = [self._conv(channels, half, 3, stride=2), self._norm(half), self._act()]
+            front += [self._conv(half, half, 3), self._norm(half), self._act(), self._conv(half, w, 3)]
+        stem = nn.Sequential(*front, self._norm(w), self._act(), nn.MaxPool2d(3, 1 if self.blur else 2, padding=1))
+        if self.blur:
+            stem.add_module("blur", BlurPool(self.blur))
+        return stem
 
-    def _block(self, c_in: int, width: int, stride: int) -> Residual:
-        relu = nn.ReLU(inplace=True)
-        if self.bottleneck:
-            first, second = (stride, 1) if self.variant == "A" else (1, stride)
-            c_out = 4 * width
-            body = [conv(c_in, width, 1, first), nn.BatchNorm2d(width), relu]
-            body += [conv(width, width, 3, second), nn.BatchNorm2d(width), relu]
-            body += [conv(width, c_out, 1), nn.BatchNorm2d(c_out)]
+    def _block(self, c_in: int, width: int, stride: int, rate: float) -> Residual:
+        c_out, act = self._widened(width), self._act()
+        kernel: int = self.kernel or 3
+        if not self.bottleneck:
+            sizes = [(c_in, width, kernel, stride), (width, width, kernel, 1)]
+        elif self.spatial_first:
+            inner = 4 * width if self.inverted else width
+            sizes = [(c_in, c_in, kernel, stride), (c_in, inner, 1, 1), (inner, c_out, 1, 1)]
         else:
-            c_out = width
-            body = [conv(c_in, width, 3, stride), nn.BatchNorm2d(width), relu]
-            body += [conv(width, width, 3), nn.BatchNorm2d(width)]
-        return Residual(nn.Sequential(*body), self._shortcut(c_in, c_out, stride))
+            first, second = (stride, 1) if self.variant == "A" else (1, stride)
+            inner = 4 * width if self.inverted else width
+            sizes = [(c_in, inner, 1, first), (inner, inner, kernel, second), (inner, c_out, 1, 1)]
+        spatial, body = [size[2] for size in sizes].index(kernel), nn.Sequential()
+        for i, (before, after, side, step) in enumerate(sizes):  # 3 i, 3 i + 1, 3 i + 2 are conv, norm, activation
+            normed = i == spatial or not self.fewer_norms
+            active = i < len(sizes) - 1 and (i == len(sizes) - 2 or not self.fewer_activations)
+            bias, groups = self.norm == "layer" or not normed, before if self.depthwise and i == spatial else 1
+            once = 1 if self.blur else step
+            if self.selective and i == spatial:
+                make = self._act if active else nn.Identity
+                kernels = SelectiveKernel(before, after, side, once, groups, self._norm, make, bias)
+                body.add_module(f"{3 * i}", kernels)
+            else:
+                body.add_module(f"{3 * i}", nn.Conv2d(before, after, side, once, side // 2, 1, groups, bias))
+                if normed:
+                    body.add_module(f"{3 * i + 1}", self._norm(after))
+                if active:
+                    body.add_module(f"{3 * i + 2}", act)
+            if self.blur and step > 1:
+                body.add_module("blur", BlurPool(self.blur))
+        if self.squeeze:
+            body.add_module("se", SqueezeExcitation(c_out, max(1, int(c_out * self.squeeze))))
+        if self.layer_scale:
+            body.add_module("scale", LayerScale(c_out, self.layer_scale))
+        if self.drop_path:
+            body.add_module("drop", DropPath(rate))
+        end = nn.Identity() if self.fewer_activations else self._act()
+        return Residual(body, self._shortcut(c_in, c_out, stride), end)
 
     def _shortcut(self, c_in: int, c_out: int, stride: int) -> nn.Module:
         if stride == 1 and c_in == c_out:
@@ -107,15 +229,28 @@ class ResNet(Model):
         if self.variant == "D" and stride > 1:  # ceil: an odd side keeps its last row, as the strided conv does
             pooled = nn.Sequential()  # named so that conv and norm are 0 and 1, as without the pool: they start alike
             pooled.add_module("pool", nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False))
-            pooled.add_module("0", conv(c_in, c_out, 1))
-            pooled.add_module("1", nn.BatchNorm2d(c_out))
+            pooled.add_module("0", self._conv(c_in, c_out, 1))
+            pooled.add_module("1", self._norm(c_out))
             return pooled
-        return nn.Sequential(conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
+        return nn.Sequential(self._conv(c_in, c_out, 1, stride), self._norm(c_out))
+
+    def starts(self, shapes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Layer norms at γ = 1 and β = 0, and scales at theirs."""
+        found = {}
+        for name, shape in shapes.items():
+            of_norm = self.norm and len(shapes[f"{name.rpartition('.')[0]}.weight"]) == 1
+            if name.endswith("scale.weight"):
+                found[name] = np.full(shape, np.float32(self.layer_scale), dtype=np.float64)
+            elif of_norm:
+                found[name] = np.full(shape, 1.0 if name.endswith("weight") else 0.0)
+        return found
 
     def reference(self, w: Weights, x: Tensor, training: bool, conv: Any, linear: Any) -> Tensor:
         """Written out from Figures 1 and 2 of He et al. 2019, by the names that weights have here."""
-        logits: Tensor = linear(self.written(w, x, training, conv)[-1].mean((2, 3)), w["fc.weight"], w["fc.bias"])
-        return logits
+        if self.more:
+            return logits(self, w, x, training, conv, linear)
+        found: Tensor = linear(self.written(w, x, training, conv)[-1].mean((2, 3)), w["fc.weight"], w["fc.bias"])
+        return found
 
     def written(self, w: Weights, x: Tensor, training: bool, conv: Any, stride: int | None = None) -> list[Tensor]:
         """What the stem and each stage give, for a reference.
@@ -181,12 +316,22 @@ class ResNet(Model):
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         if hasattr(spec.model, "backbone"):  # within another network, which proves its stages
             return
+        if self.more:
+            yield from self._made(spec, trace)
+            return
         stem = "3/1" if self.small else "7/2, max 3/2" if self.variant in "AB" else "3/2, 3/1, 3/1, max 3/2"
         first = 1 if self.variant == "A" or not self.bottleneck else 2
         cut = f"in conv {first}, shortcut {'pooled' if self.variant == 'D' else 'strided'}"
         expected = f"stem {stem}; {sum(self.blocks)} blocks; strides {cut if len(self.blocks) > 1 else 'nowhere'}"
         seen = structure_of(trace.model)
         yield Check("structure of the built network", expected, seen, seen == expected)
+        yield macs_check(self, spec, trace)
+
+    def _made(self, spec: Spec, trace: Trace) -> Iterator[Check]:
+        """Layer by layer, what the live network is made of."""
+        for what, expected in walked(self).items():
+            seen = made_of(trace.model).get(what, "none")
+            yield Check(f"{what} of the built network", expected, seen, seen == expected)
         yield macs_check(self, spec, trace)
 
 
@@ -216,6 +361,22 @@ RESNET34 = ResNet(blocks=(3, 4, 6, 3), bottleneck=False)
 RESNET50 = ResNet(blocks=(3, 4, 6, 3))
 RESNET101 = ResNet(blocks=(3, 4, 23, 3))
 RESNET152 = ResNet(blocks=(3, 8, 36, 3))
+CONVNEXT_T = ResNet(
+    blocks=(3, 3, 9, 3),
+    width=96,
+    variant="B",
+    activation="gelu",
+    norm="layer",
+    patchify=4,
+    kernel=7,
+    depthwise=True,
+    inverted=True,
+    spatial_first=True,
+    fewer_activations=True,
+    fewer_norms=True,
+    separate=True,
+    layer_scale=1e-6,
+)
 
 
 def with_variant(spec: Spec, variant: Literal["B", "C", "D"]) -> Spec:
@@ -223,3 +384,12 @@ def with_variant(spec: Spec, variant: Literal["B", "C", "D"]) -> Spec:
     if not isinstance(spec.model, ResNet):
         raise Problem(f"ResNet-{variant} is about ResNets, and {spec.model!r} has no variant: leave the trick out")
     return spec.but(model=spec.model.but(variant=max(spec.model.variant, variant)))
+
+
+def with_fields(spec: Spec, what: str, **fields: Any) -> Spec:
+    """`spec` with fields of its ResNet set. Raises Problem, which says `what` was asked, on other models."""
+    if not isinstance(spec.model, ResNet):
+        raise Problem(
+            f"{what} is about ResNets of ours, and {spec.model!r} has no {', '.join(fields)}: leave the trick out"
+        )
+    return spec.but(model=spec.model.but(**fields))

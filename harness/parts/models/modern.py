@@ -1,0 +1,230 @@
+"""ResNets with fields of a later time, said a second time: what they compute, by formulas and the names of weights."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.parts.norms import layer_kind
+
+Weights = dict[str, Tensor]
+
+
+def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear: Any) -> Tensor:
+    """From images N x C x H x W to N x K, as He et al. 2016 and 2019, Liu et al. 2022 and those named below have it."""
+    functional, size = nn.functional, model.kernel or 3
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        gamma, beta = w[f"{name}.weight"], w[f"{name}.bias"]
+        if model.norm == "layer":  # Ba et al. 2016, over channels
+            wide = x.float()
+            off = wide - wide.mean(1, keepdim=True)
+            scaled = off / ((off * off).mean(1, keepdim=True) + 1e-6).sqrt()
+            return (scaled * gamma[:, None, None] + beta[:, None, None]).to(x.dtype)
+        statistics = w[f"{name}.running_mean"], w[f"{name}.running_var"]
+        return functional.batch_norm(x, *statistics, gamma, beta, training, 0.1, 1e-5)
+
+    def act(x: Tensor) -> Tensor:
+        if model.activation == "gelu":  # x Φ(x)
+            return x * (1 + torch.erf(x / 2**0.5)) / 2
+        return x / (1 + torch.exp(-x)) if model.activation == "silu" else functional.relu(x)
+
+    def layer(x: Tensor, name: str, after: str = "", **how: Any) -> Tensor:
+        biased = model.norm == "layer" or not after
+        y: Tensor = conv(x, w[f"{name}.weight"], w[f"{name}.bias"] if biased else None, **how)
+        return norm(y, after) if after else y
+
+    def blurred(x: Tensor) -> Tensor:  # Zhang 2019, section 3.2: the filter by Pascal's triangle
+        row = np.array([1.0])
+        for _ in range(model.blur - 1):
+            row = np.convolve(row, [0.5, 0.5])
+        taps = torch.from_numpy(np.outer(row, row)).to(x).expand(x.shape[1], 1, -1, -1)
+        wide = functional.pad(x, (model.blur // 2,) * 4, mode="reflect")
+        return functional.conv2d(wide, taps, stride=2, groups=x.shape[1])
+
+    def selected(x: Tensor, name: str, active: bool, stride: int) -> Tensor:  # Li et al. 2019, equations 1 to 6
+        groups = x.shape[1] if model.depthwise else 1
+        paths = []
+        for place, reach in enumerate((1, 2)):
+            how = {"stride": stride, "padding": reach * (size // 2), "dilation": reach, "groups": groups}
+            path = layer(x, f"{name}.paths.{place}.0", f"{name}.paths.{place}.1", **how)
+            paths.append(act(path) if active else path)
+        means = (paths[0] + paths[1]).mean((2, 3), keepdim=True)
+        compact = functional.relu(layer(means, f"{name}.reduce.0", f"{name}.reduce.1"))
+        one, other = conv(compact, w[f"{name}.select.weight"]).chunk(2, 1)
+        share = torch.sigmoid(one - other)  # a softmax of two
+        return share * paths[0] + (1 - share) * paths[1]
+
+    if model.patchify:
+        x = layer(x, "stem.0", "stem.1", stride=model.patchify)
+    elif model.small:
+        x = act(layer(x, "stem.0", "stem.1", padding=1))
+    else:
+        if model.variant in ("A", "B"):
+            x = act(layer(x, "stem.0", "stem.1", stride=2, padding=3))
+        else:
+            for place, step in ((0, 2), (3, 1), (6, 1)):
+                x = act(layer(x, f"stem.{place}", f"stem.{place + 1}", stride=step, padding=1))
+        x = functional.max_pool2d(x, 3, 1 if model.blur else 2, 1)
+        x = blurred(x) if model.blur else x
+    done, last = 0, sum(model.blocks) - 1
+    for stage, count in enumerate(model.blocks, 1):
+        gives = model.width * 2 ** (stage - 1) * (1 if model.inverted or not model.bottleneck else 4)
+        for block in range(count):
+            name, halved = f"stage{stage}.{block}", stage > 1 and block == 0
+            if halved and model.separate:
+                x = layer(norm(x, f"stage{stage}.down.0"), f"stage{stage}.down.1", stride=2)
+            step = 2 if halved and not model.separate else 1
+            y, plan = x, steps(model, step)
+            for place, (side, stride) in enumerate(plan):
+                own, spatial = f"{name}.body.{3 * place}", place == spatial_of(model)
+                active = place == len(plan) - 2 or (place < len(plan) - 2 and not model.fewer_activations)
+                after = f"{name}.body.{3 * place + 1}" if spatial or not model.fewer_norms else ""
+                blur = model.blur and stride == 2
+                stride = 1 if blur else stride
+                if model.selective and spatial:
+                    y = selected(y, own, active, stride)
+                else:
+                    groups = y.shape[1] if spatial and model.depthwise else 1
+                    y = layer(y, own, after, stride=stride, padding=side // 2, groups=groups)
+                    y = act(y) if active else y
+                y = blurred(y) if blur else y
+            if model.squeeze:  # Hu et al. 2018, equations 2 to 4
+                z = layer(y.mean((2, 3), keepdim=True), f"{name}.body.se.fc1")
+                y = y / (1 + torch.exp(-layer(functional.relu(z), f"{name}.body.se.fc2")))
+            if model.layer_scale:
+                y = y * w[f"{name}.body.scale.weight"][:, None, None]
+            rate = model.drop_path * (done / last if last else 1) if model.drop_path else 0
+            if training and rate:  # Huang et al. 2016, equation 2, divided by what is left on average
+                left = torch.empty(len(y), device=y.device).bernoulli_(1 - rate)
+                y = y * (left / (1 - rate)).to(y.dtype)[:, None, None, None]
+            if x.shape[1] != gives or step == 2:
+                short, down = x, step
+                if step == 2 and model.variant == "D":
+                    short, down = functional.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False), 1
+                x = layer(short, f"{name}.shortcut.0", f"{name}.shortcut.1", stride=down)
+            x = x + y if model.fewer_activations else act(x + y)
+            done += 1
+    x = x.mean((2, 3), keepdim=True)
+    x = norm(x, f"stage{len(model.blocks)}.norm") if model.separate else x
+    x = x.flatten(1)
+    if model.dropout:
+        x = functional.dropout(x, model.dropout, training)
+    found: Tensor = linear(x, w["fc.weight"], w["fc.bias"])
+    return found
+
+
+def steps(model: Any, stride: int) -> list[tuple[int, int]]:
+    """(Kernel, stride) of each convolution of a block that strides so."""
+    size = model.kernel or 3
+    if not model.bottleneck:
+        return [(size, stride), (size, 1)]
+    if model.spatial_first:
+        return [(size, stride), (1, 1), (1, 1)]
+    return [(1, stride), (size, 1), (1, 1)] if model.variant == "A" else [(1, 1), (size, stride), (1, 1)]
+
+
+def spatial_of(model: Any) -> int:
+    """The place, in a block, of the convolution that `depthwise`, `selective` and `fewer_norms` are about."""
+    return 0 if model.spatial_first or not model.bottleneck else 1
+
+
+def rates_of(model: Any) -> list[float]:
+    """The chance of each block to be left out: from 0 to `drop_path` in even steps."""
+    every, rate = sum(model.blocks), model.drop_path
+    return [rate * i / (every - 1) if every > 1 else rate for i in range(every)] if rate else []
+
+
+# --- what a network is made of, in words -----------------------------------------------------------------------------
+
+
+def walked(model: Any) -> dict[str, str]:
+    """What is due, by the part of the network."""
+    norm = "LN" if model.norm == "layer" else "BN"
+    act, _size = {"gelu": "GELU", "silu": "SiLU", None: "ReLU"}[model.activation], model.kernel or 3
+
+    def conv(side: int, stride: int = 1, normed: bool = True, grouped: bool = False) -> list[str]:
+        biased = "" if normed and norm == "BN" else "+b"
+        return [f"{side}/{stride}{'dw' if grouped else ''}{biased}", *([norm] if normed else [])]
+
+    if model.patchify:
+        stem = conv(model.patchify, model.patchify)
+    elif model.small:
+        stem = [*conv(3), act]
+    else:
+        wide = [(7, 2)] if model.variant in ("A", "B") else [(3, 2), (3, 1), (3, 1)]
+        stem = [word for side, stride in wide for word in (*conv(side, stride), act)]
+        stem += ["max 3/1", f"blur {model.blur}"] if model.blur else ["max 3/2"]
+    kinds = []
+    for stage, count in enumerate(model.blocks):
+        for block in range(count):
+            halved = stage > 0 and block == 0 and not model.separate
+            words = []
+            plan = steps(model, 2 if halved else 1)
+            for place, (side, stride) in enumerate(plan):
+                spatial = place == spatial_of(model)
+                once = 1 if model.blur else stride
+                active = place == len(plan) - 2 or (place < len(plan) - 2 and not model.fewer_activations)
+                own = conv(side, once, spatial or not model.fewer_norms, bool(model.depthwise and spatial))
+                own += [act] if active else []
+                if model.selective and spatial:
+                    low = [*conv(1), "ReLU", "1/1"]
+                    own = ["(", *own, *(["Identity"] if not active else []), *[f"{own[0]} dilated"], *own[1:]]
+                    own += [*(["Identity"] if not active else []), *low, ")"]
+                words += own + ([f"blur {model.blur}"] if model.blur and stride == 2 else [])
+            words += ["SE"] if model.squeeze else []
+            words += ["scale"] if model.layer_scale else []
+            widens = stage == block == 0 and model.bottleneck and not model.inverted
+            if halved and model.variant == "D":
+                short = ["mean 2/2", *conv(1)]
+            else:
+                short = conv(1, 2 if halved else 1) if halved or widens else ["Identity"]
+            kinds.append(" ".join([*words, "&", *short, "&", "Identity" if model.fewer_activations else act]))
+    downs = (len(model.blocks) - 1 if model.separate else 0) * [f"{norm} 2/2+b"]
+    end = [*([norm] if model.separate else []), *([f"dropout {model.dropout:g}"] if model.dropout else [])]
+    return {
+        "stem": " ".join(stem),
+        "blocks": f"{sum(model.blocks)}: " + "; ".join(dict.fromkeys(kinds)),
+        "layers between stages": "; ".join(downs) or "none",
+        "layers before the last": " ".join(end) or "none",
+        "chances to leave out a block": ", ".join(f"{rate:.4g}" for rate in rates_of(model)) or "none",
+    }
+
+
+def made_of(net: nn.Module) -> dict[str, str]:
+    """What is there, of a live network."""
+    blocks = [m for m in net.modules() if hasattr(m, "body") and hasattr(m, "shortcut")]
+    kinds = [" & ".join(words(block.get_submodule(part)) for part in ("body", "shortcut", "act")) for block in blocks]
+    downs = [words(m) for name, m in net.named_modules() if name.endswith(".down")]
+    end = [m for name, m in net.named_modules() if name.endswith(".norm") or name == "dropout"]
+    rates = [m.rate for m in net.modules() if type(m).__name__ == "DropPath"]
+    return {
+        "stem": words(net.get_submodule("stem")),
+        "blocks": f"{len(blocks)}: " + "; ".join(dict.fromkeys(kinds)),
+        "layers between stages": "; ".join(downs) or "none",
+        "layers before the last": " ".join(words(m) for m in end) or "none",
+        "chances to leave out a block": ", ".join(f"{rate:.4g}" for rate in rates) or "none",
+    }
+
+
+def words(m: nn.Module) -> str:
+    """What a module is, layer by layer: of a convolution its kernel and stride, and whether it has a bias."""
+    kind = layer_kind(m)
+    if isinstance(m, nn.Conv2d):
+        grouped = "dw" if m.groups == m.in_channels == m.out_channels > 1 else f"g{m.groups}" if m.groups > 1 else ""
+        far = " dilated" if m.dilation == (2, 2) else ""
+        return f"{m.kernel_size[0]}/{m.stride[0]}{grouped}{'+b' if m.bias is not None else ''}{far}"
+    if isinstance(m, nn.MaxPool2d | nn.AvgPool2d):
+        return f"{'max' if isinstance(m, nn.MaxPool2d) else 'mean'} {m.kernel_size}/{m.stride}"
+    if isinstance(m, nn.Dropout):
+        return f"dropout {m.p:g}"
+    if kind in ("BlurPool", "SqueezeExcitation", "LayerScale", "DropPath"):
+        return {"BlurPool": f"blur {getattr(m, 'size', 0)}", "SqueezeExcitation": "SE", "LayerScale": "scale"}.get(
+            kind, ""
+        )
+    inside = m if isinstance(m, nn.Sequential | nn.ModuleList) else m.children()  # a ReLU may be there twice
+    within = " ".join(filter(None, map(words, inside)))
+    if kind == "SelectiveKernel":
+        return f"( {within} )"
+    return within or {"BatchNorm2d": "BN", "ChannelNorm": "LN"}.get(kind, kind)
