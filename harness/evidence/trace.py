@@ -406,7 +406,8 @@ def ordered(spec: Spec, labels: np.ndarray, rng: Stream, epoch: int) -> np.ndarr
     if spec.sampler is None:
         return rng("order", epoch).permutation(len(labels))
     sampler: Any = spec.sampler
-    order: np.ndarray = (sampler.reference if referenced(sampler) else sampler.order)(labels, rng("order", epoch))
+    draw = rng("order", epoch) if sampler.anew else rng("order", 0)
+    order: np.ndarray = (sampler.reference if referenced(sampler) else sampler.order)(labels, draw)
     return order
 
 

@@ -177,6 +177,8 @@ class Schedule(Part, ABC):
 class Sampler(Part, ABC):
     """Which training images an epoch has, and in which order."""
 
+    anew: ClassVar[bool] = True  # drawn anew for each epoch; else all have the first one's
+
     @abstractmethod
     def order(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The places of an epoch's N images among the N training images; `labels` are theirs. `reference` as well."""
@@ -186,6 +188,13 @@ class Augment(Part, ABC):
     """Changes training images, one batch at a time, before they are normalised."""
 
     moves: ClassVar[bool] = True  # pixels change places: without a `pair` it is of no use for boxes and masks
+
+    def knowing(self, epoch: int, places: np.ndarray, rng: Stream) -> Augment:
+        """Itself, as it is for the training images at these places in that epoch; `rng` gives streams of its seed.
+
+        Most parts need not know which images they change. One that does answers with a copy that does.
+        """
+        return self
 
     @abstractmethod
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:

@@ -46,4 +46,4 @@ def ema(spec: Spec, decay: float = 0.999) -> Spec:
 
     Cost: a copy of the weights, and one multiply-add of each a step.
     """
-    return spec.having("average", EMA(decay=decay))
+    return spec.alone("average", EMA(decay=decay))

@@ -5,11 +5,26 @@
 trains every mutant on a study that takes a moment, prints which check caught it, and exits with 1 where none did.
 """
 
-from tests.mutants import alike, doors, finetuned, judged, later, mixed, scenes, shared, splits, tensors, tested
+from tests.mutants import (
+    alike,
+    doors,
+    finetuned,
+    judged,
+    later,
+    mixed,
+    recipes,
+    scenes,
+    shared,
+    splits,
+    tensors,
+    tested,
+)
 from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, said, stand_in, text
 from tests.mutants.first import BROKEN as FIRST
 
-BROKEN = FIRST | doors.BROKEN | finetuned.BROKEN | mixed.BROKEN  # the parts whose first mutant does nothing
+BROKEN = (
+    FIRST | doors.BROKEN | finetuned.BROKEN | mixed.BROKEN | recipes.BROKEN
+)  # the first mutant of each part does nothing
 
 TABLES = {
     "0": FIRST,
@@ -26,6 +41,7 @@ MUTANTS = [
         *doors.BY_KIND.items(),
         *finetuned.BY_KIND.items(),
         *mixed.BY_KIND.items(),
+        *recipes.BY_KIND.items(),
         *scenes.BY_KIND.items(),
         *judged.BY_KIND.items(),
         *shared.BY_KIND.items(),

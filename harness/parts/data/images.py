@@ -35,6 +35,11 @@ def drawing(parts: Sequence[Any], rng: Stream, epoch: int, batch: int, purpose: 
     return [(part, rng(purpose, *name)) for part, name in zip(parts, names, strict=True)]
 
 
+def placed(parts: Sequence[Augment], epoch: int, places: np.ndarray, rng: Stream) -> list[Augment]:
+    """The parts, as they are for the training images at these places."""
+    return [part.knowing(epoch, places, rng) for part in parts]
+
+
 def augmented(x: Tensor, parts: Drawing) -> Tensor:
     for part, draw in parts:
         x = part(x, draw)
@@ -129,7 +134,7 @@ class Images(ABC):
 
     def order(self, epoch: int, batch_size: int, rng: Stream) -> list[np.ndarray]:
         """The training images of each batch of an epoch."""
-        draw = rng("order", epoch)
+        draw = rng("order", epoch if self.sampler is None or self.sampler.anew else 0)
         if self.sampler:
             shuffled = self.sampler.order(self.strata("train"), draw)
         else:
