@@ -37,7 +37,7 @@ BROKEN: Broken = {
         ("it says that it shuffles anew", ONCE, method(OneOrder, "anew", True)),
         ("as the images are stored", ONCE, method(OneOrder, "order", lambda self, labels, rng: np.arange(len(labels)))),
         ("batches in another order, later", ONCE, edited(Cached, "train", ORDER, f"{ORDER}[:: 1 - 2 * (epoch > 2)]")),
-        ("that of the second epoch", ONCE, edited(Images, "order", "else 0", "else 1")),
+        ("that of the second epoch", ONCE, edited(Images, "order", 'rng("order", 0)', 'rng("order", 1)')),
     ],
     "alternating_flip": [
         ("does nothing", TURNING, method(AlternatingFlip, "__call__", lambda self, x, rng: x)),

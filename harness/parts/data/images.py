@@ -134,9 +134,10 @@ class Images(ABC):
 
     def order(self, epoch: int, batch_size: int, rng: Stream) -> list[np.ndarray]:
         """The training images of each batch of an epoch."""
-        draw = rng("order", epoch if self.sampler is None or self.sampler.anew else 0)
+        draw = rng("order", epoch)
         if self.sampler:
-            shuffled = self.sampler.order(self.strata("train"), draw)
+            own = draw if self.sampler.anew else rng("order", 0)
+            shuffled = self.sampler.order(self.strata("train"), own)
         else:
             shuffled = draw.permutation(self.counts["train"])
         return [shuffled[i : i + batch_size] for i in range(0, len(shuffled) - batch_size + 1, batch_size)]
