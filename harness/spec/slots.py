@@ -261,13 +261,22 @@ class Clip(Part, ABC):
 class Average(Part, ABC):
     """Weights that are an average over the steps: they are tested and kept, and training goes on with its own."""
 
+    returns: ClassVar[bool] = False  # training goes on from the average, wherever a share above 0 went into it
+
     @abstractmethod
-    def share(self, step: int) -> float:
+    def share(self, step: int, steps_per_epoch: int, epochs: int) -> float:
         """How much of the weights after `step`, counted from 0, goes into the average: avg += share · (w - avg).
 
-        Buffers of floating point go with the weights. The average begins as the initial weights. `reference(step)`
-        says it again.
+        Buffers of floating point go with the weights. The average begins as the initial weights. `reference` of the
+        same says it again.
         """
+
+    def renewing(self, epoch: int, epochs: int) -> int:
+        """By how many batches of `epoch` batch norm's statistics are worked out anew, before the average is tested.
+
+        0: they are averaged, as the weights are.
+        """
+        return 0
 
 
 class Evaluation(Part, ABC):
