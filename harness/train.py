@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -47,7 +49,7 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, the scores, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 9  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+LAYOUT = 10  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
 KEPT = ("epoch", "batch", "in_epoch", "history", "best", "answered")  # plain values of a `Live` in a checkpoint
 
 
@@ -212,6 +214,7 @@ def train(
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
         event[tasks.of(spec).learned] = 100 * run.hits.item() / (steps * spec.batch_size)
         with run.averaged():
+            renew(spec, run, images, rng)
             scores = test(spec, run, images, watched)
             run.history.append(event | scores | {"time": time.time()})
             if any(stop.best(run.history) == run.epoch for stop in spec.stop):
@@ -228,7 +231,7 @@ def train(
     metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}
     run.trace.history = run.history
     for average in run.averages:
-        average.exchange()  # for good
+        average.keep()
     if run.best and not run.trace.diverged:
         run.model.load_state_dict(run.best)
         metrics = run.trace.kept = test(spec, run, images, watched)
@@ -279,8 +282,11 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
         run.trace.saw_clipped()
         run.runner.step(run.optimizer)
         for average in run.averages:
-            average.update(step)
+            average.update(step, steps, spec.epochs)
         run.trace.saw_averaged()
+        for average in run.averages:
+            average.hand_back()
+        run.trace.saw_returned()
         run.batch += 1
         run.in_epoch = before + clock() - began
         if clock() - spoke > HEARTBEAT:
@@ -311,6 +317,36 @@ def gradient(spec: Spec, run: Live, x: Tensor, y: Tensor, labels: Tensor) -> Ite
         run.runner.backward(loss)
         yield z.detach(), loss.detach(), own
     run.ranks.reduce(run.model)
+
+
+@torch.no_grad()
+def renew(spec: Spec, run: Live, images: Images, rng: Stream) -> None:
+    """Work batch norm's statistics out anew, where the average that the network has asks for it.
+
+    By batches of the epoch that is over, augmented as they were and not mixed, a pass at a time.
+    """
+
+    def forward(number: int, x: Tensor) -> None:
+        seed_torch(rng("torch", "renewed", run.epoch, number))
+        with run.runner.forward():
+            run.model(x.contiguous(memory_format=torch.channels_last))
+
+    def forwards(batches: int) -> Iterator[Callable[[], None]]:
+        how: dict[str, Any] = {
+            "batch_size": spec.batch_size,
+            "rng": rng,
+            "augment": spec.augment,
+            "device": run.total.device,
+        }
+        served = images.train(run.epoch, **how)
+        passes = (some for x, _ in islice(served, batches) for some in x.split(spec.microbatch or spec.batch_size))
+        yield from (partial(forward, number, x) for number, x in enumerate(passes))
+
+    for average in run.averages:
+        batches = average.part.renewing(run.epoch, spec.epochs)
+        if batches:
+            with run.trace.renewing(run.epoch):
+                average.renew(forwards(batches))
 
 
 def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics: dict[str, float]) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from harness.tricks.ema import ema
 from harness.tricks.evaluation_size import evaluation_size
 from harness.tricks.fp16 import fp16
 from harness.tricks.label_smoothing import Smoothing
+from harness.tricks.lookahead import lookahead
 from harness.tricks.mixup import Mixup, mixup
 from harness.tricks.rates_by_group import rates_by_group
+from harness.tricks.swa import swa
 from harness.tricks.warmup import warmup
 from tests.kit.dense import BACKBONE, DETECTOR, SEGMENTER, below
 from tests.kit.stops import CPU, Plain, Stops, trained, untimed
@@ -247,6 +249,15 @@ def doors(tiny):
     return spec.but(epochs=3, mix=(Mixup(alpha=1.0), Mixup()))
 
 
+def means(tiny):
+    """Kept in mid epoch, and after the epochs whose statistics are worked out anew."""
+    return swa(tiny.but(epochs=4), last=3)
+
+
+def slow(tiny):
+    return lookahead(tiny.but(epochs=3), every=4)
+
+
 AT = [[1], [2], [3], [5, 1, 4], range(1, 99, 2)]
 
 
@@ -256,7 +267,8 @@ def dropout(tiny):
 
 @pytest.mark.parametrize(
     ("change", "at"),
-    [(change, at) for change in (everything, dropout) for at in AT] + [(doors, [5, 1, 4])],
+    [(change, at) for change in (everything, dropout) for at in AT]
+    + [(doors, [5, 1, 4]), (means, [5, 1, 4, 1]), (slow, [5, 2])],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_stopped_and_gone_on_is_as_if_never_stopped(tiny, at, change):

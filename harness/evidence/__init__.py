@@ -11,5 +11,5 @@ from harness.evidence.audit import audited, watch
 from harness.evidence.digests import apart, rates, seen
 from harness.evidence.numbers import digest, held_by_half
 from harness.evidence.proofs import TWICE, confirm, opinions, prove, rehearse
-from harness.evidence.trace import KEPT_BATCHES, KEPT_IMAGES, KEPT_PIXELS, Trace, Upstream, thinned
+from harness.evidence.trace import KEPT_BATCHES, KEPT_IMAGES, KEPT_PIXELS, Trace, Upstream, ordered, thinned
 from harness.spec import Check

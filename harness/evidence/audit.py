@@ -26,9 +26,10 @@ from harness.evidence.numbers import (
     told,
     weighed,
 )
+from harness.evidence.renewed import Renewal
 from harness.evidence.replay import Replay, judged, states
 from harness.evidence.step import Gaps, Step, whole
-from harness.evidence.tested import Exams
+from harness.evidence.tested import Exams, handed_back
 from harness.evidence.trace import Trace
 from harness.rng import Stream
 from harness.spec import Spec
@@ -76,6 +77,9 @@ class Auditor:
         self.left: tuple[float, ...] | None = None  # weights, the optimizer's state, averages, after the step before
         self.taking: Step | None = None  # from its gradient to the average after it
         self.arriving = False  # at other weights, of which no forward was seen yet
+        self.returning: Step | None = None  # from the average after it to the weights that training goes on from
+        self.renewal: Renewal | None = None  # of batch norm's statistics, while it goes on
+        self.renewed: list[Gaps] = []  # one a renewal
         trace.model.register_forward_pre_hook(self._before)
         trace.model.register_forward_hook(self._answered)
         if trace.optimizer is not None:
@@ -85,6 +89,9 @@ class Auditor:
 
     def _before(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         self.ended()
+        if self.renewal:
+            self.renewal.before(model, args[0])
+            return
         if self.trace.is_away and self.step and self.arriving:
             self.step.aways.append(copies(model))
             self.arriving = False
@@ -106,6 +113,9 @@ class Auditor:
 
     def _answered(self, model: nn.Module, args: Any, z: Tensor) -> None:
         step = self.step
+        if self.renewal:
+            self.renewal.after(model)
+            return
         if step and model.training and not self.trace.is_away and len(step.logits) < len(step.inputs):
             step.logits.append(z.detach().float().clone())
             if z.requires_grad:
@@ -152,11 +162,30 @@ class Auditor:
     def saw_averaged(self) -> None:
         if self.taking:
             self.taking.averages = [cloned(average.tensors) for average in self.trace.averages]
-            self.taking = None
+            self.returning, self.taking = self.taking, None
         if self.trace.averages:
             self.ended()  # else it would be at an evaluation, by other weights
             if self.left:
                 self.left = (*self.left[:2], *self._averages())
+
+    def saw_returned(self) -> None:
+        if not self.trace.averages:
+            return
+        if self.returning:
+            self.returning.returned = copies(self.trace.model)
+            self.returning = None
+        if self.left and any(map(handed_back, self.trace.averages)):
+            self.left = weighed(self.trace.model), *self.left[1:]
+
+    def saw_renewing(self, epoch: int) -> None:
+        self.judged()
+        self.renewal = Renewal(self.spec, self.replay, epoch)
+
+    def saw_renewed(self, epoch: int) -> None:
+        assert self.renewal
+        with own_numbers(self.replay.device):
+            self.renewed.append({"epoch": epoch, **self.renewal.judged()})
+        self.renewal = None
 
     def _averages(self) -> list[float]:
         return [told(list(average.tensors.values())) for average in self.trace.averages]
@@ -193,10 +222,10 @@ class Auditor:
     def state(self) -> dict[str, Any]:
         self.ended()
         self.judged()
-        return {"found": self.found, "errors": self.errors}
+        return {"found": self.found, "errors": self.errors, "renewed": self.renewed}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.found, self.errors = state["found"], state["errors"]
+        self.found, self.errors, self.renewed = state["found"], state["errors"], state["renewed"]
 
 
 def watch(spec: Spec, trace: Trace) -> None:

@@ -73,9 +73,10 @@ def clipped(spec: Spec, step: Step, slopes: Mapping[str, Tensor | None]) -> Gaps
     return {"clipped": off / max(long, 1e-30), "norm": norm}
 
 
-def averaged(spec: Spec, step: Step) -> Gaps:
-    """How far averages are from those due, relative to how far they moved."""
+def averaged(spec: Spec, step: Step, steps_per_epoch: int) -> Gaps:
+    """How far averages are from those due, relative to how far they moved; and what training goes on from."""
     assert step.after is not None
+    due_back = step.after
     worst_of = 0.0
     parts: Any = spec.average
     if len(step.averages) != len(parts):
@@ -84,11 +85,21 @@ def averaged(spec: Spec, step: Step) -> Gaps:
     for part, before, after in zip(parts, step.averaged, step.averages, strict=True):
         if before.keys() != due_of:
             return {"averaged": math.inf}
-        share = (part.reference if referenced(part) else part.share)(step.number)
+        share = (part.reference if referenced(part) else part.share)(step.number, steps_per_epoch, spec.epochs)
+        if part.returns and share > 0:
+            due_back = {**due_back, **after}
         for name, old in before.items():
             was, now = array(old), array(step.after[name])
             due = was + share * (now - was)
             size = max(float(np.abs(due - was)[np.isfinite(due)].max(initial=0)), 1e-30)
             off = np.abs(due - array(after[name])) - 1e-6 * np.abs(was).max(initial=0)  # float32 can say no more
             worst_of = max(worst_of, float(off[np.isfinite(off)].max(initial=0)) / size)
-    return {"averaged": worst_of} if parts else {}
+    if not parts:
+        return {}
+    back = sum(name not in step.returned or not same(step.returned[name], due) for name, due in due_back.items())
+    return {"averaged": worst_of, "returned": float(back)}
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """To the bit, or both no number: of a run that diverged."""
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())

@@ -197,7 +197,7 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
         gaps |= clipped(spec, step, slopes)
         slopes = {n: step.clipped.get(n) for n in slopes}
     gaps |= moved(spec, trace, step, slopes, first)
-    gaps |= averaged(spec, step)
+    gaps |= averaged(spec, step, trace.steps_per_epoch)
     return gaps
 
 

@@ -30,10 +30,9 @@ def served(spec: Spec, task: Any, images: Any, classes: int, rng: Stream, epoch:
     """What the network should get, from the data as it is stored and the streams of the seed."""
     size = spec.batch_size
     places = ordered(spec, images.strata("train"), rng, epoch)[batch * size : (batch + 1) * size]
-    draws = [(part, rng("augment", *names)) for part, names in named(spec.augment, epoch, batch)]
-    labels = images.truths(
-        "train", places, [(part, rng("augment", *n)) for part, n in named(spec.augment, epoch, batch)]
-    )
+    augment = [(part.knowing(epoch, places, rng), names) for part, names in named(spec.augment, epoch, batch)]
+    draws = [(part, rng("augment", *names)) for part, names in augment]
+    labels = images.truths("train", places, [(part, rng("augment", *names)) for part, names in augment])
     x = images.reference("train", places, draws)
     plain = images.reference("train", places, []) if draws else x
     changed = float((np.abs(x - plain).reshape(len(x), -1).max(1) > 1e-2).sum())

@@ -39,6 +39,7 @@ class Step:
     clipped: Named = field(default_factory=dict)  # the gradients after clipping, without a loss scale
     averaged: list[Named] = field(default_factory=list)  # the averages before it
     averages: list[Named] = field(default_factory=list)  # and after
+    returned: Named = field(default_factory=dict)  # what training goes on from, after averages
     after: Named | None = None
     left: dict[str, dict[str, Any]] = field(default_factory=dict)  # its state after
     apart: int = 0  # ranks whose weights, gradients or teachers were others, or whose passes were more or fewer

@@ -88,7 +88,17 @@ class Exams:
                 with average.on():
                     self._trained = weighed(self.trace.model)
 
+    def saw_returned(self) -> None:
+        if self._at_end() and any(map(handed_back, self.trace.averages)):
+            self._live = weighed(self.trace.model)
+
+    def saw_renewed(self) -> None:
+        """Of the average that is about to be tested the statistics are others now."""
+        self._trained = weighed(self.trace.model)
+
     def _before(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if self.trace.is_aside:
+            return
         if model.training:
             if self._testing and self.found and not self.trace.is_away:  # the first step after an evaluation
                 self._testing = False
@@ -104,7 +114,7 @@ class Exams:
         self._rounded.append(held_by_half(some(out)))
 
     def _answered(self, model: nn.Module, args: tuple[Tensor, ...], z: Tensor) -> None:
-        if model.training:
+        if model.training or self.trace.is_aside:
             return
         for handle in self._handles:
             handle.remove()
@@ -203,6 +213,11 @@ class Exams:
         self.examiner.restore(state["examiner"])
         self._first = {split: prints.numpy() for split, prints in state["first"].items()}
         self._trained, self._live, self._testing = state["trained"], state["live"], state["testing"]
+
+
+def handed_back(average: Any) -> bool:
+    """Whether training goes on from the average, after the last update."""
+    return bool(average.part.returns and average.share)
 
 
 def apart(seen: float, due: float) -> float:

@@ -89,6 +89,7 @@ class Trace:
         self.initial = digest(self.model.named_parameters())
         self.before = {name: p.detach().clone() for name, p in self.model.named_parameters() if p.ndim == 2}
         self.is_away = False
+        self.is_aside = False  # in passes that are no training and no test: they renew statistics
         self.others: list[tuple[int, int, float]] = []  # of each rank, at the end: forwards, modules awake, weights
         self.longest = torch.zeros(())  # norm of gradients that were clipped
         self.cut = torch.zeros(())  # steps by gradients as long as they may be
@@ -111,6 +112,8 @@ class Trace:
     def _note_input(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         """At the first forward the layers' weights and every batch norm's γ; in training the images that came."""
         self._batch = len(args[0])
+        if self.is_aside:
+            return
         if self.forwards == 0:
             self.canvas = self.canvas or tuple(args[0].shape[2:])
             due = handed_over(self)
@@ -273,6 +276,26 @@ class Trace:
         if self.exams:
             self.exams.saw_averaged()
 
+    def saw_returned(self) -> None:
+        """After weights became an average, where they did."""
+        if self.auditor:
+            self.auditor.saw_returned()
+        if self.exams:
+            self.exams.saw_returned()
+
+    @contextmanager
+    def renewing(self, epoch: int) -> Iterator[None]:
+        """Around passes that work batch norm's statistics out anew, of the average that the network has."""
+        self.is_aside = True
+        if self.auditor:
+            self.auditor.saw_renewing(epoch)
+        yield
+        self.is_aside = False
+        if self.auditor:
+            self.auditor.saw_renewed(epoch)
+        if self.exams:
+            self.exams.saw_renewed()
+
     def saw_test(self, split: str, scores: dict[str, float], kept: dict[str, Any]) -> None:
         """After an evaluation: of which images, and what the loop makes of it."""
         if len(self.losses) * self.steps_per_epoch < len(self.lr):  # the first since these steps
@@ -406,7 +429,8 @@ def ordered(spec: Spec, labels: np.ndarray, rng: Stream, epoch: int) -> np.ndarr
     if spec.sampler is None:
         return rng("order", epoch).permutation(len(labels))
     sampler: Any = spec.sampler
-    order: np.ndarray = (sampler.reference if referenced(sampler) else sampler.order)(labels, rng("order", epoch))
+    draw = rng("order", epoch) if sampler.anew else rng("order", 0)
+    order: np.ndarray = (sampler.reference if referenced(sampler) else sampler.order)(labels, draw)
     return order
 
 

@@ -27,6 +27,7 @@ COUNTED = {  # of audited steps, things of which there must be none
     "decayed": "parameters that the optimizer decays otherwise at an audited step",
     "apart": "ranks whose weights, gradients or teachers are others at an audited step",
     "taught": "teachers whose weights are others at an audited step",
+    "returned": "weights and buffers that training goes on from otherwise than is due after an average",
     "asleep": "modules that were not in training mode at an audited step",
 }
 GAPS = {  # of audited steps, what is how far from its reference

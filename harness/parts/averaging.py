@@ -1,11 +1,12 @@
 """An average of a network's weights, kept beside them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.spec import Average
 
@@ -23,13 +24,24 @@ class Averaging:
         self.part, self.model = part, model
         self.tensors = {name: tensor.clone() for name, tensor in floating(model).items()}
         self.updates = 0
+        self.share = 0.0  # of the last update
+        self.renewed: dict[str, Tensor] = {}  # batch norm's statistics of the average that was tested last
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
+    def update(self, step: int, steps_per_epoch: int, epochs: int) -> None:
         """After the optimizer's `step`, counted from 0."""
-        now = floating(self.model)
-        torch._foreach_lerp_(list(self.tensors.values()), [now[name] for name in self.tensors], self.part.share(step))
+        self.share = self.part.share(step, steps_per_epoch, epochs)
+        if self.share:
+            now = floating(self.model)
+            torch._foreach_lerp_(list(self.tensors.values()), [now[name] for name in self.tensors], self.share)
         self.updates += 1
+
+    @torch.no_grad()
+    def hand_back(self) -> None:
+        """After an update: give the network the average to go on from, where the part says so."""
+        if self.part.returns and self.share:
+            now = floating(self.model)
+            torch._foreach_copy_([now[name] for name in self.tensors], list(self.tensors.values()))
 
     def exchange(self) -> None:
         """Give the network the average, and keep its own weights here; once more, and all is as it was."""
@@ -41,15 +53,46 @@ class Averaging:
     def on(self) -> Iterator[None]:
         """Within it the network has the average."""
         self.exchange()
+        own = {name: tensor.clone() for name, tensor in self.model.named_buffers()}
         try:
             yield
         finally:
+            self._set(own)
             self.exchange()
 
+    def keep(self) -> None:
+        """Give the network the average for good, with the statistics that it was tested with."""
+        self.exchange()
+        self._set(self.renewed)
+
+    def renew(self, forwards: Iterable[Callable[[], Any]]) -> None:
+        """Set batch norm's statistics to their mean over `forwards`, which run the network in training mode."""
+        self.model.train()
+        norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        kept = [(m.momentum, m.get_buffer("num_batches_tracked").clone()) for m in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # of all batches alike
+        try:
+            for forward in forwards:
+                forward()
+        finally:
+            for norm, (momentum, counted) in zip(norms, kept, strict=True):
+                norm.momentum = momentum
+                norm.get_buffer("num_batches_tracked").copy_(counted)
+        self.renewed = {name: tensor.clone() for name, tensor in self.model.named_buffers()}
+
+    def _set(self, buffers: Mapping[str, Tensor]) -> None:
+        live = dict(self.model.named_buffers())
+        for name, tensor in buffers.items():
+            live[name].copy_(tensor)
+
     def state(self) -> dict[str, Any]:
-        return {"tensors": self.tensors, "updates": self.updates}
+        return {"tensors": self.tensors, "updates": self.updates, "renewed": self.renewed}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.updates = state["updates"]
         for name, tensor in state["tensors"].items():
             self.tensors[name].copy_(tensor)
+        device = next(iter(self.tensors.values())).device
+        self.renewed = {name: tensor.to(device) for name, tensor in state["renewed"].items()}

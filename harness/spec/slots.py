@@ -181,6 +181,8 @@ class Schedule(Part, ABC):
 class Sampler(Part, ABC):
     """Which training images an epoch has, and in which order."""
 
+    anew: ClassVar[bool] = True  # drawn anew for each epoch; else all have the first one's
+
     @abstractmethod
     def order(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The places of an epoch's N images among the N training images; `labels` are theirs. `reference` as well."""
@@ -190,6 +192,13 @@ class Augment(Part, ABC):
     """Changes training images, one batch at a time, before they are normalised."""
 
     moves: ClassVar[bool] = True  # pixels change places: without a `pair` it is of no use for boxes and masks
+
+    def knowing(self, epoch: int, places: np.ndarray, rng: Stream) -> Augment:
+        """Itself, as it is for the training images at these places in that epoch; `rng` gives streams of its seed.
+
+        Most parts need not know which images they change. One that does answers with a copy that does.
+        """
+        return self
 
     @abstractmethod
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
@@ -256,13 +265,22 @@ class Clip(Part, ABC):
 class Average(Part, ABC):
     """Weights that are an average over the steps: they are tested and kept, and training goes on with its own."""
 
+    returns: ClassVar[bool] = False  # training goes on from the average, wherever a share above 0 went into it
+
     @abstractmethod
-    def share(self, step: int) -> float:
+    def share(self, step: int, steps_per_epoch: int, epochs: int) -> float:
         """How much of the weights after `step`, counted from 0, goes into the average: avg += share · (w - avg).
 
-        Buffers of floating point go with the weights. The average begins as the initial weights. `reference(step)`
-        says it again.
+        Buffers of floating point go with the weights. The average begins as the initial weights. `reference` of the
+        same says it again.
         """
+
+    def renewing(self, epoch: int, epochs: int) -> int:
+        """By how many batches of `epoch` batch norm's statistics are worked out anew, before the average is tested.
+
+        0: they are averaged, as the weights are.
+        """
+        return 0
 
 
 class Evaluation(Part, ABC):

@@ -174,6 +174,16 @@ class Spec(Part):
         new = tuple(part if s else other for s, other in zip(same, old, strict=True)) if any(same) else (*old, part)
         return self.but(**{slot: new})
 
+    def alone(self, slot: str, part: Part) -> Self:
+        """`part` in a slot that has room for one. Raises Problem where one of another kind is there."""
+        old = getattr(self, slot)
+        several = isinstance(old, tuple)
+        there = next((other for other in (old if several else (old,)) if other is not None), None)
+        if there is not None and type(there) is not type(part):
+            mine, other = type(part).__name__, type(there).__name__
+            raise Problem(f"{slot} has {other}, and there is room for one: leave out {mine}, or {other}")
+        return self.but(**{slot: (part,) if several else part})
+
 
 Teacher.model_rebuild()
 

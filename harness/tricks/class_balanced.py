@@ -65,4 +65,4 @@ def class_balanced(spec: Spec) -> Spec:
 
     Cost: none; images of rare classes are seen more often, and others less.
     """
-    return spec.but(sampler=ClassBalanced())
+    return spec.alone("sampler", ClassBalanced())

@@ -50,4 +50,4 @@ def clip_norm(spec: Spec, most: float = 1.0) -> Spec:
 
     Cost: one norm over all gradients a step.
     """
-    return spec.having("clip", ClipNorm(most=most))
+    return spec.alone("clip", ClipNorm(most=most))

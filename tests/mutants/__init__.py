@@ -5,13 +5,27 @@
 trains every mutant on a study that takes a moment, prints which check caught it, and exits with 1 where none did.
 """
 
-from tests.mutants import alike, doors, finetuned, judged, later, mixed, modern, scenes, shared, splits, tensors, tested
+from tests.mutants import (
+    alike,
+    doors,
+    finetuned,
+    judged,
+    later,
+    mixed,
+    modern,
+    recipes,
+    scenes,
+    shared,
+    splits,
+    tensors,
+    tested,
+)
 from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, said, stand_in, text
 from tests.mutants.first import BROKEN as FIRST
 
 BROKEN = (
-    FIRST | doors.BROKEN | finetuned.BROKEN | mixed.BROKEN | modern.BROKEN
-)  # the parts whose first mutant does nothing
+    FIRST | doors.BROKEN | finetuned.BROKEN | mixed.BROKEN | modern.BROKEN | recipes.BROKEN
+)  # the first mutant of each part does nothing
 
 TABLES = {
     "0": FIRST,
@@ -29,6 +43,7 @@ MUTANTS = [
         *finetuned.BY_KIND.items(),
         *mixed.BY_KIND.items(),
         *modern.BY_KIND.items(),
+        *recipes.BY_KIND.items(),
         *scenes.BY_KIND.items(),
         *judged.BY_KIND.items(),
         *shared.BY_KIND.items(),

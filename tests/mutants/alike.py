@@ -694,8 +694,8 @@ BROKEN: Broken = {
             edited(
                 data_room.Cached,
                 "train",
-                "x = augmented(images[index].float(), drawing(augment, rng, epoch, number))",
-                "x = augmented(self.normalised(images[index].float()), drawing(augment, rng, epoch, number))",
+                "x = augmented(images[index].float(), parts)",
+                "x = augmented(self.normalised(images[index].float()), parts)",
                 "yield self.normalised(x)",
                 "yield x",
             ),

@@ -21,10 +21,11 @@ from harness.tricks.rates_by_group import GroupRates, rates_by_group
 from tests.mutants.breaking import LONG, Broken, edited, method, text
 
 BINARY, CLIPPED, BALANCED = binary_cross_entropy(LONG), clip_norm(LONG, most=0.5), class_balanced(LONG)
+SPARSE = ema(LONG, decay=0.9, every=3)
 AVERAGED, SIZED, GROUPED = ema(LONG, decay=0.9), evaluation_size(LONG), rates_by_group(LONG)
 HALF = fp16(CLIPPED)
 TWICE = LONG.but(mix=(Mixup(alpha=1.0), Mixup(alpha=0.2)))
-UPDATE, TESTED = "average.update(step)", "scores = test(spec, run, images, watched)"
+UPDATE, TESTED = "average.update(step, steps, spec.epochs)", "scores = test(spec, run, images, watched)"
 CLIP = "clip(list(run.model.parameters()))"
 LATER = "if run.epoch == 0 or run.batch % 3 else 0"
 SUM = partial(nn.functional.binary_cross_entropy_with_logits, reduction="sum")
@@ -62,8 +63,9 @@ BROKEN: Broken = {
     ],
     "ema": [
         ("does nothing", AVERAGED, text(UPDATE, "None")),
-        ("of share d, not 1 - d", AVERAGED, method(EMA, "share", lambda self, step: self.decay)),
-        ("warmed up", AVERAGED, method(EMA, "share", lambda self, step: max(1 - self.decay, 1 / (step + 2)))),
+        ("of share d, not 1 - d", AVERAGED, method(EMA, "share", lambda self, step, *of: self.decay)),
+        ("warmed up", AVERAGED, method(EMA, "share", lambda self, step, *of: max(1 - self.decay, 1 / (step + 2)))),
+        ("at every step", SPARSE, method(EMA, "share", lambda self, step, *of: 1 - self.decay)),
         ("not updated at every third step, later", AVERAGED, text(UPDATE, f"({UPDATE}) {LATER}")),
         (
             "begins anew each epoch",
@@ -87,13 +89,13 @@ BROKEN: Broken = {
             edited(
                 Averaging,
                 "on",
-                "self.exchange()\n    try",
-                "try",
-                "finally:\n        self.exchange()",
-                "finally:\n        pass",
+                '"""\n    self.exchange()',
+                '"""',
+                "self._set(own)\n        self.exchange()",
+                "pass",
             ),
         ),
-        ("the weights are kept", AVERAGED, text("average.exchange()  # for good", "pass")),
+        ("the weights are kept", AVERAGED, text("average.keep()", "pass")),
         (
             "trained on from the average",
             AVERAGED,

@@ -137,7 +137,7 @@ def spread_of_part(part: Any, spec: Any) -> list[tuple[str, Any, Inject]]:
         (
             "off at every second batch",
             spec,
-            edited(data_room.Cached, "train", "drawing(augment,", "drawing(augment[number % 2 :],"),
+            edited(data_room.Cached, "train", "placed(augment,", "placed(augment[number % 2 :],"),
         ),
         ("half of each batch", spec, first_half(part)),
         (

@@ -19,7 +19,7 @@ def test_by_hand():
     for step in range(2):
         for tensor in floating(model).values():
             tensor.add_(1)
-        average.update(step)
+        average.update(step, 2, 1)
     assert average.updates == 2
     assert set(average.tensors) == {"0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var"}
     assert all(bool((tensor == 1.25).all()) for tensor in average.tensors.values())
@@ -47,7 +47,7 @@ def test_what_is_kept_of_it_comes_back():
     average = Averaging(EMA(decay=0.5), model)
     for parameter in model.parameters():
         parameter.data.add_(1)
-    average.update(0)
+    average.update(0, 1, 1)
     again = Averaging(EMA(decay=0.5), network())
     again.restore(average.state())
     assert again.updates == 1

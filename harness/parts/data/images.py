@@ -35,6 +35,11 @@ def drawing(parts: Sequence[Any], rng: Stream, epoch: int, batch: int, purpose: 
     return [(part, rng(purpose, *name)) for part, name in zip(parts, names, strict=True)]
 
 
+def placed(parts: Sequence[Augment], epoch: int, places: np.ndarray, rng: Stream) -> list[Augment]:
+    """The parts, as they are for the training images at these places."""
+    return [part.knowing(epoch, places, rng) for part in parts]
+
+
 def augmented(x: Tensor, parts: Drawing) -> Tensor:
     for part, draw in parts:
         x = part(x, draw)
@@ -131,7 +136,8 @@ class Images(ABC):
         """The training images of each batch of an epoch."""
         draw = rng("order", epoch)
         if self.sampler:
-            shuffled = self.sampler.order(self.strata("train"), draw)
+            own = draw if self.sampler.anew else rng("order", 0)
+            shuffled = self.sampler.order(self.strata("train"), own)
         else:
             shuffled = draw.permutation(self.counts["train"])
         return [shuffled[i : i + batch_size] for i in range(0, len(shuffled) - batch_size + 1, batch_size)]

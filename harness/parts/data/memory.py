@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.parts.data.images import Batch, Drawing, Images, augmented, drawing, redone
+from harness.parts.data.images import Batch, Drawing, Images, augmented, drawing, placed, redone
 from harness.rng import Stream
 from harness.spec import Augment
 
@@ -58,7 +58,8 @@ class Cached(Images):
         images, labels = self.on(device, "train")
         for number, chosen in enumerate(self.order(epoch, batch_size, rng)[start:], start):
             index = torch.from_numpy(chosen).to(device, non_blocking=True)
-            x = augmented(images[index].float(), drawing(augment, rng, epoch, number))
+            parts = drawing(placed(augment, epoch, chosen, rng), rng, epoch, number)
+            x = augmented(images[index].float(), parts)
             yield self.normalised(x), labels[index]
 
     def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from harness import Problem
 from harness.parts.augment import Crop, OnPixels
 from harness.parts.data.decoding import in_order
-from harness.parts.data.images import Batch, Drawing, Images, augmented, drawing, redone
+from harness.parts.data.images import Batch, Drawing, Images, augmented, drawing, placed, redone
 from harness.parts.data.reading import opened, rgb, shrunk
 from harness.rng import Stream
 from harness.spec import Augment
@@ -39,8 +39,9 @@ class Photos(Images):
             if isinstance(part, OnPixels):
                 part.ready()
         batches = _Batches(self, "train", tasks, augment, rng, epoch)
-        for number, (x, y) in enumerate(self._served(batches, device), start):
-            yield self.normalised(augmented(x.float(), shares(drawing(augment, rng, epoch, number))[2])), y
+        for (number, chosen), (x, y) in zip(tasks, self._served(batches, device), strict=True):
+            parts = drawing(placed(augment, epoch, chosen, rng), rng, epoch, number)
+            yield self.normalised(augmented(x.float(), shares(parts)[2])), y
 
     def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
         every = np.arange(self.counts[split])

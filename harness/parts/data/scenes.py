@@ -28,7 +28,7 @@ from torch.utils.data import Dataset
 from harness import Problem
 from harness.parts.augment import Cut, ScaledCrop
 from harness.parts.data.decoding import in_order
-from harness.parts.data.images import Batch, Drawing, Images, drawing, redone
+from harness.parts.data.images import Batch, Drawing, Images, drawing, placed, redone
 from harness.parts.data.reading import opened, read_all, rgb, told
 from harness.rng import Stream
 from harness.spec import Augment, Spec, referenced
@@ -75,9 +75,10 @@ class Scenes(Images):
     ) -> Iterator[Batch]:
         tasks = list(enumerate(self.order(epoch, batch_size, rng)[start:], start))
         batches = _Batches(self, "train", tasks, augment, rng, epoch)
-        for number, (x, y, frames) in enumerate(self._served(batches, device), start):
+        for (number, chosen), (x, y, frames) in zip(tasks, self._served(batches, device), strict=True):
             sizes, x = frames[:, :2].long().numpy(), x.float()
-            for part, draw in shared(drawing(augment, rng, epoch, number))[2]:
+            parts = drawing(placed(augment, epoch, chosen, rng), rng, epoch, number)
+            for part, draw in shared(parts)[2]:
                 x, y = part.pair(x, y, sizes, draw)
             yield blank(self.normalised(x), sizes), self.batched(y, frames.to(device))
 

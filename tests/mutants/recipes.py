@@ -1,0 +1,154 @@
+"""What today's recipes have: orders of images, averages of weights, sizes by epoch, views of test images."""
+
+import numpy as np
+
+from harness import train as loop
+from harness.parts.averaging import Averaging
+from harness.parts.data import Cached
+from harness.parts.data.images import Images
+from harness.tricks.alternating_flip import AlternatingFlip, alternating_flip
+from harness.tricks.lookahead import Lookahead, lookahead
+from harness.tricks.one_order import OneOrder, one_order
+from harness.tricks.repeated_augmentation import Repeated, repeated_augmentation
+from harness.tricks.swa import SWA, swa
+from tests.mutants.breaking import LONG, Broken, augmenting_when, edited, method, text
+
+REPEATED, ONCE = repeated_augmentation(LONG), one_order(LONG)
+TURNING = alternating_flip(LONG)
+MEAN, SLOW = swa(LONG, last=3), lookahead(LONG, every=2, alpha=0.3)
+UPDATE, BACK = "average.update(step, steps, spec.epochs)", "average.hand_back()"
+RENEW = "renew(spec, run, images, rng)\n            scores"
+ORDER, FIRST_ALONE = "self.order(epoch, batch_size, rng)", "(self if epoch == 0 else replace(self, sampler=None))"
+COINS = 'streams("augment", "AlternatingFlip").random(int(places.max()) + 1)'
+
+
+def shuffled(self: object, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rng.permutation(len(labels))
+
+
+BROKEN: Broken = {
+    "repeated_augmentation": [
+        ("does nothing", REPEATED, method(Repeated, "order", shuffled)),
+        ("twice each", REPEATED, edited(Repeated, "order", "self.repeats", "2")),
+        ("one epoch in three", REPEATED, edited(Repeated, "order", "np.repeat(", "np.tile(")),
+        (
+            "copies in different batches",
+            REPEATED,
+            edited(Repeated, "order", "return np", "return rng.permutation(np", "[: len(labels)]", "[: len(labels)])"),
+        ),
+        ("the same images each epoch", REPEATED, edited(Images, "order", "self.sampler.anew", "not self.sampler.anew")),
+        ("off after the first epoch", REPEATED, edited(Cached, "train", ORDER, ORDER.replace("self", FIRST_ALONE))),
+    ],
+    "one_order": [
+        ("does nothing", ONCE, edited(Images, "order", "self.sampler.anew", "True")),
+        ("it says that it shuffles anew", ONCE, method(OneOrder, "anew", True)),
+        ("as the images are stored", ONCE, method(OneOrder, "order", lambda self, labels, rng: np.arange(len(labels)))),
+        ("batches in another order, later", ONCE, edited(Cached, "train", ORDER, f"{ORDER}[:: 1 - 2 * (epoch > 2)]")),
+        ("that of the second epoch", ONCE, edited(Images, "order", 'rng("order", 0)', 'rng("order", 1)')),
+    ],
+    "swa": [
+        ("does nothing", MEAN, text(UPDATE, "None")),
+        ("of the last epoch alone", MEAN, edited(SWA, "share", "epoch - self.first(epochs)", "0")),
+        (
+            "of one epoch more",
+            MEAN,
+            edited(SWA, "share", "epoch - self.first(epochs)", "1 + epoch - self.first(epochs)"),
+        ),
+        ("at each step", MEAN, edited(SWA, "share", "place < steps_per_epoch - 1", "False")),
+        ("statistics averaged", MEAN, text(RENEW, "scores")),
+        (
+            "statistics of the weights before",
+            MEAN,
+            text(
+                "with run.averaged():\n            renew(spec, run, images, rng)",
+                "renew(spec, run, images, rng)\n        with run.averaged():",
+            ),
+        ),
+        ("statistics of images as they are stored", MEAN, edited(loop, "renew", "spec.augment", "()")),
+        (
+            "statistics of the first epoch's images",
+            MEAN,
+            edited(loop, "renew", "images.train(run.epoch", "images.train(0"),
+        ),
+        ("statistics of a batch less", MEAN, edited(loop, "renew", "islice(served, batches)", "islice(served, 5)")),
+        (
+            "the last batch counts a tenth",
+            MEAN,
+            edited(Averaging, "renew", "norm.momentum = None", "norm.momentum = 0.1"),
+        ),
+        ("statistics in evaluation mode", MEAN, edited(Averaging, "renew", "self.model.train()", "self.model.eval()")),
+        ("the average's own statistics are kept", MEAN, edited(Averaging, "keep", "self._set(self.renewed)", "pass")),
+        ("renewed statistics go into the next average", MEAN, edited(Averaging, "on", "self._set(own)", "pass")),
+        (
+            "a weight moves while statistics are renewed",
+            MEAN,
+            edited(loop, "renew", "seed_torch(", "run.model.fc.weight.data.mul_(1.01); seed_torch("),
+        ),
+    ],
+    "lookahead": [
+        ("does nothing", SLOW, text(UPDATE, "None", BACK, "None")),
+        ("an average beside the weights", SLOW, text(BACK, "None")),
+        ("every fourth step", SLOW, edited(Lookahead, "share", "% self.every", "% 4")),
+        ("the other part of the way", SLOW, edited(Lookahead, "share", "1 - stays * at", "stays * at")),
+        ("from the weights of the step before, later", SLOW, text(BACK, f"{BACK} if run.epoch < 2 else None")),
+        (
+            "buffers stay",
+            SLOW,
+            edited(
+                Averaging,
+                "hand_back",
+                "floating(self.model)",
+                "dict(self.model.named_parameters()) | {n: t.clone() for n, t in self.model.named_buffers()}",
+            ),
+        ),
+        (
+            "the head stays",
+            SLOW,
+            edited(
+                Averaging, "hand_back", "[now[name] for", '[now[name] if name != "fc.weight" else now[name].clone() for'
+            ),
+        ),
+        ("at each step", SLOW, edited(Averaging, "hand_back", "and self.share", "")),
+        (
+            "momentum is cleared with it",
+            SLOW,
+            text(BACK, f"{BACK}; run.optimizer.state.clear() if average.share else None"),
+        ),
+    ],
+    "alternating_flip": [
+        ("does nothing", TURNING, method(AlternatingFlip, "__call__", lambda self, x, rng: x)),
+        ("by coins", TURNING, edited(AlternatingFlip, "__call__", f"{COINS}[places]", "rng.random(len(x))")),
+        (
+            "never the other way, at each epoch",
+            TURNING,
+            edited(AlternatingFlip, "__call__", "epoch % 2", "0 * epoch % 2"),
+        ),
+        ("all at once", TURNING, edited(AlternatingFlip, "__call__", "[places] < 0.5", "[places] < 2")),
+        (
+            "by the place in the batch",
+            TURNING,
+            edited(
+                AlternatingFlip,
+                "__call__",
+                "[places]",
+                "[: len(x)]",
+                "int(places.max()) + 1",
+                "int(places.max()) + len(x)",
+            ),
+        ),
+        ("upside down", TURNING, edited(AlternatingFlip, "__call__", "x.flip(3)", "x.flip(2)")),
+        ("off after the first epoch", TURNING, augmenting_when("run.epoch == 0")),
+    ],
+}
+
+
+def kind(name: str) -> str:
+    """Of `KINDS`."""
+    if name == "does nothing":
+        return "0"
+    return "A" if "later" in name or "epoch" in name else "B"
+
+
+BY_KIND = {
+    each: {part: [m for m in mutants if kind(m[0]) == each] for part, mutants in BROKEN.items()} for each in "0AB"
+}
