@@ -211,6 +211,17 @@ class Augment(Part, ABC):
         return self(x, rng), y
 
 
+class Resolution(Part, ABC):
+    """The size of training images, by the epoch."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, epoch: int, epochs: int) -> Tensor:
+        """Normalised images N x C x H x W of `epoch`, of `epochs`, to those that are mixed and trained on.
+
+        `reference` does so in numpy.
+        """
+
+
 class Targets(Part, ABC):
     """What the labels of training images become; without one they are one-hot."""
 

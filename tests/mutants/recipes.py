@@ -1,6 +1,7 @@
 """What today's recipes have: orders of images, averages of weights, sizes by epoch, views of test images."""
 
 import numpy as np
+from torch import nn
 
 from harness import train as loop
 from harness.parts.averaging import Averaging
@@ -9,21 +10,28 @@ from harness.parts.data.images import Images
 from harness.tricks.alternating_flip import AlternatingFlip, alternating_flip
 from harness.tricks.lookahead import Lookahead, lookahead
 from harness.tricks.one_order import OneOrder, one_order
+from harness.tricks.progressive_resizing import Progressive, progressive_resizing
 from harness.tricks.repeated_augmentation import Repeated, repeated_augmentation
 from harness.tricks.swa import SWA, swa
-from tests.mutants.breaking import LONG, Broken, augmenting_when, edited, method, text
+from tests.mutants.breaking import LONG, Broken, Inject, augmenting_when, edited, method, shared, text
 
 REPEATED, ONCE = repeated_augmentation(LONG), one_order(LONG)
 TURNING = alternating_flip(LONG)
 MEAN, SLOW = swa(LONG, last=3), lookahead(LONG, every=2, alpha=0.3)
 UPDATE, BACK = "average.update(step, steps, spec.epochs)", "average.hand_back()"
 RENEW = "renew(spec, run, images, rng)\n            scores"
+GROWING = progressive_resizing(LONG.but(epochs=5))
+RESIZE = "        for resize in spec.resolution:\n            x = resize(x, run.epoch, spec.epochs)\n        y ="
 ORDER, FIRST_ALONE = "self.order(epoch, batch_size, rng)", "(self if epoch == 0 else replace(self, sampler=None))"
 COINS = 'streams("augment", "AlternatingFlip").random(int(places.max()) + 1)'
 
 
 def shuffled(self: object, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(len(labels))
+
+
+def resizing(new: str) -> Inject:
+    return text(RESIZE, RESIZE.replace("x = resize(x, run.epoch, spec.epochs)", new))
 
 
 BROKEN: Broken = {
@@ -114,6 +122,33 @@ BROKEN: Broken = {
             SLOW,
             text(BACK, f"{BACK}; run.optimizer.state.clear() if average.share else None"),
         ),
+    ],
+    "progressive_resizing": [
+        ("does nothing", GROWING, method(Progressive, "__call__", lambda self, x, epoch, epochs: x)),
+        ("small to the end", GROWING, resizing("x = resize(x, 0, spec.epochs)")),
+        (
+            "whole from the second epoch on",
+            GROWING,
+            resizing("x = resize(x, run.epoch or 0, spec.epochs) if run.epoch < 1 else x"),
+        ),
+        ("an epoch late", GROWING, resizing("x = resize(x, max(0, run.epoch - 1), spec.epochs)")),
+        (
+            "the nearest pixel",
+            GROWING,
+            shared(Progressive, "scaled", lambda x, size: nn.functional.interpolate(x, (size, size))),
+        ),
+        ("the corner cut out", GROWING, shared(Progressive, "scaled", lambda x, size: x[..., :size, :size])),
+        (
+            "without antialiasing",
+            GROWING,
+            shared(Progressive, "scaled", lambda x, size: nn.functional.interpolate(x, (size, size), mode="bilinear")),
+        ),
+        (
+            "whole at every third step, later",
+            GROWING,
+            resizing("x = resize(x, run.epoch, spec.epochs) if run.batch % 3 else x"),
+        ),
+        ("before the flip", GROWING, edited(Progressive, "__call__", "scaled(x, side)", "scaled(x, side).flip(3)")),
     ],
     "alternating_flip": [
         ("does nothing", TURNING, method(AlternatingFlip, "__call__", lambda self, x, rng: x)),
