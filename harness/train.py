@@ -442,7 +442,10 @@ def evaluate(
             z = model(*task.given(x, labels)).float()
         return z
 
-    for z, labels in (ranks or Alone()).in_turn(answer, images.test(at_once(task, device), device, split), after):
+    def answered(x: Tensor, labels: Tensor) -> Any:
+        return images.answered(lambda view: answer(view, labels), x)
+
+    for z, labels in (ranks or Alone()).in_turn(answered, images.test(at_once(task, device), device, split), after):
         marking.add(z, labels)
     scores: tuple[dict[str, float], dict[str, Any]] = marking.scores(split)
     return scores

@@ -295,7 +295,17 @@ class Evaluation(Part, ABC):
 
     @abstractmethod
     def view(self, images: Any) -> Any:
-        """The loaded `images` as they are tested, of which `test` and `reference` are asked."""
+        """The loaded `images` as they are tested, of which `test` and `reference` are asked.
+
+        Where several views of an image are answered, they have this part as their `looks`.
+        """
+
+    def views(self, x: Tensor) -> list[tuple[float, Tensor]]:
+        """What the network is asked of normalised test images N x C x H x W, and how much each answer counts.
+
+        Shares add up to 1. `reference` does so in numpy.
+        """
+        return [(1.0, x)]
 
 
 class Task(Part, ABC):

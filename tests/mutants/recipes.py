@@ -7,12 +7,14 @@ from harness import train as loop
 from harness.parts.averaging import Averaging
 from harness.parts.data import Cached
 from harness.parts.data.images import Images
+from harness.parts.views import Views
 from harness.tricks.alternating_flip import AlternatingFlip, alternating_flip
 from harness.tricks.lookahead import Lookahead, lookahead
 from harness.tricks.one_order import OneOrder, one_order
 from harness.tricks.progressive_resizing import Progressive, progressive_resizing
 from harness.tricks.repeated_augmentation import Repeated, repeated_augmentation
 from harness.tricks.swa import SWA, swa
+from harness.tricks.tta import tta
 from tests.mutants.breaking import LONG, Broken, Inject, augmenting_when, edited, method, shared, text
 
 REPEATED, ONCE = repeated_augmentation(LONG), one_order(LONG)
@@ -21,6 +23,7 @@ MEAN, SLOW = swa(LONG, last=3), lookahead(LONG, every=2, alpha=0.3)
 UPDATE, BACK = "average.update(step, steps, spec.epochs)", "average.hand_back()"
 RENEW = "renew(spec, run, images, rng)\n            scores"
 GROWING = progressive_resizing(LONG.but(epochs=5))
+VIEWS, MIRRORED, RIGHT = tta(LONG.but(epochs=3), shift=1), tta(LONG.but(epochs=3)), Views.views
 RESIZE = "        for resize in spec.resolution:\n            x = resize(x, run.epoch, spec.epochs)\n        y ="
 ORDER, FIRST_ALONE = "self.order(epoch, batch_size, rng)", "(self if epoch == 0 else replace(self, sampler=None))"
 COINS = 'streams("augment", "AlternatingFlip").random(int(places.max()) + 1)'
@@ -149,6 +152,35 @@ BROKEN: Broken = {
             resizing("x = resize(x, run.epoch, spec.epochs) if run.batch % 3 else x"),
         ),
         ("before the flip", GROWING, edited(Progressive, "__call__", "scaled(x, side)", "scaled(x, side).flip(3)")),
+    ],
+    "tta": [
+        ("does nothing", VIEWS, method(Views, "views", lambda self, x: [(1.0, x)])),
+        (
+            "each view alike",
+            VIEWS,
+            method(Views, "views", lambda self, x: [(1 / 6, view) for _, view in RIGHT(self, x)]),
+        ),
+        ("the mirror image alone", MIRRORED, method(Views, "views", lambda self, x: [(0.5, x.flip(3))] * 2)),
+        ("upside down", VIEWS, edited(Views, "views", "view.flip(3)", "view.flip(2)")),
+        ("black at the border", VIEWS, edited(Views, "views", '"reflect"', '"constant"')),
+        ("a pixel further", VIEWS, edited(Views, "views", "2 * self.shift", "self.shift")),
+        (
+            "the greatest answer",
+            VIEWS,
+            edited(Images, "answered", "torch.stack(weighed).sum(0)", "torch.stack(weighed).amax(0)"),
+        ),
+        ("the sum of all", VIEWS, edited(Images, "answered", "share * net(view)", "net(view)")),
+        ("of probabilities", MIRRORED, edited(Images, "answered", "share * net(view)", "share * net(view).softmax(1)")),
+        (
+            "the last epoch without",
+            VIEWS,
+            edited(
+                loop,
+                "test",
+                "spec.evaluation.view(images) if spec.evaluation",
+                "spec.evaluation.view(images) if run.epoch < 2",
+            ),
+        ),
     ],
     "alternating_flip": [
         ("does nothing", TURNING, method(AlternatingFlip, "__call__", lambda self, x, rng: x)),
