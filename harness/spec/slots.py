@@ -264,9 +264,14 @@ class Clip(Part, ABC):
         """The greatest norm, over all parameters, that a step may go by; None where no norm is bounded."""
         return None
 
+    weighs: ClassVar[bool] = False  # it goes by the weights too
+
     @abstractmethod
     def __call__(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Change the gradients in place; no loss scale is in them. `reference(gradients)` does so by name, in numpy."""
+        """Change the gradients in place; no loss scale is in them.
+
+        `reference(gradients)` does so by name, in numpy; of one that `weighs`, `reference(gradients, weights)`.
+        """
 
 
 class Average(Part, ABC):

@@ -5,10 +5,13 @@ from torch import nn
 
 from harness import train as loop
 from harness.parts.averaging import Averaging
+from harness.parts.clipping import ClipValue
 from harness.parts.data import Cached
 from harness.parts.data.images import Images
 from harness.parts.views import Views
+from harness.tricks.adaptive_clipping import AdaptiveClip, adaptive_clipping
 from harness.tricks.alternating_flip import AlternatingFlip, alternating_flip
+from harness.tricks.clip_value import clip_value
 from harness.tricks.lookahead import Lookahead, lookahead
 from harness.tricks.one_order import OneOrder, one_order
 from harness.tricks.progressive_resizing import Progressive, progressive_resizing
@@ -16,6 +19,7 @@ from harness.tricks.repeated_augmentation import Repeated, repeated_augmentation
 from harness.tricks.swa import SWA, swa
 from harness.tricks.tta import tta
 from tests.mutants.breaking import LONG, Broken, Inject, augmenting_when, edited, method, shared, text
+from tests.mutants.doors import CLIP, LATER
 
 REPEATED, ONCE = repeated_augmentation(LONG), one_order(LONG)
 TURNING = alternating_flip(LONG)
@@ -24,6 +28,7 @@ UPDATE, BACK = "average.update(step, steps, spec.epochs)", "average.hand_back()"
 RENEW = "renew(spec, run, images, rng)\n            scores"
 GROWING = progressive_resizing(LONG.but(epochs=5))
 VIEWS, MIRRORED, RIGHT = tta(LONG.but(epochs=3), shift=1), tta(LONG.but(epochs=3)), Views.views
+ADAPTED, VALUED = adaptive_clipping(LONG), clip_value(LONG, most=0.01)
 RESIZE = "        for resize in spec.resolution:\n            x = resize(x, run.epoch, spec.epochs)\n        y ="
 ORDER, FIRST_ALONE = "self.order(epoch, batch_size, rng)", "(self if epoch == 0 else replace(self, sampler=None))"
 COINS = 'streams("augment", "AlternatingFlip").random(int(places.max()) + 1)'
@@ -181,6 +186,35 @@ BROKEN: Broken = {
                 "spec.evaluation.view(images) if run.epoch < 2",
             ),
         ),
+    ],
+    "adaptive_clipping": [
+        ("does nothing", ADAPTED, method(AdaptiveClip, "__call__", lambda self, parameters: None)),
+        ("the head too", ADAPTED, edited(AdaptiveClip, "__call__", "if self.head", "if True")),
+        (
+            "a layer at once",
+            ADAPTED,
+            edited(AdaptiveClip, "__call__", "tuple(range(1, weight.ndim)) or (0,)", "tuple(range(weight.ndim))"),
+        ),
+        ("biases left out", ADAPTED, text(CLIP, "clip([p for p in run.model.parameters() if p.ndim > 1])")),
+        (
+            "by the sum of its numbers",
+            ADAPTED,
+            edited(AdaptiveClip, "__call__", "vector_norm(gradient,", "vector_norm(gradient, 1,"),
+        ),
+        ("twice as long", ADAPTED, edited(AdaptiveClip, "__call__", "* self.most", "* self.most * 2")),
+        ("weights of 0 never move", ADAPTED, edited(AdaptiveClip, "__call__", "min=self.least", "min=0.0")),
+        ("not at every third step, later", ADAPTED, text(CLIP, f"({CLIP}) {LATER}")),
+    ],
+    "clip_value": [
+        ("does nothing", VALUED, method(ClipValue, "__call__", lambda self, parameters: None)),
+        (
+            "from above alone",
+            VALUED,
+            method(ClipValue, "__call__", lambda self, parameters: [p.grad.clamp_(max=self.most) for p in parameters]),
+        ),
+        ("twice as much", VALUED, edited(ClipValue, "__call__", "self.most", "2 * self.most")),
+        ("scaled down", VALUED, edited(ClipValue, "__call__", "clip_grad_value_", "clip_grad_norm_")),
+        ("not at every third step, later", VALUED, text(CLIP, f"({CLIP}) {LATER}")),
     ],
     "alternating_flip": [
         ("does nothing", TURNING, method(AlternatingFlip, "__call__", lambda self, x, rng: x)),
