@@ -19,7 +19,7 @@ from harness.evidence import Trace, Upstream, confirm, digest, opinions, prove, 
 from harness.parts.averaging import Averaging
 from harness.parts.data import Images, digests, drawing
 from harness.parts.grouping import groups, set_rate
-from harness.parts.models import cost
+from harness.parts.models import cost, sides
 from harness.parts.norms import synchronise
 from harness.parts.precision import Runner
 from harness.ranks import Alone
@@ -257,6 +257,8 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
         step = run.epoch * steps + run.batch
         seed_torch(rng("torch", run.epoch, run.batch, *run.ranks.own))
         set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))
+        for resize in spec.resolution:
+            x = resize(x, run.epoch, spec.epochs)
         y = task.targets(labels, len(images.classes))
         for target in spec.targets:
             y = target(y)
@@ -328,6 +330,8 @@ def renew(spec: Spec, run: Live, images: Images, rng: Stream) -> None:
 
     def forward(number: int, x: Tensor) -> None:
         seed_torch(rng("torch", "renewed", run.epoch, number))
+        for resize in spec.resolution:
+            x = resize(x, run.epoch, spec.epochs)
         with run.runner.forward():
             run.model(x.contiguous(memory_format=torch.channels_last))
 
@@ -354,7 +358,8 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
     history, runner = run.history, run.runner
     peak = peak_memory(device)  # before the evidence, which asks teachers again
     evidence = prove(spec, run.trace, metrics, run.answered)
-    params, macs = cost(spec.model, images.channels, len(images.classes), run.trace.canvas)
+    size = sides(spec) if spec.resolution else run.trace.canvas
+    params, macs = cost(spec.model, images.channels, len(images.classes), size)
     later = [e["seconds"] for e in history[1:]] or [history[0]["seconds"]]  # the first epoch warms caches up
     status, kept = "diverged" if run.trace.diverged else "finished", len(history) - 1
     if spec.stop and not run.trace.diverged:
@@ -437,7 +442,10 @@ def evaluate(
             z = model(*task.given(x, labels)).float()
         return z
 
-    for z, labels in (ranks or Alone()).in_turn(answer, images.test(at_once(task, device), device, split), after):
+    def answered(x: Tensor, labels: Tensor) -> Any:
+        return images.answered(lambda view: answer(view, labels), x)
+
+    for z, labels in (ranks or Alone()).in_turn(answered, images.test(at_once(task, device), device, split), after):
         marking.add(z, labels)
     scores: tuple[dict[str, float], dict[str, Any]] = marking.scores(split)
     return scores

@@ -22,6 +22,7 @@ from harness.tricks.fp16 import fp16
 from harness.tricks.label_smoothing import Smoothing
 from harness.tricks.lookahead import lookahead
 from harness.tricks.mixup import Mixup, mixup
+from harness.tricks.progressive_resizing import progressive_resizing
 from harness.tricks.rates_by_group import rates_by_group
 from harness.tricks.swa import swa
 from harness.tricks.warmup import warmup
@@ -254,6 +255,10 @@ def means(tiny):
     return swa(tiny.but(epochs=4), last=3)
 
 
+def growing(tiny):
+    return progressive_resizing(tiny.but(epochs=5))
+
+
 def slow(tiny):
     return lookahead(tiny.but(epochs=3), every=4)
 
@@ -268,7 +273,7 @@ def dropout(tiny):
 @pytest.mark.parametrize(
     ("change", "at"),
     [(change, at) for change in (everything, dropout) for at in AT]
-    + [(doors, [5, 1, 4]), (means, [5, 1, 4, 1]), (slow, [5, 2])],
+    + [(doors, [5, 1, 4]), (means, [5, 1, 4, 1]), (slow, [5, 2]), (growing, [5, 4, 1])],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_stopped_and_gone_on_is_as_if_never_stopped(tiny, at, change):

@@ -62,7 +62,7 @@ def clipped(spec: Spec, step: Step, slopes: Mapping[str, Tensor | None]) -> Gaps
     raw = {n: array(g) for n, g in slopes.items() if g is not None}
     if not referenced(part) or not all(np.isfinite(g).all() for g in raw.values()):
         return {}
-    due = part.reference(raw)
+    due = part.reference(raw, {n: array(step.weights[n]) for n in slopes}) if part.weighs else part.reference(raw)
     if due.keys() != step.clipped.keys():
         return {"clipped": math.inf}
     live = {n: array(g) for n, g in step.clipped.items()}
@@ -70,7 +70,8 @@ def clipped(spec: Spec, step: Step, slopes: Mapping[str, Tensor | None]) -> Gaps
         math.sqrt(sum(float((g**2).sum()) for g in gradients))
         for gradients in ((live[n] - g for n, g in due.items()), due.values(), live.values())
     )
-    return {"clipped": off / max(long, 1e-30), "norm": norm}
+    cut = sum(float((np.abs(live[n]) < (1 - 1e-3) * np.abs(g)).sum()) for n, g in raw.items())
+    return {"clipped": off / max(long, 1e-30), "norm": norm, "cut": cut}
 
 
 def averaged(spec: Spec, step: Step, steps_per_epoch: int) -> Gaps:

@@ -255,7 +255,7 @@ def confirm(spec: Spec, trace: Trace, result: Mapping[str, Any], model: nn.Modul
     wanted = {
         "kept": best,
         "params": weights,
-        "macs": sum(trace.macs.values()),
+        "macs": result["macs"] if spec.resolution else sum(trace.macs.values()),  # that of the greatest size
         "classes": len(exams.images.classes),
         **exams.examiner.record(),
         "network": digest(model.state_dict().items()),

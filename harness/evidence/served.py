@@ -38,6 +38,11 @@ def served(spec: Spec, task: Any, images: Any, classes: int, rng: Stream, epoch:
     changed = float((np.abs(x - plain).reshape(len(x), -1).max(1) > 1e-2).sum())
     mean, std = (np.asarray(values, dtype=np.float64).reshape(1, -1, 1, 1) for values in (images.mean, images.std))
     x = (x - mean) / std
+    for resize in spec.resolution:
+        if referenced(resize):
+            x = resize.reference(x, epoch, spec.epochs)
+        else:
+            x = resize(torch.from_numpy(x).float(), epoch, spec.epochs).double().numpy()
     y = task.targets_again(labels, classes)
     for part in spec.targets:
         y = part.reference(y) if referenced(part) else part(torch.from_numpy(y).float()).double().numpy()

@@ -29,7 +29,7 @@ from harness.evidence.numbers import (
 from harness.evidence.replay import Given, Replay, precisely
 from harness.evidence.trace import Trace
 from harness.rng import stream
-from harness.spec import Spec
+from harness.spec import Spec, referenced
 
 SMALL = 64  # px: up to here all images are at hand, and all prints known
 SAMPLE = 32  # images: of photos so many are decoded again, the others are to be the same at each evaluation
@@ -46,11 +46,13 @@ class Exams:
         self.found: list[dict[str, float]] = []  # one an evaluation
         self.scores: list[dict[str, float]] = []  # of each, worked out here
         self.sides: set[int] = set()  # px, of the images that were tested
+        self.views: set[int] = set()  # of an image, that were answered
         self.resumed = 0.0  # trainings that went on with other weights than were tested
         self.device = next(trace.model.parameters(), torch.zeros(0)).device
         self._looked = {int(epoch) for epoch in trace.rng("audit", "test").integers(0, spec.epochs, LOOKED)}
         self._known: dict[str, np.ndarray] = {}  # prints, by split; nan where they are not known
         self._first: dict[str, np.ndarray] = {}  # those of the first evaluation
+        self._shares: list[float] = []  # of each view of an image, once one was seen
         self._live = math.nan  # weight of the network after the last step
         self._trained = math.nan  # and of what is tested: that, or its average
         self._testing = False
@@ -110,6 +112,16 @@ class Exams:
             self._handles = [m.register_forward_hook(self._note_rounding) for m in model.modules() if is_layer(m)]
             self._place = int(self.trace.rng("audit", "batch", len(self.found)).integers(2**31))
 
+    def _looks(self, x: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """The views of test images that are due, and how much each counts: by the second writing, if there is one."""
+        part: Any = self.images.looks
+        if part is None:
+            return [(1.0, x)]
+        if referenced(part):
+            found: list[tuple[float, np.ndarray]] = part.reference(x)
+            return found
+        return [(share, view.double().numpy()) for share, view in part.views(torch.from_numpy(x).float())]
+
     def _note_rounding(self, layer: nn.Module, args: Any, out: Tensor) -> None:
         self._rounded.append(held_by_half(some(out)))
 
@@ -120,12 +132,14 @@ class Exams:
             handle.remove()
         x, z = args[0].detach(), z.detach().float()
         self.sides |= {*x.shape[2:]}
+        if self._heard and len(self._heard[-1][1]) != len(z) and self.trace.ranks.size == 1:
+            self._heard = []  # views of another batch, some of which never came
         self._heard.append((args, z, x.flatten(1) @ shadow(x, self.images.canvas)))
         self._met += 1
         # of all batches so far each is the one that is kept with the same chance, and none is known beforehand
         if np.random.default_rng([self._place, self._met]).random() < 1 / self._met:
             self._batches = [(tuple(tensor.detach().clone() for tensor in args), z.clone())]
-        if self.trace.ranks.size == 1:
+        if self.trace.ranks.size == 1 and len(self._heard) == self._count(x):
             self._mark(self._heard)
 
     def saw_answers(self) -> None:
@@ -136,21 +150,36 @@ class Exams:
         sent = [((x.to("meta"), *map(on_cpu, more)), on_cpu(z), on_cpu(prints)) for (x, *more), z, prints in own]
         self._mark([batch for told in ranks.told(sent) for batch in told])
 
+    def _count(self, x: Tensor) -> int:
+        """How many views of an image are due."""
+        self._shares = self._shares or [share for share, _ in self._looks(np.zeros((1, *x.shape[1:])))]
+        return len(self._shares)
+
     def _mark(self, heard: list[tuple[Given, Tensor, Tensor]]) -> None:
-        for given, z, prints in heard:
-            self.examiner.saw(given, z.to(self.device))
-            self._prints.append(prints.to(self.device))
+        """Batches that were answered, in order: of each all views, one after the other, count as one answer."""
         self._heard = []
+        if not heard:
+            return
+        count = self._count(heard[0][1].new_zeros(1, *heard[0][0][0].shape[1:]))
+        for place in range(0, len(heard) - count + 1, count):
+            batch = heard[place : place + count]
+            views = [share * z.to(self.device) for share, (_, z, _) in zip(self._shares, batch, strict=True)]
+            self.examiner.saw(batch[0][0], torch.stack(views).sum(0) if count > 1 else views[0])
+            self._prints.append(torch.stack([prints.to(self.device) for _, _, prints in batch]))
 
     def saw(self, split: str, scores: Mapping[str, float], kept: Mapping[str, Any]) -> None:
         """An evaluation is over: `scores` by their names, and what is `kept` of its images."""
         due = self.images.counts[split]
-        prints = torch.cat([torch.zeros(0, device=self.device), *self._prints]).double().cpu().numpy()
-        row = {"n": float(len(prints)), "due": float(due), "split": float(split == "test")}
+        count = max(1, len(self._shares))
+        empty = torch.zeros(count, 0, device=self.device)
+        prints = torch.cat([empty, *self._prints], 1).double().cpu().numpy()
+        if prints.size:
+            self.views.add(count)
+        row = {"n": float(prints.shape[1]), "due": float(due), "split": float(split == "test")}
         row["rounded"] = sum(self._rounded) / len(self._rounded) if self._rounded else math.nan
         row |= {"weight": self._weight, "trained": self._trained, "kept": weighed(self.trace.model)}
         self.scores.append({})
-        if len(prints) == due:
+        if prints.shape[1] == due:
             row["strangers"] = float((~close(prints, self._due(split), self._first.get(split))).sum())
             self._first.setdefault(split, prints)
             self.scores[-1], row["right"] = self.examiner.marked(split, kept)
@@ -188,10 +217,12 @@ class Exams:
             looked = np.arange(n)
             if self.images.size > SMALL:
                 looked = np.sort(self.trace.rng("audit", "photos").permutation(n)[:SAMPLE])
-            found = np.full(n, math.nan)
+            found = np.full((max(1, len(self._shares)), n), math.nan)
             for places in np.split(looked, range(256, len(looked), 256)):
-                x = torch.from_numpy((self.images.reference(split, places, []) - mean) / std).float()
-                found[places] = (x.flatten(1).double() @ shadow(x, self.images.canvas).double()).numpy()
+                whole = (self.images.reference(split, places, []) - mean) / std
+                for row, (_, view) in zip(found, self._looks(whole), strict=True):
+                    x = torch.from_numpy(np.ascontiguousarray(view)).float()
+                    row[places] = (x.flatten(1).double() @ shadow(x, self.images.canvas).double()).numpy()
             self._known[split] = found
         return self._known[split]
 
@@ -202,13 +233,13 @@ class Exams:
         return told
 
     def state(self) -> dict[str, Any]:
-        state = {name: getattr(self, name) for name in ("found", "resumed", "scores", "sides")}
+        state = {name: getattr(self, name) for name in ("found", "resumed", "scores", "sides", "views")}
         state["first"] = {split: torch.from_numpy(prints) for split, prints in self._first.items()}
         weights = {"trained": self._trained, "live": self._live, "testing": self._testing}
         return state | weights | {"examiner": self.examiner.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        for name in ("found", "resumed", "scores", "sides"):
+        for name in ("found", "resumed", "scores", "sides", "views"):
             setattr(self, name, state[name])
         self.examiner.restore(state["examiner"])
         self._first = {split: prints.numpy() for split, prints in state["first"].items()}

@@ -24,7 +24,7 @@ KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing co
 GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
     *("first_gammas", "first_weights", "outputs", "gradients", "macs", "fed", "images"),
     *("forwards", "awake", "aways", "amiss", "drawn", "losses", "total", "accuracies", "hits", "longest", "cut"),
-    *("answered", "canvas", "taken"),
+    *("answered", "canvas", "sizes", "shapes", "taken"),
 )
 
 
@@ -61,6 +61,8 @@ class Trace:
     seed: int | None = None
     ranks: Alone = field(default_factory=Alone)  # of which this is one; it has hooks on its own network alone
     canvas: tuple[int, ...] = ()  # px, height and width of the first images
+    sizes: list[tuple[int, ...]] = field(default_factory=list)  # the same of each of the batches kept
+    shapes: list[tuple[int, ...]] = field(default_factory=list)  # (step, height, width), where they change
     taken: tuple[int, int, int] = (0, 0, 0)  # tensors that were to be taken over, those that were, frozen ones
     lr: list[float] = field(default_factory=list)  # of each step; nan where the parameter groups differed
     first_gammas: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -97,6 +99,7 @@ class Trace:
         self._said: list[tuple[Tensor, Tensor]] = []  # logits and losses of this step's passes
         self._guesses: list[Tensor] = []  # of this step's passes
         self._batch = 1  # images of this forward
+        self._size: tuple[int, ...] = ()  # of this step's images
         self._got: list[Tensor] = []  # images of this step's forwards
         self._due: Tensor | None = None  # labels of this epoch, in its order
         self._off: Tensor | None = None  # of this epoch, on the device
@@ -133,6 +136,8 @@ class Trace:
             self.awake += sum(module.training for module in model.modules())
             return
         self.forwards += 1
+        if not self.shapes or self.shapes[-1][1:] != tuple(args[0].shape[2:]):
+            self.shapes.append((len(self.lr), *args[0].shape[2:]))
         if not self.is_away and len(self.images) < KEPT_IMAGES:
             self._got.append(thinned(args[0]))
 
@@ -172,6 +177,7 @@ class Trace:
 
     def stage(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Images and targets between two mixers, kept as they are now: the next may change them in place."""
+        self._size = tuple(x.shape[2:])
         if len(self.fed) >= KEPT_BATCHES:
             return x, y
         return thinned(x) if len(self.images) < KEPT_IMAGES else x, y.clone()
@@ -196,6 +202,7 @@ class Trace:
         self._past_step_1()
         if len(self.fed) < KEPT_BATCHES:
             told = (labels, stages[0][1], *(y for _, y in stages[1:] or stages))
+            self.sizes.append(self._size)
             brief = self.task is None or self.task.brief
             self.fed.append(told if brief else tuple(thinned(y) for y in told))
         if self._got:
@@ -220,10 +227,14 @@ class Trace:
         targets = [(labels, *mixed[place : place + 2]) for labels, *mixed in self.fed]
         return targets, [(mixed[place], mixed[place + 1]) for mixed in self.images]
 
-    @property
-    def every(self) -> int:
-        """Of images every so many-th pixel is kept, each way."""
-        return step(self.canvas[1])
+    def every(self, batch: int) -> int:
+        """Of a kept batch's images every so many-th pixel is kept, each way."""
+        return step(self.size(batch)[1])
+
+    def size(self, batch: int) -> tuple[int, int]:
+        """Height and width of a kept batch's images, in px."""
+        height, width = self.sizes[batch] if batch < len(self.sizes) else self.canvas
+        return height, width
 
     def _compare(self, labels: Tensor) -> None:
         """Count the labels that are not those of the order drawn; on the device, which is not waited for."""

@@ -43,8 +43,18 @@ def evaluated(
     images = spec.data.load()
     device = settle(places(None, 1)[0])
     model = placed(trained(spec, seed, store, images), device)
-    model.register_forward_hook(lambda module, given, z: saw(given, z))
     shown = spec.evaluation.view(images) if spec.evaluation else images
+    heard: list[tuple[Any, Any]] = []  # of a batch, one a view
+
+    def hear(module: Any, given: Any, z: Any) -> None:
+        heard.append((given, z))
+        if shown.looks is None:
+            saw(*heard.pop())
+        elif len(heard) == len(shares := [share for share, _ in shown.looks.views(heard[0][0][0])]):
+            saw(heard[0][0], sum(share * z.float() for share, (_, z) in zip(shares, heard, strict=True)))
+            heard.clear()
+
+    model.register_forward_hook(hear)
     return evaluate(task, model, shown, spec.precision.on(device), device)
 
 

@@ -64,10 +64,14 @@ class Network:
         return self.images.channels, self.images.tested, self.images.tested
 
     def logits(self, x: Tensor) -> Tensor:
-        """The answers to normalised images, N x C x H x W, by the precision that the run was tested with."""
+        """The answers to normalised images, N x C x H x W, by precision and views that the run was tested with."""
+
+        def net(x: Tensor) -> Tensor:
+            z: Tensor = self.module(x.contiguous(memory_format=torch.channels_last)).float()
+            return z
+
         with torch.no_grad(), self.spec.precision.on(CPU).forward():
-            z: Tensor = self.module(x.contiguous(memory_format=torch.channels_last))
-        return z.float()
+            return self.images.answered(net, x)
 
     def predict(self, image: str | os.PathLike[str] | Image.Image | np.ndarray) -> dict[str, float]:
         """The classes of one image with their probabilities, the likeliest first.
@@ -87,7 +91,7 @@ class Network:
         data, size = self.spec.data.source, view.size
         squashed = getattr(data, "fit", None) == "squash" or not isinstance(data, Files)
         if isinstance(view, Photos):
-            cut = cut_out(whole, size, None, None) if squashed else centred(whole, size)
+            cut = cut_out(whole, size, None, None) if squashed else centred(whole, size, view.crop)
         else:
             cut = whole.resize((size, size), Image.Resampling.BILINEAR) if squashed else centre(whole, size, size)
         x = torch.from_numpy(np.array(cut, np.float32).reshape(1, size, size, view.channels).transpose(0, 3, 1, 2))

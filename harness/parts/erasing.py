@@ -60,7 +60,7 @@ class Erase(Augment):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         """Of the first batches, where nothing is done to images after it: the colour of what is erased."""
-        if spec.augment[-1] != self or not trace.images:
+        if spec.augment[-1] != self or spec.resolution or not trace.images:
             return
         images, again, wrong, erased = spec.data.load(), spec.augment[:-1].count(self), 0, 0
         colour = [
@@ -70,12 +70,13 @@ class Erase(Augment):
         for i, (x, *_) in enumerate(trace.images):
             names = type(self).__name__, *divmod(i, trace.steps_per_epoch), *([again] if again else [])
             rng = trace.rng("augment", *names)
+            every, (tall, wide) = trace.every(i), trace.size(i)
             for image in x:
-                top, left, bottom, right = self.again(trace.canvas[0], trace.canvas[1], rng)
+                top, left, bottom, right = self.again(tall, wide, rng)
                 there = image[
                     :,
-                    -(-top // trace.every) : -(-bottom // trace.every),
-                    -(-left // trace.every) : -(-right // trace.every),
+                    -(-top // every) : -(-bottom // every),
+                    -(-left // every) : -(-right // every),
                 ]
                 wrong += int(((there - there.new_tensor(colour).view(-1, 1, 1)).abs() > 1e-4).sum())
                 erased += there.numel()

@@ -21,6 +21,7 @@ from harness.spec.slots import (
     Optimizer,
     Precision,
     Rates,
+    Resolution,
     Sampler,
     Schedule,
     Stop,

@@ -24,6 +24,7 @@ MAY: dict[str, tuple[str, ...]] = {  # slot -> the aspects of `seen` that a chan
     "average": (),
     "sampler": ("order", "images", "targets", "mixing", "teacher"),
     "evaluation": (),
+    "resolution": ("images", "mixing", "teacher"),
     "stop": ("rates", "steps"),
     "microbatch": ("steps", "teacher"),  # a teacher answers a pass, and other sizes round otherwise
     "ranks": ("teacher",),  # likewise

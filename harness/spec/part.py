@@ -97,6 +97,7 @@ def referenced(part: Any) -> TypeGuard[Any]:
         "form",
         "share",
         "order",
+        "views",
         "pair",
     )
     return kinds[0].__module__.startswith("harness.") or all(

@@ -215,6 +215,17 @@ class Augment(Part, ABC):
         return self(x, rng), y
 
 
+class Resolution(Part, ABC):
+    """The size of training images, by the epoch."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, epoch: int, epochs: int) -> Tensor:
+        """Normalised images N x C x H x W of `epoch`, of `epochs`, to those that are mixed and trained on.
+
+        `reference` does so in numpy.
+        """
+
+
 class Targets(Part, ABC):
     """What the labels of training images become; without one they are one-hot."""
 
@@ -257,9 +268,14 @@ class Clip(Part, ABC):
         """The greatest norm, over all parameters, that a step may go by; None where no norm is bounded."""
         return None
 
+    weighs: ClassVar[bool] = False  # it goes by the weights too
+
     @abstractmethod
     def __call__(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Change the gradients in place; no loss scale is in them. `reference(gradients)` does so by name, in numpy."""
+        """Change the gradients in place; no loss scale is in them.
+
+        `reference(gradients)` does so by name, in numpy; of one that `weighs`, `reference(gradients, weights)`.
+        """
 
 
 class Average(Part, ABC):
@@ -288,7 +304,17 @@ class Evaluation(Part, ABC):
 
     @abstractmethod
     def view(self, images: Any) -> Any:
-        """The loaded `images` as they are tested, of which `test` and `reference` are asked."""
+        """The loaded `images` as they are tested, of which `test` and `reference` are asked.
+
+        Where several views of an image are answered, they have this part as their `looks`.
+        """
+
+    def views(self, x: Tensor) -> list[tuple[float, Tensor]]:
+        """What the network is asked of normalised test images N x C x H x W, and how much each answer counts.
+
+        Shares add up to 1. `reference` does so in numpy.
+        """
+        return [(1.0, x)]
 
 
 class Task(Part, ABC):

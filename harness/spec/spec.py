@@ -35,6 +35,7 @@ from harness.spec.slots import (
     Optimizer,
     Precision,
     Rates,
+    Resolution,
     Sampler,
     Schedule,
     Stop,
@@ -92,6 +93,7 @@ class Spec(Part):
     average: tuple[Average, ...] = Field((), max_length=1)
     sampler: Sampler | None = None
     evaluation: Evaluation | None = None
+    resolution: tuple[Resolution, ...] = Field((), max_length=1)
     stop: tuple[Stop, ...] = Field((), max_length=1)
     microbatch: int | None = Field(None, ge=1)  # images a pass: gradients add up, batch norm sees a pass
     ranks: Ranks | None = None  # processes that share each pass: other roundings, and dropout draws of each one's own

@@ -172,7 +172,7 @@ def needs(spec: Spec, truth: str) -> None:
     if spec.data.truth != truth:
         what = {"boxes": "boxes, as VOC has", "mask": "masks, as ADE20K has"}[truth]
         raise ValueError(f"data={type(spec.data).__name__}: this task needs images with {what}")
-    for slot in ("targets", "mix", "teacher", "ascent", "sampler", "evaluation"):
+    for slot in ("targets", "mix", "teacher", "ascent", "sampler", "evaluation", "resolution"):
         if getattr(spec, slot):
             raise ValueError(f"{slot} is for images of one class each: leave it out, or set model.backbone.{slot}")
 

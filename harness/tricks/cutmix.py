@@ -67,14 +67,15 @@ class CutMix(Mix):
         targets, images = trace.through(place)
         strange, off, due, seen = 0, 0.0, 0, 0
         for i, (labels, before, after) in enumerate(targets):
-            inside, perm = self.drawn(len(labels), trace.canvas[0], trace.canvas[1], trace.drew(spec, place, i))
+            height, width = trace.size(i)
+            inside, perm = self.drawn(len(labels), height, width, trace.drew(spec, place, i))
             partner = torch.from_numpy(perm).to(before.device)
             share = float(inside.mean())
             off = max(off, float((after - (1 - share) * before - share * before[partner]).abs().max()))
             due += share > 0 and not torch.equal(before, before[partner])
             seen += not torch.equal(before, after)
             for x, mixed in images[i : i + 1]:
-                mask = torch.from_numpy(inside[:: trace.every, :: trace.every]).to(x.device)
+                mask = torch.from_numpy(inside[:: trace.every(i), :: trace.every(i)]).to(x.device)
                 strange += int((mixed != torch.where(mask, x[partner], x)).sum())
         yield Check(
             "pixels that are neither the partner's in the box nor their own beside it", "0", f"{strange}", not strange

@@ -82,7 +82,9 @@ def examined(spec: Spec, trace: Trace, teacher: "BoundTeacher") -> tuple[np.ndar
     images = spec.evaluation.view(spec.data.load()) if spec.evaluation else spec.data.load()
     with closing(images.test(EXAM // 4, device)) as served, torch.inference_mode(), trace.runner.forward():
         for x, labels in islice(served, 4):
-            z = teacher.model(x.contiguous(memory_format=torch.channels_last)).float()
+            z = images.answered(
+                lambda view: teacher.model(view.contiguous(memory_format=torch.channels_last)).float(), x
+            )
             right.append(z.topk(min(5, trace.classes), dim=1).indices[:, 0] == labels)  # as it was tested: ties too
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(teacher.inner.result["correct"]), dtype=np.uint8))
     answered = torch.cat(right).cpu().numpy()

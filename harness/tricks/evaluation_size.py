@@ -7,7 +7,9 @@ from pydantic import Field
 
 from harness import Problem
 from harness.evidence import Check, Trace
+from harness.parts.data import Photos
 from harness.parts.models import cost
+from harness.parts.views import Views
 from harness.spec import Evaluation, Spec, declares
 
 
@@ -16,14 +18,18 @@ class EvaluationSize(Evaluation):
 
     Slot: `evaluation`, neutral absent.
 
-    Photos are decoded and cut at that size, as at any other; images in memory are scaled, bilinear and antialiased.
+    Photos are decoded and cut at that size, as at any other: their short edge is 256/224 of it, or `size` by `crop`, as
+    timm's crop_pct. Images in memory are scaled, bilinear and antialiased.
     Random crops make training images look larger than test images are: a larger test size evens that out.
     """
 
     size: int | None = Field(None, ge=4)
+    crop: float | None = Field(None, gt=0, le=1)  # of photos the side of what is cut out, of the short edge; None: .875
 
     def check(self, spec: Spec) -> None:
         images = spec.data.load()
+        if self.crop and not (isinstance(images, Photos) and images.fit is None):
+            raise ValueError("evaluation.crop is for photos that are cut when they are tested: leave it out")
         try:
             cost(spec.model, images.channels, len(images.classes), self.side(images))
         except Problem as problem:
@@ -33,7 +39,7 @@ class EvaluationSize(Evaluation):
         return self.size or round(images.size * 256 / 224)
 
     def view(self, images: Any) -> Any:
-        return images.resized(self.side(images))
+        return images.resized(self.side(images), self.crop) if self.crop else images.resized(self.side(images))
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         sides = sorted(trace.exams.sides) if trace.exams else []
@@ -42,11 +48,14 @@ class EvaluationSize(Evaluation):
 
 
 @declares("evaluation")
-def evaluation_size(spec: Spec, size: int | None = None) -> Spec:
+def evaluation_size(spec: Spec, size: int | None = None, crop: float | None = None) -> Spec:
     """larger test images: 256 px for every 224 px of training.
 
     Hurts: networks trained without random crops: objects then look as large in training as in test.
 
     Cost: tests alone: (256/224)² = 1.31 times the arithmetic; training is as it was.
     """
-    return spec.but(evaluation=EvaluationSize(size=size))
+    part, old = EvaluationSize(size=size, crop=crop), spec.evaluation
+    if isinstance(old, Views):
+        return spec.but(evaluation=old.but(of=part))
+    return spec.alone("evaluation", part)

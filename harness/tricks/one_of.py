@@ -72,17 +72,11 @@ class OneOf(Mix):
             rng = trace.drew(spec, place, i)
             drew[_told(self.drawn(rng))] += 1
             kept = images[i : i + 1] or [
-                (torch.zeros(len(labels), 1, *trace.canvas)[..., :: trace.every, :: trace.every],) * 2
+                (torch.zeros(len(labels), 1, *trace.size(i))[..., :: trace.every(i), :: trace.every(i)],) * 2
             ]
             for x, mixed in kept:
-                every = trace.every
-                whole = (
-                    x.cpu()
-                    .double()
-                    .numpy()
-                    .repeat(every, 2)
-                    .repeat(every, 3)[..., : trace.canvas[0], : trace.canvas[1]]
-                )
+                every, (height, width) = trace.every(i), trace.size(i)
+                whole = x.cpu().double().numpy().repeat(every, 2).repeat(every, 3)[..., :height, :width]
                 due_x, due_y = self.reference(whole, before.cpu().double().numpy(), trace.drew(spec, place, i))
                 off = np.abs(mixed.cpu().numpy() - due_x[..., ::every, ::every]).max() / max(1.0, np.abs(due_x).max())
                 gaps += [float(off), float(np.abs(after.cpu().numpy() - due_y).max())]

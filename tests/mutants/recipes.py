@@ -1,29 +1,45 @@
 """What today's recipes have: orders of images, averages of weights, sizes by epoch, views of test images."""
 
 import numpy as np
+from torch import nn
 
 from harness import train as loop
 from harness.parts.averaging import Averaging
+from harness.parts.clipping import ClipValue
 from harness.parts.data import Cached
 from harness.parts.data.images import Images
+from harness.parts.views import Views
+from harness.tricks.adaptive_clipping import AdaptiveClip, adaptive_clipping
 from harness.tricks.alternating_flip import AlternatingFlip, alternating_flip
+from harness.tricks.clip_value import clip_value
 from harness.tricks.lookahead import Lookahead, lookahead
 from harness.tricks.one_order import OneOrder, one_order
+from harness.tricks.progressive_resizing import Progressive, progressive_resizing
 from harness.tricks.repeated_augmentation import Repeated, repeated_augmentation
 from harness.tricks.swa import SWA, swa
-from tests.mutants.breaking import LONG, Broken, augmenting_when, edited, method, text
+from harness.tricks.tta import tta
+from tests.mutants.breaking import LONG, Broken, Inject, augmenting_when, edited, method, shared, text
+from tests.mutants.doors import CLIP, LATER
 
 REPEATED, ONCE = repeated_augmentation(LONG), one_order(LONG)
 TURNING = alternating_flip(LONG)
 MEAN, SLOW = swa(LONG, last=3), lookahead(LONG, every=2, alpha=0.3)
 UPDATE, BACK = "average.update(step, steps, spec.epochs)", "average.hand_back()"
 RENEW = "renew(spec, run, images, rng)\n            scores"
+GROWING = progressive_resizing(LONG.but(epochs=5))
+VIEWS, MIRRORED, RIGHT = tta(LONG.but(epochs=3), shift=1), tta(LONG.but(epochs=3)), Views.views
+ADAPTED, VALUED = adaptive_clipping(LONG), clip_value(LONG, most=0.01)
+RESIZE = "        for resize in spec.resolution:\n            x = resize(x, run.epoch, spec.epochs)\n        y ="
 ORDER, FIRST_ALONE = "self.order(epoch, batch_size, rng)", "(self if epoch == 0 else replace(self, sampler=None))"
 COINS = 'streams("augment", "AlternatingFlip").random(int(places.max()) + 1)'
 
 
 def shuffled(self: object, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(len(labels))
+
+
+def resizing(new: str) -> Inject:
+    return text(RESIZE, RESIZE.replace("x = resize(x, run.epoch, spec.epochs)", new))
 
 
 BROKEN: Broken = {
@@ -114,6 +130,91 @@ BROKEN: Broken = {
             SLOW,
             text(BACK, f"{BACK}; run.optimizer.state.clear() if average.share else None"),
         ),
+    ],
+    "progressive_resizing": [
+        ("does nothing", GROWING, method(Progressive, "__call__", lambda self, x, epoch, epochs: x)),
+        ("small to the end", GROWING, resizing("x = resize(x, 0, spec.epochs)")),
+        (
+            "whole from the second epoch on",
+            GROWING,
+            resizing("x = resize(x, run.epoch or 0, spec.epochs) if run.epoch < 1 else x"),
+        ),
+        ("an epoch late", GROWING, resizing("x = resize(x, max(0, run.epoch - 1), spec.epochs)")),
+        (
+            "the nearest pixel",
+            GROWING,
+            shared(Progressive, "scaled", lambda x, size: nn.functional.interpolate(x, (size, size))),
+        ),
+        ("the corner cut out", GROWING, shared(Progressive, "scaled", lambda x, size: x[..., :size, :size])),
+        (
+            "without antialiasing",
+            GROWING,
+            shared(Progressive, "scaled", lambda x, size: nn.functional.interpolate(x, (size, size), mode="bilinear")),
+        ),
+        (
+            "whole at every third step, later",
+            GROWING,
+            resizing("x = resize(x, run.epoch, spec.epochs) if run.batch % 3 else x"),
+        ),
+        ("before the flip", GROWING, edited(Progressive, "__call__", "scaled(x, side)", "scaled(x, side).flip(3)")),
+    ],
+    "tta": [
+        ("does nothing", VIEWS, method(Views, "views", lambda self, x: [(1.0, x)])),
+        (
+            "each view alike",
+            VIEWS,
+            method(Views, "views", lambda self, x: [(1 / 6, view) for _, view in RIGHT(self, x)]),
+        ),
+        ("the mirror image alone", MIRRORED, method(Views, "views", lambda self, x: [(0.5, x.flip(3))] * 2)),
+        ("upside down", VIEWS, edited(Views, "views", "view.flip(3)", "view.flip(2)")),
+        ("black at the border", VIEWS, edited(Views, "views", '"reflect"', '"constant"')),
+        ("a pixel further", VIEWS, edited(Views, "views", "2 * self.shift", "self.shift")),
+        (
+            "the greatest answer",
+            VIEWS,
+            edited(Images, "answered", "torch.stack(weighed).sum(0)", "torch.stack(weighed).amax(0)"),
+        ),
+        ("the sum of all", VIEWS, edited(Images, "answered", "share * net(view)", "net(view)")),
+        ("of probabilities", MIRRORED, edited(Images, "answered", "share * net(view)", "share * net(view).softmax(1)")),
+        (
+            "the last epoch without",
+            VIEWS,
+            edited(
+                loop,
+                "test",
+                "spec.evaluation.view(images) if spec.evaluation",
+                "spec.evaluation.view(images) if run.epoch < 2",
+            ),
+        ),
+    ],
+    "adaptive_clipping": [
+        ("does nothing", ADAPTED, method(AdaptiveClip, "__call__", lambda self, parameters: None)),
+        ("the head too", ADAPTED, edited(AdaptiveClip, "__call__", "if self.head", "if True")),
+        (
+            "a layer at once",
+            ADAPTED,
+            edited(AdaptiveClip, "__call__", "tuple(range(1, weight.ndim)) or (0,)", "tuple(range(weight.ndim))"),
+        ),
+        ("biases left out", ADAPTED, text(CLIP, "clip([p for p in run.model.parameters() if p.ndim > 1])")),
+        (
+            "by the sum of its numbers",
+            ADAPTED,
+            edited(AdaptiveClip, "__call__", "vector_norm(gradient,", "vector_norm(gradient, 1,"),
+        ),
+        ("twice as long", ADAPTED, edited(AdaptiveClip, "__call__", "* self.most", "* self.most * 2")),
+        ("weights of 0 never move", ADAPTED, edited(AdaptiveClip, "__call__", "min=self.least", "min=0.0")),
+        ("not at every third step, later", ADAPTED, text(CLIP, f"({CLIP}) {LATER}")),
+    ],
+    "clip_value": [
+        ("does nothing", VALUED, method(ClipValue, "__call__", lambda self, parameters: None)),
+        (
+            "from above alone",
+            VALUED,
+            method(ClipValue, "__call__", lambda self, parameters: [p.grad.clamp_(max=self.most) for p in parameters]),
+        ),
+        ("twice as much", VALUED, edited(ClipValue, "__call__", "self.most", "2 * self.most")),
+        ("scaled down", VALUED, edited(ClipValue, "__call__", "clip_grad_value_", "clip_grad_norm_")),
+        ("not at every third step, later", VALUED, text(CLIP, f"({CLIP}) {LATER}")),
     ],
     "alternating_flip": [
         ("does nothing", TURNING, method(AlternatingFlip, "__call__", lambda self, x, rng: x)),

@@ -261,16 +261,16 @@ BROKEN: Broken = {
             "parameters counted without biases",
             TINY,
             text(
-                "params, macs = cost(spec.model, images.channels, len(images.classes), run.trace.canvas)",
-                "params, macs = cost(spec.model, images.channels, len(images.classes), run.trace.canvas); params -= 10",
+                "params, macs = cost(spec.model, images.channels, len(images.classes), size)",
+                "params, macs = cost(spec.model, images.channels, len(images.classes), size); params -= 10",
             ),
         ),
         (
             "multiply-adds counted twice",
             TINY,
             text(
-                "params, macs = cost(spec.model, images.channels, len(images.classes), run.trace.canvas)",
-                "params, macs = cost(spec.model, images.channels, len(images.classes), run.trace.canvas); macs *= 2",
+                "params, macs = cost(spec.model, images.channels, len(images.classes), size)",
+                "params, macs = cost(spec.model, images.channels, len(images.classes), size); macs *= 2",
             ),
         ),
         (

@@ -45,6 +45,32 @@ def test_photos_are_decoded_at_that_size(tmp_path):
     assert ImageFolder(root=tmp_path, size=70).load().size == 70
 
 
+def test_a_crop_ratio_is_timms(tmp_path):
+    """Of a photo of 90 x 180 px at 40 px by .8: the short edge to 50 px, then the middle. Where an edge is no whole
+    number timm takes the one below, and this the nearest.
+    """
+    from timm.data import create_transform
+
+    for split in ("train", "val"):
+        for kind in "ab":
+            (tmp_path / split / kind).mkdir(parents=True)
+            pixels = np.random.default_rng(0).integers(0, 256, (90, 180, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / split / kind / "x.png")
+    data = ImageFolder(root=tmp_path, size=70)
+    images = EvaluationSize(size=40, crop=0.8).view(data.load())
+    theirs = create_transform(40, crop_pct=0.8, interpolation="bilinear", mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    due = theirs(Image.fromarray(pixels)).numpy()
+    np.testing.assert_allclose(images.reference("test", np.arange(1), [])[0], due, atol=0.51)
+    (x, _), *_ = images.test(1, CPU)
+    live = x[0].double().numpy() * np.reshape(images.std, (3, 1, 1)) + np.reshape(images.mean, (3, 1, 1))
+    np.testing.assert_allclose(live, due, atol=0.51)
+
+
+def test_a_crop_ratio_is_of_photos(tiny):
+    with pytest.raises(Problem, match=r"^evaluation.crop is for photos"):
+        evaluation_size(tiny, crop=0.9).agree()
+
+
 def test_a_network_of_one_size_says_so(tiny):
     spec = tiny.but(model=Dense(hidden=(8,), size=8), evaluation=EvaluationSize(size=9))
     with pytest.raises(Problem, match=r"^evaluation.size=9: .* cannot take images of 9 x 9"):

@@ -7,7 +7,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar, Self
@@ -19,7 +19,7 @@ from torch import Tensor
 from harness import Problem
 from harness.evidence import TWICE
 from harness.rng import Stream
-from harness.spec import Augment, Sampler, referenced
+from harness.spec import Augment, Evaluation, Sampler, referenced
 
 SMALL = 64  # px: up to here a data set is held in memory
 Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
@@ -61,6 +61,7 @@ class Images(ABC):
     std: Triple
     notes: list[str] = field(default_factory=list)  # what the user should know: files skipped, odd names
     sampler: Sampler | None = field(default=None, kw_only=True)  # of an epoch's training images; None: each once
+    looks: Evaluation | None = field(default=None, kw_only=True)  # at several views of a test image; None: at it
     photos: bool = field(default=False, kw_only=True)  # made from image files of one class each
 
     @abstractmethod
@@ -72,6 +73,13 @@ class Images(ABC):
     @abstractmethod
     def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
         """The test images, or those of another split, in order."""
+
+    def answered(self, net: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """What `net` says of test images: of several views of each, the mean."""
+        if self.looks is None:
+            return net(x)
+        weighed = [share * net(view) for share, view in self.looks.views(x)]
+        return torch.stack(weighed).sum(0)
 
     @abstractmethod
     def content(self, split: str) -> list[str]:

@@ -30,6 +30,7 @@ class Photos(Images):
     files: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # (path below root, label), by split
     sums: dict[str, str] = field(default_factory=dict)  # the sha256 of each file
     fit: Literal["squash"] | None = None
+    crop: float | None = None  # a test image's side, of the short edge that it is cut out of; None: 224/256
 
     def train(
         self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
@@ -79,15 +80,15 @@ class Photos(Images):
             by = _halves(image, min(h, w) / size)
             box = (left / by, top / by, (left + w) / by, (top + h) / by)
             return np.asarray(rgb(image).resize((size, size), bilinear, box))
-        edge = round(size * 256 / 224)
+        edge = round(size * 256 / 224) if self.crop is None else round(size / self.crop)
         wide, high = (max(size, round(side * edge / min(width, height))) for side in (width, height))
         by = _halves(image, min(width, height) / edge)
         whole = rgb(image).resize((wide, high), bilinear, (0, 0, width / by, height / by))
         left, top = (wide - size) // 2, (high - size) // 2
         return np.asarray(whole)[top : top + size, left : left + size]
 
-    def resized(self, size: int) -> Self:
-        return replace(self, size=size)
+    def resized(self, size: int, crop: float | None = None) -> Self:
+        return replace(self, size=size, crop=crop)
 
     def content(self, split: str) -> list[str]:
         return [self.sums[name] for name, _ in self.files[split]]
@@ -160,7 +161,7 @@ class _Batches(Dataset[Batch | Problem]):
         x = np.empty((len(entries), size, size, 3), np.uint8)
         for i, (name, _) in enumerate(entries):
             image = opened(self.images.root / name)
-            x[i] = np.asarray(cut_out(image, size, crop, draw) if whole else centred(image, size))
+            x[i] = np.asarray(cut_out(image, size, crop, draw) if whole else centred(image, size, self.images.crop))
         for part, own in pixels:
             x = part.on_pixels(x, own)
         if self.images.channels == 1:
@@ -174,9 +175,9 @@ def toned(image: np.ndarray, channels: int) -> np.ndarray:
     return image if channels == 3 else np.asarray(Image.fromarray(image).convert("L"))[..., None]
 
 
-def centred(image: Image.Image, size: int) -> Image.Image:
-    """The paper's test image: short edge to 256/224 of `size`, then the centre."""
-    return centre(image, round(size * 256 / 224), size)
+def centred(image: Image.Image, size: int, crop: float | None = None) -> Image.Image:
+    """The paper's test image: short edge to 256/224 of `size`, or to `size` by `crop`, then the centre."""
+    return centre(image, round(size * 256 / 224) if crop is None else round(size / crop), size)
 
 
 def centre(image: Image.Image, edge: int, size: int) -> Image.Image:
