@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> None:
         "claims",
         "launcher",
         "evidence",
+        "curve_every",
     ):
         value = getattr(options, name)
         if value is not None and not value > 0:
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"{len(places)} processes on {', '.join(dict.fromkeys(places))}; images per second:", flush=True)
     bounds: list[float] = []
     studies: list[Measured] = []
-    for kind, seen in measure(spec, places, options.seconds, options.rounds):
+    for kind, seen in measure(spec, places, options.seconds, options.rounds, options.curve_every):
         (bounds if kind == "bound" else studies).append(seen)
         print(f"  {kind:<8}{seen if kind == 'bound' else seen.rate:10.1f}", flush=True)
     rates = [seen.rate for seen in studies]
@@ -124,6 +125,13 @@ def parser() -> argparse.ArgumentParser:
         default=90,
         metavar="S",
         help="about what a study's training takes (default: %(default)s)",
+    )
+    add(
+        "--curve-every",
+        type=int,
+        default=1,
+        metavar="K",
+        help="measure the test set after every K-th epoch and the last, as harness.ablate does (default: %(default)s)",
     )
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
     add("--scheduler", type=int, metavar="N", help="measure the scheduler's decisions instead, with N runs")

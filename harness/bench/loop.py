@@ -189,8 +189,11 @@ def sized(spec: Spec, rate: float, seconds: float) -> Spec:
     return spec.but(data=data, epochs=max(1, round(steps / a_epoch)))
 
 
-def study(spec: Spec, places: Sequence[str]) -> Measured:
-    """Train `spec` from a seed a place, as `harness.ablate` does, among runs that are then deleted."""
+def study(spec: Spec, places: Sequence[str], curve: int = 1) -> Measured:
+    """Train `spec` from a seed a place, as `harness.ablate` does, among runs that are then deleted.
+
+    The test set is measured every `curve` epochs.
+    """
     from harness.engine import Engine, key
     from harness.store import Store
     from harness.study import Plan, Rung
@@ -203,7 +206,7 @@ def study(spec: Spec, places: Sequence[str]) -> Measured:
         began = time.monotonic()
         tracker = Tracker(plan.study, plan.names(), store, map(key, plan.runs()), "harness.bench")
         failures = []
-        for event in Engine(store, places).events(plan.runs()):
+        for event in Engine(store, places, curve=curve).events(plan.runs()):
             tracker.see(event)
             if event["kind"] == "failed":
                 failures.append(event["why"])
@@ -243,11 +246,13 @@ def own_runs() -> Iterator[None]:
             os.environ.update(before)
 
 
-def measure(spec: Spec, places: Sequence[str], seconds: float, rounds: int) -> Iterator[tuple[str, Any]]:
+def measure(
+    spec: Spec, places: Sequence[str], seconds: float, rounds: int, curve: int = 1
+) -> Iterator[tuple[str, Any]]:
     """("bound", images/s) and ("harness", Measured) in turn: a b a, and b a again for each further round."""
     first = bound(spec, places, BOUND_SHARE * seconds)
     yield "bound", first
     small = sized(spec, first / len(places), seconds)
     for _ in range(rounds):
-        yield "harness", study(small, places)
+        yield "harness", study(small, places, curve)
         yield "bound", bound(spec, places, BOUND_SHARE * seconds)

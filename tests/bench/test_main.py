@@ -15,7 +15,7 @@ def test_the_ratio_is_of_medians(monkeypatch, capsys):
     bounds = iter([100.0, 300.0, 120.0])
     studies = iter([60.0, 40.0])
     monkeypatch.setattr("harness.bench.loop.bound", lambda spec, places, seconds: next(bounds))
-    seen = lambda spec, places: Measured(next(studies), 10.0, 8.0, 1.5, 90.0, 0.004)  # noqa: E731
+    seen = lambda spec, places, curve: Measured(next(studies), 10.0, 8.0, 1.5, 90.0, 0.004)  # noqa: E731
     monkeypatch.setattr("harness.bench.loop.study", seen)
     command("--model", "small", "--rounds", "2", "--jobs", "2", "--device", "cpu")
     out = capsys.readouterr().out
@@ -41,6 +41,7 @@ def test_the_ratio_is_of_medians(monkeypatch, capsys):
         (["--batch-size", "1000"], "--batch-size 1000: there are 597"),
         (["--batch-size", "0"], "--batch-size 0: must be above 0"),
         (["--seconds", "nan"], "--seconds nan: must be above 0"),
+        (["--curve-every", "0"], "--curve-every 0: must be above 0"),
         (["--device", "tpu"], "--device tpu"),
         (["--loader", "/nowhere"], "data.root=/nowhere: no such folder"),
         (["--imgaug", "/nowhere"], "data.root=/nowhere: no such folder"),
