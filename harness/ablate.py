@@ -55,6 +55,19 @@ def parser() -> argparse.ArgumentParser:
         choices=("random", "tpe"),
         help="with --tuned: how values are drawn (default: random; tpe is that too for its first 10 trials)",
     )
+    p.add_argument(
+        "--target",
+        type=float,
+        metavar="SCORE",
+        help="train each rung as long as it takes the mean over seeds to reach this score, top-1 in percent say: its "
+        "epochs are found by bisection over whole runs, and the table tells what is saved",
+    )
+    p.add_argument(
+        "--longest",
+        type=planned.count,
+        metavar="EPOCHS",
+        help="with --target: give up beyond (default: four times the longest rung)",
+    )
     p.add_argument("--only", nargs="+", default=[], metavar="RUNG", help="train these rungs alone")
     p.add_argument("--fresh", action="store_true", help="train all again; what there is goes to runs/aside/")
     p.add_argument(
@@ -118,6 +131,10 @@ def run(options: argparse.Namespace) -> int:
         raise Problem("--tuned goes with every rung and seed of a study: leave out --decide, --only and --fresh")
     if options.tuned and plan.metric:
         raise Problem(f"--tuned tunes by the headline of the task: leave out --metric {plan.metric}")
+    if options.longest and options.target is None:
+        raise Problem("--longest goes with --target")
+    if options.target is not None:
+        plan = aim(plan, loaded, options)
     if options.sampler and not options.tuned:
         raise Problem("--sampler goes with --tuned")
     if plan.metric and not options.fresh:
@@ -131,6 +148,10 @@ def run(options: argparse.Namespace) -> int:
         due = searches(loaded, plan, options.tuned, options.sampler or "random", options.accept_stale)
     if options.dry_run:
         shown = show_plan(plan, at, options)
+        if plan.target:
+            print(
+                f"--target: lengths that are due by now; others follow, until each rung reaches {plan.target.score:g}"
+            )
         if options.tuned:
             rungs = len(plan.rungs)
             print(
@@ -148,6 +169,18 @@ def run(options: argparse.Namespace) -> int:
         return done
     better = tune(loaded, plan, at, options, said)
     return train_and_report(better, at, options, said) if better else 130
+
+
+def aim(plan: Any, loaded: Any, options: argparse.Namespace) -> Any:
+    """`plan` to the target that is asked for. Raises Problem where that goes not with what else is."""
+    from harness import Problem, study
+
+    others = {"--decide": options.decide is not None, "--tuned": options.tuned, "--only": options.only}
+    others |= {"--fresh": options.fresh, "--submit": options.submit, "--same-epochs": options.same_epochs}
+    others |= {"--metric": options.metric}
+    for word in (word for word, given in others.items() if given):
+        raise Problem(f"--target chooses the epochs of every rung by the score that records tell: leave out {word}")
+    return study.aimed(plan, loaded, options.target, options.longest)
 
 
 def check_track(options: argparse.Namespace) -> None:
@@ -229,13 +262,26 @@ def decide(options: argparse.Namespace) -> Any:
 
 
 def staged(plan: Any, store: Any) -> Any:
-    """`plan` with as many seeds of each rung as its gains ask for by now; all of them where the number is fixed."""
+    """`plan` with as many seeds of each rung as its gains ask for by now; all of them where the number is fixed.
+
+    Of one with a target, each rung at the length that is due by now.
+    """
     from harness import report, study
 
+    if plan.target:
+        return study.reaching(plan, store)
     if not plan.decide:
         return plan
     every = replace(plan, counts=())
     return replace(plan, counts=tuple(report.due(study.describe(every, store), store)))
+
+
+def unstale(plan: Any, store: Any, options: argparse.Namespace) -> Any:
+    """Of a plan with a target, the same by no stale run: each round may come upon some."""
+    while plan.target and not options.accept_stale and (stale := outdated(plan, store, options)):
+        set_aside(stale, store)
+        plan = staged(plan, store)
+    return plan
 
 
 def looks(plan: Any, store: Any) -> Any:
@@ -294,27 +340,30 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         set_aside(map(key, replace(plan, counts=()).runs(options.only)), store)
     elif stale := outdated(plan, store, options):
         set_aside(() if options.accept_stale else stale, store)
-    plan = staged(plan, store)
+    plan = unstale(staged(plan, store), store, options)
     asked = plan.runs(options.only)
     if options.submit and submitted(plan, asked, options):
         return 0
     words = " ".join(sys.argv)
-    tracker = Tracker(plan.study, plan.names(), store, map(key, asked), words, plan.label, options.track)
+    titles = plan.names()
+    tracker = Tracker(plan.study, titles, store, map(key, asked), words, plan.label, options.track)
     engine = where.engine(options, store, at)
     tally = Tally()
     while True:
         described = study.describe(plan, store) | {"decide": planned}
         report.remember(described)
         train(plan, described, asked, engine, tracker, tally)
-        more = plan if engine.stopping else staged(plan, store)
+        more = plan if engine.stopping else unstale(staged(plan, store), store, options)
         if more == plan:
             break
         plan, asked = more, more.runs()
+        titles |= plan.names()
+        tracker.reused(map(key, asked))
     if engine.stopping:
         lacking(tracker.close(), said)
         left = len(study.missing(asked, store))
         again = "the same command without --fresh" if options.fresh else "the same command"
-        of = count(len(asked), "run") + (" of this look" if plan.decide else "")
+        of = count(len(asked), "run") + (" of this look" if plan.decide else " of this round" if plan.target else "")
         text = f"interrupted, {left} of {of} to go; {again} goes on from what is kept"
         print(f"harness.ablate: {text}", file=sys.stderr)
         answer({"interrupted": True, "left": left, "asked": len(asked)})
@@ -332,7 +381,8 @@ def train_and_report(plan: Any, at: list[str], options: argparse.Namespace, said
         return 1
     finally:
         lacking(tracker.close(), said)
-    reused = len(asked) - tally.trained - len(tally.failures)
+    every = set(map(key, study.walked(plan) if plan.target else asked))
+    reused = len(every) - tally.trained - len(tally.failures)
     answer(made.told | {"folder": made.folder, "trained": tally.trained, "reused": reused, "failed": tally.told()})
     failed = f", {len(tally.failures)} failed" if tally.failures else ""  # why was said when they did
     print(f"{count(tally.trained, 'run')} trained, {reused} reused{failed}, {clock(time.monotonic() - began)}")
@@ -389,7 +439,8 @@ def outdated(plan: Any, store: Any, options: argparse.Namespace) -> list[tuple[s
     """The runs that other source of the user's own parts made, which is said."""
     from harness import study
 
-    found = study.stale(replace(plan, counts=()).runs(options.only), store)
+    asked = study.walked(plan) if plan.target else replace(plan, counts=()).runs(options.only)
+    found = study.stale(asked, store)
     if found:
         kinds = ", ".join(dict.fromkeys(kind for each in found.values() for kind in each))
         anew = "trained anew, and what there is goes to runs/aside/; --accept-stale takes it as it is"

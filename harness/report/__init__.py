@@ -70,6 +70,8 @@ def asked(plan: Plan) -> list[tuple[str, int]]:
     from harness.report.plans import built_on
 
     own = [(rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"]]
+    for rung, told in zip(plan["rungs"], plan["target"]["rungs"] if "target" in plan else (), strict=False):
+        own += [(length["id"], seed) for length in told["tried"] for seed in rung["seeds"]]
     return list(dict.fromkeys([*built_on(plan), *own]))
 
 
@@ -345,7 +347,8 @@ def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequen
 
     `columns` are those of the LaTeX table. Raises Problem where no run is finished, or the table has no such column.
     """
-    from harness.report import data, figures, findings, frames, page, tables, title, tuned
+    from harness.cli import jsonable
+    from harness.report import data, figures, findings, frames, page, tables, target, title, tuned
 
     every, folder = finished(plan, store), folder or folder_of(plan)
     study = title.title(plan, every.loc[frames.counted(every), "trained"])
@@ -354,6 +357,9 @@ def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequen
     notes = frames.footnotes(plan, every, table)
     text = tables.write(folder, study, plan["design"], table, effects, proof, notes, columns)
     own, told = data.behind(plan, every), data.table(plan, every, table, effects, notes)
+    reached = target.frame(plan, store) if "target" in plan else None
+    if reached is not None:
+        told["target"] = jsonable(reached.drop(columns=["place"]).to_dict("records"))
     data.write(folder, told, own)
     found, again = findings.found(plan, store, every, table, effects), commands(plan, every)
     write_atomic(folder / "findings.md", findings.markdown(study, found, again).encode())
@@ -365,6 +371,10 @@ def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequen
         text = f"{tuned.write(folder, study, plan, compared)}\n{text}"
         shown["Untuned and tuned"] = tuned.shown(compared)
         notes = [*tuned.notes(plan), *notes]
+    if reached is not None:
+        text = f"{target.write(folder, study, plan, reached)}\n{text}"
+        shown["To the target"] = target.shown(reached)
+        notes = [*target.notes(plan, reached), *notes]
     rungs = "Rungs" if compared is None else "Tuned"
     shown[rungs] = tables.shown(table, plan["design"])
     classes = frames.classes(plan, every)
@@ -420,6 +430,24 @@ def compare_tuned(plan: Plan, store: Store, every: pd.DataFrame) -> pd.DataFrame
 
     untuned = plan["tuned"]["untuned"]
     return tuned.compare(plan, every, untuned, finished(untuned, store))
+
+
+def beside_published(plan: Plan, store: Store, folder: Path | None = None) -> Report:
+    """Write `published.{md,csv}`: the published ladder that a study makes beside its runs, if there are any.
+
+    Raises Problem where no published ladder is of this study.
+    """
+    from harness.report import ladders, target
+
+    every = run_here(plan, store)
+    reached = target.frame(plan, store) if "target" in plan else None
+    return _written(folder or folder_of(plan), "published", *ladders.compare(plan, every, reached))
+
+
+def to_target(study: str, score: float) -> str:
+    """What the report of a study to a target is called, by the study's address or its report's name."""
+    label = label_of(study)
+    return f"{label}{'-' if '@' in label else '@'}target-{score:g}".replace(".", "_")
 
 
 def beside_paper(plan: Plan, store: Store, number: int, folder: Path | None = None) -> Report:

@@ -17,6 +17,12 @@ def parser() -> argparse.ArgumentParser:
     only.add_argument(
         "--table", type=int, choices=range(1, 10), metavar="N", help="only the paper's Table N (1 to 9) beside the runs"
     )
+    only.add_argument(
+        "--published",
+        action="store_true",
+        help="only the published ladder that this study makes beside its runs: gains, signs, order, and tests of "
+        "whether gains differ",
+    )
     only.add_argument("--figure", type=int, choices=(3, 4), help="only the paper's Figure 3 or 4, of these runs")
     only.add_argument(
         "--at",
@@ -29,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
         "--beside",
         action="store_true",
         help="only each trick's gain by each of several studies or designs, a column each",
+    )
+    p.add_argument(
+        "--target", type=float, metavar="SCORE", help="the report of harness.ablate --target SCORE: epochs and seconds"
     )
     p.add_argument(
         "--against", metavar="RUNG", help="gains over this rung, by its name, instead of those that the design has"
@@ -63,6 +72,7 @@ def run(options: argparse.Namespace) -> None:
         after_epochs,
         against,
         beside_paper,
+        beside_published,
         by_score,
         index,
         measured,
@@ -73,6 +83,7 @@ def run(options: argparse.Namespace) -> None:
         render,
         side_by_side,
         tested,
+        to_target,
         unrun,
     )
     from harness.store import Store
@@ -82,8 +93,10 @@ def run(options: argparse.Namespace) -> None:
         raise Problem("--beside takes two studies or more, and neither --name, --against nor --metric")
     if len(studies) > 1 and not options.beside:
         raise Problem(f"one study at a time, and here are {len(studies)}: --beside sets them side by side")
-    if options.against and (options.table or options.figure or options.at):
-        raise Problem("--against is about the gains of the table: leave out --table, --figure and --at")
+    if options.against and (options.table or options.figure or options.at or options.published):
+        raise Problem("--against is about the gains of the table: leave out --table, --published, --figure and --at")
+    if options.target is not None:
+        studies = [to_target(study, options.target) for study in studies]
     if options.beside:
         plans = [by_score(recall(study)) for study in studies]
         plans = [tested(plan, options.test) if options.test else plan for plan in plans]
@@ -92,12 +105,12 @@ def run(options: argparse.Namespace) -> None:
         print(made.text)
         print(f"written to {made.folder}/")
         return
-    plan = (unrun(studies[0]) if options.table else None) or recall(studies[0])
+    plan = (unrun(studies[0]) if options.table or options.published else None) or recall(studies[0])
     plan = renamed(plan, options.name) if options.name else plan
     plan = tested(plan, options.test) if options.test else plan
-    own = options.table or options.figure or options.at  # of the score that records tell
+    own = options.table or options.figure or options.at or options.published  # of the score that records tell
     if options.metric and own:
-        raise Problem("--metric is of the whole report: leave out --table, --figure and --at")
+        raise Problem("--metric is of the whole report: leave out --table, --published, --figure and --at")
     plan = measured(plan, options.metric) if options.metric else plan | {"metric": ""} if own else plan
     kept, plan = plan, against(plan, options.against) if options.against else plan
     store, to = Store(), options.to
@@ -107,9 +120,12 @@ def run(options: argparse.Namespace) -> None:
     else:
         if options.at:
             report = after_epochs(plan, store, options.at, to)
+        elif options.table:
+            report = beside_paper(plan, store, options.table, to)
+        elif options.published:
+            report = beside_published(plan, store, to)
         else:
-            table = options.table
-            report = beside_paper(plan, store, table, to) if table else render(plan, store, to, options.columns)
+            report = render(plan, store, to, options.columns)
         if options.metric:
             remember(kept)
         if not to:

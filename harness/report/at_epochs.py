@@ -28,6 +28,8 @@ def read(study: str) -> pd.DataFrame:
     """The published cells of a study, `percent` among them; none where no file tells any."""
     path = FOLDER / f"{study}.csv"
     cells = pd.read_csv(path, dtype=str, keep_default_na=False) if path.is_file() else pd.DataFrame(columns=COLUMNS)
+    if "epoch" not in cells:  # a ladder, whose numbers are those of the end
+        cells = pd.DataFrame(columns=COLUMNS)
     cells["percent"] = [round(PERCENT[metric] * float(value), 6) for metric, value in cells[["metric", "value"]].values]
     cells["epoch"] = cells["epoch"].astype(int)
     return cells

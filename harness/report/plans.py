@@ -66,6 +66,25 @@ class Tuned(BaseModel):
     untuned: Plan
 
 
+class Length(BaseModel):
+    epochs: Count
+    id: Id
+
+
+class Reached(BaseModel):
+    """Of a rung that trains until a target: the lengths tried, the one that reached it, and the one below that."""
+
+    tried: Annotated[list[Length], Field(min_length=1)]
+    reached: Count | None
+    low: Count | None
+    ended: bool
+
+
+class Target(BaseModel):
+    score: Finite
+    rungs: list[Reached]
+
+
 class Plan(BaseModel):
     study: str
     label: str
@@ -82,6 +101,7 @@ class Plan(BaseModel):
     orders: list[list[Count]] = []
     generators: list[str] = []
     tuned: Tuned | None = None
+    target: Target | None = None
 
 
 def wrong(value: Any) -> str:
@@ -125,6 +145,8 @@ def _at_odds(plan: Mapping[str, Any]) -> str:
         return "orders: are not of the tricks"
     if not looks or looks[0] < 2 or sorted(set(looks)) != looks:
         return "looks: do not rise, from 2 on"
+    if (target := plan.get("target")) and len(target["rungs"]) != len(rungs):
+        return "target: has other rungs"
     tuned = plan.get("tuned")
     if not tuned:
         return ""

@@ -28,6 +28,7 @@ from harness.stats.looks import LOOKS, Decision, crossing, decide, seeds_asked, 
 from harness.stats.moderated import FLOOR, LEAST, PLAIN, Prior, moderated_t, prior, smyth, squeezed
 from harness.stats.planning import detectable, power, seeds_needed
 from harness.stats.ranks import Ranks, kendall, rank_correlation, spearman
+from harness.stats.reaching import Walk, crossings, mean_of, walk
 from harness.stats.rows import Comparison, Test, adjusted_verdict, compare, compare_apart, known
 from harness.stats.seeds import Noise, curve, least_effect, noise, seeds_planned
 from harness.stats.segmentation import confusion, ious, mean_iou, nowhere, pixel_accuracy
@@ -39,6 +40,7 @@ from harness.stats.tests import (
     Array,
     attainable_p,
     flat,
+    gains_apart,
     holm,
     mean_sd,
     pair_correlation,

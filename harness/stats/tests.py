@@ -117,6 +117,25 @@ def summed(terms: list[tuple[float, int]]) -> tuple[float, float]:
     return math.sqrt(total), total**2 / sum(v * v / df for v, df in terms) if total else math.nan
 
 
+Told = tuple[float, float, float]  # of an arm that others ran: mean, s.d. and number of runs
+
+
+def gains_apart(ours: ArrayLike, above: Told, below: Told, level: float = 0.95) -> tuple[float, float, float, float]:
+    """(ours less theirs, low, high, two-sided p) of a paired gain against one that is told as two means.
+
+    `ours` are n paired differences. Theirs is `above` less `below`, each (mean, s.d., runs), taken as independent, for
+    which of their runs pair is not told. Welch's test of the three: variances unequal, degrees of freedom by
+    Satterthwaite. nan where ours are fewer than two, or `flat`, or one of theirs has no spread to tell.
+    """
+    x = np.asarray(ours, float)
+    gap = _mean(x) - (above[0] - below[0])
+    if not usable(x) or flat(x) or any(not n > 1 or not math.isfinite(sd) for _, sd, n in (above, below)):
+        return gap, math.nan, math.nan, math.nan
+    terms = [(float(x.var(ddof=1)) / len(x), len(x) - 1)]
+    terms += [(sd**2 / n, int(n) - 1) for _, sd, n in (above, below)]
+    return gap, *t_test(gap, *summed(terms), level)
+
+
 def pair_correlation(above: ArrayLike, below: ArrayLike) -> float:
     """Pearson's ρ̂ between the arms of n pairs; nan of fewer than three, or where an arm is flat or not finite.
 

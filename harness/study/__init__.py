@@ -7,3 +7,4 @@ from harness.study.measures import asked, by_metric
 from harness.study.plans import Decide, Plan, Rung, plan, retuned, spare_seed
 from harness.study.settings import setting
 from harness.study.study import Run, Study, trick_name, trick_title
+from harness.study.target import aimed, reaching, walked

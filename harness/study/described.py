@@ -18,6 +18,7 @@ from harness.spec import (
 from harness.store import Store
 from harness.study.checks import missing
 from harness.study.plans import Plan
+from harness.study.target import told
 
 
 def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def describe(plan: Plan, store: Store, only: Sequence[str] = ()) -> dict[str, An
         "orders": [list(order) for order in plan.layout.orders] if plan.layout else [],
         "generators": list(plan.layout.generators) if plan.layout else [],
         **({"tuned": plan.tuned} if plan.tuned else {}),
+        **({"target": told(plan)} if plan.target else {}),
         "test": plan.test,
         **({"metric": plan.metric} if plan.metric else {}),
         "decide": asdict(plan.decide) | {"looks": list(plan.decide.looks)} if plan.decide else None,

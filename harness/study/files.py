@@ -99,8 +99,10 @@ def load(address: str) -> Study:
         _check_space(path, space)
     measures = getattr(module, "METRICS", {})
     _check_metrics(path, measures)
+    epochs = getattr(module, "EPOCHS", ())
+    _check_epochs(path, epochs)
     about = inspect.getdoc(module) or ""
-    return Study(path.stem, about, module.BASELINE, tuple(tricks), tuple(seeds), space, address, measures)
+    return Study(path.stem, about, module.BASELINE, tuple(tricks), tuple(seeds), space, address, measures, epochs)
 
 
 def imported(path: Path) -> ModuleType:
@@ -189,6 +191,15 @@ def _check_metrics(path: Path, own: object) -> None:
         if not named_well(name):
             known = ", ".join(METRICS)
             raise Problem(f"{path}, METRICS: {one_line(str(name), 100)}: a name is a word, and none of {known}")
+
+
+def _check_epochs(path: Path, epochs: object) -> None:
+    own = epochs if isinstance(epochs, Mapping) else {}
+    every = list(own.values()) if own else list(epochs) if isinstance(epochs, Sequence) else [None]
+    whole = all(type(each) is int and each >= 1 for each in every) and all(isinstance(name, str) for name in own)
+    if not whole or (not own and sorted(set(every)) != every):  # type: ignore[type-var]
+        text = "rising whole numbers from 1 up, or a dict from the names of rungs to such numbers"
+        raise Problem(f"{path}: EPOCHS must be {text}")
 
 
 def _are_tricks(steps: Sequence[object]) -> bool:

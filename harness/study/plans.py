@@ -23,6 +23,7 @@ from harness.spec import (
     upstream,
 )
 from harness.spec.blame import whence
+from harness.stats import Walk
 from harness.stats.designs import DESIGNS, Layout, Options, Row
 from harness.study.study import Run, Study, call_of, trick_name, trick_title, ways
 
@@ -34,6 +35,16 @@ class Decide:
     points: float
     looks: tuple[int, ...]
     test: str = "t"  # or "moderated"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A score that each rung trains as long as it takes to reach: see `harness.study.target`."""
+
+    score: float
+    lengths: tuple[tuple[int, ...], ...]  # of each rung: the epochs that may be tried
+    start: tuple[int, ...]  # where to begin
+    walks: tuple[Walk, ...] = ()  # how far it came
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,7 @@ class Plan:
     decide: Decide | None = None
     counts: tuple[int, ...] = ()  # seeds of each rung, the first of `seeds`; empty: all
     tuned: dict[str, Any] | None = None  # how each rung came to values of its own
+    target: Target | None = None  # a score that each rung trains as long as it takes to reach
     name: str = ""  # of its report, in the place of design and hash
     test: str = "moderated"  # by which its report judges gains: that, or "t"
     metric: str = ""  # by which its rungs are compared, where that is not the headline of their task
@@ -72,6 +84,7 @@ class Plan:
         told = hashlib.sha256("\n".join(self.settings).encode(errors="surrogateescape")).hexdigest()[:6]
         more = [*([self.design] if self.design != "ladder" else []), *([told] if self.settings else [])]
         more = [self.name] if self.name else more
+        more += [f"target-{self.target.score:g}".replace(".", "_")] if self.target else []
         more += [f"tuned-{self.tuned['trials']}-{self.tuned['sampler']}"] if self.tuned else []
         return labelled(f"{self.study}@{'-'.join(more)}" if more else self.study, self.metric)
 
@@ -86,7 +99,9 @@ class Plan:
 
     def names(self) -> dict[str, str]:
         """A title for each specification's id: its first rung's, or whose upstream it is."""
-        named = {rung.spec.id: rung.title for rung in reversed(self.rungs)}
+        long = [f", {rung.spec.epochs} epochs" if self.target else "" for rung in self.rungs]
+        each = list(zip(self.rungs, long, strict=True))
+        named = {rung.spec.id: f"{rung.title}{told}" for rung, told in reversed(each)}
         for rung in self.rungs:
             for inner in upstream(rung.spec):
                 named.setdefault(inner.id, f"upstream of {rung.name}")

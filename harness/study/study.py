@@ -31,6 +31,7 @@ class Study:
     space: Mapping[str, Any] = field(default_factory=dict)  # slot paths, and optuna's distributions of their values
     address: str = ""  # what a command calls it by, where that is not its name
     metrics: Mapping[str, Metric] = field(default_factory=dict)  # of its own, by name
+    epochs: Sequence[int] | Mapping[str, int] = ()  # lengths that `--target` tries, or one for each rung by its name
 
     @property
     def every(self) -> tuple[Trick, ...]:
