@@ -3,10 +3,10 @@
     python -m harness.ablate cifar10_torchvision_recipe
     python -m harness.report cifar10_torchvision_recipe --published
 
-Cost: 36 runs of 10,000 images, the first three rungs of 6 epochs and the others of 12; `--dry-run` tells how long here. As
-`cifar10`: its network of three blocks, its data and its rate. 6 epochs stand for 90 and 12 for 600, half an epoch of
-warm-up for 5; images are tested at 40 px, where they are trained at 32; the EMA is of every 4 steps. What a recipe of
-600 epochs does in 12 need not be what it does in 600: signs and order of gains are what can be compared.
+Cost: 36 runs of 10,000 images, the first three rungs of 6 epochs and the others of 12; `--dry-run` tells how long
+here. As `cifar10`: its network of three blocks, its data and its rate. 6 epochs stand for 90 and 12 for 600, half an
+epoch of warm-up for 5; images are tested at 40 px, where they are trained at 32; the EMA is of every 4 steps. What a
+recipe of 600 epochs does in 12 need not be what it does in 600: signs and order of gains are what can be compared.
 """
 
 from functools import partial

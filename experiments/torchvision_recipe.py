@@ -3,17 +3,18 @@
     python -m harness.ablate torchvision_recipe --set data.root=DIR
     python -m harness.report torchvision_recipe --published
 
-Cost on ImageNet: 36 runs, the first three rungs of 90 epochs and the others of 600: some 18,000 epochs of ResNet-50, of
-which the last nine in ten at 176 px; `--dry-run` tells the GPU-hours here. For two cores: `cifar10_torchvision_recipe`.
+Cost on ImageNet: 36 runs, the first three rungs of 90 epochs and the others of 600: some 18,000 epochs of ResNet-50,
+of which the last nine in ten at 176 px; `--dry-run` tells the GPU-hours here. For two cores:
+`cifar10_torchvision_recipe`.
 Published, top-1, the best of three runs each: 76.130, LR optimizations 76.494, TrivialAugment 76.806, long training
 78.606, random erasing 78.796, label smoothing 79.114, mixup 79.232, CutMix 79.510, weight decay 80.036, FixRes 80.196,
 EMA 80.450, test images resized to 232 px 80.674, repeated augmentation 80.858 (a user's, later). The best of three is
 above their mean, and the authors call the order idealized: they went back and forth.
 
-What differs: weights begin by Xavier's rule; the warm-up rises from 0, theirs from a hundredth of the rate; the bias of
-the last layer has no decay from "weight decay tuning" on; batch norm sees the batch of one process, theirs an eighth of
-it (`--set ranks=8`). The rung of 232 px is left out: it trains nothing, and test images are resized to 256/224 of their
-side here.
+What differs: weights begin by Xavier's rule; the warm-up rises from 0, theirs from a hundredth of the rate; the bias
+of the last layer has no decay from "weight decay tuning" on; batch norm sees the batch of one process, theirs an
+eighth of it (`--set ranks=8`). The rung of 232 px is left out: it trains nothing, and test images are resized to
+256/224 of their side here.
 """
 
 from functools import partial
