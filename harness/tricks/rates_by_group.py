@@ -14,26 +14,28 @@ class GroupRates(Rates):
     """The rate of each parameter times the factor of its group. Slot: `rates`, neutral absent.
 
     Groups: weights of convolutions; weights of linear layers, a ResNet's head; biases of both; γ and β of norms, and
-    whatever else there is.
+    whatever else there is. With `betas` the β of norms are a group of their own.
     """
 
     conv: float = Field(1.0, gt=0)
     linear: float = Field(1.0, gt=0)
     biases: float = Field(1.0, gt=0)
     norms: float = Field(1.0, gt=0)
+    betas: float | None = Field(None, gt=0)
 
     def factor(self, name: str, layer: nn.Module) -> float:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             if name.endswith("bias"):
                 return self.biases
             return self.conv if isinstance(layer, nn.Conv2d) else self.linear
-        return self.norms
+        return self.betas if self.betas and name.endswith("bias") else self.norms
 
     def reference(self, name: str, layer: nn.Module) -> float:
         """By the layer's name and the parameter's, as Caffe's files say it, layer by layer."""
         by_kind = {"Conv2d": (self.conv, self.biases), "Linear": (self.linear, self.biases)}
         kinds = [kind.__name__ for kind in type(layer).__mro__]  # timm's convolutions are kinds of torch's
-        weight, bias = next((by_kind[kind] for kind in kinds if kind in by_kind), (self.norms, self.norms))
+        others = self.norms, self.norms if self.betas is None else self.betas
+        weight, bias = next((by_kind[kind] for kind in kinds if kind in by_kind), others)
         return bias if name.rpartition(".")[2] == "bias" else weight
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
@@ -48,4 +50,5 @@ def rates_by_group(spec: Spec, conv: float = 1.0, linear: float = 1.0, biases: f
 
     Cost: none.
     """
-    return spec.but(rates=GroupRates(conv=conv, linear=linear, biases=biases, norms=norms))
+    held = spec.rates if isinstance(spec.rates, GroupRates) else GroupRates()
+    return spec.but(rates=held.but(conv=conv, linear=linear, biases=biases, norms=norms))

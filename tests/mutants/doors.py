@@ -17,10 +17,12 @@ from harness.tricks.ema import EMA, ema
 from harness.tricks.evaluation_size import EvaluationSize, evaluation_size
 from harness.tricks.fp16 import HalfRunner, fp16
 from harness.tricks.mixup import Mixup
+from harness.tricks.norm_bias_rate import norm_bias_rate
 from harness.tricks.rates_by_group import GroupRates, rates_by_group
 from tests.mutants.breaking import LONG, Broken, edited, method, text
 
 BINARY, CLIPPED, BALANCED = binary_cross_entropy(LONG), clip_norm(LONG, most=0.5), class_balanced(LONG)
+BETAS = norm_bias_rate(LONG)
 AVERAGED, SIZED, GROUPED = ema(LONG, decay=0.9), evaluation_size(LONG), rates_by_group(LONG)
 HALF = fp16(CLIPPED)
 TWICE = LONG.but(mix=(Mixup(alpha=1.0), Mixup(alpha=0.2)))
@@ -211,6 +213,11 @@ BROKEN: Broken = {
             SIZED,
             edited(Cached, "test", "scaled(x.float(), self.shown)", "nn.functional.pad(x.float(), (0, 1, 0, 1))"),
         ),
+    ],
+    "norm_bias_rate": [
+        ("does nothing", BETAS, method(GroupRates, "factor", lambda self, name, layer: 1.0)),
+        ("γ too", BETAS, edited(GroupRates, "factor", 'self.betas and name.endswith("bias")', "self.betas")),
+        ("the root", BETAS, edited(GroupRates, "factor", "return self.betas if", "return self.betas**0.5 if")),
     ],
     "rates_by_group": [
         ("does nothing", GROUPED, method(GroupRates, "factor", lambda self, name, layer: 1.0)),
