@@ -11,11 +11,11 @@ a sixteenth as large, so there are as many more steps.
 from functools import partial
 
 from experiments import airbench, airbench_flips_small
-from experiments.airbench import alternating_flip, bias_rate, lookahead
+from experiments.airbench import alternating_flip, bias_rate, lookahead, multi_crop
 from experiments.airbench_flips import reshuffling
 from harness.tricks.warmup import warmup
 
 BASELINE = warmup(reshuffling(airbench_flips_small.BASELINE), epochs=0.5)
-TRICKS = (partial(bias_rate, factor=8.0), lookahead, alternating_flip)
+TRICKS = (partial(bias_rate, factor=8.0), lookahead, multi_crop, alternating_flip)
 SEEDS = range(5)
 EPOCHS = tuple(each for each in airbench.EPOCHS if each <= 24)

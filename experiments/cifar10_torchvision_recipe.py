@@ -3,17 +3,18 @@
     python -m harness.ablate cifar10_torchvision_recipe
     python -m harness.report cifar10_torchvision_recipe --published
 
-Cost: 36 runs of 10,000 images, the first three rungs of 6 epochs and the others of 12; `--dry-run` tells how long
+Cost: 39 runs of 10,000 images, the first three rungs of 6 epochs and the others of 12; `--dry-run` tells how long
 here. As `cifar10`: its network of three blocks, its data and its rate. 6 epochs stand for 90 and 12 for 600, half an
-epoch of warm-up for 5; images are tested at 40 px, where they are trained at 32; the EMA is of every 4 steps. What a
-recipe of 600 epochs does in 12 need not be what it does in 600: signs and order of gains are what can be compared.
+epoch of warm-up for 5; images are tested at 40 px and then, as resize tuning, at 36, where they are trained at 32; the
+EMA is of every 4 steps. What a recipe of 600 epochs does in 12 need not be what it does in 600: signs and order of
+gains are what can be compared.
 """
 
 from functools import partial
 
 from experiments import cifar10, torchvision_recipe
 from experiments.torchvision_recipe import TRICKS as LARGE
-from experiments.torchvision_recipe import ema, fixres_mitigations, long_training, lr_optimizations
+from experiments.torchvision_recipe import ema, fixres_mitigations, inference_resize, long_training, lr_optimizations
 from harness.parts.data import Torchvision
 from harness.spec import Spec, Trick
 
@@ -33,6 +34,7 @@ SMALL: dict[Trick, Trick] = {
     lr_optimizations: partial(lr_optimizations, warm=0.5),
     long_training: partial(long_training, times=2),
     fixres_mitigations: partial(fixres_mitigations, train=None, test=40),
+    inference_resize: partial(inference_resize, size=36, crop=None),
     ema: partial(ema, decay=0.95, every=4),
 }
 BASELINE = in_small(torchvision_recipe.BASELINE)

@@ -13,15 +13,16 @@ from harness.spec import moved
 
 PUBLISHED = Path(__file__).parents[1] / "reports" / "published"
 ABSENT = {  # rungs without a part here, each told in its study's docstring
-    "torchvision_recipe": {"inference_resize"},
+    "torchvision_recipe": set(),
     "resnet_rs": set(),
     "resnet_rs_decay": set(),
     "convnext": set(),
     "assembled": {"dropblock", "big_little", "autoaugment"},
-    "airbench": {"whitening", "dirac", "multi_crop"},
+    "airbench": {"whitening", "dirac"},
+    "page": {"max_pool_moved", "celu", "frozen_scales", "whitening"},
 }
 SCALE = {"data", "model", "optimizer.lr", "batch_size", "epochs", "augment", "schedule.warmup.epochs", "teacher"}
-SCALE |= {"average", "evaluation", "rates"}
+SCALE |= {"average", "evaluation", "rates", "microbatch"}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def planned(tmp_path_factory):
             Image.new("RGB", (32, 32), "red" if label == "cat" else "blue").save(root / part / label / "0.png")
 
     def rungs(name):
-        size = 32 if name.startswith(("cifar10", "airbench")) else 224
+        size = 32 if name.startswith(("cifar10", "airbench", "page")) else 224
         made = study.plan(study.load(name), [("data", ImageFolder(root=root, size=size))])
         return {rung.name: rung for rung in made.rungs}
 
@@ -43,7 +44,7 @@ def planned(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ABSENT)
 def test_every_published_rung_is_there_and_twins_differ_in_scale_alone(name, planned):
-    large, small = planned(name), planned(f"{name}_small" if name == "airbench" else f"cifar10_{name}")
+    large, small = planned(name), planned(f"{name}_small" if name in ("airbench", "page") else f"cifar10_{name}")
     with (PUBLISHED / f"{name}.csv").open() as file:
         told = {cell["rung"] for cell in csv.DictReader(file)} - {""}
     assert told == set(large) | ABSENT[name]
