@@ -3,7 +3,7 @@
     python -m harness.ablate cifar10_assembled
     python -m harness.report cifar10_assembled --published
 
-Cost: 28 runs of 10,000 images, 6 to 20 epochs; `--dry-run` tells how long here. As `cifar10`: its network, its teacher
+Cost: 31 runs of 10,000 images, 6 to 20 epochs; `--dry-run` tells how long here. As `cifar10`: its network, its teacher
 of six blocks, data, rate and batch. 6 epochs stand for 120, 10 for 200 and 20 for 600.
 """
 

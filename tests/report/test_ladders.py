@@ -54,7 +54,7 @@ def test_every_number_reads_as_what_it_is(name):
         ("resnet_rs", "dropout_on_fc", "top1", "80.7"),
         ("convnext", "depthwise_conv", "top1", "78.28"),
         ("convnext", "kernel_11", "gmacs", "4.29"),
-        ("assembled", "autoaugment", "mce", "48.89"),
+        ("assembled", "auto_augment", "mce", "48.89"),
         ("airbench", "bias_rate", "epochs", "13.5"),
         ("page", "flip_tta", "seconds", "26"),
     ],
