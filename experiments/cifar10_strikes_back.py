@@ -3,7 +3,7 @@
     python -m harness.ablate cifar10_strikes_back
     python -m harness.report cifar10_strikes_back --published
 
-Cost: 30 runs of 10,000 images: one rung of 3 epochs, five of 6, four of 12; `--dry-run` tells how long here. As
+Cost: 30 runs of 10,000 images: one rung of 3 epochs, five of 9, four of 18; `--dry-run` tells how long here. As
 `cifar10`: its network of three blocks; a batch of 64 and LAMB at 8e-3, half an epoch of warm-up, RandAugment at 6 and
 7 of 30, in FP32. The size of images stays, so that rung is left out.
 """

@@ -169,6 +169,14 @@ def test_without_spreads_there_is_no_such_test(store):
     assert "best of 3" in text
 
 
+def test_what_stood_on_a_rung_that_is_none_here_is_compared_and_told(store):
+    fill(store, {"baseline": (70.0, 71.0, 72.0), "mixup": (70.5, 71.6, 72.4)})
+    text, found = beside(study("cifar10_torchvision_recipe", [rung("baseline"), rung("mixup", [1, 0])]), store)
+    assert float(found["'+ Mixup", "top1"]["gain"]) == pytest.approx(0.5)
+    assert float(found["'+ Mixup", "top1"]["paper_gain"]) == pytest.approx(0.118)
+    assert "+ Mixup: Here it stands on 'baseline', for want of what it stood on." in text
+
+
 def test_interactions_by_hand(store):
     fill(store, {"baseline": (70, 71), "alternating_flip": (70.5, 71.6), "reshuffling": (72, 73.2)})
     fill(store, {"alternating_flip+reshuffling": (72.9, 74.5)})
