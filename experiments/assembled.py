@@ -34,9 +34,9 @@ def selective_kernel(spec: Spec) -> Spec:
 
 
 @declares("epochs")
-def long_training(spec: Spec, times: float = 3) -> Spec:
+def long_training(spec: Spec, epochs: int = 600) -> Spec:
     """long training: 600 epochs for 200."""
-    return spec.but(epochs=round(times * spec.epochs))
+    return spec.but(epochs=epochs)
 
 
 @declares("model.blur")

@@ -14,7 +14,7 @@ from experiments.assembled import TRICKS as LARGE
 from experiments.assembled import distillation, long_training
 from harness.spec import Trick
 
-SMALL: dict[Trick, Trick] = {distillation: cifar10.DISTILLATION, long_training: partial(long_training, times=2)}
+SMALL: dict[Trick, Trick] = {distillation: cifar10.DISTILLATION, long_training: partial(long_training, epochs=20)}
 BASELINE = cifar10.in_small(assembled.BASELINE).but(epochs=6)
 TRICKS = tuple(SMALL.get(trick, trick) for trick in LARGE)
 SEEDS = range(3)

@@ -12,10 +12,10 @@ from functools import partial
 
 from experiments import cifar10, strikes_back
 from experiments.strikes_back import TRICKS as LARGE
-from experiments.strikes_back import stronger_augment, train_at_224
+from experiments.strikes_back import stronger_augment, to_300_epochs, to_600_epochs, train_at_224
 from harness.parts.data import Torchvision
 from harness.parts.precision import FP32
-from harness.spec import stack
+from harness.spec import Trick, stack
 from harness.tricks.randaugment import randaugment
 from harness.tricks.warmup import warmup
 
@@ -30,9 +30,10 @@ BASELINE = stack(
     ),
     (partial(warmup, epochs=0.5), partial(randaugment, magnitude=6)),
 )
-TRICKS = tuple(
-    partial(stronger_augment, magnitude=7) if trick is stronger_augment else trick
-    for trick in LARGE
-    if trick is not train_at_224
-)
+SMALL: dict[Trick, Trick] = {
+    to_300_epochs: partial(to_300_epochs, epochs=9),
+    stronger_augment: partial(stronger_augment, magnitude=7),
+    to_600_epochs: partial(to_600_epochs, epochs=18),
+}
+TRICKS = tuple(SMALL.get(trick, trick) for trick in LARGE if trick is not train_at_224)
 SEEDS = range(3)

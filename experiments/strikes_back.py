@@ -35,9 +35,9 @@ from harness.tricks.warmup import warmup
 
 
 @declares("epochs")
-def to_300_epochs(spec: Spec, times: float = 3) -> Spec:
+def to_300_epochs(spec: Spec, epochs: int = 300) -> Spec:
     """300 epochs: for 100."""
-    return spec.but(epochs=round(times * spec.epochs))
+    return spec.but(epochs=epochs)
 
 
 @declares("data.size")
@@ -53,21 +53,21 @@ def stronger_augment(spec: Spec, magnitude: int = 21) -> Spec:
 
 
 @declares("optimizer.lr")
-def lower_rate(spec: Spec) -> Spec:
+def lower_rate(spec: Spec, lr: float = 5e-3) -> Spec:
     """lower rate: 5e-3 for 8e-3."""
-    return spec.but(optimizer=spec.optimizer.but(lr=0.625 * spec.optimizer.lr))  # type: ignore[attr-defined]
+    return spec.but(optimizer=spec.optimizer.but(lr=lr))
 
 
 @declares("epochs")
-def to_600_epochs(spec: Spec) -> Spec:
+def to_600_epochs(spec: Spec, epochs: int = 600) -> Spec:
     """600 epochs: for 300."""
-    return spec.but(epochs=2 * spec.epochs)
+    return spec.but(epochs=epochs)
 
 
 @declares("decay.weight")
-def less_decay(spec: Spec) -> Spec:
+def less_decay(spec: Spec, weight: float = 0.01) -> Spec:
     """half the weight decay: .01 for .02."""
-    return spec.but(decay=spec.decay.but(weight=spec.decay.weight / 2))
+    return spec.but(decay=spec.decay.but(weight=weight))
 
 
 @declares("mix")
