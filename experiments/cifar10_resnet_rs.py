@@ -17,7 +17,7 @@ from harness.spec import Trick
 
 LONG, EMA, RANDAUGMENT = LARGE[1], LARGE[2], LARGE[5]
 SMALL: dict[Trick, Trick] = {
-    LONG: partial(resnet_rs.long_training, times=2),
+    LONG: partial(resnet_rs.long_training, epochs=12),
     EMA: partial(resnet_rs.ema, decay=0.99),
     RANDAUGMENT: partial(resnet_rs.randaugment, magnitude=7),
 }

@@ -31,8 +31,8 @@ def in_small(spec: Spec) -> Spec:
 
 
 SMALL: dict[Trick, Trick] = {
-    lr_optimizations: partial(lr_optimizations, warm=0.5),
-    long_training: partial(long_training, times=2),
+    lr_optimizations: partial(lr_optimizations, batch_size=128, lr=0.5, warm=0.5),
+    long_training: partial(long_training, epochs=12),
     fixres_mitigations: partial(fixres_mitigations, train=None, test=40),
     inference_resize: partial(inference_resize, size=36, crop=None),
     ema: partial(ema, decay=0.95, every=4),

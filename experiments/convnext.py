@@ -69,9 +69,9 @@ def stage_ratio(spec: Spec, blocks: tuple[int, ...] = (3, 3, 9, 3)) -> Spec:
 
 
 @declares("model.width")
-def wider(spec: Spec) -> Spec:
+def wider(spec: Spec, width: int = 96) -> Spec:
     """wider: half as many channels more, 96 for 64."""
-    return spec.but(model=spec.model.but(width=round(1.5 * spec.model.width)))  # type: ignore[attr-defined]
+    return spec.but(model=spec.model.but(width=width))
 
 
 @declares("model.kernel")

@@ -41,16 +41,16 @@ from harness.tricks.warmup import warmup
 
 
 @declares("batch_size", "optimizer.lr", "schedule")
-def lr_optimizations(spec: Spec, warm: float = 5) -> Spec:
+def lr_optimizations(spec: Spec, batch_size: int = 1024, lr: float = 0.125, warm: float = 5) -> Spec:
     """LR optimizations: batch × 4, five times the rate, cosine decay, and a warm-up."""
-    larger = spec.but(batch_size=4 * spec.batch_size, optimizer=spec.optimizer.but(lr=1.25 * spec.optimizer.lr))  # type: ignore[attr-defined]
+    larger = spec.but(batch_size=batch_size, optimizer=spec.optimizer.but(lr=lr))
     return stack(larger, (partial(warmup, epochs=warm), cosine))
 
 
 @declares("epochs")
-def long_training(spec: Spec, times: float = 600 / 90) -> Spec:
+def long_training(spec: Spec, epochs: int = 600) -> Spec:
     """long training: 600 epochs for 90."""
-    return spec.but(epochs=round(times * spec.epochs))
+    return spec.but(epochs=epochs)
 
 
 @declares("mix")
@@ -60,9 +60,9 @@ def cutmix(spec: Spec) -> Spec:
 
 
 @declares("decay")
-def weight_decay_tuning(spec: Spec) -> Spec:
+def weight_decay_tuning(spec: Spec, weight: float = 2e-5) -> Spec:
     """weight decay tuning: a fifth of it, and none on γ and β of norms."""
-    return no_bias_decay(spec.but(decay=spec.decay.but(weight=spec.decay.weight / 5)))
+    return no_bias_decay(spec.but(decay=spec.decay.but(weight=weight)))
 
 
 @declares("data.size", "evaluation")

@@ -30,7 +30,6 @@ SAVED = ("epochs", "seconds")
 RATIOS = {"gmacs": "G", "images_per_second": "images/s"}
 TITLES = {"epochs": "epochs", "seconds": "s", "gmacs": "GFLOPs", "images_per_second": "images/s", "mce": "mCE"}
 SAME = {**published.SAME, "cifar10": (10, 50_000, 10_000)}
-MEAN = "mean of"  # what is known of a value, where it is one that gains may be reckoned with
 
 
 def ladders() -> pd.DataFrame:
@@ -92,20 +91,20 @@ def beside(plan: Plan, every: pd.DataFrame, cells: pd.DataFrame, reached: pd.Dat
     place = {one_line(rung["name"]): i for i, rung in reversed(list(enumerate(plan["rungs"])))}
     table, at = frames.rungs(plan, every).set_index("place"), frames.by_seed(every)
     known = {(cell["rung"], cell["metric"]): cell for _, cell in cells.iterrows() if cell["rung"]}
-    pairs = {(place.get(c["rung"], -1), place.get(c["over"], -1)): None for _, c in cells.iterrows() if c["over"]}
+    stands = [_stands(plan, place, cell) for _, cell in cells.iterrows()]
+    pairs = dict.fromkeys((own, under) for own, under, _ in stands if under >= 0)
     judged = {m: published.gains(plan, every, m, pairs) for m in set(cells["metric"]) & set(published.SCORES)}
     spans = {} if reached is None else {row["place"]: row for _, row in reached.iterrows()}
     if reached is not None:
         judged |= {cost: target.saved(plan, reached, cost, pairs) for cost in SAVED}
     rows: list[Row] = []
-    for _, cell in cells.iterrows():
-        metric, own, under = cell["metric"], place.get(cell["rung"], -1), place.get(cell["over"], -1)
-        base = known.get((cell["over"], metric))
+    for (own, under, other), (_, cell) in zip(stands, cells.iterrows(), strict=True):
+        metric, base = cell["metric"], known.get((cell["over"], cell["metric"]))
         row: Row = {name: cell[name] for name in ("row", "metric", "value", "paper", "paper_sd", "paper_n", "known")}
         row |= {"rung": cell["rung"], "over": "" if base is None else base["row"], "n": 0, "marks": ""}
         row |= dict.fromkeys(("ours", "sd", "paper_gain", "gain", "gain_low", "gain_high"), math.nan)
         row |= {"verdict": "", "agree": "", "apart": math.nan, "apart_low": math.nan, "apart_high": math.nan}
-        row |= {"p": math.nan, "note": cell["note"]}
+        row |= {"p": math.nan, "note": " ".join(filter(None, [cell["note"], other]))}
         if own in table.index:
             row |= _ours(table.loc[own], at[own], metric)
             row["marks"] = frames.marks(table.loc[own]) if metric in published.SCORES else ""
@@ -126,6 +125,19 @@ def beside(plan: Plan, every: pd.DataFrame, cells: pd.DataFrame, reached: pd.Dat
     made = pd.DataFrame(rows)
     made["p"] = stats.holm(made["p"])
     return made
+
+
+def _stands(plan: Plan, place: Mapping[str, int], cell: Any) -> tuple[int, int, str]:
+    """The places (above, below) of the gain that is ours, -1 for none; and what to know where it is over another rung.
+
+    Where the rung that theirs is over is none here, ours is the gain that the plan has.
+    """
+    own, under = place.get(cell["rung"], -1), place.get(cell["over"], -1)
+    planned = plan["rungs"][own]["gain"] if own >= 0 else None
+    if own >= 0 and cell["over"] and under < 0 and planned and planned[0] == own:
+        name = one_line(plan["rungs"][planned[1]]["title"])
+        return own, planned[1], f"Here it stands on {name!r}, for want of what it stood on."
+    return own, under, ""
 
 
 def _ours(run: pd.Series, seeds: Mapping[int, Row], metric: str) -> Row:
@@ -200,9 +212,8 @@ def notes(
             f"s.d. and n they tell; after Holm {sure} of {n} differ at .05."
         )
     elif table["paper_gain"].notna().any():
-        kinds = together(dict.fromkeys(k for k in table["known"] if k and not k.startswith(MEAN)))
-        spread = "s.d. is not said" if not kinds else f"are {kinds}"
-        lines.append(f"No test of whether gains differ: of theirs no error can be had ({spread}).")
+        kinds = together(dict.fromkeys("n not said" if k == "not said" else k for k in table["known"] if k))
+        lines.append(f"No test of whether gains differ: theirs come without a spread ({kinds}).")
     lines += [line for metric in published.SCORES for line in published.agreement(table, metric)]
     lines += [line for metric in SAVED for line in _agreement(table, metric)]
     if len(two):

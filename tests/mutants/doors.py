@@ -219,6 +219,11 @@ BROKEN: Broken = {
     "norm_bias_rate": [
         ("does nothing", BETAS, method(GroupRates, "factor", lambda self, name, layer: 1.0)),
         ("γ too", BETAS, edited(GroupRates, "factor", 'self.betas and name.endswith("bias")', "self.betas")),
+        (
+            "of every bias",
+            BETAS,
+            method(GroupRates, "factor", lambda self, name, layer: self.betas if name.endswith("bias") else 1.0),
+        ),
         ("the root", BETAS, edited(GroupRates, "factor", "return self.betas if", "return self.betas**0.5 if")),
     ],
     "rates_by_group": [

@@ -54,7 +54,7 @@ def test_every_number_reads_as_what_it_is(name):
         ("resnet_rs", "dropout_on_fc", "top1", "80.7"),
         ("convnext", "depthwise_conv", "top1", "78.28"),
         ("convnext", "kernel_11", "gmacs", "4.29"),
-        ("assembled", "autoaugment", "mce", "48.89"),
+        ("assembled", "auto_augment", "mce", "48.89"),
         ("airbench", "bias_rate", "epochs", "13.5"),
         ("page", "flip_tta", "seconds", "26"),
     ],
@@ -167,6 +167,14 @@ def test_without_spreads_there_is_no_such_test(store):
     assert found["'+ LR optimizations", "top1"]["apart"] == ""
     assert "No test of whether gains differ" in text
     assert "best of 3" in text
+
+
+def test_what_stood_on_a_rung_that_is_none_here_is_compared_and_told(store):
+    fill(store, {"baseline": (70.0, 71.0, 72.0), "mixup": (70.5, 71.6, 72.4)})
+    text, found = beside(study("cifar10_torchvision_recipe", [rung("baseline"), rung("mixup", [1, 0])]), store)
+    assert float(found["'+ Mixup", "top1"]["gain"]) == pytest.approx(0.5)
+    assert float(found["'+ Mixup", "top1"]["paper_gain"]) == pytest.approx(0.118)
+    assert "+ Mixup: Here it stands on 'baseline', for want of what it stood on." in text
 
 
 def test_interactions_by_hand(store):
