@@ -125,7 +125,7 @@ def told_noise(options: argparse.Namespace, plans: dict[str, Any], store: Any) -
             f"{name}: no runs here tell the s.d. of a gain: run pilots (python -m harness.ablate {name} --seeds 3), or "
             "give --pilot STUDY, or --sd POINTS"
         )
-    best = max(made, key=lambda one: sum(row["pairs"] for row in one.rows))  # type: ignore[misc]
+    best = max(made, key=lambda one: (not one.sets, sum(row["pairs"] for row in one.rows)))  # type: ignore[misc]
     return {"noise": best.noise, "of": best.of, "score": best.score, "gains": best.rows}
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from harness import Problem, one_line
 from harness.cli import answer, main
 from harness.paths import expanded
 from harness.planned import STUDY
@@ -37,6 +38,12 @@ def run(options: argparse.Namespace) -> None:
     from harness.study import find, weights
 
     asked = weights.load(options.study, tuple(options.weights))
+    if options.against is not None and options.against not in asked:
+        raise Problem(
+            f"--against {one_line(options.against)}: no such weights; there are: {one_line(', '.join(asked), 300)}"
+        )
+    if options.to and options.to.exists() and not options.to.is_dir():
+        raise Problem(f"--to {one_line(str(options.to), 200)}: there is a file of that name; give a folder")
     device = settle(places(options.device, 1)[0])
     if device.type == "cpu":
         torch.set_num_threads(len(os.sched_getaffinity(0)))  # one process alone, and few passes

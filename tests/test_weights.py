@@ -15,10 +15,12 @@ from harness import weights as command
 from harness.cli import main
 from harness.outcomes import weights as outcome
 from harness.parts.data import Digits, ImageFolder
+from harness.parts.precision import FP32
 from harness.parts.pretrained import Pretrained
 from harness.report.weights import compared, figure, notes, shown
 from harness.spec import File
 from harness.study import weights
+from harness.tricks.fp16 import FP16
 
 STUDY = """
 from experiments.digits import BASELINE as DIGITS
@@ -35,6 +37,7 @@ def folder(tiny, tmp_path_factory):
     place = tmp_path_factory.mktemp("weights")
     (place / "asked.py").write_text(STUDY)
     (place / "files").mkdir()
+    (place / "none").mkdir()
     for seed, name in enumerate(("a.safetensors", "b.pth", "c.pt")):
         torch.manual_seed(seed)
         net = tiny.model.build(1, 10)
@@ -119,10 +122,15 @@ def test_what_is_asked_is_network_weights_and_data_and_not_how_they_would_be_tra
     [
         ((), "asked.py has no WEIGHTS: name files, folders or timm:NAME after it, or see experiments/README.md"),
         (("nothing",), "harness.weights: nothing: no such file or folder of weights"),
-        (("files", "files"), "harness.weights: a is there twice: give files of different names"),
+        (("timm:",), "harness.weights: timm:: name weights of timm's after it"),
+        (("http://x/y.pth",), "harness.weights: http://x/y.pth: addresses are not fetched: give a file or a folder"),
+        (("files", "--to", "asked.py"), "harness.weights: --to "),
         (("files", "--against", "d"), "harness.weights: --against d: no such weights; there are: a, b, c"),
         (("timm:resnet0",), "has no weights of resnet0: timm.list_pretrained() lists them"),
-        ((".",), "has no weights: files that end in .safetensors, .pth, .pt, .bin are looked for"),
+        (
+            ("none",),
+            "harness.weights: none has no weights: files that end in .safetensors, .pth.tar, .pth, .pt, .bin, ",
+        ),
     ],
 )
 def test_mistakes_are_a_line(told, words, said):
@@ -157,6 +165,30 @@ def test_weights_that_did_not_arrive_and_a_wrong_score_are_seen(tiny, folder, tm
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("precision", [FP32(), FP16()], ids=["float32", "float16"])
+def test_where_logits_are_equal_the_answer_is_the_one_that_the_loop_takes(tiny, tmp_path, precision):
+    state = tiny.model.build(1, 10).state_dict()
+    state |= {name: torch.zeros_like(t) for name, t in state.items() if name.startswith("fc.")}
+    torch.save(state, tmp_path / "equal.pt")
+    one = weights.in_folder(tiny.but(precision=precision), tmp_path / "equal.pt")
+    assert outcome.answers(one, tmp_path, CPU, lambda line: None)["equal"]["top1"] == pytest.approx(10, abs=2)
+
+
+def test_files_are_called_by_what_tells_them_apart(tiny, tmp_path):
+    for name in ("one/model.PT", "two/model.pt", "two/last.pth.tar", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert list(weights.in_folder(tiny, tmp_path)) == ["one/model", "two/last", "two/model"]
+    assert list(weights.in_folder(tiny, tmp_path / "two")) == ["last", "model"]
+
+
+def test_copies_of_a_network_are_one_test():
+    every = found(range(100), range(10, 130), range(10, 130))
+    every["c"]["network"] = every["b"]["network"]
+    _, b, c = compared(every)
+    assert b.adjusted == c.adjusted == pytest.approx(b.p)
+
+
 def test_another_test_set_is_refused(tiny, folder, tmp_path):
     every = weights.in_folder(tiny, folder / "files")
     every["b"] = every["b"].but(data=Digits(limit_test=200))
@@ -183,6 +215,9 @@ def test_numbers_that_can_be_done_by_hand():
     assert b.p == pytest.approx(0.0022, abs=5e-5)
     assert b.adjusted == pytest.approx(2 * b.p)
     assert (a.verdict, b.verdict, c.verdict) == ("", "helps", "same answers")
+    other = found(range(100), range(100))
+    other["b"]["logits"] = np.c_[other["b"]["logits"], np.where(np.arange(200) < 100, 0, 2)]  # wrong otherwise
+    assert compared(other)[1].verdict == "right on the same images"
     half = 1.96 * np.sqrt((40 - (20**2) / 200) / 200**2) * 100  # of a normal: Agresti 2013, section 11.1.2
     assert (b.gain - b.gain_low, b.gain_high - b.gain) == (pytest.approx(half, abs=0.6), pytest.approx(half, abs=0.6))
     assert compared(found(range(100), range(10, 130)), "b")[0].verdict == "hurts"
@@ -202,12 +237,19 @@ def test_the_table_the_notes_and_the_picture():
     rows = compared(every)
     table = shown(rows, "a")
     assert list(table["verdict"]) == ["–", "not resolved", "worse"]
+    assert "balanced accuracy" not in table
+    assert "balanced accuracy" in shown(rows, "a", True)
     assert "top-5" not in table
     assert table["over a"][2].startswith("-27.50 [-34.")
-    assert table["wrong alone"][2] == "55"
+    assert table["only a right"][2] == "55"
     said = "\n".join(notes(every, rows, "a"))
     assert "a difference is of two files, not of two recipes" in said
-    assert "c: no better than chance" in said
+    assert "Not told apart from guessing, 50.00 %: c." in said
+    assert "Below guessing" not in said
+    low = found(range(150), range(20))
+    assert "Below guessing: b. Are the classes in the order of this test set?" in "\n".join(
+        notes(low, compared(low), "a")
+    )
     assert "same network" not in said
     every["b"]["network"] = "0"
     assert "a and b are the same network, to the bit" in "\n".join(notes(every, rows, "a"))

@@ -37,9 +37,12 @@ def answers(
     Raises Problem where one does not fit the test set, or where two are of other test sets.
     """
     made: dict[str, Answer] = {}
+    known = {name: None if fresh else kept(folder / asked(spec)) for name, spec in weights.items()}
     for name, spec in weights.items():
-        place = folder / asked(spec)
-        found = None if fresh else kept(place)
+        if known[name] is None:
+            check(name, spec)
+    for name, spec in weights.items():
+        place, found = folder / asked(spec), known[name]
         if found is None:
             say(f"{name}: {spec.data.load().counts['test']:,} images, on {device.type}")
             found = passed(name, spec, device)
@@ -53,23 +56,31 @@ def answers(
     return made
 
 
-def passed(name: str, spec: Spec, device: torch.device) -> Answer:
-    """One pass over the test set. Raises Problem where file and network do not fit, or a check fails."""
-    part, task, images = pretrained(spec), of(spec), spec.data.load()
+def check(name: str, spec: Spec) -> None:
+    """Raise Problem where file, network and test set do not fit."""
+    part, images = pretrained(spec), spec.data.load()
     if part is None or spec.data.truth != "class":
         raise Problem(f"{name}: weights are asked for a class an image, every tensor from a file (head='keep', strict)")
     try:
         part.check(spec)
     except ValueError as error:
-        raise Problem(f"{name}: {error}") from None
+        raise Problem(f"{name}: {str(error).partition('; strict=false')[0]}") from None
+    keeps, why = of(spec).keeps(images.counts["test"], len(images.classes))
+    if not keeps:
+        raise Problem(f"{name}: {why}: take data.limit_test")
+
+
+def passed(name: str, spec: Spec, device: torch.device) -> Answer:
+    """One pass over the test set. Raises Problem where a check fails."""
+    part, task, images = pretrained(spec), of(spec), spec.data.load()
+    assert part
     classes = len(images.classes)
-    if not task.keeps(images.counts["test"], classes)[0]:
-        raise Problem(f"{name}: {task.keeps(images.counts['test'], classes)[1]}: take data.limit_test")
     net = spec.model.build(images.channels, classes)
     part(net, streams(0))
     model = placed(net, device)
     seen: list[Tensor] = []
-    watch = model.register_forward_hook(lambda module, given, z: seen.append(z.detach().float().argmax(1)))
+    most = min(5, classes)  # of equal logits the one is answered that the loop takes
+    watch = model.register_forward_hook(lambda module, given, z: seen.append(z.float().topk(most, 1).indices[:, 0]))
     shown = spec.evaluation.view(images) if spec.evaluation else images
     began = time.monotonic()
     scores, told = evaluate(task, model, shown, spec.precision.on(device), device)
@@ -99,12 +110,15 @@ def passed(name: str, spec: Spec, device: torch.device) -> Answer:
 
 def proofs(part: Any, model: nn.Module, images: Any, said: np.ndarray, top1: float) -> Iterator[Check]:
     """That the network that answered has the file's weights, and that its top-1 is what it answered."""
-    live = {name: t.detach().double().cpu().numpy() for name, t in model.state_dict().items() if t.is_floating_point()}
-    file = part.reference({name: values.shape for name, values in live.items()}, model, streams(0))
-    other = sum(not np.array_equal(values, file.get(name)) for name, values in live.items())
+    live = {name: t.detach().cpu() for name, t in model.state_dict().items() if t.is_floating_point()}
+    file = part.reference({name: t.shape for name, t in live.items()}, model, streams(0))
+    due = {
+        name: torch.from_numpy(values).to(live[name].dtype) for name, values in file.items()
+    }  # rounded as torch does
+    other = sum(name not in due or not torch.equal(t.nan_to_num(), due[name].nan_to_num()) for name, t in live.items())
     yield Check("tensors of the network that are not the file's, to the bit", "0", f"{other}", other == 0)
-    due = 100 * float(np.mean(said == np.asarray(images.labels("test"))))
-    yield Check("top-1, from what left the network", f"{due:.4f}", f"{top1:.4f}", abs(due - top1) < 1e-4)
+    right = 100 * float(np.mean(said == np.asarray(images.labels("test"))))
+    yield Check("top-1, from what left the network", f"{right:.4f}", f"{top1:.4f}", abs(right - top1) < 1e-4)
 
 
 def kept(place: Path) -> Answer | None:

@@ -75,6 +75,7 @@ class Pretrained(Init):
         path, found = self.file.path.expanduser(), {}
         for name, values in (_by_hand(path) if path.name.endswith(".safetensors") else _by_torch(path)).items():
             own = name[7:] if name[:7] == "module." else name
+            own = own[10:] if own[:10] == "_orig_mod." else own  # of torch.compile
             last = own.partition(".")[0] in ("fc", "classifier", "head") and self.head == "new"
             if own in shapes and tuple(shapes[own]) == values.shape and values.dtype.kind == "f" and not last:
                 found[own] = values.astype(np.float64)
@@ -134,8 +135,11 @@ def _opened(file: File, sha256: str) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):
         state = state.get(key, state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise Problem(f"{file.path} holds no state dict: tensors by name are wanted, as model.state_dict() has them")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+        there = f"; it has {_listed(sorted(map(str, state)))}" if isinstance(state, Mapping) else ""
+        raise Problem(
+            f"{file.path} holds no state dict: tensors by name are wanted, as model.state_dict() has them{there}"
+        )
+    return {name.removeprefix("module.").removeprefix("_orig_mod."): tensor for name, tensor in state.items()}
 
 
 def _listed(names: list[str]) -> str:

@@ -19,6 +19,7 @@ class Pilot:
     of: str  # whose runs
     score: str  # the headline metric
     rows: list[dict[str, object]]
+    sets: bool = False  # whether its gains are of sets of tricks over the baseline
 
 
 def pilot(plan: Plan, store: Store) -> Pilot:
@@ -44,7 +45,7 @@ def pilot(plan: Plan, store: Store) -> Pilot:
         noise = stats.noise(rows, seeds)
     except ValueError:
         raise Problem(f"{label}: no two rungs have two seeds in common, at which their difference varies") from None
-    return Pilot(noise, label, METRICS[frames.headline(every)], told)
+    return Pilot(noise, label, METRICS[frames.headline(every)], told, plan["design"] in frames.EFFECTS)
 
 
 def with_all_seeds(plan: Plan, store: Store) -> Plan:

@@ -21,7 +21,7 @@ from harness.parts.pretrained import Pretrained, timm_file
 from harness.spec import File, Spec, resolved
 from harness.study.files import find, imported
 
-ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
+ENDINGS = (".safetensors", ".pth.tar", ".pth", ".pt", ".bin", ".ckpt")
 ASKED = ("data", "model", "init", "precision", "task", "evaluation")  # slots that decide what a network answers
 Weights = Mapping[str, Spec]
 
@@ -46,22 +46,30 @@ def of_timm(base: Spec, *names: str) -> dict[str, Spec]:
 
 
 def in_folder(base: Spec, folder: str | Path) -> dict[str, Spec]:
-    """Every file of weights in a folder, by its name, in order, each for the network of `base`, on its data.
+    """Every file of weights in a folder and those below, by its name, in order, each for the network of `base`.
 
-    Raises Problem where there is none.
+    A file that shares its name with another is called by its path below the folder. Raises Problem where there is none.
     """
     place = Path(folder).expanduser()
     if place.is_file():
-        return {place.stem: of_file(base, place)}
+        return {_called(place.name): of_file(base, place)}
     if not place.is_dir():
         raise Problem(f"{one_line(str(place), 200)}: no such file or folder of weights")
-    found = sorted(path for path in place.iterdir() if path.suffix in ENDINGS and not path.name.startswith("."))
+    found = sorted(path for path in place.rglob("*") if path.name.lower().endswith(ENDINGS) and path.is_file())
     if not found:
-        raise Problem(
-            f"{one_line(str(place), 200)} has no weights: files that end in {', '.join(ENDINGS)} are looked for"
-        )
-    stems = [path.stem for path in found]
-    return {path.stem if stems.count(path.stem) == 1 else path.name: of_file(base, path) for path in found}
+        kinds = ", ".join(ENDINGS)
+        raise Problem(f"{one_line(str(place), 200)} has no weights: files that end in {kinds} are looked for")
+    names = [_called(path.name) for path in found]
+    below = [_called(str(path.relative_to(place))) for path in found]
+    whole = names if len(set(names)) == len(names) else below if len(set(below)) == len(below) else None
+    each = whole or [one_line(str(path.relative_to(place)), 200) for path in found]
+    return {name: of_file(base, path) for name, path in zip(each, found, strict=True)}
+
+
+def _called(name: str) -> str:
+    """A file's name without its ending, fit to be shown."""
+    ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
+    return one_line(name[: len(name) - len(ending)].encode(errors="replace").decode(), 200)
 
 
 def of_file(base: Spec, path: Path) -> Spec:
@@ -82,10 +90,18 @@ def load(address: str, paths: tuple[str, ...] = ()) -> Weights:
             raise Problem(f"{path}: BASELINE must be a Spec: its network and its data are asked for")
         weights = {}
         for each in paths:
-            kind, _, name = each.partition(":")
-            own = of_timm(base, name) if kind == "timm" and name else in_folder(base, each)
+            kind, colon, name = each.partition(":")
+            if colon and not name:
+                raise Problem(f"{one_line(each)}: name weights of timm's after it, timm:resnet50.a1_in1k say")
+            if name.startswith("//"):
+                raise Problem(f"{one_line(each)}: addresses are not fetched: give a file or a folder")
+            own = of_timm(base, name) if kind == "timm" and colon else in_folder(base, each)
+            if set(own) & set(weights):  # two files of one name, in different folders
+                own = {
+                    one_line(f"{each.rstrip('/')}/{key}" if Path(each).is_dir() else each, 200): own[key] for key in own
+                }
             if twice := sorted(set(own) & set(weights)):
-                raise Problem(f"{one_line(twice[0])} is there twice: give files of different names")
+                raise Problem(f"{one_line(twice[0])} is there twice")
             weights |= own
     if weights is None:
         raise Problem(f"{path} has no WEIGHTS: name files, folders or timm:NAME after it, or see experiments/README.md")

@@ -51,6 +51,8 @@ def score_by(plan: Plan, store: Store, rows: list[Row]) -> None:
             lacking.append(f"{row['rung']} seed {row['seed']}")
         row |= {name: value, "score": name, "unit": metric.unit, "lower": metric.better == "lower"}
         row["metrics"] = (*row["metrics"], *([name] if name not in (*row["metrics"], "seconds") else []))
+    if rows and all(isinstance(row[name], float) and math.isnan(row[name]) for row in rows):
+        raise Problem(f"--metric {one_line(name)} gave no number for any run: nan")
     if lacking:
         what = name if isinstance(metric, metrics.Told) else "logits"
         more = [f"{len(lacking) - NAMED} more"] if len(lacking) > NAMED else []
