@@ -79,7 +79,7 @@ BROKEN: Broken = {
             "statistics of the weights before",
             MEAN,
             text(
-                "with run.averaged():\n            renew(spec, run, images, rng)",
+                "with run.averaged():\n            if due:\n                renew(spec, run, images, rng)",
                 "renew(spec, run, images, rng)\n        with run.averaged():",
             ),
         ),

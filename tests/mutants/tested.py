@@ -23,6 +23,7 @@ from tests.mutants.breaking import (
 
 SERVED = "images.test(at_once(task, device), device, split)"
 TESTED = "scores = test(spec, run, images, watched)"
+DUE = "if due else {}"
 REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}"
 MADE = "    made = result(spec, run, images, device, metrics)\n"
 DONE = "Trained(made, run.model, run.trace, arrays))"
@@ -131,6 +132,13 @@ BROKEN: Broken = {
                 TESTED,
                 "scores = before",
             ),
+        ),
+        ("none after the last epoch", TINY, text(DUE, "if not last else {}")),
+        ("one that is not told", TINY, text(DUE, f"{DUE}; scores = scores if run.epoch else {{}}")),
+        (
+            "none told but the last, where images are held out",
+            UNSTOPPED,
+            text(DUE, f"{DUE}; scores = scores if last else {{}}"),
         ),
         (
             "fewer digits: bfloat16",
@@ -303,7 +311,7 @@ BROKEN: Broken = {
         (
             "a diverged run goes on as finished",
             label_smoothing(TINY.but(optimizer=NAG(lr=1e30, per=None))),
-            text('run.trace.diverged = not math.isfinite(event["loss"])', "run.trace.diverged = False"),
+            text('diverged, last = not math.isfinite(event["loss"]),', "diverged, last = False,"),
         ),
     ],
     "fp16": [
