@@ -1,6 +1,7 @@
 import hashlib
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -206,9 +207,9 @@ class Rarely(loop.Keeper):
         return (epoch + 1) % self.every == 0
 
 
-@pytest.mark.parametrize(("every", "told"), [(2, [1, 3, 4]), (9, [4])])
-def test_how_often_a_run_is_tested_changes_nothing_of_it(tiny, live, every, told):
-    spec = tiny.but(epochs=5)
+@pytest.mark.parametrize(("change", "every", "told"), [(None, 2, [1, 3, 4]), (partial(swa, last=3), 9, [4])])
+def test_how_often_a_run_is_tested_changes_nothing_of_it(tiny, live, change, every, told):
+    spec = (change or (lambda spec: spec))(tiny.but(epochs=5))
     each, (few, _) = live(spec)[0].result, (loop.train(spec, 0, CPU, None, Rarely(every)), None)
     assert few.result["status"] == "finished"
     assert [i for i, row in enumerate(few.result["epochs"]) if "top1" in row] == told

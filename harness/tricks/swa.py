@@ -50,13 +50,12 @@ class SWA(Average):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         yield Check("averages kept", "1", f"{len(trace.averages)}", len(trace.averages) == 1)
-        if not trace.auditor:
+        if not trace.auditor or not trace.exams:
             return
-        done = len(trace.lr) // trace.steps_per_epoch
-        due = [epoch for epoch in range(done) if epoch > self.first(spec.epochs)]
+        due = [epoch for epoch in dict.fromkeys(trace.exams.epochs) if epoch > self.first(spec.epochs)]
         found = trace.auditor.renewed
         epochs = [int(gaps["epoch"]) for gaps in found]
-        what = "epochs after which statistics were worked out anew"
+        what = "tested epochs after which statistics were worked out anew"
         yield Check(what, f"{len(due)}", f"{len(epochs)}", epochs == due)
         odd = sum(gaps["passes"] + gaps["asleep"] + gaps.get("moved", 0.0) for gaps in found)
         what = "passes too many or too few, modules asleep and weights moved while they were"
