@@ -245,7 +245,8 @@ def tried(spec: Spec, device: torch.device) -> tuple[list[str], str, dict[str, s
         return [str(problem)], "", {}, None
     except Exception as error:
         return [blame.told(error)], "", {}, None
-    return told, "".join([whole["network"], *whole["seen"].values()]), whole["opinions"], made
+    scores = [f"{name}={value!r}" for name, value in sorted(whole["metrics"].items())]  # another test is another run
+    return told, "".join([whole["network"], *whole["seen"].values(), *scores]), whole["opinions"], made
 
 
 def short(spec: Spec, device: torch.device) -> Trained:

@@ -70,11 +70,15 @@ def barred(plan: Plan, at: dict[int, dict[int, Row]]) -> dict[int, str]:
 
 
 def same_run(above: Any, below: Any) -> bool:
-    """Whether two runs are bit for bit one: networks, and all that was told on the way, rates with it."""
+    """Whether two runs are bit for bit one: networks, all that was told on the way, rates with it, and every score.
+
+    One network that is tested in another way, by other views or at another size, is another run.
+    """
     if not above["network"] or above["network"] != below["network"]:
         return False
     losses = [[epoch.get("loss") for epoch in row["epochs"]] for row in (above, below)]
-    return losses[0] == losses[1] and above["seen"] == below["seen"]
+    scores = [[row.get(name) for name in row["metrics"]] for row in (above, below)]
+    return losses[0] == losses[1] and scores[0] == scores[1] and above["seen"] == below["seen"]
 
 
 BARRED = ("not comparable", "refused", "unproven")  # verdicts that begin so are of no gain

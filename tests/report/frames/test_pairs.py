@@ -18,6 +18,8 @@ def test_rungs_whose_every_run_is_bit_for_bit_anothers_are_refused(store):
     assert math.isnan(rows(store, p).loc["one", "gain"])
     store.add("one", 1, 90.0, network="n1", seen={"order": "1", "rates": "r"})
     assert not rows(store, p).loc["one", "verdict"].startswith("refused")
+    store.add("one", 1, 91.0, network="n1", seen={"order": "1"})
+    assert not rows(store, p).loc["one", "verdict"].startswith("refused"), "one network, tested by other views"
     store.add("one", 1, 90.0, network="another", seen={"order": "1"})
     assert not rows(store, p).loc["one", "verdict"].startswith("refused")
 
