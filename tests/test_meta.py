@@ -75,7 +75,7 @@ def step(tiny, monkeypatch):
     are those that a data part serves, on the device already. A loss without numbers reads as 0.
     """
     monkeypatch.setattr(Tensor, "item", lambda self: 0.0)
-    told = ("saw_pass", "saw_step", "saw_gradient", "saw_clipped", "saw_averaged")
+    told = ("saw_pass", "saw_step", "saw_gradient", "saw_clipped", "saw_averaged", "saw_returned")
     unseen = SimpleNamespace(**dict.fromkeys(told, lambda *seen: None), away=nullcontext, stage=lambda x, y: (x, y))
     monkeypatch.setattr(loop, "watch", lambda spec, trace: None)
     monkeypatch.setattr(loop, "Trace", lambda *args: unseen)
