@@ -98,7 +98,7 @@ class _Kept(Keeper):
         self.say({"kind": "batch" if "batch" in event else "epoch", "at": event})
 
 
-def work(connection: Connection, store: Store, place: str, decoding: int, every: float, curve: int) -> None:
+def work(connection: Connection, store: Store, place: str, decoding: int, every: float, curve: int = 1) -> None:
     """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
     begin_as_worker()
     os.environ.setdefault("HARNESS_DECODERS", str(decoding))  # what a user set stays

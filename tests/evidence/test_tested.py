@@ -264,7 +264,9 @@ def test_losses_are_scipys(tiny):
     trace = Trace(1, 64, model=net, optimizer=optimizer, task=Classify())
     labels = np.arange(6)
     z = 200 * np.random.default_rng(0).normal(size=(6, 64))
-    data = SimpleNamespace(labels=lambda split: labels, size=8, classes=range(64), canvas=(8, 8), counts={"test": 6})
+    data = SimpleNamespace(
+        labels=lambda split: labels, size=8, classes=range(64), canvas=(8, 8), counts={"test": 6}, looks=None
+    )
     spec = SimpleNamespace(data=SimpleNamespace(load=lambda: data), epochs=1, evaluation=None, precision=FP32())
     exams = Exams(spec, trace, Replay(spec, trace))
     exams._known["test"] = np.arange(6.0)  # strangers, whatever they are
