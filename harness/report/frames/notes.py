@@ -71,7 +71,7 @@ GAINS = {
     "ladder": "over the rung that it is built on",
     "leave-one-out": "of all tricks over all but this one: what the trick gives on top of the others",
     "add-one": "over the baseline: what the trick gives alone",
-    "against": "of each rung over the one that all are held against",
+    "against": "of each rung, with all tricks that it has, over the one that all are held against",
 }
 
 

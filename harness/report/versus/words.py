@@ -68,6 +68,11 @@ def notes(found: Compared) -> list[str]:
             f"B over A: points of {METRICS[score]}, with 95 % intervals. Verdicts: {TESTS[kind]}s at .05, two-sided"
             f"{after}. MDE: the least that would be resolved with power .8."
         )
+    if len(found.rows) > 1 and any(row["specification"] for row in found.rows):
+        lines.append(
+            "Rungs are matched by their names. B over A is of all that their specifications differ in, see the table, "
+            "and not of the trick that a rung is named after."
+        )
     if n == 1:
         lines.append("One comparison: its p knows nothing of others that you looked at.")
     if not found.paired:
