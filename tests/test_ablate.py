@@ -26,9 +26,13 @@ def home(tmp_path):
 
 
 def test_a_study_ends_in_a_table_and_a_figure_and_is_not_trained_twice(home):
-    first = harness(home, "own", "--jobs", "1")
+    first = harness(home, "own", "--jobs", "1", "--curve-every", "9")
     assert first.returncode == 0, first.stderr
     assert "9 runs trained, 0 reused" in first.stdout
+    every = [json.loads(path.read_text())["epochs"] for path in (home / "runs" / "store").glob("*/*/result.json")]
+    assert [["top1" in row for row in epochs] for epochs in every] == [
+        [False] * (len(epochs) - 1) + [True] for epochs in every
+    ]
     assert "mlflow ui" in first.stdout
     assert "left" in first.stderr
     folder = home / "runs" / "reports" / "own"

@@ -112,9 +112,7 @@ def proofs(part: Any, model: nn.Module, images: Any, said: np.ndarray, top1: flo
     """That the network that answered has the file's weights, and that its top-1 is what it answered."""
     live = {name: t.detach().cpu() for name, t in model.state_dict().items() if t.is_floating_point()}
     file = part.reference({name: t.shape for name, t in live.items()}, model, streams(0))
-    due = {
-        name: torch.from_numpy(values).to(live[name].dtype) for name, values in file.items()
-    }  # rounded as torch does
+    due = {name: torch.from_numpy(values).to(live[name].dtype) for name, values in file.items()}  # rounded alike
     other = sum(name not in due or not torch.equal(t.nan_to_num(), due[name].nan_to_num()) for name, t in live.items())
     yield Check("tensors of the network that are not the file's, to the bit", "0", f"{other}", other == 0)
     right = 100 * float(np.mean(said == np.asarray(images.labels("test"))))

@@ -91,7 +91,7 @@ def load(address: str, paths: tuple[str, ...] = ()) -> Weights:
         weights = {}
         for each in paths:
             kind, colon, name = each.partition(":")
-            if colon and not name:
+            if kind == "timm" and colon and not name:
                 raise Problem(f"{one_line(each)}: name weights of timm's after it, timm:resnet50.a1_in1k say")
             if name.startswith("//"):
                 raise Problem(f"{one_line(each)}: addresses are not fetched: give a file or a folder")

@@ -17,6 +17,11 @@ def box(tmp_path):
     return Mailbox.made(Store(tmp_path / "store"), 60.0, None)
 
 
+def test_a_worker_is_told_how_to_train(box, tmp_path):
+    assert (box.terms.every, box.terms.curve) == (60, 1)
+    assert Mailbox.made(Store(tmp_path / "store"), 5.0, None, curve=3).terms.curve == 3
+
+
 def test_an_order_is_had_by_one_worker_of_many(box):
     for number in range(40):
         box.post(number, (BASELINE, number))

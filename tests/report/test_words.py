@@ -35,3 +35,8 @@ def test_captions_of_other_metrics_do_not_speak_of_top_1():
     for name, (heading, text) in captions("mIoU").items():
         assert name in CAPTIONS
         assert not {"top-1", "ccuracy"} & {word for word in ("top-1", "ccuracy") if word in heading + text}
+
+
+def test_seconds_are_those_of_an_emulation():
+    mark = "FP16 emulated: accuracy is that of half precision, speed is not"
+    assert spoken(mark, "seconds") == "FP16 emulated: seconds are those of the emulation"

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from harness import Problem, report
+from harness import Problem, metrics, report
 from harness.report import frames, tables
 from harness.store import Store
 from harness.tasks.classify import packed
@@ -134,6 +134,12 @@ def test_runs_without_logits_are_named_and_what_to_do(store):
     assert len(rows(store, by("loss"))) == 3
     with pytest.raises(Problem, match="--metric top5: the records of .* have no top5: .*: top1, loss, seconds$"):
         rows(store, by("top5"))
+
+
+def test_a_metric_that_gives_no_number_is_one_line(store, monkeypatch):
+    monkeypatch.setitem(metrics.METRICS, "nothing", metrics.Metric(lambda labels, logits: math.nan))
+    with pytest.raises(Problem, match="^--metric nothing gave no number for any run: nan$"):
+        rows(store, by("nothing"))
 
 
 def test_a_metric_that_is_none_is_one_line(store):
