@@ -22,6 +22,14 @@ def no_pdf():
     import_module("harness.report.figures.style").PDF = False
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks that other tests train afterwards would have other bits."""
+    yield
+    torch = sys.modules.get("torch")
+    assert torch is None or torch.get_num_threads() == 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def folder_of_runs():
     yield Path(FOLDER.name)

@@ -57,9 +57,11 @@ def told(folder, tmp_path, monkeypatch, capsys):
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["harness.weights", "./asked.py", *words])
-        with pytest.raises(SystemExit) as end:
-            main(command.parser(), command.run)
-        torch.set_num_threads(1)
+        try:
+            with pytest.raises(SystemExit) as end:
+                main(command.parser(), command.run)
+        finally:
+            torch.set_num_threads(1)
         return end.value.code or 0, *capsys.readouterr()
 
     return run
