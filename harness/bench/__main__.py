@@ -2,6 +2,7 @@
 
     python -m harness.bench                                        # the digits, a check that all works
     python -m harness.bench --model resnet18 --data /data/cifar10 --size 32
+    python -m harness.bench --study digits:mixup                   # a rung of a study, made shorter
     python -m harness.bench --loader /data/photos                  # loading photos at 224 px, beside timm's loader
     python -m harness.bench --imgaug /data/monkeys                 # the monkeys' augmentation, beside its source
     python -m harness.bench --records 10000                        # how long the store and a report of it take
@@ -17,7 +18,8 @@ evaluation, no records; in as many simultaneous processes as the harness uses, w
 whole small study: processes start, load and augment, train, evaluate every epoch, keep journals, write records and log
 to MLflow. Images trained on count, images tested on do not, though their time does. Reading every image file and making
 MLflow's database, each done once a machine, come before the clock starts. The machine may be shared, so the bound is
-measured before and after every study, and the ratio is one of medians.
+measured before and after every study, and the ratio is one of medians. Where the time of a process went is told too, by
+phase (`harness/bench/spent.py`).
 """
 
 import argparse
@@ -25,7 +27,7 @@ from statistics import median
 
 from harness import Problem, where
 from harness.bench.evidence import show_evidence
-from harness.bench.loop import MODELS, STEADY, Measured, measure, specification
+from harness.bench.loop import MODELS, STEADY, Measured, measure, of_study, specification
 from harness.bench.overfit import KINDS, show_overfit
 from harness.bench.photos import show_loaded
 from harness.bench.policy import show_prepared
@@ -74,12 +76,14 @@ def run(options: argparse.Namespace) -> None:
     places = places_for(options.device, options.jobs)
     if options.overfit:
         return show_overfit(options.overfit, expanded(options.data), places[0])
-    spec = specification(options.model, options.data, options.size, options.batch_size)
+    given = options.model, options.data, options.size, options.batch_size
+    spec = of_study(options.study) if options.study else specification(*given)
     if options.evidence:
         return show_evidence(spec, places[0], options.evidence, options.rounds)
     images = spec.data.load()
-    shape = f"{images.channels} x {images.size} x {images.size}"
-    print(f"{options.model} on {shape} images of {options.data}, batch {spec.batch_size}, FP32")
+    shape, precision = f"{images.channels} x {images.size} x {images.size}", type(spec.precision).__name__
+    what = options.study or f"{options.model} on {shape} images of {options.data}"
+    print(f"{what}, batch {spec.batch_size}, {precision}")
     print(f"{len(places)} processes on {', '.join(dict.fromkeys(places))}; images per second:", flush=True)
     bounds: list[float] = []
     studies: list[Measured] = []
@@ -96,12 +100,9 @@ def run(options: argparse.Namespace) -> None:
             f"the bound itself moved by x {max(bounds) / min(bounds):.2f}: the machine is busy, the ratio means little"
         )
     last = studies[-1]
-    print(
-        f"of {last.wall:.0f} s a process: {last.loop / last.wall:.1%} in the training loop, at"
-        f" {last.in_loop / median(bounds):.3f} of the bound; {last.evaluation / last.wall:.1%} in evaluation;"
-        f" {1 - (last.loop + last.evaluation) / last.wall:.1%} in starting, loading and saving"
-    )
-    print(f"journal and checkpoints took {last.keeping:.2%} of the runs' time")
+    print(f"in the training loop: {last.in_loop / median(bounds):.3f} of the bound")
+    parts = ", ".join(f"{name} {seconds / last.wall:.1%}" for name, seconds in last.spent.items())
+    print(f"of {last.wall:.0f} s a process: {parts}; together {sum(last.spent.values()) / last.wall:.1%}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -115,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"{', '.join(MODELS)}; up to 64 px with the small stem (default: %(default)s)",
     )
     add("--data", default="digits", help="digits, cifar10, or a folder with train/ and val/ (default: %(default)s)")
+    add("--study", metavar="STUDY[:RUNG]", help="a rung of a study instead, its baseline by default; made shorter")
     add("--size", type=int, default=32, metavar="PX", help="of a folder's images (default: %(default)s)")
     add("--batch-size", type=int, default=128, metavar="N", help="default: %(default)s")
     add("--jobs", type=int, metavar="N", help="processes (default: one a core on CPU, one a GPU on CUDA)")

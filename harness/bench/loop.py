@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import BrokenBarrierError
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness import Problem
+from harness import Problem, one_line
 from harness.paths import runs
 from harness.spec import Data, Model, Spec
 
@@ -90,6 +90,20 @@ def specification(model: str, data: str, size: int, batch_size: int) -> Spec:
         augment=shift if small else augment.PAPER,
         precision=FP32(),
     )
+
+
+def of_study(address: str) -> Spec:
+    """The specification of a rung, `STUDY:RUNG`; of a study's baseline, `STUDY`. Raises Problem where there is none."""
+    from harness.study import load, plan
+
+    name, _, wanted = address.partition(":")
+    rungs = {rung.name: rung.spec for rung in plan(load(name)).rungs}
+    found = rungs.get(wanted or next(iter(rungs)))
+    if found is None:
+        raise Problem(f"--study {one_line(address)}: it has no such rung; there are: {one_line(', '.join(rungs), 300)}")
+    if found.teacher or any(isinstance(value, Spec) for _, value in found.model):
+        raise Problem(f"--study {one_line(address)}: it builds on another run, which would be measured too")
+    return found
 
 
 def network(name: str, small: bool) -> Model:
@@ -174,10 +188,8 @@ class Measured:
 
     rate: float
     wall: float
-    loop: float
-    evaluation: float
+    spent: dict[str, float]  # by phase: they add up to `wall`
     in_loop: float  # images a second, summed over processes, while they were in the training loop
-    keeping: float  # of a run's seconds, the share that went into journal and checkpoints
 
 
 def sized(spec: Spec, rate: float, seconds: float) -> Spec:
@@ -194,38 +206,41 @@ def study(spec: Spec, places: Sequence[str], curve: int = 1) -> Measured:
 
     The test set is measured every `curve` epochs.
     """
+    from harness.bench.spent import gathered, watched_worker
     from harness.engine import Engine, key
-    from harness.store import Store
+    from harness.engine.local import Local
+    from harness.store import EVERY, Store
     from harness.study import Plan, Rung
     from harness.tracking import Tracker, open_experiment
 
     plan = Plan("bench", (Rung("baseline", "baseline", spec),), tuple(range(len(places))))
     with own_runs():
-        store = Store()
+        store, looks = Store(), runs() / "looks"
+        looks.mkdir()
+        launcher = Local(store, places, EVERY, curve=curve, life=partial(watched_worker, str(looks)))
         open_experiment(plan.study)
         began = time.monotonic()
         tracker = Tracker(plan.study, plan.names(), store, map(key, plan.runs()), "harness.bench")
         failures = []
-        for event in Engine(store, places, curve=curve).events(plan.runs()):
+        for event in Engine(store, places, launcher=launcher).events(plan.runs()):
             tracker.see(event)
             if event["kind"] == "failed":
                 failures.append(event["why"])
             elif event["kind"] == "interrupted":
                 raise KeyboardInterrupt
         trouble = tracker.close()
-        wall = time.monotonic() - began
+        ended = time.monotonic()
         if failures or trouble:
             raise Problem(f"the study could not be measured: {(*failures, trouble)[0]}")
         records = [store.read(spec.id, seed) for seed in plan.seeds]
+        spent = gathered(looks, began, ended)
     trained = spec.epochs * (spec.data.load().counts["train"] // spec.batch_size) * spec.batch_size
     loops = [sum(epoch["seconds"] for epoch in record["epochs"]) for record in records]
     return Measured(
-        rate=len(records) * trained / wall,
-        wall=wall,
-        loop=sum(loops) / len(loops),
-        evaluation=sum(r["seconds"] - loop for r, loop in zip(records, loops, strict=True)) / len(loops),
+        rate=len(records) * trained / (ended - began),
+        wall=ended - began,
+        spent=spent,
         in_loop=sum(trained / loop for loop in loops),
-        keeping=sum(r["keeping"] for r in records) / sum(r["seconds"] for r in records),
     )
 
 

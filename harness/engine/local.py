@@ -71,6 +71,7 @@ class Local:
     method: str = "spawn"  # how processes start
     beside: Callable[[Spec], Beside] | None = None
     curve: int = 1  # epochs from one measurement of the test set to the next
+    life: Callable[..., None] = work  # of a process
     workers: list[Worker] = field(default_factory=list, init=False)
 
     def free(self) -> int:
@@ -115,7 +116,7 @@ class Local:
         context: Any = multiprocessing.get_context(self.method)
         ours, theirs = context.Pipe()
         arguments = theirs, self.store, place, decoders(len(self.places)), self.every, self.curve
-        process = context.Process(target=work, args=arguments)
+        process = context.Process(target=self.life, args=arguments)
         resource_tracker.ensure_running()  # else starting it, on the way to the process, would unblock them again
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         process.start()  # it inherits what is blocked: Ctrl-C goes to the whole group, and is the parent's to handle

@@ -10,12 +10,14 @@ from harness.bench.loop import Measured
 from tests.kit.bench import command
 from tests.kit.commands import harness
 
+SPENT = {"start": 0.5, "forward": 8.0, "evaluation": 1.5}
+
 
 def test_the_ratio_is_of_medians(monkeypatch, capsys):
     bounds = iter([100.0, 300.0, 120.0])
     studies = iter([60.0, 40.0])
     monkeypatch.setattr("harness.bench.loop.bound", lambda spec, places, seconds: next(bounds))
-    seen = lambda spec, places, curve: Measured(next(studies), 10.0, 8.0, 1.5, 90.0, 0.004)  # noqa: E731
+    seen = lambda spec, places, curve: Measured(next(studies), 10.0, SPENT, 90.0)  # noqa: E731
     monkeypatch.setattr("harness.bench.loop.study", seen)
     command("--model", "small", "--rounds", "2", "--jobs", "2", "--device", "cpu")
     out = capsys.readouterr().out
@@ -30,12 +32,15 @@ def test_the_ratio_is_of_medians(monkeypatch, capsys):
     assert re.search(r"harness +40\.0 +50\.0 +2\n", out)
     assert "harness / bound = 0.417" in out  # 50 / 120
     assert "the bound itself moved by x 3.00" in out
-    assert "80.0% in the training loop, at 0.750 of the bound; 15.0% in evaluation; 5.0% in starting" in out
+    assert "in the training loop: 0.750 of the bound" in out
+    assert "of 10 s a process: start 5.0%, forward 80.0%, evaluation 15.0%; together 100.0%" in out
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["--study", "digits:mix"], "--study digits:mix: it has no such rung; there are: baseline, warmup"),
+        (["--study", "digits:distillation"], "--study digits:distillation: it builds on another run"),
         (["--model", "vgg"], "--model vgg: unknown; there are: small, resnet18"),
         (["--data", "/nowhere"], "/nowhere"),
         (["--batch-size", "1000"], "--batch-size 1000: there are 597"),
@@ -68,4 +73,5 @@ def test_the_command_measures_a_study_in_processes_of_its_own(tmp_path):
     done = harness(tmp_path, *words, module="harness.bench")
     assert done.returncode == 0, done.stderr
     assert re.search(r"harness / bound = [0-9.]+", done.stdout)
-    assert re.search(r"journal and checkpoints took [0-9.]+ ?% of the runs' time", done.stdout)
+    shares = re.search(r"of \d+ s a process: (.*); together 100.0%", done.stdout)[1]
+    assert sum(float(share) for share in re.findall(r"([0-9.]+)%", shares)) == pytest.approx(100, abs=1)
