@@ -364,7 +364,7 @@ def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequen
     found, again = findings.found(plan, store, every, table, effects), commands(plan, every)
     write_atomic(folder / "findings.md", findings.markdown(study, found, again).encode())
     both = frames.backbones(plan, store, every)
-    every_figure = draw(plan, every, table, effects, compared, both, others(plan, store, table, effects))
+    every_figure = draw(plan, every, table, effects, compared, both, others(plan, store, table, effects), reached)
     drawn = {name: figures.save(folder, name, figure) for name, figure in every_figure}
     shown = {} if effects is None else {"Tricks": tables.shown_effects(effects, plan["design"], frames.measure(every))}
     if compared is not None:
@@ -496,16 +496,23 @@ def draw(
     compared: pd.DataFrame | None = None,
     both: pd.DataFrame | None = None,
     designs: Mapping[str, Sequence[findings.Gain]] | None = None,
+    reached: pd.DataFrame | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """The figures by name; those of every rung where there are few enough to tell apart.
 
     `compared` is of a tuned ladder, `both` of runs that have backbones, as frames.backbones has it; `designs` are the
-    gains by each design, as beside.designs has them.
+    gains by each design, as beside.designs has them; `reached` is of a plan to a target, as target.frame has it.
     """
     from harness.report import figures, frames, plans, title
 
     study, n, score, by = title.study_title(plan), len(table), frames.headline(every), frames.measure(every)
     study += f", over {plan['against']}" if "against" in plan else ""
+    if reached is not None and n <= TALL:
+        from harness.report.words import METRICS
+
+        own = plan["target"]["score"], METRICS[reached["metric"].iloc[0]]
+        if made := figures.to_target(study, reached, *own):
+            yield "target", made
     if compared is not None and n <= MANY:
         from harness.report import tuned
 

@@ -155,7 +155,7 @@ def test_what_is_saved_by_hand(store):
     assert "epochs to 90 % top-1" in made.text
     assert "not reached by 40" in made.text
     assert made.told["target"][1]["epochs_saved"] == pytest.approx(5)
-    assert {"target.md", "target.csv"} <= {path.name for path in made.folder.iterdir()}
+    assert {"target.md", "target.csv", "target.png"} <= {path.name for path in made.folder.iterdir()}
 
 
 def test_what_is_not_all_there_is_said_and_not_reckoned(store):

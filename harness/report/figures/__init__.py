@@ -38,6 +38,7 @@ from harness.report.figures.style import (
     style,
     tint,
 )
+from harness.report.figures.to_target import to_target
 from harness.report.figures.transfer import transfer
 from harness.report.figures.versus import versus
 from harness.report.figures.waterfall import waterfall

@@ -20,6 +20,12 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
         "so a row adds up to the gain in top-1. Bold is resolved: a paired t-test at .05 after Holm over all classes "
         "and rungs. Blue is a gain, vermilion a loss.",
     ),
+    "target": (
+        "Epochs to the target",
+        "Each small dot is a seed: where its share of the line between two lengths crosses the target. Large points "
+        "and bars are means with 95 % intervals. Right: what the rung saves over the one that it is built on. Blue "
+        "helps, vermilion hurts, hollow is not resolved.",
+    ),
     "ladder": (
         "Every seed",
         "Each small dot is a seed. Large points and bars are means with 95 % intervals; an arrow goes on beyond the "
@@ -47,7 +53,7 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
         "Accuracy against cost",
         "Means with 95 % intervals. The line is the Pareto front: nothing as cheap is more accurate. Above 16 rungs "
         "only the first and those on the front are named. Seconds leave out tests, and networks trained before the "
-        "run. A square is FP16 emulated: its accuracy is that of half precision, its speed is not. FLOPs are "
+        "run. A square is 16 bits emulated: its accuracy is that of half precision, its speed is not. FLOPs are "
         "multiply-adds of one image's forward; they have a panel where rungs differ by a fifth or more.",
     ),
     "tuned": (
