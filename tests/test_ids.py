@@ -17,6 +17,7 @@ from harness.spec import Augment, Data, Spec, parse, plain, stack
 from harness.tricks.adaptive_clipping import adaptive_clipping
 from harness.tricks.alternating_flip import alternating_flip
 from harness.tricks.auto_augment import auto_augment
+from harness.tricks.bf16 import bf16
 from harness.tricks.blur_pool import blur_pool
 from harness.tricks.clip_value import clip_value
 from harness.tricks.cutmix import cutmix
@@ -105,6 +106,7 @@ def test_published_ids():
         (trivial_augment, "ceb99df428679181"),
         (randaugment, "396e1b35ec81201d"),
         (lamb, "c762030bdc22ee52"),
+        (bf16, "9a380235c3c8ecd8"),
         (lion, "fe8db7ee293b4212"),
         (triangular, "dc745b255e1198f5"),
         (one_cycle, "348e0ef35429bcae"),

@@ -18,8 +18,9 @@ from harness.evidence.numbers import (
     cloned,
     copies,
     held,
-    held_by_half,
+    held_by,
     is_layer,
+    narrow,
     own_numbers,
     same,
     some,
@@ -109,7 +110,7 @@ class Auditor:
     def _rounds(self, layer: nn.Module, args: Any, out: Tensor) -> None:
         if self.step and not self.trace.is_away:
             self.step.outputs += 1
-            self.step.unrounded += not held_by_half(some(out))
+            self.step.unrounded += not held_by(some(out), narrow(self.spec.precision))
 
     def _answered(self, model: nn.Module, args: Any, z: Tensor) -> None:
         step = self.step

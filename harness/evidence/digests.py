@@ -30,7 +30,7 @@ def seen(trace: Trace) -> dict[str, str]:
     groups = trace.optimizer.param_groups
     elsewhere = ("params", "lr", "initial_lr", "weight_decay")  # the rate is of `rates`, and so on
     settings = {repr(sorted((k, v) for k, v in group.items() if k not in elsewhere)) for group in groups}
-    half = [set(found.values()) == {"float16"} for found in (trace.outputs, trace.gradients)]
+    half = [set(found.values()) == {trace.narrow} for found in (trace.outputs, trace.gradients)]
     shown: dict[str, list[Any]] = {
         "weights": [trace.initial],
         "order": [labels for labels, *_ in fed],

@@ -1,4 +1,4 @@
-"""Numbers of tensors: whether two are the same, how far apart they are, what half precision can hold."""
+"""Numbers of tensors: whether two are the same, how far apart they are, what a narrow float can hold."""
 
 from __future__ import annotations
 
@@ -46,10 +46,20 @@ def is_layer(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d | nn.Linear)
 
 
-def held_by_half(x: Tensor) -> bool:
-    """Whether every number of `x` is one that float16 can hold; inf and nan are."""
+def narrow(precision: Any) -> str:
+    """The float of 16 bits that a precision stores; that which one of 32 bits must not be, float16."""
+    return "bfloat16" if precision.kind == "bfloat16" else "float16"
+
+
+def rounded(x: Tensor, kind: str) -> Tensor:
+    """`x` as the float of that name holds it, in float32."""
+    return x.to(getattr(torch, kind)).float()
+
+
+def held_by(x: Tensor, kind: str) -> bool:
+    """Whether every number of `x` is one that the float of that name can hold; inf and nan are."""
     x = x.detach()
-    return bool(((x == x.half().to(x.dtype)) | x.isnan()).all())
+    return bool(((x == rounded(x, kind).to(x.dtype)) | x.isnan()).all())
 
 
 def some(x: Tensor) -> Tensor:

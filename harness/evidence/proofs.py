@@ -33,6 +33,7 @@ FULL = {
     "answered": 1e-4,
 }
 HALF = {**FULL, "logits": 5e-3, "gradients": 2e-2, "statistics": 5e-3, "answered": 5e-3}  # a last bit may round over
+BRAIN = {name: gap if gap == FULL[name] else 8 * gap for name, gap in HALF.items()}  # which is eight times as large
 ELSEWHERE = 10  # times that on CUDA, where sums are made in another order; not measured there
 MOST = {"images": 1e-3, "targets": 1e-5, "slopes": 1e-3, "loss": 1e-4, "climb": 1e-2}
 
@@ -47,7 +48,7 @@ def opinions(spec: Spec, rows: Sequence[Mapping[str, Any]] | None = None) -> dic
     found: dict[str, str] = {}
     for part in parts(spec):
         own = type(part).proof is not Part.proof and (spoke is None or type(part).__name__ in spoke)
-        second = referenced(part) or (isinstance(part, Precision) and part.half is not None)
+        second = referenced(part) or (isinstance(part, Precision) and part.kind is not None)
         known = SECOND if second else SELF if own or isinstance(part, Data | Model) else UNPROVEN
         if part.__class__.__module__.startswith("harness.") and known == UNPROVEN:
             known = SELF
@@ -102,7 +103,8 @@ def passing(spec: Spec, trace: Trace) -> dict[str, float]:
     """The greatest gap that will do, by what it is of."""
     assert trace.auditor
     by = 1 if trace.auditor.replay.device.type == "cpu" else ELSEWHERE
-    return {name: by * gap for name, gap in (FULL if spec.precision.half is False else HALF).items()}
+    limits = {"float32": FULL, "bfloat16": BRAIN}.get(spec.precision.kind or "", HALF)
+    return {name: by * gap for name, gap in limits.items()}
 
 
 def audit_checks(spec: Spec, trace: Trace) -> Iterator[Check]:
@@ -162,9 +164,9 @@ def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], kept: Ma
     limit = passing(spec, trace)["answered"]
     fine = again < limit or trace.diverged
     yield Check(words.TESTS["again"], f"below {limit:g}", f"{again:.1g}", fine)
-    half = spec.precision.half
-    if half is not None and not trace.diverged:
-        other = sum(row["rounded"] < 1 if half else row["rounded"] == 1 for row in found)
+    kind = spec.precision.kind
+    if kind is not None and not trace.diverged:
+        other = sum(row["rounded"] == 1 if kind == "float32" else row["rounded"] < 1 for row in found)
         yield Check(words.TESTS["other"], "0", f"{other}", other == 0)
     others = sum(not same(row["weight"], row["kept"]) + row["apart"] for row in found) + exams.resumed
     others += sum(
@@ -270,7 +272,7 @@ def confirm(
     }
     others = [name for name, value in wanted.items() if not _alike(result[name], value)]
     others += [name for name, count in exams.images.counts.items() if result["images"].get(name) != count]
-    if spec.precision.half is not None and result["precision"]["name"] != type(spec.precision).__name__:
+    if spec.precision.kind is not None and result["precision"]["name"] != type(spec.precision).__name__:
         others.append("precision")
     yield Check(words.RESULTS["fields"], "none", ", ".join(others) or "none", not others)
     own = same(weighed(model), exams.found[-1]["weight"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.evidence.numbers import Named, array, copies, distance
-from harness.evidence.replay import Replay, halved, precisely
+from harness.evidence.replay import Replay, emulated, precisely
 from harness.evidence.served import served
 from harness.evidence.step import Gaps
 from harness.spec import Spec
@@ -57,7 +57,7 @@ class Renewal:
         fresh = {n: torch.zeros_like(t) if n in stats else t.clone() for n, t in weights.items()}
         torch.manual_seed(int(trace.rng("torch", "renewed", self.epoch, self.drawn).integers(2**63)))
         with torch.no_grad(), precisely(self.replay):
-            self.replay.network(fresh, (x,), True, halved(self.replay))
+            self.replay.network(fresh, (x,), True, emulated(self.replay))
         worst, moved = 0.0, 0
         for name, tensor in self.left.items():
             was, now = array(weights[name]), array(tensor)

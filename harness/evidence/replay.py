@@ -20,14 +20,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from harness.evidence.moved import averaged, clipped, moved
-from harness.evidence.numbers import Named, array, distance, is_layer, same, weighed, worst
+from harness.evidence.numbers import Named, array, distance, is_layer, rounded, same, weighed, worst
 from harness.evidence.served import Served, served
 from harness.evidence.step import ROWS, Gaps, Step
 from harness.evidence.trace import Trace
 from harness.spec import Spec, referenced
 
+NARROW = "float16", "bfloat16"
 Given = tuple[Tensor, ...]  # images, and what else a network is called with
-Opinion = Callable[[Named, Given, bool, bool], Tensor]  # (weights and buffers, images, training, half) -> logits
+Opinion = Callable[[Named, Given, bool, str], Tensor]  # (weights and buffers, images, training, rounded to) -> logits
 
 
 class Replay:
@@ -63,8 +64,8 @@ def opinion(model: Any, channels: int, classes: int, device: torch.device) -> Op
     """The network as a function: by its part's `reference`, else built anew and called on the weights given."""
     if referenced(model):
 
-        def written(weights: Named, given: Given, training: bool, half: bool) -> Tensor:
-            conv, linear = (rounding(f) if half else f for f in (nn.functional.conv2d, nn.functional.linear))
+        def written(weights: Named, given: Given, training: bool, kind: str) -> Tensor:
+            conv, linear = (rounding(f, kind) if kind else f for f in (nn.functional.conv2d, nn.functional.linear))
             z: Tensor = model.reference(weights, *given, training, conv, linear)
             return z
 
@@ -72,12 +73,12 @@ def opinion(model: Any, channels: int, classes: int, device: torch.device) -> Op
     net: nn.Module = model.fresh(channels, classes).to(device)
     layers = {f"{name}.weight".removeprefix(".") for name, m in net.named_modules() if is_layer(m)}
 
-    def called(weights: Named, given: Given, training: bool, half: bool) -> Tensor:
+    def called(weights: Named, given: Given, training: bool, kind: str) -> Tensor:
         handles = []
-        if half:
-            weights = {n: w.half().float() if n in layers else w for n, w in weights.items()}
-            rounded = lambda layer, args, out: out.half().float()  # noqa: E731
-            handles = [m.register_forward_hook(rounded) for m in net.modules() if is_layer(m)]
+        if kind:
+            weights = {n: rounded(w, kind) if n in layers else w for n, w in weights.items()}
+            stored = lambda layer, args, out: rounded(out, kind)  # noqa: E731
+            handles = [m.register_forward_hook(stored) for m in net.modules() if is_layer(m)]
         try:
             z: Tensor = torch.func.functional_call(net.train(training), weights, given)
         finally:
@@ -88,13 +89,13 @@ def opinion(model: Any, channels: int, classes: int, device: torch.device) -> Op
     return called
 
 
-def rounding(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A layer whose weights and outputs are rounded through float16; autograd's casts round their gradients too."""
+def rounding(function: Callable[..., Tensor], kind: str) -> Callable[..., Tensor]:
+    """A layer whose weights and outputs are rounded to a float; autograd's casts round their gradients too."""
 
-    def rounded(x: Tensor, weight: Tensor, *rest: Any, **named: Any) -> Tensor:
-        return function(x, weight.half().float(), *rest, **named).half().float()
+    def layer(x: Tensor, weight: Tensor, *rest: Any, **named: Any) -> Tensor:
+        return rounded(function(x, rounded(weight, kind), *rest, **named), kind)
 
-    return rounded
+    return layer
 
 
 class Shared(TorchFunctionMode):
@@ -237,21 +238,23 @@ def answered(replay: Replay, bound: Any, network: Opinion, x: Tensor) -> np.ndar
     """What the teacher says of the images that the student got."""
     with torch.no_grad(), precisely(replay):
         weights = dict((*bound.model.named_parameters(), *bound.model.named_buffers()))
-        return array(network(weights, (x,), False, halved(replay)).float())
+        return array(network(weights, (x,), False, emulated(replay)).float())
 
 
-def halved(replay: Replay) -> bool:
-    """Whether layers are rounded through float16 here, where the device has no arithmetic of that size."""
-    return replay.spec.precision.half is True and replay.device.type != "cuda"
+def emulated(replay: Replay) -> str:
+    """The float that layers are rounded to here, where the device's own is not used; "" where none is."""
+    kind = replay.spec.precision.kind
+    return kind if kind in NARROW and replay.device.type != "cuda" else ""
 
 
 def precisely(replay: Replay) -> AbstractContextManager[Any]:
-    """The precision of a forward: torch's own float16 on CUDA; of a precision that is a user's, the run's."""
-    half = replay.spec.precision.half
-    if half is None:
+    """The precision of a forward: torch's own narrow float on CUDA; of a precision that is a user's, the run's."""
+    kind = replay.spec.precision.kind
+    if kind is None:
         context: AbstractContextManager[Any] = replay.trace.runner.forward()
         return context
-    return torch.autocast("cuda", torch.float16) if half and replay.device.type == "cuda" else nullcontext()
+    native = kind in NARROW and replay.device.type == "cuda"
+    return torch.autocast("cuda", getattr(torch, kind)) if native else nullcontext()
 
 
 def replayed(replay: Replay, step: Step, gaps: Gaps) -> tuple[Named, Named]:
@@ -314,7 +317,7 @@ def backward(
         live = shared | after[rank]
         x, y = step.inputs[place], targets[place]
         with precisely(replay), Shared(spec.places) if spec.sync_norms else nullcontext():
-            z = network(live, trace.task.given(x, y), True, halved(replay)).float()
+            z = network(live, trace.task.given(x, y), True, emulated(replay)).float()
         answers[place] = z.detach()
         if slopes:
             z.backward(slopes[place])

@@ -18,15 +18,16 @@ from torch import Tensor, nn
 from harness.evidence.numbers import (
     array,
     distance,
-    held_by_half,
+    held_by,
     is_layer,
+    narrow,
     on_cpu,
     own_numbers,
     same,
     some,
     weighed,
 )
-from harness.evidence.replay import Given, Replay, precisely
+from harness.evidence.replay import Given, Replay, emulated, precisely
 from harness.evidence.trace import Trace
 from harness.rng import stream
 from harness.spec import Spec, referenced
@@ -124,7 +125,7 @@ class Exams:
         return [(share, view.double().numpy()) for share, view in part.views(torch.from_numpy(x).float())]
 
     def _note_rounding(self, layer: nn.Module, args: Any, out: Tensor) -> None:
-        self._rounded.append(held_by_half(some(out)))
+        self._rounded.append(held_by(some(out), narrow(self.spec.precision)))
 
     def _answered(self, model: nn.Module, args: tuple[Tensor, ...], z: Tensor) -> None:
         if model.training or self.trace.is_aside:
@@ -202,9 +203,8 @@ class Exams:
         trace, ((given, z),) = self.trace, self._batches
         weights = dict((*trace.model.named_parameters(), *trace.model.named_buffers()))
         with own_numbers(self.device), torch.no_grad(), precisely(self.replay):
-            half = self.spec.precision.half is True and self.device.type != "cuda"
             try:
-                due = self.replay.network(weights, given, False, half).float()
+                due = self.replay.network(weights, given, False, emulated(self.replay)).float()
             except Exception:  # a network of another make
                 return math.inf
         return distance(array(z), array(due))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence.numbers import digest, distance, held_by_half, weighed
+from harness.evidence.numbers import digest, distance, held_by, narrow, weighed
 from harness.ranks import Alone
 from harness.rng import Stream, streams
 from harness.spec import Spec, referenced
@@ -20,6 +20,7 @@ from harness.spec import Spec, referenced
 KEPT_BATCHES = 16  # target batches kept: enough to see λ vary, small next to one batch of images
 KEPT_IMAGES = 4  # of those batches, how many keep their images too: a checkpoint carries them
 TELLING = 64  # numbers: so many are not all short by chance
+FEWER = {"float16": "bfloat16", "bfloat16": "float8_e5m2"}  # a float with fewer bits
 KEPT_PIXELS = 32  # a side: images are subsampled to about this, which mixing commutes with
 GATHERED = (  # what of a `Trace` a checkpoint holds, beside the rates
     *("first_gammas", "first_weights", "outputs", "gradients", "macs", "fed", "images"),
@@ -141,24 +142,30 @@ class Trace:
         if not self.is_away and len(self.images) < KEPT_IMAGES:
             self._got.append(thinned(args[0]))
 
+    @property
+    def narrow(self) -> str:
+        """The float of 16 bits that tensors are held against."""
+        return narrow(self.spec.precision) if self.spec else "float16"
+
     def _note_gradient_of(self, name: str, weight: Tensor) -> None:
-        """Note, at step 1, whether the gradient of every pass is one that float16 holds."""
+        """Note, at step 1, whether the gradient of every pass is one that the precision's narrow float holds."""
 
         def note(gradient: Tensor) -> None:
-            exact = self.gradients.get(name, "float16") == "float16" and held_by_half(gradient)
-            if gradient.numel() >= TELLING and gradient.any():  # fewer bits than float16's, and it is another's
-                exact = exact and not torch.equal(gradient, gradient.bfloat16().to(gradient.dtype))
-            self.gradients[name] = "float16" if exact else str(gradient.dtype).removeprefix("torch.")
+            kind = self.narrow  # which is known by now
+            exact = self.gradients.get(name, kind) == kind and held_by(gradient, kind)
+            if gradient.numel() >= TELLING and gradient.any():  # fewer bits than that float's, and it is another's
+                exact = exact and not held_by(gradient, FEWER[kind])
+            self.gradients[name] = kind if exact else str(gradient.dtype).removeprefix("torch.")
 
         self._of_step_1.append(weight.register_hook(note))
 
     def _note_output_of(self, name: str, module: nn.Conv2d | nn.Linear) -> None:
-        """Note, once, whether a layer's output is float16 or holds only numbers that float16 can."""
+        """Note, once, whether a layer's output is of the precision's narrow float, or this can hold all its numbers."""
 
         def note(layer: nn.Module, args: Any, out: Tensor) -> None:
             if name not in self.outputs:  # else this is a resumed run's trace, and step 1 is over
-                kind = "float16" if held_by_half(out) else str(out.dtype).removeprefix("torch.")
-                self.outputs[name] = kind
+                exact = held_by(out, self.narrow)
+                self.outputs[name] = self.narrow if exact else str(out.dtype).removeprefix("torch.")
                 each = out.numel() // self._batch  # not out[0]: attention may fold windows into the batch
                 self.macs[name] = each * module.weight[0].numel()  # each output is one filter's product
             handle.remove()  # also, a hook that stayed would tie the model to this trace for good

@@ -1,13 +1,14 @@
 """Numerical precision: how forward and step run on a device."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from harness.evidence import Check, Trace
+from harness.evidence import Check, Trace, held_by, rounded
 from harness.spec import Precision, Spec
 
 
@@ -40,10 +41,71 @@ class Runner:
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
+class Round(torch.autograd.Function):
+    """Rounds a float32 tensor to what the float of that name can hold, and its gradient likewise."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kind: str) -> Tensor:
+        ctx.kind = kind
+        return rounded(x, kind)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return rounded(grad, ctx.kind), None
+
+
+class Emulated(TorchFunctionMode):
+    """Within it, conv and linear layers round weight and output, and their gradients, to the float of that name.
+
+    That is what a tensor core stores; it accumulates in float32, and so does this. Native floats of 16 bits are some
+    ten times slower than float32 on many CPUs.
+    """
+
+    layers = (nn.functional.conv2d, nn.functional.linear)
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in self.layers:
+            return func(*args, **(kwargs or {}))
+        x, weight, *rest = args
+        out = func(x, Round.apply(weight, self.kind), *rest, **(kwargs or {}))
+        return Round.apply(out, self.kind)
+
+
+class Narrow(Runner):
+    """Autocast to a float of 16 bits on CUDA, emulated elsewhere; float32 master weights on both."""
+
+    kind: str  # that float's name
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.emulated = device.type != "cuda"
+
+    def forward(self) -> AbstractContextManager[Any]:
+        return Emulated(self.kind) if self.emulated else torch.autocast("cuda", getattr(torch, self.kind))
+
+
+def stored(kind: str, trace: Trace) -> Iterable[Check]:
+    """That conv and linear layers stored outputs and gradients as the float of that name, and weights did not."""
+    masters = sorted({str(p.dtype).removeprefix("torch.") for p in trace.model.parameters()})
+    yield Check("dtype of the master weights", "float32", ", ".join(masters), masters == ["float32"])
+    layers = [m.weight for m in trace.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    short = sum(held_by(weight, kind) for weight in layers)
+    seen, ok = f"{short} of {len(layers)}", short < len(layers)
+    yield Check(f"master weights of conv and linear layers that {kind} holds exactly", "not all", seen, ok)
+    for what, kinds in (("outputs", trace.outputs), ("weights' gradients", trace.gradients)):
+        exact, total = sum(each == kind for each in kinds.values()), len(kinds)
+        what = f"conv and linear {what} of step 1 that {kind} holds exactly"
+        yield Check(what, f"{total}", f"{exact}", exact == total > 0)
+
+
 class FP32(Precision):
     """Float32 throughout, true float32: TF32 is off on CUDA, since the paper's V100 had none. Slot: `precision`."""
 
-    half = False
+    kind = "float32"
     scaled = False
 
     def on(self, device: torch.device) -> Runner:

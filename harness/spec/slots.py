@@ -389,7 +389,7 @@ class Task(Part, ABC):
 class Precision(Part, ABC):
     """The numbers that a step is computed in."""
 
-    half: ClassVar[bool | None] = None  # float16 in conv and linear layers; None of a precision that is not known
+    kind: ClassVar[str | None] = None  # what conv and linear layers store: float32, float16, bfloat16; None: not known
     scaled: ClassVar[bool] = True  # the loss, by a power of two
 
     @abstractmethod

@@ -1,67 +1,28 @@
 """FP16: mixed-precision training (He et al. 2019, section 3.2; Micikevicius et al. 2018)."""
 
 import math
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
-from harness.evidence import Check, Trace, held_by_half
-from harness.parts.precision import Runner
+from harness.evidence import Check, Trace
+from harness.parts.precision import Narrow, stored
 from harness.spec import Precision, Spec, declares
 
 INITIAL_SCALE = 65536.0
 
 
-class RoundHalf(torch.autograd.Function):
-    """Rounds a float32 tensor to what float16 can hold, and its gradient likewise."""
+class HalfRunner(Narrow):
+    """Float16 with a scaled loss."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.half().float()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad.half().float()
-
-
-def round_half(x: Tensor) -> Tensor:
-    rounded: Tensor = RoundHalf.apply(x)
-    return rounded
-
-
-class EmulatedHalf(TorchFunctionMode):
-    """Within it, conv and linear layers round weight and output, and their gradients, through float16.
-
-    That is what a tensor core stores; it accumulates in float32, and so does this. Native half on a CPU is some ten
-    times slower than float32.
-    """
-
-    layers = (nn.functional.conv2d, nn.functional.linear)
-
-    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func not in self.layers:
-            return func(*args, **(kwargs or {}))
-        x, weight, *rest = args
-        return round_half(func(x, round_half(weight), *rest, **(kwargs or {})))
-
-
-class HalfRunner(Runner):
-    """Autocast to float16 on CUDA, emulated float16 elsewhere; a scaled loss and float32 master weights on both."""
-
-    name = "FP16"
+    name, kind = "FP16", "float16"
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.emulated = device.type != "cuda"
+        super().__init__(device)
         self.scaler = torch.amp.GradScaler(device.type, init_scale=INITIAL_SCALE)
         self.steps = 0
-
-    def forward(self) -> AbstractContextManager[Any]:
-        return EmulatedHalf() if self.emulated else torch.autocast("cuda", torch.float16)
 
     def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()
@@ -86,22 +47,13 @@ class HalfRunner(Runner):
 class FP16(Precision):
     """Slot: `precision`. The first steps may be skipped while the loss scale, 65,536 at first, finds its size."""
 
-    half = True
+    kind = "float16"
 
     def on(self, device: torch.device) -> HalfRunner:
         return HalfRunner(device)
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        masters = sorted({str(p.dtype).removeprefix("torch.") for p in trace.model.parameters()})
-        yield Check("dtype of the master weights", "float32", ", ".join(masters), masters == ["float32"])
-        layers = [m.weight for m in trace.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        rounded = sum(held_by_half(weight) for weight in layers)
-        seen, ok = f"{rounded} of {len(layers)}", rounded < len(layers)
-        yield Check("master weights of conv and linear layers that float16 holds exactly", "not all", seen, ok)
-        for what, kinds in (("outputs", trace.outputs), ("weights' gradients", trace.gradients)):
-            half, total = sum(kind == "float16" for kind in kinds.values()), len(kinds)
-            what = f"conv and linear {what} of step 1 that float16 holds exactly"
-            yield Check(what, f"{total}", f"{half}", half == total > 0)
+        yield from stored("float16", trace)
         if trace.auditor and trace.auditor.found:
             first = trace.auditor.found[0].get("scale", math.nan)
             what = "loss scale that the gradients of step 1 carried"

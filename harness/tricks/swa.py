@@ -60,7 +60,7 @@ class SWA(Average):
         odd = sum(gaps["passes"] + gaps["asleep"] + gaps.get("moved", 0.0) for gaps in found)
         what = "passes too many or too few, modules asleep and weights moved while they were"
         yield Check(what, "0", f"{odd:.0f}", odd == 0)
-        limits = {"images": 1e-3, "statistics": 1e-4 if spec.precision.half is False else 5e-3}
+        limits = {"images": 1e-3, "statistics": 1e-4 if spec.precision.kind == "float32" else 5e-3}
         by = 1 if trace.auditor.replay.device.type == "cpu" else 10
         for name, limit in limits.items():
             gap = max((gaps[name] for gaps in found), default=0.0)

@@ -58,14 +58,14 @@ def test_a_right_step_has_no_gap(name, tiny, audits):
     trace, steps = audits(spec)
     assert [step.number for step in steps] == [gaps["step"] for gaps in trace.auditor.found] == list(range(8))
     assert trace.auditor.errors == []
-    half = spec.precision.half
+    kind = spec.precision.kind
     for gaps in trace.auditor.found:
-        assert over(gaps, half, by=0.3 if half else 0.1) == set(), gaps
+        assert over(gaps, kind, by=0.1 if kind == "float32" else 0.3) == set(), gaps
         assert {"images", "targets", "slopes", "loss", "logits", "gradients", "statistics", "steps", "state"} <= set(
             gaps
         )
-        assert (gaps["unrounded"] == 0) == half
-        assert gaps["scale"] == (65536.0 if half else 1.0)
+        assert (gaps["unrounded"] == 0) == (kind != "float32")
+        assert gaps["scale"] == (65536.0 if kind == "float16" else 1.0)
 
 
 def test_a_right_step_is_judged_alike_again(tiny, audits):
@@ -219,26 +219,25 @@ def test_half_by_hand():
     rng = np.random.default_rng(0)
     x, w, b, slope = (rng.normal(size=s).astype(np.float32) for s in [(3, 64), (10, 64), (10,), (3, 10)])
     weights = {n: torch.from_numpy(a).requires_grad_() for n, a in (("1.weight", w), ("1.bias", b))}
-    z = opinion(Dense(hidden=(), size=8), 1, 10, CPU)(weights, (torch.from_numpy(x).view(3, 1, 8, 8),), True, True)
+    z = opinion(Dense(hidden=(), size=8), 1, 10, CPU)(weights, (torch.from_numpy(x).view(3, 1, 8, 8),), True, "float16")
 
     def half(a):
         return a.astype(np.float16).astype(np.float32)
 
     np.testing.assert_allclose(z.detach().numpy(), half(x @ half(w).T + b), rtol=1e-3, atol=1e-3)
-    assert evidence.held_by_half(z)
+    assert evidence.held_by(z, "float16")
     z.backward(torch.from_numpy(slope))
     np.testing.assert_allclose(weights["1.weight"].grad.numpy(), half(half(slope).T @ x), rtol=2e-3, atol=2e-3)
-    assert evidence.held_by_half(weights["1.weight"].grad)
-    assert not evidence.held_by_half(
-        opinion(Dense(hidden=(), size=8), 1, 10, CPU)(weights, (torch.ones(3, 1, 8, 8) / 3,), True, False)
-    )
+    assert evidence.held_by(weights["1.weight"].grad, "float16")
+    plain = opinion(Dense(hidden=(), size=8), 1, 10, CPU)(weights, (torch.ones(3, 1, 8, 8) / 3,), True, "")
+    assert not evidence.held_by(plain, "float16")
 
 
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("rounded", ["", "float16", "bfloat16"])
 @pytest.mark.parametrize(
     "model", [Dense(hidden=(8,), size=8), ResNet(blocks=(1, 1), width=4, small=True)], ids=["dense", "resnet"]
 )
-def test_a_network_without_a_reference_is_called_on_the_weights_given(model, half):
+def test_a_network_without_a_reference_is_called_on_the_weights_given(model, rounded):
     """As one with a reference is, to the rounding: two ways to the same logits and statistics."""
 
     class Unsaid:
@@ -248,11 +247,12 @@ def test_a_network_without_a_reference_is_called_on_the_weights_given(model, hal
     live = dict((*net.named_parameters(), *net.named_buffers()))
     answers, weights = [], [{n: t.detach().clone() for n, t in live.items()} for _ in range(2)]
     for kind, own in zip((model, Unsaid()), weights, strict=True):
-        answers.append(opinion(kind, 1, 10, CPU)(own, (x,), True, half))
-    torch.testing.assert_close(*answers, rtol=1e-2 if half else 1e-4, atol=1e-2 if half else 1e-5)
+        answers.append(opinion(kind, 1, 10, CPU)(own, (x,), True, rounded))
+    gap = {"": 0, "float16": 1e-2, "bfloat16": 8e-2}[rounded]
+    torch.testing.assert_close(*answers, rtol=gap or 1e-4, atol=gap or 1e-5)
     for name in live:
         if weights[0][name].is_floating_point():
-            torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-2, atol=1e-3)
+            torch.testing.assert_close(weights[0][name], weights[1][name], rtol=gap or 1e-2, atol=gap or 1e-3)
 
 
 class Blurred(Loss):

@@ -2,9 +2,10 @@
 
 import copy
 
-from harness.evidence.proofs import FULL, HALF, MOST
+from harness.evidence.proofs import BRAIN, FULL, HALF, MOST
 from harness.parts.models import Dense
 from harness.parts.optimizers import SGD, Adam, AdamP, AdamW, Expectigrad
+from harness.tricks.bf16 import bf16
 from harness.tricks.distillation import Distill
 from harness.tricks.fp16 import fp16
 from harness.tricks.label_smoothing import label_smoothing
@@ -15,9 +16,9 @@ from tests.kit.stops import Plain
 COUNTS = ("labels", "frozen", "missing", "asleep", "passes")
 
 
-def over(gaps, half=False, by=1.0):
+def over(gaps, kind="float32", by=1.0):
     """The gaps that are above their limits, or above `by` of them; and the counts that are not 0."""
-    limits = MOST | (HALF if half else FULL)
+    limits = MOST | {"float32": FULL, "float16": HALF, "bfloat16": BRAIN}[kind]
     told = {name for name, limit in limits.items() if name in gaps and not gaps[name] < by * limit}
     return told | {name for name in COUNTS if gaps.get(name)}
 
@@ -34,6 +35,7 @@ def undecayed(tiny):
 RIGHT = {
     "plain": lambda tiny: tiny,
     "fp16": fp16,
+    "bf16": bf16,
     "sam": sam,
     "microbatch": lambda tiny: tiny.but(microbatch=100),
     "teacher": lambda tiny: tiny.but(teacher=(Distill(spec=tiny),)),

@@ -14,11 +14,12 @@ from harness.parts.imgaug_policy import ImgAug
 from harness.parts.init import Xavier
 from harness.parts.models import Dense, Residual, ResNet, Timm
 from harness.parts.optimizers import NAG, SGD, Adam, AdamP, AdamW, Expectigrad, Stepper
-from harness.parts.precision import FP32, Runner
+from harness.parts.precision import FP32, Emulated, Runner
 from harness.parts.schedules import Piecewise, Step
+from harness.tricks.bf16 import bf16
 from harness.tricks.cosine import Cosine, cosine
 from harness.tricks.distillation import BoundTeacher, Distill
-from harness.tricks.fp16 import FP16, EmulatedHalf, HalfRunner, RoundHalf, fp16
+from harness.tricks.fp16 import FP16, HalfRunner, fp16
 from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.linear_scaling import linear_scaling
 from harness.tricks.mixup import Mixup, mixup
@@ -51,6 +52,7 @@ from tests.mutants.breaking import (
     edited,
     method,
     room,
+    rounds,
     shared,
     text,
 )
@@ -160,7 +162,11 @@ def pulling(loss: Any) -> Inject:
     return shared(Distill, "distillation_loss", loss)
 
 
-def by_bfloat(ctx: Any, x: Tensor) -> Tensor:
+BRAIN = bf16(TINY)
+WEIGHT = "Round.apply(weight, self.kind)"
+
+
+def by_bfloat(x: Tensor) -> Tensor:
     return x.bfloat16().float()
 
 
@@ -265,16 +271,23 @@ BROKEN: Broken = {
         ),
     ],
     "fp16": [
-        ("bfloat16, which float16 holds", HALF, method(RoundHalf, "forward", staticmethod(by_bfloat))),
-        ("gradients by bfloat16", HALF, method(RoundHalf, "backward", staticmethod(by_bfloat))),
-        ("the weights not rounded", HALF, edited(EmulatedHalf, "__torch_function__", "round_half(weight)", "weight")),
-        ("linear layers left out", HALF, method(EmulatedHalf, "layers", (nn.functional.conv2d,))),
+        ("bfloat16, which float16 holds", HALF, rounds(by_bfloat)),
+        ("gradients by bfloat16", HALF, rounds(by_bfloat, "backward")),
+        ("the weights not rounded", HALF, edited(Emulated, "__torch_function__", WEIGHT, "weight")),
+        ("linear layers left out", HALF, method(Emulated, "layers", (nn.functional.conv2d,))),
         ("a scale of 2", HALF, shared(FP16, "INITIAL_SCALE", 2.0)),
         (
             "eight bits",
             HALF,
-            method(RoundHalf, "forward", staticmethod(lambda ctx, x: x.to(torch.float8_e4m3fn).float())),
+            rounds(lambda x: x.to(torch.float8_e4m3fn).float()),
         ),
+    ],
+    "bf16": [
+        ("float16, which rounds finer", BRAIN, rounds(lambda x: x.half().float())),
+        ("gradients by float16", BRAIN, rounds(lambda x: x.half().float(), "backward")),
+        ("six bits", BRAIN, rounds(lambda x: x.to(torch.float8_e5m2).float())),
+        ("the weights not rounded", BRAIN, edited(Emulated, "__torch_function__", WEIGHT, "weight")),
+        ("linear layers left out", BRAIN, method(Emulated, "layers", (nn.functional.conv2d,))),
     ],
     "FP32": [
         ("half precision", TINY, method(FP32, "on", lambda self, device: HalfRunner(device))),

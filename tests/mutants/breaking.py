@@ -17,6 +17,7 @@ import torch
 from experiments.digits import BASELINE
 from harness import train as loop
 from harness.evidence import Trace, Upstream
+from harness.parts import precision
 from harness.parts.data.holdout import Holdout, _split
 from harness.parts.imgaug_policy import policy
 from harness.parts.models import base, cost
@@ -58,6 +59,17 @@ class Mutant:
 
 
 # --- how it is trained ----------------------------------------------------------------------------------------------
+
+
+def rounds(change: Callable[[torch.Tensor], torch.Tensor], way: str = "forward") -> Inject:
+    """An emulated float rounds outputs and weights otherwise; or, `backward`, their gradients."""
+
+    def forward(ctx: Any, x: torch.Tensor, kind: str) -> torch.Tensor:
+        ctx.kind = kind
+        return change(x.clone())
+
+    other = {"forward": forward, "backward": lambda ctx, slope: (change(slope), None)}[way]
+    return lambda patch: patch.setattr(precision.Round, way, staticmethod(other))
 
 
 @cache

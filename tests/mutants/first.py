@@ -25,9 +25,10 @@ from harness.parts.models import ResNet, Timm
 from harness.parts.optimizers import NAG, SGD, Adam, AdamP, AdamW, Expectigrad, Moments, Stepper
 from harness.parts.precision import Runner
 from harness.parts.schedules import Piecewise, Step
+from harness.tricks.bf16 import BF16, bf16
 from harness.tricks.cosine import Cosine, cosine
 from harness.tricks.distillation import BoundTeacher, Distill, distillation, distillation_loss
-from harness.tricks.fp16 import FP16, HalfRunner, RoundHalf, fp16
+from harness.tricks.fp16 import FP16, HalfRunner, fp16
 from harness.tricks.imgaug_policy import imgaug_policy
 from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.mixup import Mixup, mixup, mixup_batch
@@ -60,6 +61,7 @@ from tests.mutants.breaking import (
     Patch,
     edited,
     method,
+    rounds,
     text,
 )
 
@@ -134,16 +136,15 @@ def unscaled(patch: Patch) -> None:
     step_of(never_unscaled)(patch)
 
 
-def half_masters(patch: Patch) -> None:
-    initialise = Xavier.__call__
-
-    def halved(self: Xavier, model: nn.Module, rng: Any) -> None:
-        initialise(self, model, rng)
+def masters(kind: torch.dtype) -> Inject:
+    def initialise(self: Xavier, model: nn.Module, rng: Any) -> None:
+        drawn(self, model, rng)
         for m in model.modules():
             if isinstance(m, nn.Conv2d):
-                m.weight.data = m.weight.data.half()
+                m.weight.data = m.weight.data.to(kind)
 
-    patch.setattr(Xavier, "__call__", halved)
+    drawn = Xavier.__call__
+    return method(Xavier, "__call__", initialise)
 
 
 def scaler(**options: Any) -> Inject:
@@ -379,15 +380,23 @@ BROKEN: Broken = {
     ],
     "fp16": [
         ("does nothing", fp16(TINY), method(FP16, "on", lambda self, device: Runner())),
-        ("outputs not rounded", fp16(TINY), method(RoundHalf, "forward", staticmethod(lambda ctx, x: x.clone()))),
-        ("gradients not rounded", fp16(TINY), method(RoundHalf, "backward", staticmethod(lambda ctx, grad: grad))),
+        ("outputs not rounded", fp16(TINY), rounds(lambda x: x)),
+        ("gradients not rounded", fp16(TINY), rounds(lambda x: x, "backward")),
         ("scaler not used", fp16(TINY), unscaled),
         ("scaler switched off", fp16(TINY), scaler(enabled=False)),
         ("scale of 1", fp16(TINY), scaler(init_scale=1.0)),
         ("scaled, never unscaled", fp16(TINY), step_of(never_unscaled)),
-        ("half master weights", fp16(TINY), half_masters),
+        ("half master weights", fp16(TINY), masters(torch.float16)),
         ("master weights rounded", fp16(TINY), step_of(rounded_masters)),
         ("forward in float32", fp16(TINY), text(FORWARD, FORWARD.replace("with run.runner.forward()", "if True"))),
+    ],
+    "bf16": [
+        ("does nothing", bf16(TINY), method(BF16, "on", lambda self, device: Runner())),
+        ("is FP16", bf16(TINY), method(BF16, "on", lambda self, device: HalfRunner(device))),
+        ("outputs not rounded", bf16(TINY), rounds(lambda x: x)),
+        ("gradients not rounded", bf16(TINY), rounds(lambda x: x, "backward")),
+        ("bfloat16 master weights", bf16(TINY), masters(torch.bfloat16)),
+        ("forward in float32", bf16(TINY), text(FORWARD, FORWARD.replace("with run.runner.forward()", "if True"))),
     ],
     "resnet_d": [
         ("does nothing", resnet_d(TINY), built("build", variant="A")),

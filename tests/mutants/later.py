@@ -1,5 +1,6 @@
 """A: what stops, starts or changes after the first steps, at some of them, or in a part of a batch."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ from harness.parts import imgaug_policy as imgaug_room
 from harness.parts.augment import ColorJitter, Flip, PCANoise, RandomAreaCrop, Shift
 from harness.parts.imgaug_policy import ImgAug
 from harness.parts.models import Residual
+from harness.parts.precision import Emulated
 from harness.parts.schedules import Piecewise, Step
 from harness.parts.stopping import EarlyStopping
 from harness.spec import Augment
+from harness.tricks.bf16 import bf16
 from harness.tricks.cosine import Cosine, cosine
 from harness.tricks.distillation import BoundTeacher
-from harness.tricks.fp16 import EmulatedHalf, HalfRunner, fp16
+from harness.tricks.fp16 import HalfRunner, fp16
 from harness.tricks.label_smoothing import Smoothing, label_smoothing
 from harness.tricks.linear_scaling import linear_scaling
 from harness.tricks.mixup import Mixup, mixup
@@ -68,7 +71,7 @@ def half_when(when: str) -> Inject:
 
 def half_in(when: str) -> Inject:
     forward = "with run.runner.forward():\n            z"
-    return text(forward, forward.replace("run", f"half() if {when} else run", 1), half=EmulatedHalf)
+    return text(forward, forward.replace("run", f"half() if {when} else run", 1), half=partial(Emulated, "float16"))
 
 
 def first_half(part: type[Augment]) -> Inject:
@@ -254,6 +257,10 @@ BROKEN: Broken = {
             ),
         ),
         ("off in a step's last pass", fp16(SMALL), half_when("len(some_x) == size")),
+    ],
+    "bf16": [
+        ("off after the first epoch", bf16(LONG), half_when("run.epoch == 0")),
+        ("off at every second step", bf16(LONG), half_when("run.batch % 2")),
     ],
     "FP32": [
         ("half precision in the last epoch", LONG, half_in("run.epoch == 3")),

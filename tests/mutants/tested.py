@@ -1,11 +1,15 @@
 """C: what is tested, by which weights, and what is reported of it."""
 
+from functools import partial
+
 from harness.parts.data import Cached
 from harness.parts.optimizers import NAG
+from harness.parts.precision import Emulated
 from harness.parts.schedules import Step
 from harness.parts.stopping import EarlyStopping
 from harness.tasks.classify import Classify, Marking
-from harness.tricks.fp16 import EmulatedHalf, fp16
+from harness.tricks.bf16 import bf16
+from harness.tricks.fp16 import fp16
 from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.mixup import mixup
 from tests.mutants.breaking import (
@@ -154,7 +158,7 @@ BROKEN: Broken = {
             text(
                 RUNS,
                 RUNS.replace("runner.forward()", "half()"),
-                half=EmulatedHalf,
+                half=partial(Emulated, "float16"),
             ),
         ),
         ("the last row black", TINY, images_served("x.float().index_fill(2, torch.tensor([7]), 0)")),
@@ -326,6 +330,7 @@ BROKEN: Broken = {
             text(RUNS, RUNS.replace("with runner.forward()", "if True")),
         ),
     ],
+    "bf16": [("tested in float32", bf16(TINY), text(RUNS, RUNS.replace("with runner.forward()", "if True")))],
     "mixup": [("test images mixed", mixup(TINY), images_served("(0.9 * x.float() + 0.1 * x.float().roll(1, 0))"))],
     "label_smoothing": [
         (

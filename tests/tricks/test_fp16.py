@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from harness.evidence import Trace, held_by_half
+from harness.evidence import Trace, held_by
 from harness.parts.optimizers import NAG
-from harness.parts.precision import Runner
-from harness.tricks.fp16 import FP16, HalfRunner, fp16, round_half
+from harness.parts.precision import Round, Runner
+from harness.tricks.fp16 import FP16, HalfRunner, fp16
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ def test_rounds_value_and_gradient_as_numpy_does():
     special = [0, 1e-8, 6e-8, 6e-5, 1 + 2**-11, 1 + 3 * 2**-11, 65504, 65519, 65520, 1e6, -1e6]
     numbers = np.array([*special, *(rng.normal(size=200) * 10.0 ** rng.integers(-7, 5, 200))], dtype=np.float32)
     x = torch.from_numpy(numbers).requires_grad_()
-    out = round_half(x)
+    out = Round.apply(x, "float16")
     out.backward(torch.from_numpy(numbers[::-1].copy()))
     with np.errstate(over="ignore"):
         half = numbers.astype(np.float16).astype(np.float32)
@@ -229,6 +229,6 @@ def test_what_float16_holds():
     special = [0, 1, -0.5, 1e-8, 6e-8, 2**-24, 65504, 65520, 1e6, np.inf, 1 + 2**-10, 1 + 2**-11]
     for number in np.array([*special, *rng.normal(size=20), *rng.normal(size=20).astype(np.float16)], dtype=np.float32):
         with np.errstate(over="ignore"):
-            assert held_by_half(torch.tensor([0.5, number])) == (np.float32(np.float16(number)) == number)
-    assert held_by_half(torch.tensor([float("nan"), 1.0]))
-    assert not held_by_half(torch.tensor([float("nan"), 1.0001]))
+            assert held_by(torch.tensor([0.5, number]), "float16") == (np.float32(np.float16(number)) == number)
+    assert held_by(torch.tensor([float("nan"), 1.0]), "float16")
+    assert not held_by(torch.tensor([float("nan"), 1.0001]), "float16")

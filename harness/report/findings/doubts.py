@@ -30,7 +30,7 @@ def confounds(plan: Plan, table: pd.DataFrame) -> list[str]:
     lines += _trained_first(plan, table)
     if table["emulated"].any():
         said = spoken("its accuracy is that of half precision, its speed is not", frames.headline(table))
-        lines.append(f"FP16 is emulated in {some(table, 'emulated')}: {said}.")
+        lines.append(f"Floats of 16 bits are emulated in {some(table, 'emulated')}: {said}.")
     more = [
         f"{bare(row['title'])} ({', '.join(rungs[row['place']]['also'])})" for _, row in table[table["also"]].iterrows()
     ]
