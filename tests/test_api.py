@@ -57,6 +57,7 @@ PUBLIC: dict[str, tuple[str, dict[str, object]]] = {
             "harness.parts.data.folders": ["Files", "ImageFolder"],
             "harness.parts.data.table": ["Table"],
             "harness.parts.data.packed": ["Packed"],
+            "harness.parts.data.prepared": ["Prepared"],
             "harness.parts.data.arrays": ["Arrays"],
             "harness.parts.data.boxes": ["VOC"],
             "harness.parts.data.masks": ["ADE20K", "Cityscapes"],

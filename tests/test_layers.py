@@ -37,7 +37,7 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("simulate", "the scheduler in simulated time; and runs that sleep"),
     ("store.command", "what harness.store does with records, plans and studies"),
     (
-        "__main__ ablate bench check compare doctor export gallery landscape new plan sync weights worker "
+        "__main__ ablate bench check compare doctor export gallery landscape new plan prepare sync weights worker "
         "report.__main__ search.__main__ store.__main__ tricks.__main__",
         "the command lines, which nothing imports",
     ),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import harness
 from harness import cli
@@ -53,6 +54,9 @@ def user(trained, tmp_path, monkeypatch):
     for seed in range(2):
         (tmp_path / "files").mkdir(exist_ok=True)
         torch.save(BASELINE.model.build(1, 10).state_dict(), tmp_path / "files" / f"{seed}.pt")
+    for number, place in enumerate(("train/cat", "train/dog", "val/cat", "val/dog")):
+        (tmp_path / "photos" / place).mkdir(parents=True)
+        Image.new("RGB", (80, 90), (number, 0, 0)).save(tmp_path / "photos" / place / "a.png")
     return tmp_path
 
 
@@ -90,7 +94,7 @@ def test_each_command_prints_what_it_says(user, told):
     words = {"STUDY": "./pets.py", "RUNG": "baseline", "RUN": BASELINE.id, "DIR": "mine"}
     words |= {"NAME": "mixup", "FILE": "a.tar", "DAY": time.strftime("%Y-%m-%d"), "URL": str(user / "there")}
     words |= {"A": "./pets.py:baseline", "B": "./pets.py:mixup", "POINTS": "1", "PATH": "files"}
-    words["…"] = ""
+    words |= {"…": "", "DATA": "photos", "TO": "prepared"}
     seen = {}
     for line, keys in ROWS:
         own = re.sub(r"\b[A-Z]+\b|…", lambda word: words[word[0]], line)

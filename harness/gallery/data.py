@@ -47,13 +47,10 @@ def label_counts(images: Images) -> dict[str, np.ndarray]:
 def file_sizes(data: Files) -> dict[str, np.ndarray]:
     """Width and height of the files of each split, N x 2 px, from their headers."""
     from harness.parts.data import SMALL, Photos
-    from harness.parts.data.reading import opened
 
     photos = data.but(size=max(data.size, SMALL + 1)).load()  # small ones keep no list of their files
     assert isinstance(photos, Photos)
-    return {
-        split: np.array([opened(photos.root / name).size for name, _ in files]) for split, files in photos.files.items()
-    }
+    return {split: np.array([photos.picture(name).size for name, _ in files]) for split, files in photos.files.items()}
 
 
 def pixels(images: Images, x: Any) -> list[np.ndarray]:

@@ -32,6 +32,7 @@ from harness.parts.data.masks import ADE20K, Cityscapes, Masks
 from harness.parts.data.memory import Cached
 from harness.parts.data.packed import Packed
 from harness.parts.data.photos import Photos, centred, cut_out, shares
+from harness.parts.data.prepared import Prepared
 from harness.parts.data.scenes import Scene, Scenes
 from harness.parts.data.sets import Digits, Torchvision, in_memory
 from harness.parts.data.splits import Split

@@ -32,6 +32,14 @@ class Photos(Images):
     fit: Literal["squash"] | None = None
     crop: float | None = None  # a test image's side, of the short edge that it is cut out of; None: 224/256
 
+    def picture(self, name: str) -> Image.Image:
+        """An image, not yet decoded where it is in a file of its own."""
+        return opened(self.root / name)
+
+    def again(self, name: str) -> Image.Image:
+        """`picture`, by other means where there are some."""
+        return opened(self.root / name)
+
     def train(
         self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
     ) -> Iterator[Batch]:
@@ -55,7 +63,7 @@ class Photos(Images):
         draw = next((draw for part, draw in parts if part is crop), None)
         made = []
         for place in places:
-            image = opened(self.root / self.files[split][place][0])
+            image = self.again(self.files[split][place][0])
             made.append(self._plainly(image, split, crop, draw))
         x = np.stack(made).transpose(0, 3, 1, 2)
         for part, own in parts:
@@ -160,7 +168,7 @@ class _Batches(Dataset[Batch | Problem]):
         whole = self.rng or self.images.fit == "squash"
         x = np.empty((len(entries), size, size, 3), np.uint8)
         for i, (name, _) in enumerate(entries):
-            image = opened(self.images.root / name)
+            image = self.images.picture(name)
             x[i] = np.asarray(cut_out(image, size, crop, draw) if whole else centred(image, size, self.images.crop))
         for part, own in pixels:
             x = part.on_pixels(x, own)
