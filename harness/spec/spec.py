@@ -116,7 +116,8 @@ class Spec(Part):
 
     def frozen(self, name: str) -> bool:
         """Whether a parameter of its network, by its name, is never trained."""
-        return self.model.frozen(name) or (self.rates is not None and self.rates.frozen(name))
+        parts = (self.model, *self.init, *([self.rates] if self.rates else []))
+        return any(part.frozen(name) for part in parts)
 
     @cached_property
     def id(self) -> str:
