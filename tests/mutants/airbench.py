@@ -11,7 +11,7 @@ from tests.mutants.breaking import LONG, NUMBER, TINY, Broken, edited, method, t
 
 AIR = TINY.but(model=Airbench(widths=(8, 8)))
 WHITE = AIR.but(init=(*AIR.init, Whitening(layer="first", images=300)))
-SAME, STEM = dirac(AIR), dirac(TINY)
+SAME, STEM = dirac(AIR.but(model=Airbench(widths=(8, 12)))), dirac(TINY)
 LONGER = whitening(LONG.but(model=AIR.model))
 LEARN = "[p.requires_grad_(True) for n, p in run.model.named_parameters() if n == 'first.weight']"
 
