@@ -116,8 +116,9 @@ class Spec(Part):
 
     def frozen(self, name: str) -> bool:
         """Whether a parameter of its network, by its name, is never trained."""
-        parts = (self.model, *self.init, *([self.rates] if self.rates else []))
-        return any(part.frozen(name) for part in parts)
+        if self.model.frozen(name) or any(part.frozen(name) for part in self.init):
+            return True
+        return self.rates is not None and self.rates.frozen(name)
 
     @cached_property
     def id(self) -> str:

@@ -21,12 +21,13 @@ APART = 1e-9  # of the greatest eigenvalue: two that are closer have no eigenvec
 
 def patch_covariance(x: Tensor, height: int, width: int) -> Tensor:
     """The covariance of all patches of images N x C x H x W: D x D, where D = C · height · width, in float64."""
-    total, square, count = 0.0, 0.0, 0
+    numbers, count = x.shape[1] * height * width, 0
+    total, square = (torch.zeros(shape, dtype=torch.float64) for shape in ((numbers,), (numbers, numbers)))
     for some in x.split(PIECE):
         patches = nn.functional.unfold(some.double(), (height, width)).transpose(1, 2).flatten(0, 1)
         total, square, count = total + patches.sum(0), square + patches.T @ patches, count + len(patches)
     mean = total / count
-    return square / count - torch.outer(mean, mean)  # type: ignore[arg-type]
+    return square / count - torch.outer(mean, mean)
 
 
 def whitening_filters(covariance: Tensor, eps: float) -> Tensor:

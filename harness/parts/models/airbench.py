@@ -97,7 +97,7 @@ class Airbench(Model):
         gammas = [m.weight for m in trace.model.modules() if isinstance(m, nn.BatchNorm2d)]
         learn = sum(gamma.requires_grad or not bool((gamma == 1).all()) for gamma in gammas)
         yield Check("batch norms whose γ learns, or is not 1 at the end", "0", f"{learn}", learn == 0)
-        others = [part for part in (*spec.init, spec.rates) if part]
+        others: list[Any] = [part for part in (*spec.init, spec.rates) if part]
         still = {n for n, p in trace.model.named_parameters() if not p.requires_grad and ".norm" not in n}
         still |= {n for n, p in trace.model.named_parameters() if not p.requires_grad and n.endswith("bias")}
         fixed = sum(not any(part.frozen(name) for part in others) for name in still)
