@@ -141,7 +141,7 @@ def build(spec: Spec, seed: int, device: torch.device) -> nn.Module:
     seed_torch(streams(seed)("torch"))
     model = spec.model.build(spec.data.channels, len(spec.data.load().classes))
     for part in spec.init:
-        part(model, streams(seed))
+        part.knowing(spec.data.load())(model, streams(seed))
     for name, parameter in model.named_parameters():
         if spec.frozen(name):
             parameter.requires_grad_(False)

@@ -9,7 +9,7 @@ from harness.parts.augment import Shift
 from harness.parts.data import ImageFolder
 from harness.parts.decay import DecayAll
 from harness.parts.init import Xavier
-from harness.parts.models import CONVNEXT_T, RESNET50
+from harness.parts.models import CONVNEXT_T, RESNET50, Airbench
 from harness.parts.optimizers import NAG
 from harness.parts.precision import FP32
 from harness.parts.schedules import Piecewise
@@ -24,6 +24,7 @@ from harness.tricks.cutmix import cutmix
 from harness.tricks.cutout import cutout
 from harness.tricks.depthwise_conv import depthwise_conv
 from harness.tricks.depthwise_up import depthwise_up
+from harness.tricks.dirac import dirac
 from harness.tricks.dropout_on_fc import dropout_on_fc
 from harness.tricks.fewer_activations import fewer_activations
 from harness.tricks.fewer_norms import fewer_norms
@@ -51,6 +52,7 @@ from harness.tricks.swa import swa
 from harness.tricks.triangular import triangular
 from harness.tricks.trivial_augment import trivial_augment
 from harness.tricks.tta import tta
+from harness.tricks.whitening import whitening
 
 
 class Loaded:
@@ -136,6 +138,8 @@ def test_published_ids():
         (adaptive_clipping, "79a7d4d3d2e5e65b"),
         (clip_value, "4b8e353a228e66f4"),
         (auto_augment, "5e2dbec9da2a77fd"),
+        (whitening, "adbce92bd858a9b2"),
+        (dirac, "12ddcdcdc2bcfaef"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
@@ -143,8 +147,9 @@ def test_published_ids_of_tricks(trick, due):
     assert trick(SPEC).id == due
 
 
-def test_published_id_of_convnext():
-    assert SPEC.but(model=CONVNEXT_T).id == "7ba6fbc630c3dfc8"
+@pytest.mark.parametrize(("model", "due"), [(CONVNEXT_T, "7ba6fbc630c3dfc8"), (Airbench(), "7e0c8315ffd463c3")])
+def test_published_ids_of_networks(model, due):
+    assert SPEC.but(model=model).id == due
 
 
 def test_order_of_keywords_moves_nothing():

@@ -19,7 +19,7 @@ ABSENT = {  # rungs without a part here, each told in its study's docstring
     "convnext": set(),
     "assembled": {"dropblock", "big_little"},
     "strikes_back": set(),
-    "airbench": {"whitening", "dirac"},
+    "airbench": set(),
     "page": {"max_pool_moved", "celu", "frozen_scales", "whitening"},
 }
 SCALE = {"data", "model", "optimizer.lr", "batch_size", "epochs", "augment", "schedule.warmup.epochs", "teacher"}

@@ -416,7 +416,7 @@ def handed_over(trace: Trace) -> dict[str, Tensor]:
     if any(part.loads for part in trace.spec.init):
         shapes = {name: tensor.shape for name, tensor in trace.model.state_dict().items()}
         for part in filter(referenced, trace.spec.init):  # the last that sets a tensor is the one
-            own = part.reference(shapes, trace.model, trace.rng)
+            own = part.knowing(trace.spec.data.load()).reference(shapes, trace.model, trace.rng)
             loaded = {n: torch.from_numpy(values).float() for n, values in own.items()} if part.loads else {}
             of = {name: tensor for name, tensor in of.items() if name not in own} | loaded
     return of
@@ -440,9 +440,15 @@ def initial_gap(spec: Spec, model: nn.Module, rng: Stream, handed: dict[str, Ten
     for part in spec.init:
         if not referenced(part):
             return float(len(live)), 0.0, 0.0  # whatever it did to the others' weights is not known
-        due |= {name: values for name, values in part.reference(every, model, rng).items() if name in live}
+        own = part.knowing(spec.data.load()).reference(every, model, rng)
+        due |= {name: laid(values, due.get(name)) for name, values in own.items() if name in live}
     gaps = [distance(live[name], values) for name, values in due.items()]
     return float(len(live)), float(len(due)), max(gaps, default=0.0)
+
+
+def laid(values: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """The values that a part sets: where it has nan, those that were there before."""
+    return values if before is None else np.where(np.isnan(values), before, values)
 
 
 def ordered(spec: Spec, labels: np.ndarray, rng: Stream, epoch: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,31 @@ from torch import nn
 from harness.evidence import Check, Trace
 from harness.parts.norms import layer_kind
 from harness.rng import Stream
-from harness.spec import Init, Spec
+from harness.spec import Init, Model, Spec
 
 TELLING = 100  # weights: of so many, some are near the bound
+
+
+@lru_cache
+def first_convolution(model: Model, channels: int) -> tuple[str, tuple[int, ...], int]:
+    """(The name of a network's first convolution, the shape of its weights, its groups); ("", (), 0) of one without."""
+    with torch.device("meta"):
+        net = model.build(channels, 2)
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            return name, tuple(layer.weight.shape), layer.groups
+    return "", (), 0
+
+
+def beginning(spec: Spec, part: Init) -> Spec:
+    """`spec` with `part` in its `init`, after the first: in the place of one of its kind, else in the order of names.
+
+    So parts that set other weights come in one order, whichever trick was first.
+    """
+    first, *others = spec.init
+    kept = [other for other in others if type(other) is not type(part)]
+    place = next((i for i, other in enumerate(kept) if type(other).__name__ > type(part).__name__), len(kept))
+    return spec.but(init=(first, *kept[:place], part, *kept[place:]))
 
 
 class Xavier(Init):
@@ -55,8 +78,10 @@ class Xavier(Init):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         reach: list[tuple[int, float]] = []  # (weights of a layer, the greatest one before step 1, in units of a)
+        over = {name for part in spec.init if part is not self for name in part.over(trace.model)}
         for name, module in trace.model.named_modules():
-            if name in trace.first_weights and isinstance(module, nn.Conv2d | nn.Linear):
+            drawn = name in trace.first_weights and f"{name}.weight" not in over
+            if drawn and isinstance(module, nn.Conv2d | nn.Linear):
                 filters, depth, *kernel = module.weight.shape
                 bound = math.sqrt(6 / ((filters + depth) * math.prod(kernel)))
                 reach.append((module.weight.numel(), trace.first_weights[name][0] / bound))

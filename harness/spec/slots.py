@@ -120,12 +120,28 @@ class Init(Part, ABC):
 
     loads: ClassVar[bool] = False  # what it sets is of a file: weights and statistics, by its `reference` to the bit
 
+    def knowing(self, images: Any) -> Init:
+        """Itself, as it is for these loaded images. Most parts need not know them; one that does answers with a copy.
+
+        `reference` is asked of that one too.
+        """
+        return self
+
     @abstractmethod
     def __call__(self, model: nn.Module, rng: Stream) -> None:
         """Set parameters in place, each drawn from a stream of its own name.
 
-        `reference(shapes, model, rng)` gives the values of the parameters that are set, by name.
+        `reference(shapes, model, rng)` gives the values of the parameters that are set, by name; nan where a number is
+        left as the parts before had it.
         """
+
+    def over(self, model: nn.Module) -> frozenset[str]:
+        """The weights, by name, that it sets anew, whatever was drawn for them before."""
+        return frozenset()
+
+    def frozen(self, name: str) -> bool:
+        """Whether a parameter that it sets, by its name, is never trained."""
+        return False
 
 
 class Decay(Part, ABC):

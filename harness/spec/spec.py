@@ -116,7 +116,9 @@ class Spec(Part):
 
     def frozen(self, name: str) -> bool:
         """Whether a parameter of its network, by its name, is never trained."""
-        return self.model.frozen(name) or (self.rates is not None and self.rates.frozen(name))
+        if self.model.frozen(name) or any(part.frozen(name) for part in self.init):
+            return True
+        return self.rates is not None and self.rates.frozen(name)
 
     @cached_property
     def id(self) -> str:

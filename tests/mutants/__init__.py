@@ -6,6 +6,7 @@ trains every mutant on a study that takes a moment, prints which check caught it
 """
 
 from tests.mutants import (
+    airbench,
     alike,
     doors,
     finetuned,
@@ -25,7 +26,14 @@ from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, 
 from tests.mutants.first import BROKEN as FIRST
 
 BROKEN = (
-    FIRST | doors.BROKEN | finetuned.BROKEN | mixed.BROKEN | modern.BROKEN | recipes.BROKEN | steps.BROKEN
+    FIRST
+    | airbench.BROKEN
+    | doors.BROKEN
+    | finetuned.BROKEN
+    | mixed.BROKEN
+    | modern.BROKEN
+    | recipes.BROKEN
+    | steps.BROKEN
 )  # the parts whose first mutant does nothing
 
 TABLES = {
@@ -40,6 +48,7 @@ MUTANTS = [
     Mutant(part, kind, *mutant)
     for kind, table in (
         *TABLES.items(),
+        *airbench.BY_KIND.items(),
         *doors.BY_KIND.items(),
         *finetuned.BY_KIND.items(),
         *mixed.BY_KIND.items(),

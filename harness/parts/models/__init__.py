@@ -1,5 +1,6 @@
-"""Networks: ResNets, linear layers, timm's; detectors and segmenters that stand on them."""
+"""Networks: ResNets, linear layers, airbench's, timm's; detectors and segmenters that stand on them."""
 
+from harness.parts.models.airbench import Airbench
 from harness.parts.models.cost import Sides, answer, area, cost, macs_check, sides, single
 from harness.parts.models.dense import Dense
 from harness.parts.models.faster_rcnn import FasterRCNN
