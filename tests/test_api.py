@@ -97,6 +97,7 @@ PUBLIC: dict[str, tuple[str, dict[str, object]]] = {
             "harness.parts.init": ["Xavier"],
             "harness.parts.decay": ["DecayAll"],
             "harness.parts.optimizers": ["SGD", "NAG", "Adam", "AdamW", "AdamP", "Lamb", "Lion", "Expectigrad"],
+            "harness.tricks.muon": ["Muon"],
             "harness.parts.schedules": ["Piecewise", "Step", "Poly", "Warmup", "Shape"],
             "harness.parts.precision": ["FP32"],
         },

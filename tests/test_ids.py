@@ -34,6 +34,7 @@ from harness.tricks.layer_norm import layer_norm
 from harness.tricks.layer_scale import layer_scale
 from harness.tricks.lion import lion
 from harness.tricks.lookahead import lookahead
+from harness.tricks.muon import muon
 from harness.tricks.one_cycle import one_cycle
 from harness.tricks.one_of import one_of
 from harness.tricks.one_order import one_order
@@ -106,6 +107,7 @@ def test_published_ids():
         (randaugment, "396e1b35ec81201d"),
         (lamb, "c762030bdc22ee52"),
         (lion, "fe8db7ee293b4212"),
+        (muon, "64168ab58a77879e"),
         (triangular, "dc745b255e1198f5"),
         (one_cycle, "348e0ef35429bcae"),
         (stochastic_depth, "1399c7df4af201a5"),

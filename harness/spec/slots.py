@@ -152,7 +152,20 @@ class Optimizer(Part, ABC):
 
     @abstractmethod
     def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.Optimizer:
-        """torch's optimizer of the groups that `Decay.groups` made, at the rate for this batch size."""
+        """torch's optimizer of the groups that `Decay.groups` made, at the rate for this batch size.
+
+        Groups of `rules` name theirs, `"rule": "NAG"`; their `factor` is of this rate.
+        """
+
+    def rules(self, model: nn.Module) -> Mapping[str, Optimizer]:
+        """The rules of the parameters that go by another than this one, by name; of most optimizers there are none.
+
+        `rules_again` says it a second time, for the evidence.
+        """
+        return {}
+
+    def rules_again(self, model: nn.Module) -> Mapping[str, Optimizer]:
+        return self.rules(model)
 
 
 class Rates(Part, ABC):
