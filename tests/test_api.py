@@ -91,6 +91,7 @@ PUBLIC: dict[str, tuple[str, dict[str, object]]] = {
             "harness.tricks.cutout": ["Cutout"],
             "harness.tricks.trivial_augment": ["TrivialAugment"],
             "harness.tricks.randaugment": ["RandAugment"],
+            "harness.tricks.augmix": ["AugMix"],
             "harness.tricks.mixup": ["Mixup"],
             "harness.tricks.cutmix": ["CutMix"],
             "harness.tricks.one_of": ["OneOf"],

@@ -16,6 +16,7 @@ from harness.parts.schedules import Piecewise
 from harness.spec import Augment, Data, Spec, parse, plain, stack
 from harness.tricks.adaptive_clipping import adaptive_clipping
 from harness.tricks.alternating_flip import alternating_flip
+from harness.tricks.augmix import augmix
 from harness.tricks.auto_augment import auto_augment
 from harness.tricks.blur_pool import blur_pool
 from harness.tricks.clip_value import clip_value
@@ -135,6 +136,8 @@ def test_published_ids():
         (tta, "580c56a93020ca2f"),
         (adaptive_clipping, "79a7d4d3d2e5e65b"),
         (clip_value, "4b8e353a228e66f4"),
+        (partial(ema, warmup=True, buffers="copied"), "@ema"),
+        (augmix, "3763157bf0f414ec"),
         (auto_augment, "5e2dbec9da2a77fd"),
     ],
     ids=lambda value: getattr(value, "__name__", value),

@@ -93,7 +93,8 @@ def averaged(spec: Spec, step: Step, steps_per_epoch: int) -> Gaps:
             due_back = {**due_back, **after}
         for name, old in before.items():
             was, now = array(old), array(step.after[name])
-            due = was + share * (now - was)
+            copied = part.copies_buffers and name not in step.gradients and share > 0
+            due = now if copied else was + share * (now - was)
             size = max(float(np.abs(due - was)[np.isfinite(due)].max(initial=0)), 1e-30)
             off = np.abs(due - array(after[name])) - 1e-6 * np.abs(was).max(initial=0)  # float32 can say no more
             worst_of = max(worst_of, float(off[np.isfinite(off)].max(initial=0)) / size)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from harness.evidence.moved import averaged, clipped, moved
-from harness.evidence.numbers import Named, array, distance, is_layer, same, weighed, worst
+from harness.evidence.numbers import Named, array, distance, is_layer, of_statistics, same, weighed, worst
 from harness.evidence.served import Served, served
 from harness.evidence.step import ROWS, Gaps, Step
 from harness.evidence.trace import Trace
@@ -192,7 +192,7 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     slopes = {n: None if g is None else g.float() / scale for n, g in step.gradients.items()}
     gaps["missing"] = float(sum(g is None and not spec.frozen(n) for n, g in slopes.items()))
     gaps["gradients"] = worst(gradients, {n: g for n, g in slopes.items() if g is not None})
-    gaps["statistics"] = max((distance(array(step.after[n]), array(b)) for n, b in buffers.items()), default=0.0)
+    gaps["statistics"] = of_statistics(*({n: array(of[n]) for n in buffers} for of in (step.after, buffers)))
     if spec.clip:
         gaps |= clipped(spec, step, slopes)
         slopes = {n: step.clipped.get(n) for n in slopes}

@@ -300,9 +300,14 @@ class Average(Part, ABC):
     def share(self, step: int, steps_per_epoch: int, epochs: int) -> float:
         """How much of the weights after `step`, counted from 0, goes into the average: avg += share · (w - avg).
 
-        Buffers of floating point go with the weights. The average begins as the initial weights. `reference` of the
-        same says it again.
+        Buffers of floating point go with the weights, but where the part `copies_buffers`. The average begins as the
+        initial weights. `reference` of the same says it again.
         """
+
+    @property
+    def copies_buffers(self) -> bool:
+        """Whether buffers are those of the last step that something went in, and not averaged."""
+        return False
 
     def renewing(self, epoch: int, epochs: int) -> int:
         """By how many batches of `epoch` batch norm's statistics are worked out anew, before the average is tested.

@@ -29,7 +29,8 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+    turned: Tensor = x.T if matrix.shape[0] > matrix.shape[1] else x
+    return turned
 
 
 class Orthogonal(torch.optim.Optimizer):

@@ -46,7 +46,7 @@ def beside(other: Stepper) -> Inject:
     return method(Muon, "build", lambda self, *args: right(self.but(inner=other), *args))
 
 
-TALL = "return x.T if matrix.shape[0] > matrix.shape[1] else x"
+TALL = "turned: Tensor = x.T if"
 SCALE = "max(1.0, rows / columns) ** 0.5"
 SHRUNK = '1 - group["lr"] * group["weight_decay"]'
 BROKEN: Broken = {
