@@ -16,9 +16,9 @@ class EMA(Average):
     wants a smaller d: of the initial weights d^steps is left in the average at the end. With `every` it is done at one
     step in so many, which is cheaper and makes the same d that much slower; torchvision's recipe has 32 and .99998.
 
-    With `warmup` the t-th average, from 0, is by min(d, (1 + t)/(10 + t)), as TensorFlow's is with `num_updates`: of the
-    initial weights little is left after some dozens. With `buffers="copied"` they are those of the step itself, as
-    torch's `AveragedModel` has it.
+    With `warmup` the t-th average, from 0, is by min(d, (1 + t)/(10 + t)), as TensorFlow's is with `num_updates`:
+    of the initial weights little is left after some dozens. With `buffers="copied"` they are those of the step itself,
+    as torch's `AveragedModel` has it.
     """
 
     decay: float = Field(0.999, ge=0, lt=1)

@@ -69,10 +69,22 @@ BROKEN: Broken = {
         ("of share d, not 1 - d", AVERAGED, method(EMA, "share", lambda self, step, *of: self.decay)),
         ("warmed up", AVERAGED, method(EMA, "share", lambda self, step, *of: max(1 - self.decay, 1 / (step + 2)))),
         ("not warmed up", WARMED, method(EMA, "share", lambda self, step, *of: 1 - self.decay)),
-        ("warmed up a step ahead", WARMED, edited(EMA, "share", "before = step // every", "before = step // every + 1")),
+        (
+            "warmed up a step ahead",
+            WARMED,
+            edited(EMA, "share", "before = step // every", "before = step // every + 1"),
+        ),
         ("warmed up by the square root", WARMED, edited(EMA, "share", "(10 + before)", "(10 + before**0.5)")),
-        ("buffers averaged, which are to be copied", COPIED, edited(Averaging, "update", "if self.part.copies_buffers", "if False")),
-        ("all copied, not the buffers alone", COPIED, edited(Averaging, "update", "self.model.named_buffers()", "self.model.named_parameters()")),
+        (
+            "buffers averaged, which are to be copied",
+            COPIED,
+            edited(Averaging, "update", "if self.part.copies_buffers", "if False"),
+        ),
+        (
+            "all copied, not the buffers alone",
+            COPIED,
+            edited(Averaging, "update", "self.model.named_buffers()", "self.model.named_parameters()"),
+        ),
         ("at every step", SPARSE, method(EMA, "share", lambda self, step, *of: 1 - self.decay)),
         ("not updated at every third step, later", AVERAGED, text(UPDATE, f"({UPDATE}) {LATER}")),
         (
