@@ -1,6 +1,7 @@
 """Ids are what runs are found by: what moves one, what does not, and a few that must stay."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -24,7 +25,9 @@ from harness.tricks.cutmix import cutmix
 from harness.tricks.cutout import cutout
 from harness.tricks.depthwise_conv import depthwise_conv
 from harness.tricks.depthwise_up import depthwise_up
+from harness.tricks.dropblock import dropblock
 from harness.tricks.dropout_on_fc import dropout_on_fc
+from harness.tricks.ema import ema
 from harness.tricks.fewer_activations import fewer_activations
 from harness.tricks.fewer_norms import fewer_norms
 from harness.tricks.gelu import gelu
@@ -136,7 +139,8 @@ def test_published_ids():
         (tta, "580c56a93020ca2f"),
         (adaptive_clipping, "79a7d4d3d2e5e65b"),
         (clip_value, "4b8e353a228e66f4"),
-        (partial(ema, warmup=True, buffers="copied"), "@ema"),
+        (partial(ema, warmup=True, buffers="copied"), "f0d8e8e7631a1bb8"),
+        (dropblock, "16dcd133a7c39f86"),
         (augmix, "3763157bf0f414ec"),
         (auto_augment, "5e2dbec9da2a77fd"),
     ],

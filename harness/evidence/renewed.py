@@ -55,9 +55,10 @@ class Renewal:
         norms = {name: m for name, m in trace.model.named_modules() if hasattr(m, "running_mean")}
         stats = {f"{name}.{kind}": name for name in norms for kind in ("running_mean", "running_var")}
         fresh = {n: torch.zeros_like(t) if n in stats else t.clone() for n, t in weights.items()}
+        told = spec.model.told((self.epoch + 1) * trace.steps_per_epoch - 1, trace.steps_per_epoch * spec.epochs)
         torch.manual_seed(int(trace.rng("torch", "renewed", self.epoch, self.drawn).integers(2**63)))
         with torch.no_grad(), precisely(self.replay):
-            self.replay.network(fresh, (x,), True, halved(self.replay))
+            self.replay.network(fresh | told, (x,), True, halved(self.replay))
         renewed, wanted, moved = dict[str, np.ndarray](), dict[str, np.ndarray](), 0
         for name, tensor in self.left.items():
             was, now = array(weights[name]), array(tensor)

@@ -304,6 +304,7 @@ def backward(
     network = replay.network  # built here, if it is the first time: that draws numbers too
     assert step.fed is not None
     targets = step.fed.split([len(x) for x in step.inputs])
+    told = spec.model.told(step.number, trace.steps_per_epoch * spec.epochs)
     ranks = 1 if spec.sync_norms else spec.places
     answers, after = dict[int, Tensor](), list[Named]()
     for place in sorted(range(len(targets)), key=lambda place: place % ranks):
@@ -311,7 +312,7 @@ def backward(
         if place == rank:
             torch.manual_seed(int(trace.rng("torch", epoch, batch, *((rank,) if rank else ())).integers(2**63)))
             after.append({n: t.clone() for n, t in weights.items() if n not in learned})
-        live = shared | after[rank]
+        live = shared | after[rank] | told
         x, y = step.inputs[place], targets[place]
         with precisely(replay), Shared(spec.places) if spec.sync_norms else nullcontext():
             z = network(live, trace.task.given(x, y), True, halved(replay)).float()

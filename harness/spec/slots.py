@@ -84,6 +84,13 @@ class Model(Part, ABC):
         """What the network is called with in training, of one black image, to count what it costs by; None: that."""
         return None
 
+    def tell(self, net: nn.Module, step: int, steps: int) -> None:
+        """Tell the network, before each step of training, which it is, from 0, of how many; most need not know."""
+
+    def told(self, step: int, steps: int) -> dict[str, Tensor]:
+        """What `tell` makes of it, by names: a `reference` finds it among the weights."""
+        return {}
+
     def adopt(self, net: nn.Module, upstream: nn.Module) -> None:
         """Take over, in place, what the network of its upstream run has learned; of most models there is none."""
 
@@ -165,6 +172,7 @@ class Optimizer(Part, ABC):
         return {}
 
     def rules_again(self, model: nn.Module) -> Mapping[str, Optimizer]:
+        """`rules`, for the evidence; by a part that says it a second time, from names and shapes."""
         return self.rules(model)
 
 
