@@ -265,6 +265,7 @@ def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keep
         step = run.epoch * steps + run.batch
         seed_torch(rng("torch", run.epoch, run.batch, *run.ranks.own))
         set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))
+        spec.model.tell(run.model, step, steps * spec.epochs)
         for resize in spec.resolution:
             x = resize(x, run.epoch, spec.epochs)
         y = task.targets(labels, len(images.classes))
@@ -357,6 +358,8 @@ def renew(spec: Spec, run: Live, images: Images, rng: Stream) -> None:
     for average in run.averages:
         batches = average.part.renewing(run.epoch, spec.epochs)
         if batches:
+            steps = images.counts["train"] // spec.batch_size
+            spec.model.tell(run.model, (run.epoch + 1) * steps - 1, steps * spec.epochs)
             with run.trace.renewing(run.epoch):
                 average.renew(forwards(batches))
 

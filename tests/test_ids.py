@@ -1,6 +1,7 @@
 """Ids are what runs are found by: what moves one, what does not, and a few that must stay."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,7 @@ from harness.parts.schedules import Piecewise
 from harness.spec import Augment, Data, Spec, parse, plain, stack
 from harness.tricks.adaptive_clipping import adaptive_clipping
 from harness.tricks.alternating_flip import alternating_flip
+from harness.tricks.augmix import augmix
 from harness.tricks.auto_augment import auto_augment
 from harness.tricks.bf16 import bf16
 from harness.tricks.blur_pool import blur_pool
@@ -25,7 +27,9 @@ from harness.tricks.cutout import cutout
 from harness.tricks.depthwise_conv import depthwise_conv
 from harness.tricks.depthwise_up import depthwise_up
 from harness.tricks.dirac import dirac
+from harness.tricks.dropblock import dropblock
 from harness.tricks.dropout_on_fc import dropout_on_fc
+from harness.tricks.ema import ema
 from harness.tricks.fewer_activations import fewer_activations
 from harness.tricks.fewer_norms import fewer_norms
 from harness.tricks.gelu import gelu
@@ -36,6 +40,7 @@ from harness.tricks.layer_norm import layer_norm
 from harness.tricks.layer_scale import layer_scale
 from harness.tricks.lion import lion
 from harness.tricks.lookahead import lookahead
+from harness.tricks.muon import muon
 from harness.tricks.one_cycle import one_cycle
 from harness.tricks.one_of import one_of
 from harness.tricks.one_order import one_order
@@ -110,6 +115,7 @@ def test_published_ids():
         (lamb, "c762030bdc22ee52"),
         (bf16, "9a380235c3c8ecd8"),
         (lion, "fe8db7ee293b4212"),
+        (muon, "64168ab58a77879e"),
         (triangular, "dc745b255e1198f5"),
         (one_cycle, "348e0ef35429bcae"),
         (stochastic_depth, "1399c7df4af201a5"),
@@ -137,6 +143,9 @@ def test_published_ids():
         (tta, "580c56a93020ca2f"),
         (adaptive_clipping, "79a7d4d3d2e5e65b"),
         (clip_value, "4b8e353a228e66f4"),
+        (partial(ema, warmup=True, buffers="copied"), "f0d8e8e7631a1bb8"),
+        (dropblock, "16dcd133a7c39f86"),
+        (augmix, "3763157bf0f414ec"),
         (auto_augment, "5e2dbec9da2a77fd"),
         (whitening, "adbce92bd858a9b2"),
         (dirac, "12ddcdcdc2bcfaef"),

@@ -17,7 +17,7 @@ ABSENT = {  # rungs without a part here, each told in its study's docstring
     "resnet_rs": set(),
     "resnet_rs_decay": set(),
     "convnext": set(),
-    "assembled": {"dropblock", "big_little"},
+    "assembled": {"big_little"},
     "strikes_back": set(),
     "airbench": set(),
     "page": {"max_pool_moved", "celu", "frozen_scales", "whitening"},

@@ -148,6 +148,7 @@ def _bare_rate(spec: Spec, place: str, seconds: float, together: Any) -> float:
     import torch
 
     from harness.engine import settle
+    from harness.parts.grouping import groups
     from harness.rng import streams
     from harness.train import build
 
@@ -156,7 +157,7 @@ def _bare_rate(spec: Spec, place: str, seconds: float, together: Any) -> float:
     model = build(spec, 0, device).train()
     x, labels = next(spec.data.load().train(0, spec.batch_size, (), streams(0), device))
     x = x.contiguous(memory_format=torch.channels_last)
-    optimizer = spec.optimizer.build(spec.decay.groups(model), spec.batch_size)
+    optimizer = spec.optimizer.build(groups(spec, model), spec.batch_size)
 
     def step() -> None:
         torch.nn.functional.cross_entropy(model(x), labels).backward()

@@ -18,10 +18,11 @@ from harness.spec import Spec, referenced
 def moved(spec: Spec, trace: Trace, step: Step, slopes: Mapping[str, Tensor | None], first: bool = False) -> Gaps:
     """How far every parameter is from where the optimizer's rule takes it, relative to its step; and its state."""
     assert step.after is not None
-    rule: Any = spec.optimizer
-    if not referenced(rule) or not referenced(spec.schedule):
+    rules: Mapping[str, Any] = spec.optimizer.rules_again(trace.model)
+    if not all(map(referenced, (spec.optimizer, spec.schedule, *rules.values()))):
         return {}
-    rate = rule.peak(spec.batch_size) * spec.schedule.reference(step.number, trace.steps_per_epoch, spec.epochs)
+    schedule: Any = spec.schedule
+    share = schedule.reference(step.number, trace.steps_per_epoch, spec.epochs)
     layers = dict(trace.model.named_modules())
     live = dict(trace.model.named_parameters())
     overflowed = step.gradients and spec.precision.scaled
@@ -30,7 +31,7 @@ def moved(spec: Spec, trace: Trace, step: Step, slopes: Mapping[str, Tensor | No
     first = spec.precision.scaled and first
     steps, state = 0.0, 0.0
     for name in live:
-        slope = slopes[name]
+        slope, rule = slopes[name], rules.get(name, spec.optimizer)
         before, after = array(step.weights[name]), array(step.after[name])
         if slope is None or overflowed:
             steps = max(steps, float((before != after).any()))
@@ -39,7 +40,8 @@ def moved(spec: Spec, trace: Trace, step: Step, slopes: Mapping[str, Tensor | No
         decay = spec.decay.reference(name, layers[name.rpartition(".")[0]]) if referenced(spec.decay) else 0.0
         held = {} if first and not step.kept[name] else rule.held
         kept = {key: number(step.kept[name].get(place)) for key, place in held.items()} if step.number else {}
-        due = rule.reference(before, array(slope), rate * factor, decay, kept)
+        rate = rule.peak(spec.batch_size) * share * factor
+        due = rule.reference(before, array(slope), rate, decay, kept)
         size = max(float(np.abs(due - before)[np.isfinite(due)].max(initial=0)), 1e-30)
         off = np.abs(due - after) - 1e-6 * np.abs(before).max(initial=0)  # float32 cannot say it any closer
         steps = max(steps, float(off[np.isfinite(off)].max(initial=0)) / size)
@@ -91,7 +93,8 @@ def averaged(spec: Spec, step: Step, steps_per_epoch: int) -> Gaps:
             due_back = {**due_back, **after}
         for name, old in before.items():
             was, now = array(old), array(step.after[name])
-            due = was + share * (now - was)
+            copied = part.copies_buffers and name not in step.gradients and share > 0
+            due = now if copied else was + share * (now - was)
             size = max(float(np.abs(due - was)[np.isfinite(due)].max(initial=0)), 1e-30)
             off = np.abs(due - array(after[name])) - 1e-6 * np.abs(was).max(initial=0)  # float32 can say no more
             worst_of = max(worst_of, float(off[np.isfinite(off)].max(initial=0)) / size)

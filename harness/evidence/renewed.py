@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence.numbers import Named, array, copies, distance
+from harness.evidence.numbers import Named, array, copies, distance, of_statistics
 from harness.evidence.replay import Replay, emulated, precisely
 from harness.evidence.served import served
 from harness.evidence.step import Gaps
@@ -55,16 +55,16 @@ class Renewal:
         norms = {name: m for name, m in trace.model.named_modules() if hasattr(m, "running_mean")}
         stats = {f"{name}.{kind}": name for name in norms for kind in ("running_mean", "running_var")}
         fresh = {n: torch.zeros_like(t) if n in stats else t.clone() for n, t in weights.items()}
+        told = spec.model.told((self.epoch + 1) * trace.steps_per_epoch - 1, trace.steps_per_epoch * spec.epochs)
         torch.manual_seed(int(trace.rng("torch", "renewed", self.epoch, self.drawn).integers(2**63)))
         with torch.no_grad(), precisely(self.replay):
-            self.replay.network(fresh, (x,), True, emulated(self.replay))
-        worst, moved = 0.0, 0
+            self.replay.network(fresh | told, (x,), True, emulated(self.replay))
+        renewed, wanted, moved = dict[str, np.ndarray](), dict[str, np.ndarray](), 0
         for name, tensor in self.left.items():
             was, now = array(weights[name]), array(tensor)
             if name in stats:
                 own = array(fresh[name]) / (norms[stats[name]].momentum or math.nan)
-                due = was + (own - was) / (self.drawn + 1) if self.drawn else own
-                worst = max(worst, distance(now, due))
+                renewed[name], wanted[name] = now, was + (own - was) / (self.drawn + 1) if self.drawn else own
             elif tensor.is_floating_point():
                 moved += not np.array_equal(was, now, equal_nan=True)
-        return gaps | {"statistics": worst, "moved": float(moved)}
+        return gaps | {"statistics": of_statistics(renewed, wanted), "moved": float(moved)}

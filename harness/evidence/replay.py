@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from harness.evidence.moved import averaged, clipped, moved
-from harness.evidence.numbers import Named, array, distance, is_layer, rounded, same, weighed, worst
+from harness.evidence.numbers import Named, array, distance, is_layer, of_statistics, rounded, same, weighed, worst
 from harness.evidence.served import Served, served
 from harness.evidence.step import ROWS, Gaps, Step
 from harness.evidence.trace import Trace
@@ -193,7 +193,7 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     slopes = {n: None if g is None else g.float() / scale for n, g in step.gradients.items()}
     gaps["missing"] = float(sum(g is None and not spec.frozen(n) for n, g in slopes.items()))
     gaps["gradients"] = worst(gradients, {n: g for n, g in slopes.items() if g is not None})
-    gaps["statistics"] = max((distance(array(step.after[n]), array(b)) for n, b in buffers.items()), default=0.0)
+    gaps["statistics"] = of_statistics(*({n: array(of[n]) for n in buffers} for of in (step.after, buffers)))
     if spec.clip:
         gaps |= clipped(spec, step, slopes)
         slopes = {n: step.clipped.get(n) for n in slopes}
@@ -307,6 +307,7 @@ def backward(
     network = replay.network  # built here, if it is the first time: that draws numbers too
     assert step.fed is not None
     targets = step.fed.split([len(x) for x in step.inputs])
+    told = spec.model.told(step.number, trace.steps_per_epoch * spec.epochs)
     ranks = 1 if spec.sync_norms else spec.places
     answers, after = dict[int, Tensor](), list[Named]()
     for place in sorted(range(len(targets)), key=lambda place: place % ranks):
@@ -314,7 +315,7 @@ def backward(
         if place == rank:
             torch.manual_seed(int(trace.rng("torch", epoch, batch, *((rank,) if rank else ())).integers(2**63)))
             after.append({n: t.clone() for n, t in weights.items() if n not in learned})
-        live = shared | after[rank]
+        live = shared | after[rank] | told
         x, y = step.inputs[place], targets[place]
         with precisely(replay), Shared(spec.places) if spec.sync_norms else nullcontext():
             z = network(live, trace.task.given(x, y), True, emulated(replay)).float()

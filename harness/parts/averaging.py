@@ -33,7 +33,11 @@ class Averaging:
         self.share = self.part.share(step, steps_per_epoch, epochs)
         if self.share:
             now = floating(self.model)
-            torch._foreach_lerp_(list(self.tensors.values()), [now[name] for name in self.tensors], self.share)
+            copied = {name for name, _ in self.model.named_buffers()} & now.keys() if self.part.copies_buffers else ()
+            for name in copied:
+                self.tensors[name].copy_(now[name])
+            mixed = [name for name in self.tensors if name not in copied]
+            torch._foreach_lerp_([self.tensors[name] for name in mixed], [now[name] for name in mixed], self.share)
         self.updates += 1
 
     @torch.no_grad()

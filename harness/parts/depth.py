@@ -55,7 +55,7 @@ class LayerRates(Rates):
             raise ValueError(f"rates.groups are of another network: here they are {', '.join(due)}")
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        yield shares_check(self, trace)
+        yield shares_check(self, spec, trace)
         layers = dict(trace.model.named_modules())
         live = dict(trace.model.named_parameters())
         due = [name for name in live if self.reference(name, layers[name.rpartition(".")[0]]) == 0]

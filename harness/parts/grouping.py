@@ -11,18 +11,27 @@ from harness.spec import Rates, Spec
 
 
 def groups(spec: Spec, model: nn.Module) -> list[dict[str, Any]]:
-    """Those of the slot `decay`, parted where parameters have rates of their own: each such group has its `factor`."""
-    made = spec.decay.groups(model)
-    if spec.rates is None:
+    """Those of the slot `decay`, parted where parameters have rates of their own: each such group has its `factor`.
+
+    And where some go by another rule of the optimizer's: such a group names it, its `rule`.
+    """
+    made, rules = spec.decay.groups(model), spec.optimizer.rules(model)
+    if spec.rates is None and not rules:
         return made
     layers = dict(model.named_modules())
-    factors = {id(p): spec.rates.factor(n, layers[n.rpartition(".")[0]]) for n, p in model.named_parameters()}
+    kinds: dict[int, tuple[float, str]] = {}
+    for name, parameter in model.named_parameters():
+        factor = 1.0 if spec.rates is None else spec.rates.factor(name, layers[name.rpartition(".")[0]])
+        if name in rules:
+            factor *= rules[name].rate(spec.batch_size) / spec.optimizer.rate(spec.batch_size)
+        kinds[id(parameter)] = factor, type(rules[name]).__name__ if name in rules else ""
     parted: list[dict[str, Any]] = []
     for group in made:
-        by_factor: dict[float, list[nn.Parameter]] = {}
+        by_kind: dict[tuple[float, str], list[nn.Parameter]] = {}
         for parameter in group["params"]:
-            by_factor.setdefault(factors[id(parameter)], []).append(parameter)
-        parted += [{**group, "params": own, "factor": factor} for factor, own in by_factor.items()]
+            by_kind.setdefault(kinds[id(parameter)], []).append(parameter)
+        for (factor, rule), own in by_kind.items():
+            parted.append({**group, "params": own, "factor": factor, **({"rule": rule} if rule else {})})
     return parted
 
 
@@ -32,14 +41,19 @@ def set_rate(optimizer: Any, rate: float) -> None:
         group["lr"] = rate * group["factor"] if "factor" in group else rate
 
 
-def shares_check(part: Any, trace: Trace) -> Check:
-    """Whether each parameter learns at the share of the rate that the `reference` of `part` says."""
-    layers = dict(trace.model.named_modules())
+def shares_check(part: Any, spec: Spec, trace: Trace) -> Check:
+    """Whether each parameter learns at the share of the rate that the `reference` of `part` says.
+
+    Where it goes by another rule of the optimizer's, the share is of that one's rate.
+    """
+    layers, rules = dict(trace.model.named_modules()), spec.optimizer.rules_again(trace.model)
     names = {id(p): name for name, p in trace.model.named_parameters()}
     amiss, seen = 0, set[float]()
     for group in trace.optimizer.param_groups:
         for name in (names[id(p)] for p in group["params"]):
             factor = group["lr"] / trace.lr[-1] if trace.lr[-1] else group.get("factor", 1.0)
+            if name in rules:
+                factor *= spec.optimizer.rate(spec.batch_size) / rules[name].rate(spec.batch_size)
             seen.add(round(factor, 6))
             due = part.reference(name, layers[name.rpartition(".")[0]])
             amiss += abs(factor - due) > 1e-6 * due
@@ -71,4 +85,4 @@ class HeadRates(Rates):
             raise ValueError("rates=HeadRates is of networks on a backbone: take rates_by_group")
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        yield shares_check(self, trace)
+        yield shares_check(self, spec, trace)

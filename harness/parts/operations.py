@@ -88,7 +88,7 @@ def done(photo: Image.Image, name: str, magnitude: float) -> Image.Image:
             "Color": lambda: F.adjust_saturation(photo, 1 + magnitude),
             "Contrast": lambda: F.adjust_contrast(photo, 1 + magnitude),
             "Sharpness": lambda: F.adjust_sharpness(photo, 1 + magnitude),
-            "Posterize": lambda: F.posterize(photo, int(magnitude)),
+            "Posterize": lambda: F.posterize(photo, int(magnitude)) if magnitude >= 1 else black(photo),
             "Solarize": lambda: F.solarize(photo, 255.0 * magnitude),
             "AutoContrast": lambda: F.autocontrast(photo),
             "Equalize": lambda: F.equalize(photo),
@@ -97,6 +97,11 @@ def done(photo: Image.Image, name: str, magnitude: float) -> Image.Image:
         made = calls[name]()
     image: Image.Image = made
     return image
+
+
+def black(photo: Image.Image) -> Image.Image:
+    """Of no bits, which Pillow refuses."""
+    return Image.new(photo.mode, photo.size)
 
 
 # --- the same again: whole numbers C x H x W, 0 to 255 ----------------------------------------------------------------

@@ -23,6 +23,7 @@ class Stepper(Optimizer, ABC):
     `per=None` takes `lr` as it is.
     """
 
+    of_trick: ClassVar[bool] = False  # a trick takes it in the place of a baseline's
     lr: float = Field(1e-3, gt=0)
     per: int | None = Field(None, ge=1)
 
@@ -54,19 +55,36 @@ class Stepper(Optimizer, ABC):
         return kind(groups, lr=self.rate(batch_size), **settings)  # type: ignore[call-arg]
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        if self == getattr(spec.optimizer, "inner", None):  # of Muon, which proves it
+            return
+        yield self.reached(spec, trace)
+        yield from self.settled(type(trace.optimizer), trace.optimizer.param_groups)
+
+    def reached(self, spec: Spec, trace: Trace) -> Check:
+        """Whether the highest rate was the peak."""
         wanted = self.peak(spec.batch_size)
         peak = max(trace.lr)
         reached = abs(peak - wanted) <= 1e-9 * wanted or (trace.diverged and peak < wanted)  # as in a warmup
-        yield Check("highest rate used", f"{wanted:.5g}", f"{peak:.5g}", reached)
+        return Check("highest rate used", f"{wanted:.5g}", f"{peak:.5g}", reached)
+
+    def settled(self, live: type, groups: list[dict[str, Any]]) -> Iterable[Check]:
+        """Whether the optimizer that steps is of the due class, and its parameter groups have the due settings."""
         kind, settings = self.form()
         expected = told(kind, settings)
-        groups = [{name: group.get(name) for name in settings} for group in trace.optimizer.param_groups]
-        seen = {told(type(trace.optimizer), group) for group in groups}
+        seen = {told(live, {name: group.get(name) for name in settings}) for group in groups}
         plain = kind([torch.zeros(1)], lr=1.0, **settings).defaults  # type: ignore[call-arg]
-        own = {"lr", "initial_lr", "factor", "weight_decay", "decoupled_weight_decay", "fused", "foreach", "params"}
-        others = (
-            {n for group in trace.optimizer.param_groups for n in group if group[n] != plain.get(n)} - own - {*settings}
-        )
+        own = {
+            "lr",
+            "initial_lr",
+            "factor",
+            "weight_decay",
+            "decoupled_weight_decay",
+            "fused",
+            "foreach",
+            "params",
+            "rule",
+        }
+        others = {n for group in groups for n in group if group[n] != plain.get(n)} - own - {*settings}
         told_of = ", ".join(sorted(others)) or "none"
         yield Check("settings of the optimizer that are not the library's own", "none", told_of, not others)
         yield Check("optimizer and its settings", expected, "; ".join(sorted(seen)), seen == {expected})
@@ -185,6 +203,7 @@ class AdamP(Moments):
     their algorithm 2 leaves it out. Defaults are those of the paper, whose decay counts as AdamW's.
     """
 
+    of_trick = True
     delta: float = Field(0.1, gt=0)
     wd_ratio: float = Field(0.1, ge=0)
     nesterov: bool = False
@@ -217,6 +236,7 @@ class Lamb(Moments):
     that is the slot `clip`, `ClipNorm(most=1.0)`.
     """
 
+    of_trick = True
     lr: float = Field(5e-3, gt=0)
     eps: float = Field(1e-6, gt=0)
 
@@ -270,6 +290,7 @@ class Lion(Stepper):
     times lower than AdamW's, and decays as much higher. A number whose u float32 cannot tell from 0 is not audited.
     """
 
+    of_trick = True
     lr: float = Field(1e-4, gt=0)
     betas: tuple[Beta, Beta] = (0.9, 0.99)
 
@@ -303,13 +324,10 @@ def _lion() -> type[torch.optim.Optimizer]:
     return Lion
 
 
-OF_TRICKS = (AdamP, Lamb, Lion)
-
-
 def replaced(spec: Spec, optimizer: Stepper) -> Spec:
     """`spec` with that optimizer, which keeps `per`. Raises Problem where another trick's optimizer is there."""
     name, old = type(optimizer).__name__, spec.optimizer
-    if isinstance(old, OF_TRICKS) and type(old) is not type(optimizer):
+    if isinstance(old, Stepper) and old.of_trick and type(old) is not type(optimizer):
         raise Problem(
             f"{name.lower()}: optimizer={type(old).__name__} is there already: leave one of the two tricks out"
         )

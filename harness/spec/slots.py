@@ -84,6 +84,13 @@ class Model(Part, ABC):
         """What the network is called with in training, of one black image, to count what it costs by; None: that."""
         return None
 
+    def tell(self, net: nn.Module, step: int, steps: int) -> None:
+        """Tell the network, before each step of training, which it is, from 0, of how many; most need not know."""
+
+    def told(self, step: int, steps: int) -> dict[str, Tensor]:
+        """What `tell` makes of it, by names: a `reference` finds it among the weights."""
+        return {}
+
     def adopt(self, net: nn.Module, upstream: nn.Module) -> None:
         """Take over, in place, what the network of its upstream run has learned; of most models there is none."""
 
@@ -168,7 +175,21 @@ class Optimizer(Part, ABC):
 
     @abstractmethod
     def build(self, groups: list[dict[str, Any]], batch_size: int) -> torch.optim.Optimizer:
-        """torch's optimizer of the groups that `Decay.groups` made, at the rate for this batch size."""
+        """torch's optimizer of the groups that `Decay.groups` made, at the rate for this batch size.
+
+        Groups of `rules` name theirs, `"rule": "NAG"`; their `factor` is of this rate.
+        """
+
+    def rules(self, model: nn.Module) -> Mapping[str, Optimizer]:
+        """The rules of the parameters that go by another than this one, by name; of most optimizers there are none.
+
+        `rules_again` says it a second time, for the evidence.
+        """
+        return {}
+
+    def rules_again(self, model: nn.Module) -> Mapping[str, Optimizer]:
+        """`rules`, for the evidence; by a part that says it a second time, from names and shapes."""
+        return self.rules(model)
 
 
 class Rates(Part, ABC):
@@ -303,9 +324,14 @@ class Average(Part, ABC):
     def share(self, step: int, steps_per_epoch: int, epochs: int) -> float:
         """How much of the weights after `step`, counted from 0, goes into the average: avg += share · (w - avg).
 
-        Buffers of floating point go with the weights. The average begins as the initial weights. `reference` of the
-        same says it again.
+        Buffers of floating point go with the weights, but where the part `copies_buffers`. The average begins as the
+        initial weights. `reference` of the same says it again.
         """
+
+    @property
+    def copies_buffers(self) -> bool:
+        """Whether buffers are those of the last step that something went in, and not averaged."""
+        return False
 
     def renewing(self, epoch: int, epochs: int) -> int:
         """By how many batches of `epoch` batch norm's statistics are worked out anew, before the average is tested.

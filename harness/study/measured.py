@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import one_line, tasks
+from harness.parts.grouping import groups
 from harness.parts.models import Sides, area, cost, sides
 from harness.rng import streams
 from harness.spec import Augment, Data, Model, Precision, Spec
@@ -94,7 +95,7 @@ def _measured(network: Network, device: torch.device, images: int, share: float)
     model = placed(network.model.build(network.channels, network.classes), device)
     runner = network.precision.on(device)
     params = sum(p.numel() for p in model.parameters())
-    optimizer = spec.optimizer.build(spec.decay.groups(model), spec.batch_size) if cuda or params >= LARGE else None
+    optimizer = spec.optimizer.build(groups(spec, model), spec.batch_size) if cuda or params >= LARGE else None
     for group in optimizer.param_groups if optimizer else ():
         group["lr"] = 0.0
 

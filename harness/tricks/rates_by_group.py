@@ -39,7 +39,7 @@ class GroupRates(Rates):
         return bias if name.rpartition(".")[2] == "bias" else weight
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
-        yield shares_check(self, trace)
+        yield shares_check(self, spec, trace)
 
 
 @declares("rates")

@@ -1,11 +1,13 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from harness.evidence.numbers import same, weighed, worst
+from harness.evidence.numbers import copies, of_statistics, same, weighed, worst
 from harness.evidence.tested import apart
+from harness.parts.models import RESNET50
 
 
 def test_one_number_of_all_weights():
@@ -47,3 +49,32 @@ def test_worst_gap_of_a_gradient():
     assert worst(due, {"a": due["a"], "b": torch.tensor([2e-9])}) < 1e-6, "but noise beside the others"
     assert worst(due, {"a": due["a"]}) == float("inf")
     assert worst({"a": torch.tensor([float("inf"), 4.0])}, {"a": torch.tensor([float("inf"), 5.0])}) == 0.25
+
+
+def test_means_are_in_units_of_the_deviation_where_that_is_more():
+    def gap(mean, variance, off, kind="running_mean"):
+        due = {"n.running_mean": np.array([0.0, mean]), "n.running_var": np.array([variance, 0.0])}
+        return of_statistics({**due, f"n.{kind}": due[f"n.{kind}"] + off}, due)
+
+    assert gap(1e-9, 4.0, 1e-7) == pytest.approx(5e-8), "a mean of nothing, off by float32's last bit"
+    assert gap(0.5, 4.0, 0.1) == pytest.approx(0.05)
+    assert gap(8.0, 4.0, 0.1) == pytest.approx(0.1 / 8)
+    assert gap(1.0, 4.0, 0.1, "running_var") == pytest.approx(0.025)
+    assert gap(1.0, 4.0, np.nan) == np.inf
+    assert of_statistics({"mean": np.array([1.0])}, {"mean": np.array([2.0])}) == 0.5, "a buffer of another kind"
+    assert of_statistics({}, {}) == 0.0
+
+
+def test_means_of_nothing_are_no_gap_between_two_writings_of_a_network():
+    """Between a norm and a 1 x 1 nothing is active: all means behind it are 0, but for the last bits."""
+    model = RESNET50.but(blocks=(1, 1), width=16, small=True, spatial_first=True, fewer_activations=True)
+    torch.manual_seed(0)
+    net = model.build(3, 5).to(memory_format=torch.channels_last).train()
+    due, x = copies(net), torch.randn(8, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    net(x)
+    model.reference(due, x, True, nn.functional.conv2d, nn.functional.linear)
+    two = [{n: of[n].numpy() for n, b in net.named_buffers() if b.is_floating_point()} for of in (copies(net), due)]
+    assert max(np.abs(two[1]["stage1.0.body.4.running_mean"])) < 1e-7
+    assert of_statistics(*two) < 1e-6
+    off = {**two[0], "stage1.0.body.4.running_mean": two[0]["stage1.0.body.4.running_mean"] + 0.01}
+    assert of_statistics(off, two[1]) > 1e-3

@@ -23,6 +23,7 @@ from tests.mutants.breaking import LONG, Broken, edited, method, text
 
 BINARY, CLIPPED, BALANCED = binary_cross_entropy(LONG), clip_norm(LONG, most=0.5), class_balanced(LONG)
 SPARSE = ema(LONG, decay=0.9, every=3)
+WARMED, COPIED = ema(LONG, decay=0.9, warmup=True), ema(LONG, decay=0.9, buffers="copied")
 BETAS = norm_bias_rate(LONG)
 AVERAGED, SIZED, GROUPED = ema(LONG, decay=0.9), evaluation_size(LONG), rates_by_group(LONG)
 HALF = fp16(CLIPPED)
@@ -67,6 +68,23 @@ BROKEN: Broken = {
         ("does nothing", AVERAGED, text(UPDATE, "None")),
         ("of share d, not 1 - d", AVERAGED, method(EMA, "share", lambda self, step, *of: self.decay)),
         ("warmed up", AVERAGED, method(EMA, "share", lambda self, step, *of: max(1 - self.decay, 1 / (step + 2)))),
+        ("not warmed up", WARMED, method(EMA, "share", lambda self, step, *of: 1 - self.decay)),
+        (
+            "warmed up a step ahead",
+            WARMED,
+            edited(EMA, "share", "before = step // every", "before = step // every + 1"),
+        ),
+        ("warmed up by the square root", WARMED, edited(EMA, "share", "(10 + before)", "(10 + before**0.5)")),
+        (
+            "buffers averaged, which are to be copied",
+            COPIED,
+            edited(Averaging, "update", "if self.part.copies_buffers", "if False"),
+        ),
+        (
+            "all copied, not the buffers alone",
+            COPIED,
+            edited(Averaging, "update", "self.model.named_buffers()", "self.model.named_parameters()"),
+        ),
         ("at every step", SPARSE, method(EMA, "share", lambda self, step, *of: 1 - self.decay)),
         ("not updated at every third step, later", AVERAGED, text(UPDATE, f"({UPDATE}) {LATER}")),
         (

@@ -8,6 +8,7 @@ from torch import Tensor
 from harness.parts import operations
 from harness.parts.erasing import NONE, Erase
 from harness.parts.operations import Operations
+from harness.tricks.augmix import AugMix, augmix
 from harness.tricks.cutmix import Box, CutMix, cutmix, cutmix_batch
 from harness.tricks.cutout import Cutout, cutout
 from harness.tricks.mixup import Mixup, mixup
@@ -19,7 +20,7 @@ from tests.mutants.breaking import LONG, Broken, Inject, augmenting_when, edited
 
 PASTED, EITHER = cutmix(LONG), one_of(LONG)
 STACKED = cutmix(mixup(LONG, epochs=1))
-TRIVIAL, RAND = trivial_augment(LONG), randaugment(LONG)
+TRIVIAL, RAND, CHAINED = trivial_augment(LONG), randaugment(LONG), augmix(LONG)
 ERASED, CUT = random_erasing(LONG), cutout(LONG)
 BEFORE_OTHERS = LONG.but(augment=(RandomErasing(), *LONG.augment))
 MIXED = "x, y = mix(x, y, draw)"
@@ -203,6 +204,35 @@ BROKEN: Broken = {
             edited(RandAugment, "_operation", "steps(1.0, 0.0, self.bins)", "steps(0.0, 1.0, self.bins)"),
         ),
         ("off after the first epoch", RAND, augmenting_when("run.epoch == 0")),
+    ],
+    "augmix": [
+        ("does nothing", CHAINED, method(AugMix, "on_pixels", lambda self, images, rng: images)),
+        (
+            "the chains alone",
+            CHAINED,
+            edited(AugMix, "on_pixels", "own * image", "0.0 * image", "rest * share", "share"),
+        ),
+        ("all chains alike", CHAINED, edited(AugMix, "on_pixels", "rest * share", "rest / self.chains")),
+        (
+            "each chain goes on from the last",
+            CHAINED,
+            edited(AugMix, "on_pixels", "chained = photo", "pass", "own, rest", "chained = photo; own, rest"),
+        ),
+        ("cut off, not rounded", CHAINED, edited(AugMix, "on_pixels", "np.rint(mixed)", "mixed")),
+        (
+            "chains of two",
+            CHAINED,
+            edited(AugMix, "drawn", "int(rng.integers(1, 4))", "2 + 0 * int(rng.integers(1, 4))"),
+        ),
+        ("the paper's operations alone", CHAINED, edited(AugMix, "_operation", "self.all_operations", "False")),
+        (
+            "the greatest severity",
+            CHAINED,
+            edited(AugMix, "_operation", "rng.integers(self.severity)", "rng.integers(10)"),
+        ),
+        ("to one side alone", CHAINED, edited(AugMix, "_operation", "<= 0.5", "<= 2")),
+        ("one draw a batch", CHAINED, edited(AugMix, "on_pixels", "rng):", "np.random.default_rng(0)):")),
+        ("off after the first epoch", CHAINED, augmenting_when("run.epoch == 0")),
     ],
     "one_of": [
         ("does nothing", EITHER, method(OneOf, "__call__", lambda self, x, y, rng: (x, y))),

@@ -9,6 +9,7 @@ from harness.parts.models import ResNet
 from harness.parts.models.pieces import (
     BlurPool,
     ChannelNorm,
+    DropBlock,
     DropPath,
     LayerScale,
     SelectiveKernel,
@@ -17,6 +18,7 @@ from harness.parts.models.pieces import (
 from harness.tricks.blur_pool import blur_pool
 from harness.tricks.depthwise_conv import depthwise_conv
 from harness.tricks.depthwise_up import depthwise_up
+from harness.tricks.dropblock import dropblock
 from harness.tricks.dropout_on_fc import dropout_on_fc
 from harness.tricks.fewer_activations import fewer_activations
 from harness.tricks.fewer_norms import fewer_norms
@@ -35,6 +37,8 @@ from tests.mutants.breaking import LONG, TINY, Broken, Inject, edited, method, t
 from tests.mutants.first import built
 
 DROPS, DROPOUT, SQUEEZED = stochastic_depth(LONG, rate=0.3), dropout_on_fc(LONG), squeeze_excitation(LONG)
+HOLES = dropblock(LONG, rate=0.3, size=3)
+TELLS = "spec.model.tell(run.model, step, steps * spec.epochs)"
 CHOOSES, BLURRED, SCALED = selective_kernel(TINY), blur_pool(TINY), layer_scale(TINY, value=0.1)
 LAYERED, ROUND = layer_norm(TINY), gelu(TINY)
 WIDE = inverted_bottleneck(TINY.but(model=TINY.model.but(width=8)))
@@ -72,6 +76,33 @@ def by_batch(self: DropPath, x: Tensor) -> Tensor:
 
 
 BROKEN: Broken = {
+    "dropblock": [
+        ("does nothing", HOLES, method(DropBlock, "forward", lambda self, x: x)),
+        (
+            "single places",
+            HOLES,
+            edited(DropBlock, "forward", "self.size, height", "1, height", "self.size, width", "1, width"),
+        ),
+        ("all channels alike", HOLES, edited(DropBlock, "forward", "*x.shape[:2], *places", "len(x), 1, *places")),
+        ("not as long as before", HOLES, edited(DropBlock, "forward", "(kept.numel() / kept.sum().clamp(min=1))", "1")),
+        (
+            "no correction at the border",
+            HOLES,
+            edited(DropBlock, "forward", "(high * wide * places[0] * places[1])", "(height * width * high * wide)"),
+        ),
+        ("in evaluation too", HOLES, edited(DropBlock, "forward", "not self.training", "False")),
+        ("in the last stage alone", HOLES, edited(ResNet, "build", "{1: 1.0, 2: 0.25}", "{1: 1.0}")),
+        ("at one rate in both stages", HOLES, edited(ResNet, "build", "2: 0.25", "2: 1.0")),
+        (
+            "the full rate from the start",
+            HOLES,
+            text(TELLS, TELLS.replace("step, steps", "1, 1").replace("1, 1 * spec.epochs", "1, 1")),
+        ),
+        ("never a rate", HOLES, text(TELLS, "pass")),
+        ("the rate of an epoch", HOLES, text(TELLS, TELLS.replace("step,", "run.epoch * steps,"))),
+        ("squares of another size", HOLES, edited(ResNet, "_away", "self.drop_block_size or 7", "4")),
+        ("later not", HOLES, later(DropBlock)),
+    ],
     "stochastic_depth": [
         ("does nothing", DROPS, method(DropPath, "forward", lambda self, x: x)),
         ("not divided by what is left", DROPS, edited(DropPath, "forward", " / (1 - self.rate)", "")),

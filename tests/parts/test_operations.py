@@ -6,6 +6,7 @@ from PIL import Image
 
 from harness.parts.data.scenes import followed
 from harness.parts.operations import AGAIN, done, equalised, evenly, moved, steps
+from harness.tricks.augmix import AugMix
 from harness.tricks.cutout import Cutout
 from harness.tricks.randaugment import RandAugment
 from harness.tricks.random_erasing import RandomErasing
@@ -54,7 +55,7 @@ class Boxed:
 
 
 @pytest.mark.parametrize(
-    "part", [RandomErasing(), Cutout(), TrivialAugment(), RandAugment()], ids=lambda p: type(p).__name__
+    "part", [RandomErasing(), Cutout(), TrivialAugment(), RandAugment(), AugMix()], ids=lambda p: type(p).__name__
 )
 def test_data_with_boxes_or_masks_refuse_it(part):
     spec = Boxed()

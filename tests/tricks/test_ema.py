@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from harness.parts.averaging import Averaging
 from harness.tricks.ema import EMA, ema
 from harness.tricks.fp16 import fp16
 
@@ -46,3 +47,52 @@ def test_with_half_precision(tiny, live):
 def test_a_decay_is_in_0_to_1(decay):
     with pytest.raises(ValueError, match="decay"):
         EMA(decay=decay)
+
+
+# --- a warm-up, and buffers -----------------------------------------------------------------------------------------
+
+
+def test_a_warmup_by_hand():
+    """(1 + t)/(10 + t) is .1, 2/11, 3/12, … and .9 at t = 80: then d."""
+    part = EMA(decay=0.9, warmup=True)
+    assert [1 - part.share(t, 5, 20) for t in (0, 1, 2, 79)] == pytest.approx([0.1, 2 / 11, 0.25, 80 / 89])
+    assert [1 - part.share(t, 5, 20) for t in (80, 81, 99)] == pytest.approx([0.9] * 3)
+    sparse = EMA(decay=0.9, warmup=True, every=3)
+    assert [sparse.share(t, 5, 20) for t in range(6)] == pytest.approx([0, 0, 0.9, 0, 0, 9 / 11])
+    for each in (part, sparse):
+        for t in range(300):
+            assert each.reference(t, 5, 20) == pytest.approx(each.share(t, 5, 20))
+
+
+@pytest.mark.parametrize(("buffers", "excluded"), [(None, False), ("copied", True)])
+def test_as_timms(buffers, excluded):
+    """Weights and statistics of a network that is trained by noise, after some steps."""
+    from timm.utils import ModelEmaV3
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    ours = Averaging(EMA(decay=0.8, buffers=buffers), net)
+    theirs = ModelEmaV3(net, decay=0.8, exclude_buffers=excluded)
+    for step in range(5):
+        net(torch.randn(2, 3, 8, 8) + step)
+        for parameter in net.parameters():
+            parameter.data += torch.randn_like(parameter)
+        ours.update(step, 5, 1)
+        theirs.update(net)
+    for name, tensor in theirs.module.state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(ours.tensors[name], tensor)
+    same = torch.equal(ours.tensors["1.running_mean"], net[1].running_mean)
+    assert same == (buffers == "copied")
+
+
+@pytest.mark.parametrize("fields", [{"warmup": True}, {"warmup": True, "buffers": "copied", "every": 2}], ids=str)
+def test_warmed_up_and_copied_it_proves_itself(fields, tiny, live):
+    trained, trace = live(ema(tiny, **fields))
+    assert [row for row in trained.result["evidence"] if not row["ok"]] == []
+    assert max(gaps["averaged"] for gaps in trace.auditor.found) < 1e-3
+
+
+def test_fields_that_are_absent_move_no_id(tiny):
+    assert ema(tiny).average == (EMA(),)
+    assert len({ema(tiny, **f).id for f in ({}, {"warmup": True}, {"buffers": "copied"})}) == 3

@@ -12,6 +12,7 @@ from harness.spec import stack
 SETS = {
     "stochastic_depth": {"drop_path": 0.1},
     "dropout_on_fc": {"dropout": 0.25},
+    "dropblock": {"drop_block": 0.1},
     "squeeze_excitation": {"squeeze": 1 / 16},
     "selective_kernel": {"selective": True},
     "blur_pool": {"blur": 3},
@@ -50,5 +51,9 @@ def test_at_another_strength(name, given, field, tiny):
 def test_convnext_is_a_stack_of_them(tiny):
     """With ResNet-50-B's blocks 3, 3, 9, 3 and a width of 96; its Table 10 has no rung for LayerScale."""
     start = tiny.but(model=RESNET50.but(variant="B", blocks=(3, 3, 9, 3), width=96))
-    rungs = [name for name in SETS if not set(SETS[name]) & {"drop_path", "dropout", "squeeze", "selective", "blur"}]
+    rungs = [
+        name
+        for name in SETS
+        if not set(SETS[name]) & {"drop_path", "dropout", "drop_block", "squeeze", "selective", "blur"}
+    ]
     assert stack(start, [TRICKS[name] for name in rungs]).model == CONVNEXT_T

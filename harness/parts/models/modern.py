@@ -1,5 +1,7 @@
 """ResNets with fields of a later time, said a second time: what they compute, by formulas and the names of weights."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,25 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
         share = torch.sigmoid(one - other)  # a softmax of two
         return share * paths[0] + (1 - share) * paths[1]
 
+    def corners(x: Tensor, channels: int, sides: Sequence[int], name: str) -> Tensor:
+        """Of Ghiasi et al. 2018: where squares begin, by the γ of its section 3.1."""
+        side, (height, width) = model.drop_block_size or 7, sides
+        rows, columns = height - min(side, height) + 1, width - min(side, width) + 1
+        early = 4 if name.startswith(f"stage{len(model.blocks) - 1}.") else 1
+        rate = float(w.get("progress", torch.zeros(()))) * model.drop_block / early
+        gamma = rate / (min(side, height) * min(side, width)) * (height * width) / (rows * columns)
+        begun: Tensor = torch.rand(len(x), channels, rows, columns, device=x.device) < gamma
+        return begun
+
+    def without(x: Tensor, begun: Tensor) -> Tensor:
+        (height, width), (rows, columns) = x.shape[2:], begun.shape[2:]
+        gone = torch.zeros(x.shape, dtype=torch.bool, device=x.device)
+        for down in range(height - rows + 1):
+            for right in range(width - columns + 1):
+                gone[:, :, down : down + rows, right : right + columns] |= begun
+        left = (~gone).float()
+        return x * (left / left.mean().clamp(min=1 / left.numel())).to(x.dtype)
+
     if model.patchify:
         x = layer(x, "stem.0", "stem.1", stride=model.patchify)
     elif model.small:
@@ -77,6 +98,10 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
                 x = layer(norm(x, f"stage{stage}.down.0"), f"stage{stage}.down.1", stride=2)
             step = 2 if halved and not model.separate else 1
             y, plan = x, steps(model, step)
+            away = training and model.drop_block and stage > len(model.blocks) - 2
+            if away:  # a shortcut draws before its body
+                sides = [(side + step - 1) // step for side in x.shape[2:]]
+                begun = corners(x, gives, sides, f"{name}.shortcut.away")
             for place, (side, stride) in enumerate(plan):
                 own, spatial = f"{name}.body.{3 * place}", place == spatial_of(model)
                 active = place == len(plan) - 2 or (place < len(plan) - 2 and not model.fewer_activations)
@@ -89,6 +114,8 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
                     groups = y.shape[1] if spatial and model.depthwise else 1
                     y = layer(y, own, after, stride=stride, padding=side // 2, groups=groups)
                     y = act(y) if active else y
+                if away:
+                    y = without(y, corners(y, y.shape[1], y.shape[2:], f"{name}.body.away{place}"))
                 y = blurred(y) if blur else y
             if model.squeeze:  # Hu et al. 2018, equations 2 to 4
                 z = layer(y.mean((2, 3), keepdim=True), f"{name}.body.se.fc1")
@@ -104,6 +131,7 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
                 if step == 2 and model.variant == "D":
                     short, down = functional.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False), 1
                 x = layer(short, f"{name}.shortcut.0", f"{name}.shortcut.1", stride=down)
+            x = without(x, begun) if away else x
             x = x + y if model.fewer_activations else act(x + y)
             done += 1
     x = x.mean((2, 3), keepdim=True)
@@ -160,8 +188,10 @@ def walked(model: Any) -> dict[str, str]:
     for stage, count in enumerate(model.blocks):
         for block in range(count):
             halved = stage > 0 and block == 0 and not model.separate
-            words = []
+            words = list[str]()
             plan = steps(model, 2 if halved else 1)
+            rate = (model.drop_block or 0) / {1: 1, 2: 4}.get(len(model.blocks) - stage, math.inf)
+            away = [f"DropBlock {rate:.4g} of {model.drop_block_size or 7}"] if rate else []
             for place, (side, stride) in enumerate(plan):
                 spatial = place == spatial_of(model)
                 once = 1 if model.blur else stride
@@ -172,6 +202,7 @@ def walked(model: Any) -> dict[str, str]:
                     low = [*conv(1), "ReLU", "1/1"]
                     own = ["(", *own, *(["Identity"] if not active else []), *[f"{own[0]} dilated"], *own[1:]]
                     own += [*(["Identity"] if not active else []), *low, ")"]
+                own += away
                 words += own + ([f"blur {model.blur}"] if model.blur and stride == 2 else [])
             words += ["SE"] if model.squeeze else []
             words += ["scale"] if model.layer_scale else []
@@ -179,7 +210,8 @@ def walked(model: Any) -> dict[str, str]:
             if halved and model.variant == "D":
                 short = ["mean 2/2", *conv(1)]
             else:
-                short = conv(1, 2 if halved else 1) if halved or widens else ["Identity"]
+                short = conv(1, 2 if halved else 1) if halved or widens else [] if away else ["Identity"]
+            short += away
             kinds.append(" ".join([*words, "&", *short, "&", "Identity" if model.fewer_activations else act]))
     downs = (len(model.blocks) - 1 if model.separate else 0) * [f"{norm} 2/2+b"]
     end = [*([norm] if model.separate else []), *([f"dropout {model.dropout:g}"] if model.dropout else [])]
@@ -219,6 +251,8 @@ def words(m: nn.Module) -> str:
         return f"{'max' if isinstance(m, nn.MaxPool2d) else 'mean'} {m.kernel_size}/{m.stride}"
     if isinstance(m, nn.Dropout):
         return f"dropout {m.p:g}"
+    if kind == "DropBlock":
+        return f"DropBlock {getattr(m, 'rate', 0):.4g} of {getattr(m, 'size', 0)}"
     if kind in ("BlurPool", "SqueezeExcitation", "LayerScale", "DropPath"):
         return {"BlurPool": f"blur {getattr(m, 'size', 0)}", "SqueezeExcitation": "SE", "LayerScale": "scale"}.get(
             kind, ""

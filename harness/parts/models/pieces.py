@@ -34,6 +34,35 @@ class DropPath(nn.Module):
         return f"{self.rate:g}"
 
 
+class DropBlock(nn.Module):
+    """DropBlock (Ghiasi et al. 2018, algorithm 1): in training squares of each channel are 0, what is left longer.
+
+    Squares of `size` px, or as large as the map is, lie wholly within it; so many are drawn that about `rate` times
+    `progress` of a map is 0 where they do not overlap. What is left is divided by its share of the batch. `progress`
+    is how far training is, 0 to 1: whoever trains sets it.
+    """
+
+    def __init__(self, rate: float, size: int) -> None:
+        super().__init__()
+        self.rate, self.size = rate, size
+        self.progress = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        height, width = x.shape[2:]
+        high, wide = min(self.size, height), min(self.size, width)
+        places = height - high + 1, width - wide + 1  # of a square's first corner
+        chance = self.progress * self.rate * height * width / (high * wide * places[0] * places[1])
+        corners = (torch.rand(*x.shape[:2], *places, device=x.device) < chance).float()
+        around = nn.functional.pad(corners, [wide - 1, wide - 1, high - 1, high - 1])
+        kept = 1 - nn.functional.max_pool2d(around, (high, wide), 1)
+        return x * (kept * (kept.numel() / kept.sum().clamp(min=1))).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.rate:g}, {self.size}"
+
+
 class BlurPool(nn.Module):
     """Blurs by a binomial filter of `size` x `size`, reflected at the edges, and takes every second place (Zhang 2019).
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from harness.parts.models.modern import logits, made_of, walked
 from harness.parts.models.pieces import (
     BlurPool,
     ChannelNorm,
+    DropBlock,
     DropPath,
     LayerScale,
     SelectiveKernel,
@@ -58,6 +60,9 @@ class ResNet(Model):
 
     - `drop_path`: stochastic depth: the last block's chance to be left out for an image; from 0 at the first it rises
       evenly, block by block. `dropout`: that of each number before the last layer.
+    - `drop_block`: DropBlock after each convolution, its norm and activation, and each shortcut of the last stage, and
+      at a quarter of the rate of the stage before. The rate rises from 0 in a line, and is this at the end of training.
+      `drop_block_size`: the side of its squares in px, 7 where nothing is said.
     - `squeeze`: squeeze-and-excitation at each body's end: between its two layers are so many of the channels.
     - `selective`: selective kernels in place of each block's (first) 3 x 3: SKNet's two paths, not grouped.
     - `blur`: the size of the filter that blurs before a stride in a body, and after the stem's max-pool, as timm's
@@ -81,6 +86,8 @@ class ResNet(Model):
     small: bool = False
     drop_path: float | None = Field(None, gt=0, lt=1)
     dropout: float | None = Field(None, gt=0, lt=1)
+    drop_block: float | None = Field(None, gt=0, lt=1)
+    drop_block_size: PositiveInt | None = None
     squeeze: float | None = Field(None, gt=0, le=1)
     selective: Literal[True] | None = None
     blur: Literal[3, 5, 7] | None = None
@@ -116,8 +123,11 @@ class ResNet(Model):
         inside = len(self.blocks) > 1 and not self.separate
         if self.blur and not inside and (self.small or self.patchify):
             raise ValueError("model.blur has no stride to blur before: leave it out")
-        if spec.sync_norms and (self.drop_path or self.dropout):
-            name = "drop_path" if self.drop_path else "dropout"
+        if self.drop_block_size and not self.drop_block:
+            raise ValueError("model.drop_block_size is of DropBlock: set model.drop_block, or leave it out")
+        drawing = [name for name in ("drop_path", "dropout", "drop_block") if getattr(self, name)]
+        if spec.sync_norms and drawing:
+            name = drawing[0]
             raise ValueError(
                 f"model.{name} draws on each rank by itself, and sync_norms takes all as one: leave one out"
             )
@@ -135,7 +145,8 @@ class ResNet(Model):
                 c_in = self._widened(width)
             for i in range(count):
                 stride = 2 if stage > 0 and i == 0 and not self.separate else 1
-                stage_layers.add_module(f"{i}", self._block(c_in, width, stride, float(next(rates))))
+                away = (self.drop_block or 0.0) * {1: 1.0, 2: 0.25}.get(len(self.blocks) - stage, 0.0)
+                stage_layers.add_module(f"{i}", self._block(c_in, width, stride, float(next(rates)), away))
                 c_in = self._widened(width)
             layers.append((f"stage{stage + 1}", stage_layers))
         if self.separate:  # of the last stage, so that the groups of layers are those of any ResNet
@@ -184,7 +195,7 @@ class ResNet(Model):
             stem.add_module("blur", BlurPool(self.blur))
         return stem
 
-    def _block(self, c_in: int, width: int, stride: int, rate: float) -> Residual:
+    def _block(self, c_in: int, width: int, stride: int, rate: float, away: float) -> Residual:
         c_out, act = self._widened(width), self._act()
         kernel: int = self.kernel or 3
         if not self.bottleneck:
@@ -212,6 +223,8 @@ class ResNet(Model):
                     body.add_module(f"{3 * i + 1}", self._norm(after))
                 if active:
                     body.add_module(f"{3 * i + 2}", act)
+            if away:
+                body.add_module(f"away{i}", self._away(away))
             if self.blur and step > 1:
                 body.add_module("blur", BlurPool(self.blur))
         if self.squeeze:
@@ -221,7 +234,22 @@ class ResNet(Model):
         if self.drop_path:
             body.add_module("drop", DropPath(rate))
         end = nn.Identity() if self.fewer_activations else self._act()
-        return Residual(body, self._shortcut(c_in, c_out, stride), end)
+        short = self._shortcut(c_in, c_out, stride)
+        if away:
+            short = short if isinstance(short, nn.Sequential) else nn.Sequential()
+            short.add_module("away", self._away(away))
+        return Residual(body, short, end)
+
+    def _away(self, rate: float) -> DropBlock:
+        return DropBlock(rate, self.drop_block_size or 7)
+
+    def tell(self, net: nn.Module, step: int, steps: int) -> None:
+        for layer in net.modules() if self.drop_block else ():
+            if isinstance(layer, DropBlock):
+                layer.progress = step / steps
+
+    def told(self, step: int, steps: int) -> dict[str, Tensor]:
+        return {"progress": torch.tensor(step / steps, dtype=torch.float64)} if self.drop_block else {}
 
     def _shortcut(self, c_in: int, c_out: int, stride: int) -> nn.Module:
         if stride == 1 and c_in == c_out:

@@ -13,7 +13,7 @@ from torch import nn
 from harness import Problem
 from harness.parts.models import CONVNEXT_T, FCN, RESNET50, ResNet
 from harness.parts.models.modern import logits, rates_of
-from harness.parts.models.pieces import BlurPool, DropPath, SelectiveKernel
+from harness.parts.models.pieces import BlurPool, DropBlock, DropPath, SelectiveKernel
 from harness.spec import parse, plain
 from harness.tricks.fp16 import fp16
 from harness.tricks.sam import sam
@@ -26,6 +26,7 @@ TINY = ResNet(blocks=(1, 2), width=8, small=True)
 FIELDS = {
     "drop_path": 0.5,
     "dropout": 0.5,
+    "drop_block": 0.5,
     "squeeze": 0.25,
     "selective": True,
     "blur": 3,
@@ -122,6 +123,56 @@ def test_is_timms(ours, theirs):
     options = {"layers": (1, 1, 1, 1), "zero_init_last": False}
     net = timm.create_model(theirs, num_classes=10, **options)
     assert_same_function(B.but(blocks=(1, 1, 1, 1), **ours).build(3, 10), net, 72)
+
+
+@pytest.mark.parametrize(("size", "side"), [(3, 8), (7, 8), (7, 5)])
+def test_drop_block_is_timms_by_the_same_draws(size, side, monkeypatch):
+    """Whose draws are of middles, and ours of corners. Of maps that are smaller all is left out at once."""
+    from timm.layers.drop import drop_block_2d
+
+    torch.manual_seed(0)
+    part, x = DropBlock(0.4, size), torch.randn(3, 4, side, side)
+    part.progress = 0.5
+    torch.manual_seed(1)
+    ours, short = part(x), min(size, side)
+    torch.manual_seed(1)
+    draws, chances = torch.rand(3, 4, side - short + 1, side - short + 1), []
+
+    def drawn(noise, chance):
+        chances.append(chance)
+        before = short // 2
+        return noise.copy_(nn.functional.pad((draws < chance).float(), [before, short - 1 - before] * 2))
+
+    monkeypatch.setattr(torch.Tensor, "bernoulli_", drawn)
+    torch.testing.assert_close(ours, drop_block_2d(x, 0.2, size, couple_channels=False))
+    assert chances == [pytest.approx(0.2 * side**2 / short**2 / (side - short + 1) ** 2)]
+    assert 0 < (ours == 0).float().mean() < 1
+    assert torch.equal(part.eval()(x), x)
+
+
+def test_the_rate_of_drop_block_rises_in_a_line_in_the_last_two_stages():
+    model = B.but(blocks=(1, 2, 1), width=4, small=True, drop_block=0.2)
+    net = model.build(3, 2)
+    rates = {name: m.rate for name, m in net.named_modules() if isinstance(m, DropBlock)}
+    last, before = ({r for n, r in rates.items() if n.startswith(f"stage{stage}.")} for stage in (3, 2))
+    assert (last, before, len(rates)) == ({0.2}, {0.2 * 0.25}, 4 + 2 * 4)
+    for step in (0, 3, 9):
+        model.tell(net, step, 12)
+        assert {net.get_submodule(name).progress for name in rates} == {step / 12}
+        assert model.told(step, 12) == {"progress": torch.tensor(step / 12, dtype=torch.float64)}
+    assert TINY.told(3, 12) == {}
+    with torch.no_grad():
+        once = DropBlock(0.2, 3)
+        once.progress = 1.0
+        gone = (once(torch.ones(200, 4, 14, 14)) == 0).float().mean()
+    assert gone == pytest.approx(0.2, abs=0.03), "fewer by what overlaps"
+
+
+def test_a_size_alone_is_no_drop_block(tiny):
+    with pytest.raises(
+        Problem, match=r"^model\.drop_block_size is of DropBlock: set model\.drop_block, or leave it out$"
+    ):
+        tiny.but(model=tiny.model.but(drop_block_size=3)).agree()
 
 
 @pytest.mark.parametrize("stride", [1, 2])
