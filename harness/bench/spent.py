@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,9 +73,9 @@ def phase(frame: FrameType | None) -> str:
 
 
 @contextmanager
-def watched(every: float = EVERY, look: Callable[[FrameType | None], str] = phase) -> Iterator[Counter[str]]:
+def watched(every: float = EVERY, look: Callable[[FrameType | None], str] = phase) -> Iterator[dict[str, float]]:
     """Seconds by phase of the thread that enters it; they are whole when it is left."""
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = defaultdict(float)
     whose, over = threading.get_ident(), threading.Event()
     last = time.monotonic()
 
@@ -114,9 +114,10 @@ def gathered(folder: Path, began: float, ended: float) -> dict[str, float]:
     Before a worker lives, it starts; after it, the parent ends: MLflow is sent what is left.
     """
     files = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    total: Counter[str] = Counter()
+    total: dict[str, float] = defaultdict(float)
     for file in files:
-        total.update(file["spent"])
+        for name, seconds in file["spent"].items():
+            total[name] += seconds
         total[START] += file["began"] - began
         total[END] += ended - file["ended"]
     return {name: total[name] / len(files) for name in PHASES if total[name]}

@@ -50,7 +50,7 @@ class Round(torch.autograd.Function):
         return rounded(x, kind)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return rounded(grad, ctx.kind), None
 
 

@@ -129,7 +129,13 @@ class Index:
         words = {name: getattr(self, name) for name in ("edge", "source", "classes", "splits", "names")}
         told = np.frombuffer(json.dumps({"format": FORMAT, **words}).encode(), np.uint8)
         sums = np.frombuffer(bytes.fromhex("".join(self.sums)), np.uint8)
-        arrays = {"told": told, "split": self.split, "labels": self.labels, "shapes": self.shapes, "sums": sums}
+        arrays: dict[str, Any] = {
+            "told": told,
+            "split": self.split,
+            "labels": self.labels,
+            "shapes": self.shapes,
+            "sums": sums,
+        }
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         write_atomic(folder / INDEX, buffer.getvalue())
@@ -149,7 +155,8 @@ class Index:
                 no("a prepared set of another version")
             rows = arrays.pop("sums").reshape(-1, 32)
             lists = {name: tuple(words.pop(name)) for name in ("classes", "splits")}
-            made = cls(**words, **lists, **arrays, sums=[row.tobytes().hex() for row in rows])
+            held: dict[str, Any] = {**words, **lists, **arrays}
+            made = cls(**held, sums=[row.tobytes().hex() for row in rows])
         except FileNotFoundError:
             no("no prepared set, or one whose writing was stopped")
         except Problem:

@@ -57,9 +57,9 @@ def to_target(study: str, table: pd.DataFrame, score: float, metric: str) -> Fig
         for i, (_, row) in enumerate(table.iterrows()):
             if not math.isnan(row["epochs_saved"]):
                 gain, verdict = row["epochs_saved"], row["epochs_verdict"]
-                span = row["epochs_saved_low"], row["epochs_saved_high"]
-                said = f"{row['title']}: {gain:+.2f} epochs saved, {verdict}"
-                interval(axes[1], i + BESIDE, gain, *span, tint(verdict), resolved(verdict), said=said)
+                between = row["epochs_saved_low"], row["epochs_saved_high"]
+                about = f"{row['title']}: {gain:+.2f} epochs saved, {verdict}"
+                interval(axes[1], i + BESIDE, gain, *between, tint(verdict), resolved(verdict), said=about)
         axes[1].set_xlabel("epochs saved\nhollow: not resolved")
     for axis in axes:
         axis.grid(axis="y", visible=False)
