@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from harness import Problem
 from harness.evidence import Check, Trace, held_by, rounded
 from harness.spec import Precision, Spec
 
@@ -86,6 +87,17 @@ class Narrow(Runner):
 
     def forward(self) -> AbstractContextManager[Any]:
         return Emulated(self.kind) if self.emulated else torch.autocast("cuda", getattr(torch, self.kind))
+
+
+def narrowed(spec: Spec, precision: Precision) -> Spec:
+    """`spec` with that precision. Raises Problem where another of 16 bits is there."""
+    name, there = type(precision).__name__, spec.precision
+    if there.kind in ("float16", "bfloat16") and type(there) is not type(precision):
+        raise Problem(
+            f"{name.lower()}: precision={type(there).__name__} is there already: leave one of the two tricks out, or "
+            "have them as branches"
+        )
+    return spec.but(precision=precision)
 
 
 def stored(kind: str, trace: Trace) -> Iterable[Check]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 
 from harness.evidence import Check, Trace
-from harness.parts.precision import Narrow, stored
+from harness.parts.precision import Narrow, narrowed, stored
 from harness.spec import Precision, Spec, declares
 
 
@@ -41,4 +41,4 @@ def bf16(spec: Spec) -> Spec:
 
     Cost: on CUDA less time and memory, as FP16; on CPUs more time.
     """
-    return spec.but(precision=BF16())
+    return narrowed(spec, BF16())

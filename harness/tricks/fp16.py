@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.evidence import Check, Trace
-from harness.parts.precision import Narrow, stored
+from harness.parts.precision import Narrow, narrowed, stored
 from harness.spec import Precision, Spec, declares
 
 INITIAL_SCALE = 65536.0
@@ -80,4 +80,4 @@ def fp16(spec: Spec) -> Spec:
 
     Cost: on CUDA less time and memory; on CPUs more time.
     """
-    return spec.but(precision=FP16())
+    return narrowed(spec, FP16())

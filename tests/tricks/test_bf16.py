@@ -5,9 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from harness import Problem
 from harness.evidence import held_by
 from harness.parts.precision import Round
 from harness.tricks.bf16 import BrainRunner, bf16
+from harness.tricks.fp16 import fp16
 
 CPU = torch.device("cpu")
 
@@ -69,6 +71,13 @@ def test_a_tiny_gradient_survives_without_a_loss_scale():
     runner.backward(loss)
     assert weight.grad.item() == pytest.approx(1e-9, rel=2**-8)
     assert runner.state() == {}
+
+
+@pytest.mark.parametrize(("one", "other"), [(bf16, fp16), (fp16, bf16)])
+def test_two_precisions_are_refused_in_a_line(one, other, tiny):
+    with pytest.raises(Problem, match="is there already: leave one of the two tricks out, or have them as branches"):
+        one(other(tiny))
+    assert one(one(tiny)) == one(tiny)
 
 
 def test_a_whole_training_has_float32_masters_and_bfloat16_outputs(tiny, live):
