@@ -5,7 +5,7 @@
 
 CAMVID is in ADE20K's layout: 367 frames to learn from and 233 to test on, of 240 x 180 px, 11 classes. PHOTOS holds
 train/ and val/ of "10 Monkey Species". Cost: 27 networks of 4 epochs on the 21 of `transfer_detection`, the same runs;
-`--dry-run` tells the hours here. It was not run to its end yet. 62 test frames are of a drive that is trained on, and
+`--dry-run` tells the hours here. 62 test frames are of a drive that is trained on, and
 all are frames of a few films: they are fewer independent pictures than frames.
 Settings were sought for one in which a trained network helps, one seed each, by these same test frames, as no others
 are there. mIoU of the trained network and from scratch: at a rate of .02, and the same for the backbone, 28.57 and
