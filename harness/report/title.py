@@ -53,5 +53,6 @@ def title(plan: Plan, trained: Iterable[int] = ()) -> str:
         parts.append(f"{epochs[0]} epoch{'s' * (epochs[0] != 1)}")
     if plan.get("metric"):
         parts.append(f"by {METRICS[plan['metric']]}")
-    told = [one_line(in_words(said)) for said in plan["settings"] if not said.startswith(TOLD)]
+    settings = (said for said in plan["settings"] if not said.partition("=")[0].endswith(".root"))  # where data lie
+    told = [one_line(in_words(said)) for said in settings if not said.startswith(TOLD)]
     return ", ".join([*parts, *(said for said in told if len(said) <= LONGEST // 2)])

@@ -19,6 +19,7 @@ def planned(design="ladder", about=CIFAR, settings=("data.limit=10000", "epochs=
         (planned(settings=["data.of.limit=9", "data.limit_test=1"]), [9], "CIFAR-10, 9 images, 9 epochs, 1 test image"),
         (planned("leave-one-out", settings=()), [50, 40], "CIFAR-10, each trick left out, 40 to 50 images, 9 epochs"),
         (planned(settings=["data=" + "x" * 60, "optimizer.lr=0.2"]), [], "CIFAR-10, 9 epochs, optimizer.lr=0.2"),
+        (planned(settings=["data.root=here", "model.backbone.data.root=x"]), [], "CIFAR-10, 9 epochs"),
         (planned(settings=(), tuned={"trials": 8}), [], "CIFAR-10, tuned by 8 trials a rung, 9 epochs"),
     ],
 )
