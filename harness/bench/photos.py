@@ -2,6 +2,7 @@
 
 import os
 import resource
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,10 +12,14 @@ from typing import Any
 from harness import Problem
 
 LOADED, WORKERS, BATCH = 2048, 2, 64  # images of a pass, unless there are fewer
+EDGE = 256  # px, the short edge of the prepared ones
+NAMES = "harness", "prepared", "timm"
 
 
-def loaded(root: Path, rounds: int) -> Iterator[tuple[str, float, float]]:
-    """("harness" or "timm", images a second, CPU milliseconds an image), in turn, after a pass of each that warms up.
+def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, float]]:
+    """(one of `NAMES`, images a second, CPU milliseconds an image), in turn, after a pass of each that warms up.
+
+    The prepared ones are the same images, made smaller once, in `folder`, before any pass.
 
     Of one epoch from the start of its workers, of the same files, at 224 px: crop, flip, and jitter of hue, saturation
     and brightness. PCA noise is left out, which timm lacks. The harness jitters in the training process, timm in the
@@ -25,10 +30,12 @@ def loaded(root: Path, rounds: int) -> Iterator[tuple[str, float, float]]:
     from timm.data.loader import create_loader
 
     from harness.parts.augment import ColorJitter, Flip, RandomAreaCrop
-    from harness.parts.data import ImageFolder, Photos
+    from harness.parts.data import ImageFolder, Photos, Prepared
+    from harness.parts.data.prepared import prepare
     from harness.rng import streams
 
-    images = ImageFolder(root=root, limit=LOADED).load()
+    data = ImageFolder(root=root, limit=LOADED)
+    images = data.load()
     assert isinstance(images, Photos)
     batches = images.counts["train"] // BATCH
     if not batches:
@@ -37,7 +44,10 @@ def loaded(root: Path, rounds: int) -> Iterator[tuple[str, float, float]]:
     os.environ["HARNESS_DECODERS"] = str(WORKERS)
     augment = RandomAreaCrop(), Flip(), ColorJitter()
 
-    def ours(epoch: int) -> Iterator[Any]:
+    prepare(data, EDGE, folder, lambda line: print(f"  prepared once: {line.rpartition(' in ')[0]}", flush=True))
+    smaller = Prepared(root=folder, edge=EDGE).load()
+
+    def ours(images: Any, epoch: int) -> Iterator[Any]:
         return images.train(epoch, BATCH, augment, streams(0), torch.device("cpu"))
 
     files = create_dataset("", root=str(root / "train"))
@@ -57,7 +67,7 @@ def loaded(root: Path, rounds: int) -> Iterator[tuple[str, float, float]]:
         persistent_workers=False,
     )
     for number in range(-1, rounds):
-        for name, source in (("harness", ours(number + 1)), ("timm", theirs)):
+        for name, source in zip(NAMES, (ours(images, number + 1), ours(smaller, number + 1), theirs), strict=True):
             used, began = cpu_seconds(), time.monotonic()
             if sum(1 for _ in source) != batches:
                 raise Problem(f"--loader {root}: {name} did not load {batches} batches")
@@ -74,7 +84,8 @@ def cpu_seconds() -> float:
 
 def show_loaded(root: Path, rounds: int) -> None:
     print(f"training images of {root} at 224 px, batch {BATCH}, {WORKERS} workers, on CPU", flush=True)
-    show_beside("timm", ("harness", "timm"), loaded(root, rounds))
+    with tempfile.TemporaryDirectory(prefix="harness-prepared-") as folder:
+        show_beside("timm", NAMES, loaded(root, rounds, Path(folder)))
 
 
 def show_beside(base: str, names: Sequence[str], passes: Iterator[tuple[str, float, float]]) -> None:
