@@ -46,8 +46,9 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
 
     prepare(data, EDGE, folder, lambda line: print(f"  prepared once: {line.rpartition(' in ')[0]}", flush=True))
     smaller = Prepared(root=folder, edge=EDGE).load()
+    assert isinstance(smaller, Photos)
 
-    def ours(images: Any, epoch: int) -> Iterator[Any]:
+    def ours(images: Photos, epoch: int) -> Iterator[Any]:
         return images.train(epoch, BATCH, augment, streams(0), torch.device("cpu"))
 
     files = create_dataset("", root=str(root / "train"))
