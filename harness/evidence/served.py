@@ -35,7 +35,9 @@ def served(spec: Spec, task: Any, images: Any, classes: int, rng: Stream, epoch:
     labels = images.truths("train", places, [(part, rng("augment", *names)) for part, names in augment])
     x = images.reference("train", places, draws)
     plain = images.reference("train", places, []) if draws else x
-    changed = float((np.abs(x - plain).reshape(len(x), -1).max(1) > 1e-2).sum())
+    changed = float(len(x))  # a cut of another size changes all
+    if x.shape == plain.shape:
+        changed = float((np.abs(x - plain).reshape(len(x), -1).max(1) > 1e-2).sum())
     mean, std = (np.asarray(values, dtype=np.float64).reshape(1, -1, 1, 1) for values in (images.mean, images.std))
     x = (x - mean) / std
     for resize in spec.resolution:

@@ -12,12 +12,14 @@ from harness import evidence
 from harness import train as loop
 from harness.evidence.proofs import MOST
 from harness.evidence.replay import judged
-from harness.parts.augment import PAPER, Shift
+from harness.parts.augment import PAPER, Flip, ScaledCrop, Shift
 from harness.parts.data import ImageFolder
 from harness.parts.models import ResNet
 from harness.rng import streams
 from tests import mutants
+from tests.kit import dense
 from tests.kit.audits import over, with_spec
+from tests.mutants.breaking import traced
 
 
 class Idle(Shift):
@@ -96,3 +98,11 @@ def test_photos_are_drawn_anew_and_their_decoders_sent_home(tmp_path):
     assert [row for row in result["evidence"] if not row["ok"]] == []
     assert result["status"] == "finished"
     assert set(multiprocessing.active_children()) <= before
+
+
+def test_a_cut_of_another_size_than_the_image_is_audited():
+    """As Table 9's study has it: images of 40 px and more, and cuts of 48 x 48."""
+    trained, trace = traced(dense.SEGMENTER.but(augment=(ScaledCrop(size=48), Flip()), epochs=2))
+    assert trace.auditor.errors == []
+    assert [row["what"] for row in trained.result["evidence"] if not row["ok"]] == []
+    assert {row["augmented"] for row in trace.auditor.found} == {2}
