@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import torch
 
 from experiments import ade20k_segmentation, transfer_detection, transfer_segmentation, voc_detection
+from harness.parts.schedules import Piecewise
 from harness.paths import expanded
 from harness.spec import Spec
 from harness.study import Study, plan
@@ -34,7 +35,8 @@ def networks(kind: str, root: str) -> Iterator[tuple[str, Spec]]:
     found: dict[str, list[str]] = {}
     specs: dict[str, Spec] = {}
     for rung in plan(Study("full", "Full size.", own.BASELINE, own.TRICKS, (0,))).rungs:
-        spec = transfer_detection.from_scratch(rung.spec).but(data=data, batch_size=IMAGES, epochs=1)
+        scratch = transfer_detection.from_scratch(rung.spec)
+        spec = scratch.but(data=data, batch_size=IMAGES, epochs=1, schedule=Piecewise())  # one step has no warm-up
         found.setdefault(spec.id, []).append(rung.name)
         specs[spec.id] = spec
     for key, names in found.items():
