@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.evidence.numbers import digest, distance, held_by, narrow, weighed
+from harness.evidence.numbers import digest, distance, held_by, narrow, rounded, weighed
 from harness.ranks import Alone
 from harness.rng import Stream, streams
 from harness.spec import Spec, referenced
@@ -154,7 +154,7 @@ class Trace:
             kind = self.narrow  # which is known by now
             exact = self.gradients.get(name, kind) == kind and held_by(gradient, kind)
             if gradient.numel() >= TELLING and gradient.any():  # fewer bits than that float's, and it is another's
-                exact = exact and not held_by(gradient, FEWER[kind])
+                exact = exact and not torch.equal(gradient, rounded(gradient, FEWER[kind]).to(gradient.dtype))
             self.gradients[name] = kind if exact else str(gradient.dtype).removeprefix("torch.")
 
         self._of_step_1.append(weight.register_hook(note))

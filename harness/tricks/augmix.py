@@ -117,6 +117,6 @@ def augmix(spec: Spec, severity: int = 3, chains: int = 3, all_operations: bool 
 
     Hurts: top-1 of clean images hardly gains by it: it is for corrupted ones, which the score does not see.
 
-    Cost: some 10 ms of a CPU core for each image of 224 px, by the processes that decode photos.
+    Cost: three chains of operations for each image, by the processes that decode photos; not measured.
     """
     return spec.having("augment", AugMix(severity=severity, chains=chains, all_operations=all_operations))

@@ -232,3 +232,11 @@ def test_what_float16_holds():
             assert held_by(torch.tensor([0.5, number]), "float16") == (np.float32(np.float16(number)) == number)
     assert held_by(torch.tensor([float("nan"), 1.0]), "float16")
     assert not held_by(torch.tensor([float("nan"), 1.0001]), "float16")
+
+
+def test_a_first_step_that_overflows_to_nan_is_still_float16s():
+    """It is left out, and the run goes on; all of its gradients may be nan."""
+    trace, weight = Trace(1, 10), nn.Parameter(torch.zeros(64))
+    trace._note_gradient_of("w", weight)
+    (weight * float("nan")).sum().backward()
+    assert trace.gradients == {"w": "float16"}

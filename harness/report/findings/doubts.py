@@ -29,7 +29,7 @@ def confounds(plan: Plan, table: pd.DataFrame) -> list[str]:
         lines.append(f"These gains include another length of training: {listed(longer)}.")
     lines += _trained_first(plan, table)
     if table["emulated"].any():
-        said = spoken("its accuracy is that of half precision, its speed is not", frames.headline(table))
+        said = spoken("their accuracy is that of half precision, their speed is not", frames.headline(table))
         lines.append(f"Floats of 16 bits are emulated in {some(table, 'emulated')}: {said}.")
     more = [
         f"{bare(row['title'])} ({', '.join(rungs[row['place']]['also'])})" for _, row in table[table["also"]].iterrows()
