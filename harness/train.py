@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from harness import Problem, tasks
 from harness.evidence import Trace, Upstream, confirm, digest, opinions, prove, rates, rehearse, seen, watch
 from harness.parts.averaging import Averaging
-from harness.parts.data import Images, digests, drawing
+from harness.parts.data import Batch, Images, digests, drawing
 from harness.parts.grouping import groups, set_rate
 from harness.parts.models import cost, sides
 from harness.parts.norms import synchronise
@@ -214,8 +214,9 @@ def train(
         del state
 
     watched = "val" if "val" in images.counts else "test"
+    served = images.train(run.epoch, spec.batch_size, spec.augment, rng, device, run.batch, spec.epochs)
     while run.epoch < spec.epochs and not any(stop.over(run.history) for stop in spec.stop):
-        train_epoch(spec, run, images, rng, keeper)
+        train_epoch(spec, run, images, served, rng, keeper)
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
         event[tasks.of(spec).learned] = 100 * run.hits.item() / (steps * spec.batch_size)
         diverged, last = not math.isfinite(event["loss"]), run.epoch == spec.epochs - 1
@@ -236,6 +237,7 @@ def train(
             break
         if ranks.agree(keeper.due(epoch_done=True)):
             keeper.keep(run.state())
+    served.close()
     metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}
     run.trace.history = run.history
     for average in run.averages:
@@ -252,16 +254,16 @@ def train(
     return confirmed(spec, run.trace, Trained(made, run.model, run.trace, arrays))
 
 
-def train_epoch(spec: Spec, run: Live, images: Images, rng: Stream, keeper: Keeper) -> None:
-    """What is left of the epoch that `run` stands in."""
-    device, task = run.total.device, tasks.of(spec)
+def train_epoch(spec: Spec, run: Live, images: Images, served: Iterator[Batch], rng: Stream, keeper: Keeper) -> None:
+    """What is left of the epoch that `run` stands in; `served` are its batches, and those of the epochs after it."""
+    task = tasks.of(spec)
     steps = images.counts["train"] // spec.batch_size
     peak = spec.optimizer.rate(spec.batch_size)
     clock = time.monotonic
     began = spoke = clock()
     before = run.in_epoch
     run.model.train()
-    for x, labels in images.train(run.epoch, spec.batch_size, spec.augment, rng, device, start=run.batch):
+    for x, labels in islice(served, steps - run.batch):
         step = run.epoch * steps + run.batch
         seed_torch(rng("torch", run.epoch, run.batch, *run.ranks.own))
         set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))

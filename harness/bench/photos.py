@@ -4,7 +4,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,6 +14,19 @@ from harness import Problem
 LOADED, WORKERS, BATCH = 2048, 2, 64  # images of a pass, unless there are fewer
 EDGE = 256  # px, the short edge of the prepared ones
 NAMES = "harness", "prepared", "timm"
+FEW, TIMES = 6, 8  # batches of a short epoch; such epochs
+
+
+def usual() -> tuple[int, Any, Any, Any]:
+    """Batch size, augmentation, streams and device of all that is measured here; with `WORKERS`, one thread each."""
+    import torch
+
+    from harness.parts.augment import ColorJitter, Flip, RandomAreaCrop
+    from harness.rng import streams
+
+    torch.set_num_threads(1)
+    os.environ["HARNESS_DECODERS"] = str(WORKERS)
+    return BATCH, (RandomAreaCrop(), Flip(), ColorJitter()), streams(0), torch.device("cpu")
 
 
 def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, float]]:
@@ -25,14 +38,11 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
     and brightness. PCA noise is left out, which timm lacks. The harness jitters in the training process, timm in the
     workers; either has one thread a process, and CPU time is that of all.
     """
-    import torch
     from timm.data.dataset_factory import create_dataset
     from timm.data.loader import create_loader
 
-    from harness.parts.augment import ColorJitter, Flip, RandomAreaCrop
     from harness.parts.data import ImageFolder, Photos, Prepared
     from harness.parts.data.prepared import prepare
-    from harness.rng import streams
 
     data = ImageFolder(root=root, limit=LOADED)
     images = data.load()
@@ -40,16 +50,14 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
     batches = images.counts["train"] // BATCH
     if not batches:
         raise Problem(f"--loader {root}: {images.counts['train']} training images, and a batch has {BATCH}")
-    torch.set_num_threads(1)
-    os.environ["HARNESS_DECODERS"] = str(WORKERS)
-    augment = RandomAreaCrop(), Flip(), ColorJitter()
+    how = usual()
 
     prepare(data, EDGE, folder, lambda line: print(f"  prepared once: {line.rpartition(' in ')[0]}", flush=True))
     smaller = Prepared(root=folder, edge=EDGE).load()
     assert isinstance(smaller, Photos)
 
     def ours(images: Photos, epoch: int) -> Iterator[Any]:
-        return images.train(epoch, BATCH, augment, streams(0), torch.device("cpu"))
+        return images.train(epoch, *how)
 
     files = create_dataset("", root=str(root / "train"))
     files.reader.samples = [(str(root / name), label) for name, label in images.files["train"]]
@@ -77,6 +85,38 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
                 yield name, batches * BATCH / seconds, 1000 * (cpu_seconds() - used) / (batches * BATCH)
 
 
+def short_epochs(root: Path) -> dict[str, float]:
+    """Seconds for `TIMES` epochs of `FEW` batches: one by one, as the loop has them, and all as one long epoch.
+
+    Whoever takes a batch then rests for as long as one took to be made, as a device would that is as fast.
+    """
+    import numpy as np
+
+    from harness.parts.data import ImageFolder
+
+    how = usual()
+    images = ImageFolder(root=root, limit=FEW * BATCH).load()
+    places = np.arange(images.counts["train"])
+    if len(places) < BATCH:
+        raise Problem(f"--loader {root}: {len(places)} training images, and a batch has {BATCH}")
+    steps = len(places) // BATCH
+    long = images.regrouped({"train": ("train", np.tile(places[: steps * BATCH], TIMES))})
+
+    def seconds(passes: Iterable[Iterator[Any]], rest: float) -> float:
+        began = time.monotonic()
+        for served in passes:
+            for _ in served:
+                time.sleep(rest)
+        return time.monotonic() - began
+
+    rest = seconds([long.train(0, *how)], 0.0) / (steps * TIMES)
+    return {
+        "one by one": seconds((images.train(epoch, *how) for epoch in range(TIMES)), rest),
+        "as a run has them": seconds([images.train(0, *how, 0, TIMES)], rest),
+        "as one": seconds([long.train(0, *how)], rest),
+    }
+
+
 def cpu_seconds() -> float:
     """Of this process and of those that it started and that have ended."""
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -87,6 +127,10 @@ def show_loaded(root: Path, rounds: int) -> None:
     print(f"training images of {root} at 224 px, batch {BATCH}, {WORKERS} workers, on CPU", flush=True)
     with tempfile.TemporaryDirectory(prefix="harness-prepared-") as folder:
         show_beside("timm", NAMES, loaded(root, rounds, Path(folder)))
+    spent = short_epochs(root)
+    print(f"{TIMES} epochs of {FEW} batches, for someone who is as fast as the workers; of one epoch as long:")
+    for name, own in spent.items():
+        print(f"  {name:<18}{own / spent['as one']:6.2f}")
 
 
 def show_beside(base: str, names: Sequence[str], passes: Iterator[tuple[str, float, float]]) -> None:

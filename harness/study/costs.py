@@ -109,15 +109,16 @@ class Market:
         decoded = bound = None
         if isinstance(images, Photos | Scenes):
             serving = (steps * spec.batch_size + test) * one
-            first = (spec.batch_size + min(evaluated, test)) * one  # of each pass, by one process, while nothing is fed
+            first = min(evaluated, test) * one  # of each evaluation, by one process, while nothing is fed
             cores = len(os.sched_getaffinity(0))
             busy = self.jobs * (serving + (network if self.device.type == "cpu" else 0.0)) / cores  # all want cores
             rest = (serving - first) / self.decoding
-            seconds = max(first + max(network, rest), busy)
+            begun = spec.batch_size * one  # those of later epochs are decoded ahead
+            seconds = max(begun + spec.epochs * (first + max(network, rest)), spec.epochs * busy)
             bound = "network" if network >= first + rest else "decoding"
             decoded = min(self.decoding, cores / self.jobs) / one
         else:
-            seconds = network + steps * spec.batch_size * one
+            seconds = spec.epochs * (network + steps * spec.batch_size * one)
         pixels = 4 * here.channels * area(here.size)
         holding = max(own.kept * here.images, own.passing * evaluated * larger) + own.static
         holding += sum(t.weights + t.passing * here.images for t in taught) + 3 * spec.batch_size * pixels
@@ -127,7 +128,7 @@ class Market:
         holding += sum(array.nbytes for pair in arrays.values() for array in pair)
         measured = self.device.type == "cuda" and own.images == here.images and not taught
         return Price(
-            spec.epochs * seconds,
+            seconds,
             own.by,
             self.base + (holding + _traced(spec)) * (SPARE if self.device.type == "cpu" else 1.0),
             "measured" if measured else "estimated",

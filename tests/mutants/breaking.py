@@ -225,9 +225,10 @@ LOSS = "criterion(z.float(), some_y)"
 RATE = "set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))"
 CALL = "loss = loss + teacher(some_x, z)"
 NUMBER = "step = run.epoch * steps + run.batch"
-SERVED = "images.train(run.epoch, spec.batch_size, spec.augment, rng, device, start=run.batch)"
+SERVED = "images.train(run.epoch, spec.batch_size, spec.augment, rng, device, run.batch, spec.epochs)"
 NAMED = "[(n, p) for n, p in run.model.named_parameters()]"
 
 
 def augmenting_when(when: str) -> Inject:
-    return text(SERVED, SERVED.replace("spec.augment", f"(spec.augment if {when} else ())"))
+    own = f"images.train(epoch, spec.batch_size, spec.augment if {when} else (), rng, device)"
+    return text(SERVED, f"(batch for epoch in range(spec.epochs) for batch in {own})")

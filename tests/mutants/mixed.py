@@ -122,7 +122,7 @@ BROKEN: Broken = {
             BEFORE_OTHERS,
             method(RandomErasing, "hole", lambda self, h, w, rng: NONE),
         ),
-        ("off after the first epoch", ERASED, augmenting_when("run.epoch == 0")),
+        ("off after the first epoch", ERASED, augmenting_when("epoch == 0")),
     ],
     "cutout": [
         ("does nothing", CUT, method(Cutout, "hole", lambda self, h, w, rng: NONE)),
@@ -148,7 +148,7 @@ BROKEN: Broken = {
             ),
         ),
         ("all but the square", CUT, edited(Erase, "__call__", "torch.where(inside", "torch.where(~inside")),
-        ("off after the first epoch", CUT, augmenting_when("run.epoch == 0")),
+        ("off after the first epoch", CUT, augmenting_when("epoch == 0")),
     ],
     "trivial_augment": [
         ("does nothing", TRIVIAL, method(TrivialAugment, "drawn", lambda self, h, w, rng: [])),
@@ -173,7 +173,7 @@ BROKEN: Broken = {
             TRIVIAL,
             edited(operations, "done", "F.autocontrast(photo)", "F.equalize(photo)"),
         ),
-        ("off after the first epoch", TRIVIAL, augmenting_when("run.epoch == 0")),
+        ("off after the first epoch", TRIVIAL, augmenting_when("epoch == 0")),
     ],
     "randaugment": [
         ("does nothing", RAND, method(RandAugment, "drawn", lambda self, h, w, rng: [])),
@@ -203,7 +203,7 @@ BROKEN: Broken = {
             RAND,
             edited(RandAugment, "_operation", "steps(1.0, 0.0, self.bins)", "steps(0.0, 1.0, self.bins)"),
         ),
-        ("off after the first epoch", RAND, augmenting_when("run.epoch == 0")),
+        ("off after the first epoch", RAND, augmenting_when("epoch == 0")),
     ],
     "augmix": [
         ("does nothing", CHAINED, method(AugMix, "on_pixels", lambda self, images, rng: images)),
@@ -232,7 +232,7 @@ BROKEN: Broken = {
         ),
         ("to one side alone", CHAINED, edited(AugMix, "_operation", "<= 0.5", "<= 2")),
         ("one draw a batch", CHAINED, edited(AugMix, "on_pixels", "rng):", "np.random.default_rng(0)):")),
-        ("off after the first epoch", CHAINED, augmenting_when("run.epoch == 0")),
+        ("off after the first epoch", CHAINED, augmenting_when("epoch == 0")),
     ],
     "one_of": [
         ("does nothing", EITHER, method(OneOf, "__call__", lambda self, x, y, rng: (x, y))),

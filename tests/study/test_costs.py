@@ -54,9 +54,9 @@ def test_an_average_takes_memory_and_disk_and_larger_test_images_take_time(store
 @pytest.mark.parametrize(
     ("serving", "decoding", "jobs", "bound", "epoch"),
     [
-        (0.001, 1, 1, "network", (25 + 40) * 0.001 + 4 * 0.5 + 100 * 0.01 + 40 * 0.002),  # fed once batches are there
-        (0.1, 1, 1, "decoding", 14.0),
-        (0.1, 2, 1, "decoding", 6.5 + 7.5 / 2),  # by one process each, the first batches
+        (0.001, 1, 1, "network", 0.0125 + 40 * 0.001 + 4 * 0.5 + 100 * 0.01 + 40 * 0.002),  # fed once batches are there
+        (0.1, 1, 1, "decoding", 1.25 + 14.0),
+        (0.1, 2, 1, "decoding", 1.25 + 4 + 10 / 2),  # by one process each, a run's first batch and each evaluation's
         (0.1, 4, 4, "decoding", 4 * (14 + 3.08) / 4),  # 20 processes on four cores
         (0.01, 1, 8, "network", 8 * (1.4 + 3.08) / 4),  # 16 processes on 4 cores
     ],

@@ -5,15 +5,19 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from harness import Problem
 from harness.parts.data.reading import brief
 
+T = TypeVar("T")
 PATIENCE = 600  # s that a batch may take
 BEAT = 10  # s without one after which `waiting` is called, again and again
 
@@ -36,6 +40,32 @@ def decoders() -> int:
     if not asked.isdecimal():
         raise Problem(f"HARNESS_DECODERS={asked}: a whole number is needed, of decoding processes a run")
     return 0 if _alone else int(asked)
+
+
+@dataclass
+class Tasks(Dataset[T | Problem], ABC):
+    """Batches, each made of its epoch, its number there, and the places of its images."""
+
+    tasks: Sequence[tuple[int, int, np.ndarray]]
+
+    @abstractmethod
+    def made(self, epoch: int, number: int, chosen: np.ndarray) -> T:
+        """A batch."""
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, place: int) -> T | Problem:
+        try:
+            return self.made(*self.tasks[place])
+        except Problem as problem:  # raised here it would reach the user as a traceback in another's words
+            return problem
+
+
+def whole(images: int, batch_size: int) -> list[tuple[int, int, np.ndarray]]:
+    """Batches of all images, in order, as `Tasks` names them."""
+    parts = np.split(np.arange(images), range(batch_size, images, batch_size))
+    return [(0, number, places) for number, places in enumerate(parts)]
 
 
 def in_order(batches: Dataset, pinned: bool) -> Iterator[Any]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar, Self
@@ -66,9 +66,20 @@ class Images(ABC):
 
     @abstractmethod
     def train(
-        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
-    ) -> Iterator[Batch]:
-        """One epoch in an order of its own, from batch `start`; a last batch that is not full is left out."""
+        self,
+        epoch: int,
+        batch_size: int,
+        augment: Sequence[Augment],
+        rng: Stream,
+        device: torch.device,
+        start: int = 0,
+        until: int | None = None,
+    ) -> Generator[Batch, None, None]:
+        """One epoch in an order of its own, from batch `start`, and those after it before epoch `until`.
+
+        Of each a last batch that is not full is left out. Where others make the batches, those of the next epoch are
+        begun while this one ends.
+        """
 
     @abstractmethod
     def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
@@ -153,6 +164,41 @@ class Images(ABC):
     def normalised(self, x: Tensor) -> Tensor:
         """`x` itself, normalised: another 38 MB for 64 photos would be felt."""
         return x.sub_(_channels(self.mean, x.device)).div_(_channels(self.std, x.device))
+
+
+@dataclass
+class Schedule(Sequence[tuple[int, int, np.ndarray]]):
+    """Of each batch of `Images.train`: its epoch, its number there, and the places of its images.
+
+    Drawn an epoch at a time, when one of its batches is asked for.
+    """
+
+    images: Images
+    batch_size: int
+    rng: Stream
+    epoch: int
+    start: int = 0
+    until: int | None = None  # the first epoch that has none; None: the one after `epoch`
+
+    def __post_init__(self) -> None:
+        self._epoch, self._orders = -1, list[np.ndarray]()
+        self._steps = self.images.counts["train"] // self.batch_size
+
+    def __len__(self) -> int:
+        until = self.epoch + 1 if self.until is None else self.until
+        return max(0, (until - self.epoch) * self._steps - self.start)
+
+    def __getitem__(self, place: Any) -> Any:
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        epochs, number = divmod(self.start + place, self._steps)
+        if self._epoch != self.epoch + epochs:
+            self._epoch = self.epoch + epochs
+            self._orders = self.images.order(self._epoch, self.batch_size, self.rng)
+            if len(self._orders) < self._steps:
+                kind, images = type(self.images.sampler).__name__, self.images.counts["train"]
+                raise Problem(f"sampler: {kind}.order gives fewer than {images:,} places, one a training image")
+        return self._epoch, number, self._orders[number]
 
 
 def redone(x: np.ndarray, parts: Drawing) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Images up to 64 px, held in memory as one uint8 array."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.parts.data.images import Batch, Drawing, Images, augmented, drawing, placed, redone
+from harness.parts.data.images import Batch, Drawing, Images, Schedule, augmented, drawing, placed, redone
 from harness.rng import Stream
 from harness.spec import Augment
 
@@ -53,12 +53,19 @@ class Cached(Images):
         self._placed: dict[tuple[torch.device, str], tuple[Tensor, Tensor]] = {}
 
     def train(
-        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
-    ) -> Iterator[Batch]:
+        self,
+        epoch: int,
+        batch_size: int,
+        augment: Sequence[Augment],
+        rng: Stream,
+        device: torch.device,
+        start: int = 0,
+        until: int | None = None,
+    ) -> Generator[Batch, None, None]:
         images, labels = self.on(device, "train")
-        for number, chosen in enumerate(self.order(epoch, batch_size, rng)[start:], start):
+        for now, number, chosen in Schedule(self, batch_size, rng, epoch, start, until):
             index = torch.from_numpy(chosen).to(device, non_blocking=True)
-            parts = drawing(placed(augment, epoch, chosen, rng), rng, epoch, number)
+            parts = drawing(placed(augment, now, chosen, rng), rng, now, number)
             x = augmented(images[index].float(), parts)
             yield self.normalised(x), labels[index]
 

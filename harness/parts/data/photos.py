@@ -3,7 +3,7 @@
 The rest of augmentation is of batches, on the device.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
@@ -11,12 +11,11 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
 
 from harness import Problem
 from harness.parts.augment import Crop, OnPixels
-from harness.parts.data.decoding import in_order
-from harness.parts.data.images import Batch, Drawing, Images, augmented, drawing, placed, redone
+from harness.parts.data.decoding import Tasks, in_order, whole
+from harness.parts.data.images import Batch, Drawing, Images, Schedule, augmented, drawing, placed, redone
 from harness.parts.data.reading import opened, rgb, shrunk
 from harness.rng import Stream
 from harness.spec import Augment
@@ -41,21 +40,26 @@ class Photos(Images):
         return opened(self.root / name)
 
     def train(
-        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
-    ) -> Iterator[Batch]:
-        tasks = list(enumerate(self.order(epoch, batch_size, rng)[start:], start))
+        self,
+        epoch: int,
+        batch_size: int,
+        augment: Sequence[Augment],
+        rng: Stream,
+        device: torch.device,
+        start: int = 0,
+        until: int | None = None,
+    ) -> Generator[Batch, None, None]:
+        tasks = Schedule(self, batch_size, rng, epoch, start, until)
         for part in augment:
             if isinstance(part, OnPixels):
                 part.ready()
-        batches = _Batches(self, "train", tasks, augment, rng, epoch)
-        for (number, chosen), (x, y) in zip(tasks, self._served(batches, device), strict=True):
-            parts = drawing(placed(augment, epoch, chosen, rng), rng, epoch, number)
+        batches = _Batches(tasks, self, "train", augment, rng)
+        for (now, number, chosen), (x, y) in zip(tasks, self._served(batches, device), strict=True):
+            parts = drawing(placed(augment, now, chosen, rng), rng, now, number)
             yield self.normalised(augmented(x.float(), shares(parts)[2])), y
 
     def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
-        every = np.arange(self.counts[split])
-        tasks = list(enumerate(np.split(every, range(batch_size, len(every), batch_size))))
-        for x, y in self._served(_Batches(self, split, tasks, (), None, 0), device):
+        for x, y in self._served(_Batches(whole(self.counts[split], batch_size), self, split), device):
             yield self.normalised(x.float()), y
 
     def reference(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
@@ -140,36 +144,24 @@ def shares(
 
 
 @dataclass
-class _Batches(Dataset[Batch | Problem]):
-    """What one decoding process needs to make the batches of one epoch."""
+class _Batches(Tasks[Batch]):
+    """What one decoding process needs to make batches."""
 
     images: Photos
     split: str
-    tasks: list[tuple[int, np.ndarray]]
-    augment: Sequence[Augment]
-    rng: Stream | None  # none for test images
-    epoch: int
+    augment: Sequence[Augment] = ()
+    rng: Stream | None = None  # none for test images
 
-    def __len__(self) -> int:
-        return len(self.tasks)
-
-    def __getitem__(self, task: int) -> Batch | Problem:
-        try:
-            return self._batch(task)
-        except Problem as problem:  # raised here it would reach the user as a traceback in another's words
-            return problem
-
-    def _batch(self, task: int) -> Batch:
-        number, chosen = self.tasks[task]
+    def made(self, epoch: int, number: int, chosen: np.ndarray) -> Batch:
         entries = [self.images.files[self.split][i] for i in chosen]
         size = self.images.size
-        crops, pixels, _ = shares(drawing(self.augment, self.rng, self.epoch, number)) if self.rng else ([], [], [])
+        crops, pixels, _ = shares(drawing(self.augment, self.rng, epoch, number)) if self.rng else ([], [], [])
         crop, draw = crops[0] if crops else (None, None)
-        whole = self.rng or self.images.fit == "squash"
+        uncut = self.rng or self.images.fit == "squash"
         x = np.empty((len(entries), size, size, 3), np.uint8)
         for i, (name, _) in enumerate(entries):
             image = self.images.picture(name)
-            x[i] = np.asarray(cut_out(image, size, crop, draw) if whole else centred(image, size, self.images.crop))
+            x[i] = np.asarray(cut_out(image, size, crop, draw) if uncut else centred(image, size, self.images.crop))
         for part, own in pixels:
             x = part.on_pixels(x, own)
         if self.images.channels == 1:

@@ -12,7 +12,7 @@ Of test images it is their frames, float32 N x 6: they are judged by `truth`, in
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import floor
@@ -23,12 +23,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from harness import Problem
 from harness.parts.augment import Cut, ScaledCrop
-from harness.parts.data.decoding import in_order
-from harness.parts.data.images import Batch, Drawing, Images, drawing, placed, redone
+from harness.parts.data.decoding import Tasks, in_order, whole
+from harness.parts.data.images import Batch, Drawing, Images, Schedule, drawing, placed, redone
 from harness.parts.data.reading import opened, read_all, rgb, told
 from harness.rng import Stream
 from harness.spec import Augment, Spec, referenced
@@ -71,21 +70,26 @@ class Scenes(Images):
         return y
 
     def train(
-        self, epoch: int, batch_size: int, augment: Sequence[Augment], rng: Stream, device: torch.device, start: int = 0
-    ) -> Iterator[Batch]:
-        tasks = list(enumerate(self.order(epoch, batch_size, rng)[start:], start))
-        batches = _Batches(self, "train", tasks, augment, rng, epoch)
-        for (number, chosen), (x, y, frames) in zip(tasks, self._served(batches, device), strict=True):
+        self,
+        epoch: int,
+        batch_size: int,
+        augment: Sequence[Augment],
+        rng: Stream,
+        device: torch.device,
+        start: int = 0,
+        until: int | None = None,
+    ) -> Generator[Batch, None, None]:
+        tasks = Schedule(self, batch_size, rng, epoch, start, until)
+        batches = _Batches(tasks, self, "train", augment, rng)
+        for (now, number, chosen), (x, y, frames) in zip(tasks, self._served(batches, device), strict=True):
             sizes, x = frames[:, :2].long().numpy(), x.float()
-            parts = drawing(placed(augment, epoch, chosen, rng), rng, epoch, number)
+            parts = drawing(placed(augment, now, chosen, rng), rng, now, number)
             for part, draw in shared(parts)[2]:
                 x, y = part.pair(x, y, sizes, draw)
             yield blank(self.normalised(x), sizes), self.batched(y, frames.to(device))
 
     def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:
-        every = np.arange(self.counts[split])
-        tasks = list(enumerate(np.split(every, range(batch_size, len(every), batch_size))))
-        for x, _, frames in self._served(_Batches(self, split, tasks, (), None, 0), device):
+        for x, _, frames in self._served(_Batches(whole(self.counts[split], batch_size), self, split), device):
             yield blank(self.normalised(x.float()), frames[:, :2].long().numpy()), frames.to(device)
 
     def _served(self, batches: "_Batches", device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -229,29 +233,18 @@ def taken(image: Image.Image, cut: Cut) -> Image.Image:
 
 
 @dataclass
-class _Batches(Dataset[tuple[Tensor, Tensor, Tensor] | Problem]):
-    """What one decoding process needs to make the batches of one epoch."""
+class _Batches(Tasks[tuple[Tensor, Tensor, Tensor]]):
+    """What one decoding process needs to make batches."""
 
     images: Scenes
     split: str
-    tasks: list[tuple[int, np.ndarray]]
-    augment: Sequence[Augment]
-    rng: Stream | None  # none for test images
-    epoch: int
+    augment: Sequence[Augment] = ()
+    rng: Stream | None = None  # none for test images
 
-    def __len__(self) -> int:
-        return len(self.tasks)
-
-    def __getitem__(self, task: int) -> tuple[Tensor, Tensor, Tensor] | Problem:
-        try:
-            return self._batch(*self.tasks[task])
-        except Problem as problem:  # raised here it would reach the user as a traceback in another's words
-            return problem
-
-    def _batch(self, number: int, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    def made(self, epoch: int, number: int, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         images, crop, draw = self.images, None, None
         if self.rng:
-            crop, draw, _ = shared(drawing(self.augment, self.rng, self.epoch, number))
+            crop, draw, _ = shared(drawing(self.augment, self.rng, epoch, number))
         scenes, cuts = [images.scenes[self.split][place] for place in chosen], []
         for scene in scenes:
             if crop is not None and draw is not None:

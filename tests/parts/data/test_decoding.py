@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,28 @@ data.opened = lambda path: time.sleep(300)
 threading.Timer(2, os.kill, (os.getpid(), 9)).start()
 next(images.train(0, 4, (), streams(0), torch.device("cpu")))
 """
+
+
+def test_the_next_epoch_is_begun_while_this_one_ends(photos, tmp_path):
+    """An epoch is one batch of 16: what is opened beyond it is of the next."""
+
+    class Noted(type(photos)):
+        def picture(self, name):
+            with (tmp_path / "opened").open("a") as file:
+                file.write(f"{name}\n")
+            return super().picture(name)
+
+    noted = Noted(**{each.name: getattr(photos, each.name) for each in fields(photos)})
+    files = [name for name, _ in noted.files["train"]]
+    served = noted.train(0, 16, (), streams(0), CPU, until=2)
+    next(served)
+    due = time.monotonic() + 60
+    while len(told := (tmp_path / "opened").read_text().split()) < 32 and time.monotonic() < due:
+        time.sleep(0.05)
+    served.close()
+    orders = [noted.order(epoch, 16, streams(0))[0].tolist() for epoch in (0, 1)]
+    assert told == [files[place] for order in orders for place in order]
+    assert orders[0] != orders[1]
 
 
 class Wrong(OnPixels):

@@ -9,6 +9,7 @@ from PIL import Image
 from experiments.digits import BASELINE
 from harness import Problem, study
 from harness.parts import data
+from harness.parts.augment import Shift
 from harness.parts.data import (
     Digits,
     ImageFolder,
@@ -81,6 +82,29 @@ def test_an_epoch_has_each_image_at_most_once_and_full_batches_only(batch_size):
     if batch_size in (5, 7):
         assert all(one != other for one, other in pairwise(orders))
         assert orders[2] != list(range(len(orders[2])))
+
+
+@pytest.mark.parametrize("start", [0, 2, 3, 5])
+def test_epochs_after_one_another_are_each_as_it_is_alone(start):
+    def told(served):
+        return [(x.tolist(), y.tolist()) for x, y in served]
+
+    images, how = numbered(24), (7, (Shift(pixels=1),), streams(0), CPU)
+    apart = [told(images.train(epoch, *how)) for epoch in range(1, 4)]
+    assert told(images.train(1, *how, start, 4)) == [*apart[0], *apart[1], *apart[2]][start:]
+    assert told(images.train(1, *how, start)) == apart[0][start:]
+    assert not told(images.train(3, *how, until=3))
+
+
+def test_a_sampler_that_gives_too_few_is_said():
+    class Few(Sampler):
+        def order(self, labels, rng):
+            return np.arange(7)
+
+    images = numbered(24)
+    images.sampler = Few()
+    with pytest.raises(Problem, match=r"^sampler: Few.order gives fewer than 24 places, one a training image$"):
+        next(images.train(0, 7, (), streams(0), CPU))
 
 
 def test_order_is_its_seed():

@@ -1,4 +1,5 @@
 import os
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -37,6 +38,9 @@ def test_photo_batches_do_not_depend_on_the_number_of_decoders(tree, monkeypatch
     for count in ("1", "2", "0"):
         monkeypatch.setenv("HARNESS_DECODERS", count)
         served.append([*batches(images, augment=PAPER), *images.test(4, CPU)])
+        after = images.train(0, 4, PAPER, streams(0), CPU, until=2)
+        served.append([*islice(after, 3), *images.test(4, CPU)])
+        assert all(torch.equal(x, z) for (x, _), (z, _) in zip(after, batches(images, 4, 1, PAPER), strict=True))
     assert [len(y) for _, y in served[0]] == [4, 4, 4, 4, 2]
     for (x, y), *others in zip(*served, strict=True):
         assert all(torch.equal(x, again) and torch.equal(y, labels) for again, labels in others)

@@ -233,3 +233,12 @@ def test_images_that_are_there_twice_are_told_of_by_what_is_known_of_them(tmp_pa
     (folder / "Annotations" / "1.xml").write_text(text.replace(">20<", ">21<"))
     note = "images that are there, to the byte, with more than one annotation: 1; no network can learn both"
     assert repeated(data.but(long=901).load()) == [note]
+
+
+def test_epochs_after_one_another_are_each_as_it_is_alone(data):
+    images, how = data.load(), (2, (Flip(),), streams(0), CPU)
+    apart = [batch for number in (1, 2) for batch in epoch(images, number=number, augment=(Flip(),))]
+    served = list(images.train(1, *how, until=3))
+    assert len(served) == len(apart) > 2
+    assert all(torch.equal(x, z) and torch.equal(y, w) for (x, y), (z, w) in zip(served, apart, strict=True))
+    assert all(torch.equal(x, z) for (x, _), (z, _) in zip(images.train(1, *how, 1, 3), apart[1:], strict=True))
