@@ -21,30 +21,37 @@ from harness.cli import add_name, answer, main
 from harness.paths import expanded
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.study import Plan, Rung
 
+SCORES = "Scores"  # heads the tables of a page
 
-def index(study: str, made: Sequence[str], said: Sequence[str], note: str) -> str:
-    """The pictures by name with their captions, and paragraphs of Markdown above them."""
+
+def index(study: str, made: Sequence[str], said: Sequence[str | pd.DataFrame], note: str) -> str:
+    """The pictures by name with their captions, and paragraphs and tables above them, as Markdown."""
     from harness.report import pictures, predicted
-    from harness.report.tables import literal
+    from harness.report.tables import literal, markdown
 
     captions = pictures.CAPTIONS | predicted.CAPTIONS
-    lines = [f"# {literal(one_line(study))}: gallery", literal(one_line(note, 400)), *said]
+    above = [told if isinstance(told, str) else markdown(told, told.columns[:1], right=True) for told in said]
+    lines = [f"# {literal(one_line(study))}: gallery", literal(one_line(note, 400)), *above]
     for name in made:
         title, caption = captions[name]
         lines += [f"## {title}", f"![{title}]({name}.png)", caption]
     return "\n\n".join(lines) + "\n"
 
 
-def page(study: str, pictured: Mapping[str, str], said: Sequence[str], note: str) -> str:
-    """The same as one file; `pictured` has the SVG of each picture by its name."""
+def page(study: str, pictured: Mapping[str, str], said: Sequence[str | pd.DataFrame], note: str) -> str:
+    """The same as one page of HTML; `pictured` has the SVG of each picture by its name."""
     from harness.report import pictures, predicted
-    from harness.report.page import document, drawing, paragraph
+    from harness.report.page import document, drawing, paragraph, table
 
     captions, title = pictures.CAPTIONS | predicted.CAPTIONS, f"{one_line(study)}: gallery"
-    sections = [(captions[name][0], drawing(name, svg, title, *captions[name])) for name, svg in pictured.items()]
-    return document(title, sections, "".join(paragraph("", told) for told in (note, *said)))
+    words = [note, *(told for told in said if isinstance(told, str))]
+    sections = [(SCORES, table(told, SCORES)) for told in said if not isinstance(told, str)]
+    sections += [(captions[name][0], drawing(name, svg, title, *captions[name])) for name, svg in pictured.items()]
+    return document(title, sections, "".join(paragraph("", told) for told in words))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ from harness.gallery.anew import Record, answerable, evaluated, otherwise, told
 from harness.gallery.data import chosen, class_names, of_data, prepared
 
 if TYPE_CHECKING:  # torch and matplotlib take seconds, which --help need not wait for
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from harness.parts.data import Images
@@ -107,28 +108,33 @@ def of_answers(
     yield "confusion", pictures.confusion(study, run, confusion(answered, len(names)), names)
 
 
-def table(told: Sequence[tuple[str, int, int]]) -> str:
-    """`accuracies` with their intervals, as Markdown."""
+def table(told: Sequence[tuple[str, int, int]]) -> pd.DataFrame:
+    """`accuracies` with their intervals."""
+    import pandas as pd
+
     from harness.stats import wilson
 
-    rows = ["| of | right | images | top-1 | 95 % Wilson interval |", "|:--|--:|--:|--:|:--|"]
+    rows = []
     for of, right, n in told:
         if not n:  # a test set that is in training whole
-            rows.append(f"| {of}: there is none | – | 0 | – | – |")
+            rows.append((f"{of}: there is none", "–", "0", "–", "–"))
             continue
         low, high = (100 * end for end in wilson(right, n))
-        rows.append(f"| {of} | {right:,} | {n:,} | {100 * right / n:.2f} | {low:.2f} to {high:.2f} |")
-    return "\n".join(rows)
+        rows.append((of, f"{right:,}", f"{n:,}", f"{100 * right / n:.2f}", f"{low:.2f} to {high:.2f}"))
+    return pd.DataFrame(rows, columns=["of", "right", "images", "top-1", "95 % Wilson interval"])
 
 
-def gallery(study: str, run: str, spec: Spec, seed: int, store: Store) -> tuple[dict[str, Figure], list[str], str]:
-    """(Figures by name, paragraphs of Markdown, how the run stands) of the data and, once it is finished, of a run."""
+def gallery(
+    study: str, run: str, spec: Spec, seed: int, store: Store
+) -> tuple[dict[str, Figure], list[str | pd.DataFrame], str]:
+    """(Figures by name, paragraphs and tables, how the run stands) of the data and, once it is finished, of a run."""
     from harness.parts.data import twins
     from harness.report import pictures
 
     images = spec.data.load()
     names = class_names(spec.data, images.classes)
-    drawn, said = dict(of_data(study, spec, names)), list[str]()
+    drawn = dict(of_data(study, spec, names))
+    said: list[str | pd.DataFrame] = []
     if (spec.id, seed) not in store:
         return drawn, said, "no finished run yet"
     record = store.read(spec.id, seed)

@@ -12,6 +12,7 @@ from harness.gallery.anew import Record, answerable, evaluated, otherwise, told
 from harness.gallery.data import chosen
 
 if TYPE_CHECKING:  # torch and matplotlib take seconds, which --help need not wait for
+    import pandas as pd
     from matplotlib.figure import Figure
     from torch import Tensor
 
@@ -37,8 +38,10 @@ class Marked:
         return self.marks
 
 
-def gallery(study: str, run: str, spec: Spec, seed: int, store: Store) -> tuple[dict[str, Figure], list[str], str]:
-    """(Figures by name, paragraphs of Markdown, how the run stands). Raises Problem where no finished run is there."""
+def gallery(
+    study: str, run: str, spec: Spec, seed: int, store: Store
+) -> tuple[dict[str, Figure], list[str | pd.DataFrame], str]:
+    """(Figures by name, paragraphs and tables, how the run stands). Raises Problem where no finished run is there."""
     if (spec.id, seed) not in store:
         raise Problem(f"{run}: no finished run is here, which pictures of boxes and masks are of: train it first")
     record = store.read(spec.id, seed)
@@ -108,9 +111,10 @@ def _flat(scores: Mapping[str, float], classes: Mapping[str, Any]) -> dict[str, 
     return {**scores, **{f"{name} of {kind}": own[name] for kind, own in classes.items() for name in own}}
 
 
-def table(record: Record, names: Sequence[str]) -> list[str]:
-    """The scores of a record, and of each class by name, as Markdown."""
-    from harness.report.tables import literal
+def table(record: Record, names: Sequence[str]) -> list[str | pd.DataFrame]:
+    """The scores of a record in words, and a table of each class by name."""
+    import pandas as pd
+
     from harness.report.words import METRICS, SECOND
 
     score, classes = record["score"], record["by_class"]
@@ -118,10 +122,10 @@ def table(record: Record, names: Sequence[str]) -> list[str]:
     what = [name for name in next(iter(classes.values())) if name != "n"]
     of = "boxes" if score == "mAP" else "pixels"
     whole = " and ".join(f"{METRICS[name]} {record['metrics'][name]:.2f}" for name in (score, SECOND[score]))
-    rows = [f"| class | {' | '.join(named[name] for name in what)} | {of} |", f"|:--|{'--:|' * (len(what) + 1)}"]
+    rows = []
     for name in names:
-        own = classes[name]
-        values = (own[each] for each in what)
-        said = " | ".join("–" if np.isnan(value) else f"{value:.2f}" for value in values)
-        rows.append(f"| {literal(one_line(name))} | {said} | {own['n']:,} |")
-    return [f"{record['images']['test']:,} test images: {whole}.", "\n".join(rows)]
+        values = (classes[name][each] for each in what)
+        said = ("–" if np.isnan(value) else f"{value:.2f}" for value in values)
+        rows.append((one_line(name), *said, f"{classes[name]['n']:,}"))
+    frame = pd.DataFrame(rows, columns=["class", *(named[name] for name in what), of])
+    return [f"{record['images']['test']:,} test images: {whole}.", frame]
