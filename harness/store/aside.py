@@ -48,8 +48,8 @@ def everything(store: Store) -> Iterator[Aside]:
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         if DAY.fullmatch(folder.name):
             for inner in sorted(folder.iterdir()):
-                runs = sorted(inner.iterdir()) if is_id(inner.name) else []
-                found += [Aside(folder.name, path, _key(path)) for path in runs or [inner]]
+                own = sorted(inner.iterdir()) if is_id(inner.name) else [inner]  # none, where a move was ended before it
+                found += [Aside(folder.name, path, _key(path)) for path in own]
         else:
             for path in sorted(folder.iterdir()) if is_id(folder.name) else [folder]:
                 day = time.strftime("%Y-%m-%d", time.localtime(path.lstat().st_ctime))  # when it was moved there

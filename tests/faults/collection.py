@@ -92,7 +92,9 @@ def collect(folder: Path, shapes: set[str]) -> str:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name[:5] not in ("claim", "beat-")}
+    """Of a run's folder, but for claims, also those half written."""
+    names = "claim", "beat-", ".claim-"
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(names)}
 
 
 def filled(folder: Path, rng: random.Random, held: ExitStack) -> tuple[Store, Files, set[Key], set[str]]:
@@ -124,7 +126,8 @@ def checked(store: Store, runs: Files) -> None:
     asides = {one.key: one for one in everything(store)}
     assert {*store, *asides} == set(runs)
     for key, before in runs.items():
-        assert files(asides[key].path if key in asides else store.folder(*key)) == before
+        after = files(asides[key].path if key in asides else store.folder(*key))
+        assert after == before, (key, key in asides, set(after) ^ set(before))
     assert all(bring_back(store, one) for one in asides.values())
     assert set(store) == set(runs)
     assert all(files(store.folder(*key)) == before for key, before in runs.items())

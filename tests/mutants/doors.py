@@ -9,6 +9,7 @@ from torch import nn
 from harness.parts import averaging
 from harness.parts.averaging import Averaging
 from harness.parts.data import Cached
+from harness.parts.data.images import Schedule
 from harness.parts.precision import Runner
 from harness.tricks.binary_cross_entropy import BinaryCrossEntropy, binary_cross_entropy
 from harness.tricks.class_balanced import ClassBalanced, class_balanced
@@ -19,7 +20,7 @@ from harness.tricks.fp16 import HalfRunner, fp16
 from harness.tricks.mixup import Mixup
 from harness.tricks.norm_bias_rate import norm_bias_rate
 from harness.tricks.rates_by_group import GroupRates, rates_by_group
-from tests.mutants.breaking import LONG, Broken, edited, method, text
+from tests.mutants.breaking import LONG, Broken, Inject, edited, method, text
 
 BINARY, CLIPPED, BALANCED = binary_cross_entropy(LONG), clip_norm(LONG, most=0.5), class_balanced(LONG)
 SPARSE = ema(LONG, decay=0.9, every=3)
@@ -29,9 +30,17 @@ AVERAGED, SIZED, GROUPED = ema(LONG, decay=0.9), evaluation_size(LONG), rates_by
 HALF = fp16(CLIPPED)
 TWICE = LONG.but(mix=(Mixup(alpha=1.0), Mixup(alpha=0.2)))
 UPDATE, TESTED = "average.update(step, steps, spec.epochs)", "scores = test(spec, run, images, watched)"
+ORDER = "self.images.order(self._epoch, self.batch_size, self.rng)"
+FIRST_ALONE = '(self.images if self._epoch == 0 else __import__("dataclasses").replace(self.images, sampler=None))'
 CLIP = "clip(list(run.model.parameters()))"
 LATER = "if run.epoch == 0 or run.batch % 3 else 0"
 SUM = partial(nn.functional.binary_cross_entropy_with_logits, reduction="sum")
+
+
+def ordered(other: str) -> Inject:
+    """The order of an epoch, drawn otherwise."""
+    return edited(Schedule, "__getitem__", ORDER, other)
+
 
 BROKEN: Broken = {
     "binary_cross_entropy": [
@@ -198,12 +207,7 @@ BROKEN: Broken = {
         (
             "off after the first epoch",
             BALANCED,
-            edited(
-                Cached,
-                "train",
-                "self.order(epoch, batch_size, rng)",
-                "(self if epoch == 0 else replace(self, sampler=None)).order(epoch, batch_size, rng)",
-            ),
+            ordered(ORDER.replace("self.images", FIRST_ALONE)),
         ),
     ],
     "evaluation_size": [

@@ -7,7 +7,6 @@ from harness import train as loop
 from harness.parts import operations
 from harness.parts.averaging import Averaging
 from harness.parts.clipping import ClipValue
-from harness.parts.data import Cached
 from harness.parts.data.images import Images
 from harness.parts.views import Views
 from harness.tricks.adaptive_clipping import AdaptiveClip, adaptive_clipping
@@ -21,7 +20,7 @@ from harness.tricks.repeated_augmentation import Repeated, repeated_augmentation
 from harness.tricks.swa import SWA, swa
 from harness.tricks.tta import tta
 from tests.mutants.breaking import LONG, Broken, Inject, augmenting_when, edited, method, shared, text
-from tests.mutants.doors import CLIP, LATER
+from tests.mutants.doors import CLIP, FIRST_ALONE, LATER, ORDER, ordered
 
 REPEATED, ONCE = repeated_augmentation(LONG), one_order(LONG)
 TURNING = alternating_flip(LONG)
@@ -33,7 +32,6 @@ VIEWS, MIRRORED, RIGHT = tta(LONG.but(epochs=3), shift=1), tta(LONG.but(epochs=3
 ADAPTED, VALUED = adaptive_clipping(LONG), clip_value(LONG, most=0.01)
 LEARNED, INVERTED = auto_augment(LONG), auto_augment(LONG, learned="svhn")
 RESIZE = "        for resize in spec.resolution:\n            x = resize(x, run.epoch, spec.epochs)\n        y ="
-ORDER, FIRST_ALONE = "self.order(epoch, batch_size, rng)", "(self if epoch == 0 else replace(self, sampler=None))"
 COINS = 'streams("augment", "AlternatingFlip").random(int(places.max()) + 1)'
 
 
@@ -56,13 +54,21 @@ BROKEN: Broken = {
             edited(Repeated, "order", "return np", "return rng.permutation(np", "[: len(labels)]", "[: len(labels)])"),
         ),
         ("the same images each epoch", REPEATED, edited(Images, "order", "self.sampler.anew", "not self.sampler.anew")),
-        ("off after the first epoch", REPEATED, edited(Cached, "train", ORDER, ORDER.replace("self", FIRST_ALONE))),
+        (
+            "off after the first epoch",
+            REPEATED,
+            ordered(ORDER.replace("self.images", FIRST_ALONE)),
+        ),
     ],
     "one_order": [
         ("does nothing", ONCE, edited(Images, "order", "self.sampler.anew", "True")),
         ("it says that it shuffles anew", ONCE, method(OneOrder, "anew", True)),
         ("as the images are stored", ONCE, method(OneOrder, "order", lambda self, labels, rng: np.arange(len(labels)))),
-        ("batches in another order, later", ONCE, edited(Cached, "train", ORDER, f"{ORDER}[:: 1 - 2 * (epoch > 2)]")),
+        (
+            "batches in another order, later",
+            ONCE,
+            ordered(f"{ORDER}[:: 1 - 2 * (self._epoch > 2)]"),
+        ),
         ("that of the second epoch", ONCE, edited(Images, "order", 'rng("order", 0)', 'rng("order", 1)')),
     ],
     "swa": [

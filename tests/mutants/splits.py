@@ -217,7 +217,7 @@ BROKEN: Broken = {
         (
             "every seed starts from seed 0's weights",
             TINY,
-            text("part(model, streams(seed))", "part(model, streams(0))"),
+            text("(model, streams(seed))", "(model, streams(0))"),
             1,
         ),
         (
@@ -236,7 +236,7 @@ BROKEN: Broken = {
         (
             "the other weights are seed 0's",
             zero_gamma(TINY),
-            text("part(model, streams(seed))", "part(model, streams(0))"),
+            text("(model, streams(seed))", "(model, streams(0))"),
             1,
         )
     ],

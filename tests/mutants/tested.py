@@ -131,8 +131,8 @@ BROKEN: Broken = {
             "before the epoch",
             TINY,
             text(
-                "        train_epoch(spec, run, images, rng, keeper)",
-                "        before = test(spec, run, images, watched); train_epoch(spec, run, images, rng, keeper)",
+                "train_epoch(spec, run, images, served, rng, keeper)",
+                "before = test(spec, run, images, watched); train_epoch(spec, run, images, served, rng, keeper)",
                 TESTED,
                 "scores = before",
             ),

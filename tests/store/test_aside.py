@@ -67,3 +67,8 @@ def test_a_day_on_which_no_run_was_set_aside_has_no_way_back(store, capsys):
     store.set_aside(*KEY)
     removed._show_aside(list(everything(store)))
     assert f"1 run, mlflow.db, 1.0 MB; python -m harness.store restore {today()}" in capsys.readouterr().out
+
+
+def test_a_move_that_was_ended_before_it_began_left_nothing(store):
+    (store.root.parent / "aside" / today() / "0123456789abcdef").mkdir(parents=True)
+    assert not list(everything(store))
