@@ -2,10 +2,10 @@
 
     python -m harness.ablate cifar10_today --design leave-one-out
 
-Cost: 65 runs of 3,000 images and 12 epochs, about 40 minutes on two cores. The baseline is `cifar10`'s, a ResNet of three
-blocks; no trick makes training longer, so each stands at the same number of images seen. The strengths are those of
-the papers, but for half an epoch of warm-up and an EMA of every 4 steps, since a run has 1,116. Papers train for ten to
-fifty times as long: what regularises there may only slow a network that is still learning. What it found:
+Cost: 65 runs of 3,000 images and 12 epochs, about 40 minutes on two cores. The baseline is `cifar10`'s, a ResNet of
+three blocks; no trick makes training longer, so each stands at the same number of images seen. The strengths are those
+of the papers, but for half an epoch of warm-up and an EMA of every 4 steps, since a run has 1,116. Papers train for ten
+to fifty times as long: what regularises there may only slow a network that is still learning. What it found:
 reports/recipes/.
 """
 

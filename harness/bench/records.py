@@ -1,10 +1,11 @@
-"""How long the store and a report of it take."""
+"""How long the store, commands over it, and a report of it take."""
 
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,11 +15,21 @@ from harness.bench.loop import own_runs, specification
 RUNGS, EPOCHS = 10, 15  # of the small study that the store is measured with
 
 
-def records(count: int) -> Iterator[tuple[int, float, float, float]]:
-    """(records, seconds to write the last of them, to verify all, to report all) for stores of up to `count` records.
+class Took(NamedTuple):
+    """Seconds, of a store of so many `records`; a command's with its imports."""
 
-    They are small, of a study of ten rungs, and the report is that of the command, imports included.
-    """
+    records: int
+    write: float  # the last of them
+    verify: float  # all, by every digest
+    plan: float  # what is missing of a study of all
+    list: float
+    report: float
+    again: float  # when the runs were found whole by the report before
+    memory: int  # bytes at the peak of the largest command so far
+
+
+def records(count: int) -> Iterator[Took]:
+    """How long it takes with stores of up to `count` small records, of a study of ten rungs."""
     from harness import report
     from harness.spec import plain, resolved
     from harness.stats.designs import Node, Options, ladder
@@ -51,12 +62,25 @@ def records(count: int) -> Iterator[tuple[int, float, float, float]]:
             if wrong:
                 raise Problem(wrong[0])
             verified, began = time.monotonic() - began, time.monotonic()
-            report.remember(describe(Plan("bench", rungs, tuple(range(size // RUNGS)), tricks=tricks), store))
-            began = time.monotonic()
-            done = subprocess.run([sys.executable, "-m", "harness.report", "bench"], capture_output=True, text=True)
-            if done.returncode:
-                raise Problem(done.stderr)
-            yield size, wrote, verified, time.monotonic() - began
+            plan = Plan("bench", rungs, tuple(range(size // RUNGS)), tricks=tricks)
+            missing = [run for run in plan.runs() if (run[0].id, run[1]) not in store]
+            planned = time.monotonic() - began
+            if missing:
+                raise Problem(f"{len(missing)} of {size} records are not there")
+            report.remember(describe(plan, store))
+            listed = command("harness.store", "list")
+            first, again = command("harness.report", "bench"), command("harness.report", "bench")
+            memory = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+            yield Took(size, wrote, verified, planned, listed, first, again, memory)
+
+
+def command(*words: str) -> float:
+    """Seconds that it takes. Raises Problem where it fails."""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+    if done.returncode:
+        raise Problem(done.stderr)
+    return time.monotonic() - began
 
 
 def example(seed: int, rung: int) -> dict[str, Any]:
@@ -88,6 +112,12 @@ def example(seed: int, rung: int) -> dict[str, Any]:
 
 
 def show_records(count: int) -> None:
-    print(f"{'records':>8}{'ms to write one':>17}{'ms to verify one':>18}{'s to report all':>17}", flush=True)
-    for size, wrote, verified, reported in records(count):
-        print(f"{size:8,}{1000 * wrote:17.2f}{1000 * verified / size:18.3f}{reported:17.2f}", flush=True)
+    print("records   ms to write   ms to verify   ms to plan   s to list   s to report   again   MiB", flush=True)
+    for took in records(count):
+        each = (
+            f"{1000 * took.write:14.2f}{1000 * took.verify / took.records:15.3f}{1000 * took.plan / took.records:13.3f}"
+        )
+        print(
+            f"{took.records:7,}{each}{took.list:12.2f}{took.report:14.2f}{took.again:8.2f}{took.memory / 2**20:6.0f}",
+            flush=True,
+        )

@@ -48,7 +48,9 @@ def everything(store: Store) -> Iterator[Aside]:
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         if DAY.fullmatch(folder.name):
             for inner in sorted(folder.iterdir()):
-                own = sorted(inner.iterdir()) if is_id(inner.name) else [inner]  # none, where a move was ended before it
+                own = (
+                    sorted(inner.iterdir()) if is_id(inner.name) else [inner]
+                )  # none, where a move was ended before it
                 found += [Aside(folder.name, path, _key(path)) for path in own]
         else:
             for path in sorted(folder.iterdir()) if is_id(folder.name) else [folder]:

@@ -16,6 +16,7 @@ import re
 import time
 import zlib
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ def line(event: Event) -> bytes:
     return text + MARK + b'%08x"}\n' % zlib.crc32(text)
 
 
+@lru_cache(4096)
 def parse(text: bytes) -> Event | None:
-    """The event of a line that is whole, and is one; None of any other."""
+    """The event of a line that is whole, and is one; None of any other. Shared by those who read the line again."""
     import harness.store.schema as schema  # pydantic's, which --help need not wait for
 
     body, mark, end = text.rpartition(MARK)

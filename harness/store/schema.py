@@ -113,6 +113,7 @@ class Forms(BaseModel):
 
 
 NEEDED = {"epoch": {"epoch", "time"}, "checkpoint": {"file", "sha256", "by", "record", "epoch", "batch"}}  # by event
+FIELDS = frozenset(Event.model_fields)
 NUMBERS = TypeAdapter(dict[str, Number])  # what an epoch is told by, beside the fields above
 
 
@@ -189,7 +190,7 @@ def event(value: Any) -> bool:
         return False
     try:
         if value["event"] == "epoch":
-            NUMBERS.validate_python({name: told for name, told in value.items() if name not in Event.model_fields})
+            NUMBERS.validate_python({name: told for name, told in value.items() if name not in FIELDS})
     except ValidationError:
         return False
     return True
