@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections import Counter
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,22 @@ os.environ["HARNESS_RUNS"] = FOLDER.name  # here, not in a fixture: test modules
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what a GPU does, python -m harness.doctor asks
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parent.parent))  # `experiments` is no installed package
+
+
+SECONDS = Counter[str]()  # of each file's tests, added over processes
+SLOWEST = 20  # files that are told of
+
+
+def pytest_runtest_logreport(report):
+    SECONDS[report.nodeid.partition("::")[0]] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Where the time of a suite went, so that the slowest can pay; of a few files it is known."""
+    if hasattr(config, "workerinput") or len(SECONDS) < SLOWEST:
+        return
+    told = ", ".join(f"{name.removeprefix('tests/')} {seconds:.0f}" for name, seconds in SECONDS.most_common(SLOWEST))
+    terminalreporter.write_line(f"{SECONDS.total():.0f} s of tests, of {len(SECONDS)} files; the slowest: {told}")
 
 
 @pytest.fixture(scope="session", autouse=True)
