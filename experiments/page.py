@@ -13,8 +13,7 @@ is an epoch. Data on the GPU are the same runs, and no rung here.
 As published: the network, ResNet-9, in all its forms; batches of 512, Nesterov momentum of .9, weight decay of .0005 on
 all parameters; a rate that rises over a fifth of training to .4, .6 from ghost batch norm on and 1 from whitening on,
 and falls to 0, to a tenth with the EMA; a shift of up to 4 px; an average by .99^5 at every fifth step.
-Otherwise: weights are drawn by Xavier's rule, not torch's; the rate begins at a hundredth of its peak, not at its first
-step's share; what a shift brings in and what cutout hides are black, not a reflection and the mean; cutout is centred
+Otherwise: weights are drawn by Xavier's rule, not torch's; the rate of the first step is 0, not that of his first; what a shift brings in and what cutout hides are black, not a reflection and the mean; cutout is centred
 anywhere, and cut off at the edge, where his is always whole, and in the place of his 5 px it has 4; with the EMA the
 rate falls to the end, and not for all but the last two epochs; ghost batch norm keeps statistics of 32 images at a time
 one after the other, not the mean of sixteen; patches are whitened by their covariance about their mean, not about 0;
@@ -81,8 +80,7 @@ def whitening(spec: Spec, lr: float = 1.0, length: float = 5 / 32) -> Spec:
 @declares("average", "schedule.shape")
 def ema(spec: Spec) -> Spec:
     """EMA: every five steps, at .99 a step; and the rate falls to a tenth, not to 0."""
-    made = spec.but(schedule=spec.schedule.but(shape=spec.schedule.shape.but(end=0.1)))
-    return averages.ema(made, decay=0.99**5, every=5)
+    return averages.ema(triangular(spec, peak=0.2, start=0.0, end=0.1), decay=0.99**5, every=5)
 
 
 @declares("evaluation", "augment")
@@ -92,8 +90,8 @@ def flip_tta(spec: Spec) -> Spec:
 
 
 def faster(spec: Spec, lr: float) -> Spec:
-    """At least this peak rate: of two tricks that raise it the greater counts, in either order."""
-    return spec.but(optimizer=spec.optimizer.but(lr=max(spec.optimizer.lr, lr)))
+    """At least this peak rate, at 512 images: of two tricks that raise it the greater counts, in either order."""
+    return spec if spec.optimizer.rate(512) >= lr else spec.but(optimizer=spec.optimizer.but(lr=lr))
 
 
 BASELINE = stack(

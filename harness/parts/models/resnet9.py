@@ -98,8 +98,8 @@ class ResNet9(Model):
     def reference(self, w: Weights, x: Tensor, training: bool, conv: Any, linear: Any) -> Tensor:
         """Written out from Page's part 8, by the names that weights have here.
 
-        CELU is torch's, to the bit: at another last digit another of two like numbers is the maximum, and one such pixel
-        is a thousandth of a gradient.
+        CELU is torch's, to the bit: where last digits differ, the maximum is another of two like numbers, and a gradient
+        was off by a thousandth.
         """
         functional = nn.functional
         gamma = 1.0 if self.frozen_scale is None else self.frozen_scale
@@ -140,6 +140,10 @@ class ResNet9(Model):
         if self.frozen_scale is not None:
             other = sum(not bool((gamma == 1).all()) for gamma in gammas)
             yield Check("batch norms whose γ is not 1 at the end", "0", f"{other}", other == 0)
+        others: list[Any] = [part for part in (*spec.init, spec.rates) if part]
+        elsewhere = {n for n, p in trace.model.named_parameters() if not p.requires_grad and ".norm.weight" not in n}
+        fixed = sum(not any(part.frozen(name) for part in others) for name in elsewhere)
+        yield Check("other parameters that do not learn, for no part's sake", "0", f"{fixed}", fixed == 0)
         yield macs_check(self, spec, trace)
 
     def _due(self, channels: int, classes: int) -> Iterator[str]:

@@ -158,7 +158,7 @@ def test_proof_misses_a_layer(name, put, tiny):
         p.requires_grad_(False)
     trace = Trace(1, 10, model=net)
     net(torch.zeros(2, 1, 8, 8))
-    assert [check.ok for check in model.proof(tiny, trace)] == [True] * 4
+    assert [check.ok for check in model.proof(tiny, trace)] == [True] * 5
     net.set_submodule(name, put)
     assert not next(iter(model.proof(tiny, trace))).ok
 
