@@ -13,11 +13,12 @@ is an epoch. Data on the GPU are the same runs, and no rung here.
 As published: the network, ResNet-9, in all its forms; batches of 512, Nesterov momentum of .9, weight decay of .0005 on
 all parameters; a rate that rises over a fifth of training to .4, .6 from ghost batch norm on and 1 from whitening on,
 and falls to 0, to a tenth with the EMA; a shift of up to 4 px; an average by .99^5 at every fifth step.
-Otherwise: weights are drawn by Xavier's rule, not torch's; the rate of the first step is 0, not that of his first; what a shift brings in and what cutout hides are black, not a reflection and the mean; cutout is centred
-anywhere, and cut off at the edge, where his is always whole, and in the place of his 5 px it has 4; with the EMA the
-rate falls to the end, and not for all but the last two epochs; ghost batch norm keeps statistics of 32 images at a time
-one after the other, not the mean of sixteen; patches are whitened by their covariance about their mean, not about 0;
-numbers are FP32, not half (`--set precision=FP16`); epochs are whole ones.
+Otherwise: weights are drawn by Xavier's rule, not torch's; the rate of the first step is 0, not that of his first; what
+a shift brings in and what cutout hides are black, not a reflection and the mean; cutout is centred anywhere, and cut
+off at the edge, where his is always whole, and in the place of his 5 px it has 4; with the EMA the rate falls to the
+end, and not for all but the last two epochs; ghost batch norm keeps statistics of 32 images at a time one after the
+other, not the mean of sixteen; patches are whitened by their covariance about their mean, not about 0; numbers are
+FP32, not half (`--set precision=FP16`); epochs are whole ones.
 """
 
 from functools import partial

@@ -98,8 +98,8 @@ class ResNet9(Model):
     def reference(self, w: Weights, x: Tensor, training: bool, conv: Any, linear: Any) -> Tensor:
         """Written out from Page's part 8, by the names that weights have here.
 
-        CELU is torch's, to the bit: where last digits differ, the maximum is another of two like numbers, and a gradient
-        was off by a thousandth.
+        CELU is torch's, to the bit: where last digits differ, another of two like numbers is the maximum, and a
+        gradient was off by a thousandth.
         """
         functional = nn.functional
         gamma = 1.0 if self.frozen_scale is None else self.frozen_scale
