@@ -10,7 +10,7 @@ from harness.parts.augment import Shift
 from harness.parts.data import ImageFolder
 from harness.parts.decay import DecayAll
 from harness.parts.init import Xavier
-from harness.parts.models import CONVNEXT_T, RESNET50, Airbench
+from harness.parts.models import CONVNEXT_T, RESNET50, Airbench, ResNet9
 from harness.parts.optimizers import NAG
 from harness.parts.precision import FP32
 from harness.parts.schedules import Piecewise
@@ -148,6 +148,7 @@ def test_published_ids():
         (augmix, "3763157bf0f414ec"),
         (auto_augment, "5e2dbec9da2a77fd"),
         (whitening, "adbce92bd858a9b2"),
+        (partial(whitening, negatives=False), "a70e8c457937822c"),
         (dirac, "12ddcdcdc2bcfaef"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
@@ -156,9 +157,21 @@ def test_published_ids_of_tricks(trick, due):
     assert trick(SPEC).id == due
 
 
-@pytest.mark.parametrize(("model", "due"), [(CONVNEXT_T, "7ba6fbc630c3dfc8"), (Airbench(), "7e0c8315ffd463c3")])
+@pytest.mark.parametrize(
+    ("model", "due"),
+    [
+        (CONVNEXT_T, "7ba6fbc630c3dfc8"),
+        (Airbench(), "7e0c8315ffd463c3"),
+        (ResNet9(), "afbe59cdab032a42"),
+        (ResNet9(early_pool=True, celu=0.075, frozen_scale=0.25, patch_features=True), "4b4d689f91202f2b"),
+    ],
+)
 def test_published_ids_of_networks(model, due):
     assert SPEC.but(model=model).id == due
+
+
+def test_published_ids_of_a_decay_of_betas():
+    assert SPEC.but(decay=DecayAll(weight=1e-4, betas=1e-5)).id == "27c5e554a51e649f"
 
 
 def test_order_of_keywords_moves_nothing():

@@ -20,7 +20,7 @@ ABSENT = {  # rungs without a part here, each told in its study's docstring
     "assembled": {"big_little"},
     "strikes_back": set(),
     "airbench": set(),
-    "page": {"max_pool_moved", "celu", "frozen_scales", "whitening"},
+    "page": set(),
 }
 SCALE = {"data", "model", "optimizer.lr", "batch_size", "epochs", "augment", "schedule.warmup.epochs", "teacher"}
 SCALE |= {"precision", "average", "evaluation", "rates", "microbatch"}

@@ -1,7 +1,7 @@
 """Frozen patch whitening (Page 2019; Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", section 3.2)."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -57,14 +57,16 @@ class Whitening(Init):
     """The first convolution makes patches white, and does not learn. Slot: `init`, after the weights; neutral: absent.
 
     Its filters are the eigenvectors of the covariance of patches of training images, normalised and not augmented, each
-    over √(eigenvalue + `eps`); the other half are their negatives, so that nothing is lost in the activation. Filters
-    beyond these stay as they were drawn, and are frozen too. Its bias learns, if it has one. `images` of the training
-    images are looked at, evenly apart. The source trains the bias for three epochs, and takes the covariance about 0.
+    over √(eigenvalue + `eps`); the other half are their negatives, so that nothing is lost in the activation. With
+    `negatives=False` there are none: Page's, whose next layer is a convolution. Filters beyond these stay as they were
+    drawn, and are frozen too. Its bias learns, if it has one. `images` of the training images are looked at, evenly
+    apart. airbench trains the bias for three epochs; both sources take the covariance about 0.
     """
 
     layer: str
     eps: float = Field(5e-4, gt=0)
     images: int = Field(5000, ge=1)
+    negatives: Literal[False] | None = None
     _seen: Any = PrivateAttr(None)
 
     def check(self, spec: Spec) -> None:
@@ -79,10 +81,12 @@ class Whitening(Init):
             raise ValueError(f"init.layer={self.layer!r}: the first convolution is {name or 'none'}: name that")
         filters, *patch = shape
         numbers = int(np.prod(patch))
-        if filters < 2 * numbers:
+        each, word = (2, "two") if self.negatives is None else (1, "one")
+        if filters < each * numbers:
             raise ValueError(
-                f"whitening patches of {' x '.join(map(str, patch))} takes {2 * numbers} filters, two for each number, "
-                f"and {name} of the network has {filters}: take a wider one, such as Airbench, or leave whitening out"
+                f"whitening patches of {' x '.join(map(str, patch))} takes {each * numbers} filters, {word} for each "
+                f"number, and {name} of the network has {filters}: take a wider one, such as Airbench, or leave "
+                "whitening out"
             )
 
     def knowing(self, images: Any) -> Init:
@@ -105,6 +109,7 @@ class Whitening(Init):
         mean, std = (torch.tensor(of, dtype=torch.float64)[:, None, None] for of in (self._seen.mean, self._seen.std))
         x = (images[torch.from_numpy(places(len(images), self.images))] - mean) / std
         filters = whitening_filters(patch_covariance(x, *weight.shape[2:]), self.eps)
+        filters = filters[: len(filters) // 2] if self.negatives is False else filters
         weight[: len(filters)] = filters.view(-1, *weight.shape[1:])
 
     def reference(self, shapes: dict[str, Any], model: nn.Module, rng: Stream) -> dict[str, np.ndarray]:
@@ -124,7 +129,8 @@ class Whitening(Init):
             turn = sum(number * (i + 1) ** 0.5 for i, number in enumerate(vector))
             one = (vector if turn > 0 else -vector) / (value + self.eps) ** 0.5
             found[place] = one.reshape(channels, high, wide)
-            found[place + len(values)] = -found[place]
+            if self.negatives is None:
+                found[place + len(values)] = -found[place]
         return {f"{self.layer}.weight": found}
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
@@ -160,12 +166,13 @@ def normal(images: Any, most: int) -> Iterator[np.ndarray]:
 
 
 @declares("init")
-def whitening(spec: Spec, eps: float = 5e-4) -> Spec:
+def whitening(spec: Spec, eps: float = 5e-4, negatives: Literal[False] | None = None) -> Spec:
     """patch whitening: the first convolution makes patches of the training images white, and stays so.
 
     Slot: `init`, neutral absent. The first layer needs two filters for each number of its patch: 24 of 2 x 2 on RGB,
-    which `Airbench` has. Its bias, if any, learns in all epochs; the source freezes it after three. Raises Problem
-    where the network has no convolution.
+    which `Airbench` has. With `negatives=False` it needs one: 27 of 3 x 3, which `ResNet9` has with `patch_features`.
+    Its bias, if any, learns in all epochs; airbench freezes it after three. Raises Problem where the network has no
+    convolution.
 
     Hurts: images that are told in more channels than they vary in, such as grey ones in RGB: it is refused there.
 
@@ -174,4 +181,4 @@ def whitening(spec: Spec, eps: float = 5e-4) -> Spec:
     layer, *_ = first_convolution(spec.model, spec.data.channels)
     if not layer:
         raise Problem(f"whitening is about the first convolution, and {spec.model!r} has none: leave the trick out")
-    return beginning(spec, Whitening(layer=layer, eps=eps))
+    return beginning(spec, Whitening(layer=layer, eps=eps, negatives=negatives))

@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from harness import Problem
 from harness.evidence import Trace
 from harness.parts.decay import DecayAll
 from harness.parts.optimizers import NAG
@@ -44,3 +46,32 @@ def test_no_decay_at_all_is_what_it_says(tiny):
     decay = DecayAll(weight=0)
     _, trace = traced(tiny, decay)
     assert all(check.ok for check in decay.proof(tiny, trace))
+
+
+def test_betas_have_a_decay_of_their_own(tiny):
+    """By hand: one step without a gradient takes .1 · 1.9 · .02 of each β, and half as much of all else."""
+    decay = DecayAll(weight=0.01, betas=0.02)
+    net, trace = traced(tiny, decay)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    with torch.no_grad():
+        for p in net.parameters():
+            p.copy_(torch.ones_like(p))
+            p.grad = torch.zeros_like(p)
+    trace.optimizer.step()
+    betas = {n for n in before if n.endswith(".bias") and before[n.removesuffix("bias") + "weight"].dim() == 1}
+    assert len(betas) > 4
+    assert "fc.bias" not in betas
+    for name, p in net.named_parameters():
+        due = 1 - 0.1 * 1.9 * (0.02 if name in betas else 0.01)
+        torch.testing.assert_close(p.detach(), torch.full_like(p, due))
+    assert all(check.ok for check in decay.proof(tiny, trace))
+    assert not all(check.ok for check in DecayAll(weight=0.01).proof(tiny, trace))
+    assert not all(check.ok for check in decay.proof(tiny, traced(tiny, DecayAll(weight=0.01))[1]))
+    layers = dict(net.named_modules())
+    again = {n: decay.reference(n, layers[n.rpartition(".")[0]]) for n in before}
+    assert again == {n: 0.02 if n in betas else 0.01 for n in before}
+
+
+def test_betas_that_decay_like_all_else_are_refused(tiny):
+    with pytest.raises(Problem, match=r"^decay.betas=0.01 is decay.weight: leave it out"):
+        tiny.but(decay=DecayAll(weight=0.01, betas=0.01)).agree()

@@ -8,7 +8,7 @@ from torch import nn
 from harness import Problem
 from harness.parts.data import Digits
 from harness.parts.init import Xavier
-from harness.parts.models import Airbench, Dense, ResNet
+from harness.parts.models import Airbench, Dense, ResNet, ResNet9
 from harness.rng import streams
 from harness.spec import Init
 from harness.train import build
@@ -91,6 +91,34 @@ def test_filters_beyond_are_as_they_were_drawn(tiny):
     )
     assert torch.equal(one[18:], other[18:])
     assert torch.equal(one[:9], -one[9:18])
+
+
+def test_without_negatives_one_filter_a_number_will_do(live, tiny):
+    """Page's: the layer has as many filters as its patch has numbers; they are the first half of those with."""
+    thin = tiny.but(model=ResNet9(widths=(4, 4, 8, 8), patch_features=True))
+    with pytest.raises(Problem, match="1 x 3 x 3 takes 18 filters, two for each number, and prep.whiten .* has 9"):
+        whitening(thin).agree()
+    spec = whitening(thin, eps=0.01, negatives=False)
+    net = build(spec, 0, torch.device("cpu"))
+    images = spec.data.load()
+    x = (images.arrays["train"][0].astype(float) - images.mean[0]) / images.std[0]
+    weight = net.get_parameter("prep.whiten.weight").detach().double().numpy().reshape(9, 9)
+    values = np.linalg.eigvalsh(np.cov(patches(x, 3, 3).T, bias=True))[::-1]
+    assert np.cov(weight @ patches(x, 3, 3).T, bias=True) == pytest.approx(np.diag(values / (values + 0.01)), abs=1e-5)
+    assert not net.get_parameter("prep.whiten.weight").requires_grad
+    assert net.get_parameter("prep.conv.weight").requires_grad
+    wide = tiny.but(model=ResNet(blocks=(1,), width=18, small=True))
+    both, one = (whitening(wide, **more) for more in ({}, {"negatives": False}))
+    both, one = (build(each, 0, torch.device("cpu")).get_parameter("stem.0.weight") for each in (both, one))
+    drawn = build(wide, 0, torch.device("cpu")).get_parameter("stem.0.weight")
+    assert torch.equal(one[:9], both[:9])
+    assert torch.equal(one[9:], drawn[9:])
+    for each in (spec, whitening(wide, negatives=False)):
+        trained, _ = live(each)
+        assert [row for row in trained.result["evidence"] if not row["ok"]] == []
+    narrow = tiny.but(model=ResNet(blocks=(1,), width=8, small=True))
+    with pytest.raises(Problem, match="1 x 3 x 3 takes 9 filters, one for each number, and stem.0 .* has 8"):
+        whitening(narrow, negatives=False).agree()
 
 
 def test_it_stays_through_training_and_its_bias_does_not(live, air):

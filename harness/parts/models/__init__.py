@@ -1,4 +1,4 @@
-"""Networks: ResNets, linear layers, airbench's, timm's; detectors and segmenters that stand on them."""
+"""Networks: ResNets, linear layers, airbench's, the ResNet-9, timm's; detectors and segmenters that stand on them."""
 
 from harness.parts.models.airbench import Airbench
 from harness.parts.models.cost import Sides, answer, area, cost, macs_check, sides, single
@@ -19,6 +19,7 @@ from harness.parts.models.resnet import (
     with_fields,
     with_variant,
 )
+from harness.parts.models.resnet9 import ResNet9
 from harness.parts.models.timm import (
     DENSENET201,
     INCEPTION_V3,
