@@ -7,7 +7,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from harness.evidence import Check, Trace
-from harness.parts.models import airbench
+from harness.parts.models.airbench import Times
+from harness.parts.models.airbench import made_of as plainly
 from harness.parts.models.cost import macs_check
 from harness.parts.models.resnet import Weights
 from harness.spec import Model, Spec
@@ -73,7 +74,7 @@ class ResNet9(Model):
         net.add_module("pool", nn.AdaptiveMaxPool2d(1))
         net.add_module("flatten", nn.Flatten())
         net.add_module("fc", nn.Linear(self.widths[-1], classes, bias=False))
-        net.add_module("times", airbench.Times(self.scale * (self.frozen_scale or 1.0)))
+        net.add_module("times", Times(self.scale * (self.frozen_scale or 1.0)))
         return net
 
     def _conv(self, c_in: int, c_out: int, pooled: bool = False) -> nn.Sequential:
@@ -183,4 +184,4 @@ def made_of(net: nn.Module) -> Iterator[str]:
         elif isinstance(layer, nn.CELU):
             yield f"CELU of {layer.alpha:.6g}"
         else:
-            yield from airbench.made_of(layer)
+            yield from plainly(layer)
