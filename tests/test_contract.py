@@ -8,6 +8,7 @@ import ast
 import contextlib
 import importlib
 import inspect
+import json
 import math
 import pkgutil
 import textwrap
@@ -138,6 +139,7 @@ def test_trains_and_proves_itself_active(trick, tiny, live):
     assert all(math.isfinite(epoch["loss"]) for epoch in trained.result["epochs"])
     assert [row for row in trained.result["evidence"] if not row["ok"]] == []
     assert trained.result["status"] == "finished"
+    assert json.loads(json.dumps(trained.result))["evidence"] == trained.result["evidence"]
 
 
 @every_trick

@@ -29,6 +29,9 @@ class Check:
     seen: str
     ok: bool
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ok", bool(self.ok))  # numpy's is none that JSON has: a record could not be written
+
 
 class Part(BaseModel):
     """A frozen component value. Subclasses add fields and behaviour; every class is abstract or final.
