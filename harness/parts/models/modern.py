@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +13,11 @@ Weights = dict[str, Tensor]
 
 
 def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear: Any) -> Tensor:
-    """From images N x C x H x W to N x K, as He et al. 2016 and 2019, Liu et al. 2022 and those named below have it."""
+    """From images N x C x H x W to N x K, as He et al. 2016 and 2019, Liu et al. 2022 and those named below have it.
+
+    Functions of one number, a sigmoid say, are torch's, to the bit. Where last digits differ, one of the thousands of
+    numbers that a ReLU gets is on the other side of 0 now and then, and a gradient is off by a hundredth.
+    """
     functional, size = nn.functional, model.kernel or 3
 
     def norm(x: Tensor, name: str) -> Tensor:
@@ -28,22 +31,20 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
         return functional.batch_norm(x, *statistics, gamma, beta, training, 0.1, 1e-5)
 
     def act(x: Tensor) -> Tensor:
-        if model.activation == "gelu":  # x Φ(x)
-            return x * (1 + torch.erf(x / 2**0.5)) / 2
-        return x / (1 + torch.exp(-x)) if model.activation == "silu" else functional.relu(x)
+        named = {"gelu": functional.gelu, "silu": functional.silu, None: functional.relu}
+        return named[model.activation](x)
 
     def layer(x: Tensor, name: str, after: str = "", **how: Any) -> Tensor:
         biased = model.norm == "layer" or not after
         y: Tensor = conv(x, w[f"{name}.weight"], w[f"{name}.bias"] if biased else None, **how)
         return norm(y, after) if after else y
 
-    def blurred(x: Tensor) -> Tensor:  # Zhang 2019, section 3.2: the filter by Pascal's triangle
-        row = np.array([1.0])
+    def blurred(x: Tensor) -> Tensor:  # Zhang 2019, section 3.2: Pascal's triangle, by sums of neighbours
+        x = functional.pad(x, (model.blur // 2,) * 4, mode="reflect")
         for _ in range(model.blur - 1):
-            row = np.convolve(row, [0.5, 0.5])
-        taps = torch.from_numpy(np.outer(row, row)).to(x).expand(x.shape[1], 1, -1, -1)
-        wide = functional.pad(x, (model.blur // 2,) * 4, mode="reflect")
-        return functional.conv2d(wide, taps, stride=2, groups=x.shape[1])
+            above, below = x[:, :, :-1], x[:, :, 1:]
+            x = (above[..., :-1] + above[..., 1:] + below[..., :-1] + below[..., 1:]) / 4
+        return x[:, :, ::2, ::2]
 
     def selected(x: Tensor, name: str, active: bool, stride: int) -> Tensor:  # Li et al. 2019, equations 1 to 6
         groups = x.shape[1] if model.depthwise else 1
@@ -54,9 +55,8 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
             paths.append(act(path) if active else path)
         means = (paths[0] + paths[1]).mean((2, 3), keepdim=True)
         compact = functional.relu(layer(means, f"{name}.reduce.0", f"{name}.reduce.1"))
-        one, other = conv(compact, w[f"{name}.select.weight"]).chunk(2, 1)
-        share = torch.sigmoid(one - other)  # a softmax of two
-        return share * paths[0] + (1 - share) * paths[1]
+        shares = torch.stack(conv(compact, w[f"{name}.select.weight"]).chunk(2, 1), 1).softmax(1)
+        return shares[:, 0] * paths[0] + shares[:, 1] * paths[1]
 
     def corners(x: Tensor, channels: int, sides: Sequence[int], name: str) -> Tensor:
         """Of Ghiasi et al. 2018: where squares begin, by the γ of its section 3.1."""
@@ -119,7 +119,7 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
                 y = blurred(y) if blur else y
             if model.squeeze:  # Hu et al. 2018, equations 2 to 4
                 z = layer(y.mean((2, 3), keepdim=True), f"{name}.body.se.fc1")
-                y = y / (1 + torch.exp(-layer(functional.relu(z), f"{name}.body.se.fc2")))
+                y = y * torch.sigmoid(layer(functional.relu(z), f"{name}.body.se.fc2"))
             if model.layer_scale:
                 y = y * w[f"{name}.body.scale.weight"][:, None, None]
             rate = model.drop_path * (done / last if last else 1) if model.drop_path else 0
