@@ -226,7 +226,11 @@ def test_blur_is_timms(size):
 
 
 def compared(model, training):
-    """The greatest gaps of logits and gradients between a network and its reference, at the same draws."""
+    """The greatest gaps of logits and gradients between a network and its reference, at the same draws.
+
+    Logits are the same to the bit where layer norm, which the reference writes out, is not there: elsewhere a number
+    that a ReLU gets is on the other side of 0 now and then, and an audit of a long run refused it.
+    """
     net = model.build(3, 5)
     generator = torch.Generator().manual_seed(0)
     for name, p in net.named_parameters():
@@ -245,6 +249,7 @@ def compared(model, training):
     (again * other).sum().backward()
     scale = max(float(p.grad.abs().max()) for p in net.parameters())
     off = max(float((p.grad - weights[n].grad).abs().max()) for n, p in net.named_parameters())
+    assert model.norm or torch.equal(z, again)
     return float((z - again).detach().abs().max()) / float(z.detach().abs().max()), off / scale
 
 
