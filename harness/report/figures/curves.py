@@ -164,7 +164,8 @@ def band(axis: Axes, values: pd.DataFrame, hue: Any, n: int, said: str | None = 
     """
     mean = values.mean(axis=1)
     axis.fill_between(values.index, values.min(axis=1), values.max(axis=1), color=hue, alpha=min(0.2, 1.5 / n), lw=0)
-    axis.plot(values.index, mean, color=hue, lw=1.6, marker="o" if len(mean) == 1 else None, label="mean", url=said)
+    alone = "o" if mean.notna().sum() == 1 else None
+    axis.plot(values.index, mean, color=hue, lw=1.6, marker=alone, label="mean", url=said)
 
 
 @style()

@@ -133,9 +133,10 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
         for score, epochs in every[["recorded", "epochs"]].itertuples(index=False)
     ]
     if few := sorted({points for points, epochs in seen if 0 < points < epochs}):
-        many = f"{few[0]}" if len(few) == 1 else f"{few[0]} to {few[-1]}"
+        many = count(few[0], "point") if len(few) == 1 else f"{few[0]} to {few[-1]} points"
         runs = f"{sum(0 < points < epochs for points, epochs in seen)} of {len(seen)} runs"
-        notes.append(f"Curves of {runs} have {many} points, and go straight in between: --curve-every.")
+        between = ", and go straight in between" if few[-1] > 1 else ""
+        notes.append(f"Curves of {runs} have {many}{between}: --curve-every.")
     small = {rung["title"]: rung["microbatch"] for rung in plan["rungs"] if rung.get("microbatch")}
     if small:
         which = [f"{title} ({images} images)" for title, images in small.items()]

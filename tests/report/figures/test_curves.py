@@ -50,6 +50,15 @@ def test_where_the_test_set_was_not_measured_a_line_goes_straight_on():
         assert line.get_ydata() == pytest.approx(np.linspace(first, last, 4))
 
 
+def test_where_it_was_measured_once_there_is_a_point():
+    every, table, _ = runs_of(2)
+    once = with_epochs(every, lambda e, place: {k: v for k, v in e.items() if k != "top1" or e["epoch"] == 3})
+    marks = [
+        {line.get_marker() for line in lines(figures.curves("s", own, table).axes[1], "mean")} for own in (every, once)
+    ]
+    assert marks == [{"None"}, {"o"}]
+
+
 def test_training_and_test_stand_beside_each_other():
     every, table, _ = runs_of(3)
     every = with_epochs(every, whole)

@@ -55,7 +55,7 @@ def test_runs_that_were_seldom_tested_are_told(full):
     every = report.finished(p, full)
     assert "Curves of" not in " ".join(frames.footnotes(p, every, rows(full, p).reset_index()))
     every.at[0, "epochs"] = [{"epoch": 0, "loss": 1.0}, *every.at[0, "epochs"][1:]]
-    told = "Curves of 1 of 6 runs have 1 points, and go straight in between: --curve-every."
+    told = "Curves of 1 of 6 runs have 1 point: --curve-every."
     assert told in frames.footnotes(p, every, rows(full, p).reset_index())
 
 
