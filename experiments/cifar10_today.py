@@ -6,7 +6,7 @@ Cost: 65 runs of 3,000 images and 12 epochs, about 40 minutes on two cores. The 
 three blocks; no trick makes training longer, so each stands at the same number of images seen. The strengths are those
 of the papers, but for half an epoch of warm-up and an EMA of every 4 steps, since a run has 1,116. Papers train for ten
 to fifty times as long: what regularises there may only slow a network that is still learning. What it found:
-reports/recipes/.
+reports/recipes/today/.
 """
 
 from functools import partial
