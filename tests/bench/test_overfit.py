@@ -97,7 +97,7 @@ def test_the_loop_learns_without_evidence_and_says_each_epoch(tmp_path, kind, sc
     assert last == [f"{result['metrics'][score]:.2f}"], "twice the same"
 
 
-@pytest.mark.parametrize(("kind", "steps", "warm"), [("detection", 400, 50), ("segmentation", 500, 10)])
+@pytest.mark.parametrize(("kind", "steps", "warm"), [("detection", 400, 50), ("segmentation", 800, 10)])
 def test_as_many_steps_and_as_much_warmup_as_are_told(tmp_path, kind, steps, warm):
     (scenes.devkit if kind == "detection" else scenes.streets)(tmp_path)
     if kind == "detection":
