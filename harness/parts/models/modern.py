@@ -31,8 +31,9 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
         return functional.batch_norm(x, *statistics, gamma, beta, training, 0.1, 1e-5)
 
     def act(x: Tensor) -> Tensor:
-        named = {"gelu": functional.gelu, "silu": functional.silu, None: functional.relu}
-        return named[model.activation](x)
+        if model.activation == "gelu":
+            return functional.gelu(x)
+        return functional.silu(x) if model.activation == "silu" else functional.relu(x)
 
     def layer(x: Tensor, name: str, after: str = "", **how: Any) -> Tensor:
         biased = model.norm == "layer" or not after
