@@ -24,7 +24,6 @@ from harness.parts.models import (
     ResNet,
     Timm,
 )
-from harness.rng import streams
 from harness.spec import stack
 from harness.tricks.distillation import distillation
 from harness.tricks.fp16 import fp16
@@ -32,6 +31,7 @@ from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.mixup import mixup
 from harness.tricks.no_bias_decay import no_bias_decay
 from harness.tricks.zero_gamma import zero_gamma
+from tests.kit.tiny import train_epoch
 
 META = torch.device("meta")
 TIMMS = (RESNEXT50, SE_RESNET50, SE_RESNEXT50, DENSENET201, MOBILENET)
@@ -89,7 +89,7 @@ def step(tiny, monkeypatch):
         served = torch.empty(8, 1, 32, 32, device=META), torch.empty(8, dtype=torch.long, device=META)
         given = SimpleNamespace(classes=range(10), counts={"train": 8}, train=lambda *args, **kwargs: iter([served]))
         with Places() as places:
-            loop.train_epoch(spec, live, images or given, streams(0), loop.Keeper())
+            train_epoch(spec, live, images or given)
         assert live.batch > 0
         assert all(p.device == META for p in live.model.parameters())
         assert all("momentum_buffer" in live.optimizer.state[p] for p in live.model.parameters())

@@ -17,9 +17,10 @@ from harness.evidence.tested import Exams, close, shadow
 from harness.parts.data import Cached
 from harness.parts.models import Dense
 from harness.parts.precision import FP32
-from harness.rng import stream, streams
+from harness.rng import stream
 from harness.stats import unpacked
 from harness.tasks.classify import Classify, packed
+from tests.kit.tiny import train_epoch
 
 CPU = torch.device("cpu")
 
@@ -98,7 +99,7 @@ def examined(tiny, **changes):
     """A network that was begun and one epoch of it, as the loop has it before its evaluation."""
     spec = tiny.but(epochs=1, model=Dense(hidden=(8,), size=8), augment=(), **changes)
     run = loop.begin(spec, 0, CPU, 2, 10, lambda up: pytest.fail("no upstream here"))
-    loop.train_epoch(spec, run, spec.data.load(), streams(0), loop.Keeper())
+    train_epoch(spec, run, spec.data.load())
     return spec, run
 
 
@@ -253,7 +254,7 @@ def test_training_that_goes_on_from_other_weights_is_told(tiny):
     run.epoch, run.batch = 1, 0
     with torch.no_grad():
         run.model.get_submodule("1").bias += 1e-4
-    loop.train_epoch(spec, run, spec.data.load(), streams(0), loop.Keeper())
+    train_epoch(spec, run, spec.data.load())
     assert run.trace.exams.resumed == 1
 
 

@@ -7,8 +7,11 @@ from functools import partial
 from torch import Tensor
 
 from experiments import digits
+from harness import train as loop
 from harness.evidence import Check, Trace
 from harness.parts.data import Digits
+from harness.parts.data.images import Images
+from harness.rng import streams
 from harness.spec import Augment, Spec, plain, resolved
 from harness.store import Record, Store, is_id, spec_hash
 from harness.study import Plan, Study, plan
@@ -96,3 +99,10 @@ def finish_spec(store: Store, spec: Spec, seed: int, result: Record) -> None:
     with store.claim(spec.id, seed) as claim:
         claim.begin({"spec": plain(spec), "resolved": resolved(spec)})
         claim.finish(whole(result), {})
+
+
+def train_epoch(spec: Spec, run: loop.Live, images: Images) -> None:
+    """Of the batches of one epoch, which `train` has from the stream of all."""
+    rng = streams(0)
+    served = images.train(run.epoch, spec.batch_size, spec.augment, rng, run.total.device)
+    loop.train_epoch(spec, run, images, served, rng, loop.Keeper())
