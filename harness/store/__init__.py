@@ -159,9 +159,9 @@ class Store:
         """
         folder = self.folder(spec_id, seed)
         with lock(folder) as lease:
-            for left in folder.glob(".*.*.*"):  # of a process that was killed while it wrote
+            for left in folder.glob(".*.*.*"):  # of a process that was killed while it wrote, or of one that looks in
                 if left.suffix[1:].isdecimal() and left.is_file():
-                    left.unlink()
+                    left.unlink(missing_ok=True)
             claim = Claim(folder, lease, spec_id, seed, every)
             try:
                 yield claim

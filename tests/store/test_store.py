@@ -305,6 +305,14 @@ def test_a_claim_sweeps_what_a_killed_writer_left(store):
         assert names(store) == ["beat-1", "claim", "claim-1"]
 
 
+def test_a_claim_may_meet_a_look_at_the_clock_that_is_over(store, monkeypatch):
+    store.folder(ID, 0).mkdir(parents=True)
+    (store.folder(ID, 0) / ".beat.0123abcd.123").touch()
+    monkeypatch.setattr(Path, "is_file", lambda path: path.unlink() or True)
+    with store.claim(ID, 0):
+        assert names(store) == ["beat-1", "claim", "claim-1"]
+
+
 def test_set_aside_keeps_the_old_record(store):
     assert store.set_aside(ID, 0) is None
     for name in ("0", "0.2"):
