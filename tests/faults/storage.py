@@ -521,14 +521,17 @@ def processes_ask_for_the_same_runs_at_once(folder: Path, times: int, seed: int)
         processes = [
             FORKS.Process(target=contender, args=(barrier, theirs, root, runs, times // 2)) for _, theirs in pipes
         ]
-        for process in processes:
+        for process, (_, theirs) in zip(processes, pipes, strict=True):
             process.start()
+            theirs.close()  # one that fails is heard of at once
         pids = {str(process.pid) for process in processes}
-        for process, (ours, _) in zip(processes, pipes, strict=True):
-            assert ours.poll(HANGS)
-            for pid, text in ours.recv():
-                assert pid in pids - {str(process.pid)}, f"{text!r}, and those who asked are {pids}"
-                message = one_line(text)
+        for _ in range(times // 2):
+            for process, (ours, _) in zip(processes, pipes, strict=True):
+                assert ours.poll(HANGS), f"process {process.pid} is silent"
+                for pid, text in ours.recv():
+                    assert pid in pids - {str(process.pid)}, f"{text!r}, and those who asked are {pids}"
+                    message = one_line(text)
+        for process in processes:
             process.join()
         for number in range(times // 2):
             store = Store(root / str(number))

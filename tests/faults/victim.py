@@ -259,8 +259,8 @@ def attempt(runs: Store, run: Run, moment: float | None = None, **how: Any) -> l
 def contender(barrier: Any, connection: Connection, root: Path, runs: list[Run], rounds: int) -> None:
     """In each round, at once with the others, ask for the same runs until each is there; tells who held them."""
     device = settle("cpu")
-    held: list[tuple[str, str]] = []
     for number in range(rounds):
+        held: list[tuple[str, str]] = []
         barrier.wait(HANGS)
         for run in runs:
             while True:
@@ -270,4 +270,4 @@ def contender(barrier: Any, connection: Connection, root: Path, runs: list[Run],
                 except Held as problem:
                     held.append((problem.owner.pid, str(problem)))
                     time.sleep(0.001)
-    connection.send(held)
+        connection.send(held)
