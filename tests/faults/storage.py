@@ -519,7 +519,8 @@ def processes_ask_for_the_same_runs_at_once(folder: Path, times: int, seed: int)
         root, barrier = folder / str(many), FORKS.Barrier(many)
         pipes = [FORKS.Pipe() for _ in range(many)]
         processes = [
-            FORKS.Process(target=contender, args=(barrier, theirs, root, runs, times // 2)) for _, theirs in pipes
+            FORKS.Process(target=contender, args=(barrier, theirs, root, runs, times // 2), daemon=True)
+            for _, theirs in pipes
         ]
         for process, (_, theirs) in zip(processes, pipes, strict=True):
             process.start()
