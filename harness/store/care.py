@@ -5,12 +5,13 @@ import os
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness import Problem
 from harness.paths import write_atomic
-from harness.store import FILES_OF, FORMAT, TRACEBACK, Store, journal, kept, known_format, lease, sha256
+from harness.store import FILES_OF, FORMAT, TRACEBACK, Record, Store, journal, kept, known_format, lease, sha256
 
 Key = tuple[str, int]
 RECORD = ("spec.json", "journal.jsonl", *FILES_OF.values(), "result.json")
@@ -66,11 +67,11 @@ def size(folder: Path) -> int:
 
 def troubles(store: Store, key: Key) -> list[str]:
     """What is wrong with a run's folder, a line each: its record, and whatever else lies there."""
-    return [*damage(store, key), *_strays(store, key)]
+    return [*damage(store, key)[1], *_strays(store, key)]
 
 
-def damage(store: Store, key: Key) -> list[str]:
-    """What is wrong with a record, a line each: every digest, and every line of the journal."""
+def damage(store: Store, key: Key) -> tuple[Record | None, list[str]]:
+    """The record of a run, and what is wrong with it, a line each: every digest, and every line of the journal."""
     folder = store.folder(*key)
     found: list[str] = []
 
@@ -91,7 +92,7 @@ def damage(store: Store, key: Key) -> list[str]:
             store.forms(*key)
         record = store.read(*key) if key in store else store.refused(*key)
     except Problem as problem:
-        return [*found, str(problem)]
+        return None, [*found, str(problem)]
     if record:
         for what, name in FILES_OF.items():
             file = folder / name
@@ -106,7 +107,7 @@ def damage(store: Store, key: Key) -> list[str]:
     spec = [event.get("spec") for event in events if event["event"] == "started"]
     if spec and (folder / "spec.json").exists() and sha256((folder / "spec.json").read_bytes()) != spec[-1]:
         tell(folder / "spec.json", "is damaged, its digest is another")
-    return found
+    return record, found
 
 
 def _strays(store: Store, key: Key) -> Iterator[str]:
@@ -123,11 +124,11 @@ def _strays(store: Store, key: Key) -> Iterator[str]:
             yield f"{path}: is no part of a record"
 
 
-def damaged(store: Store, keys: Iterable[Key]) -> dict[Key, str]:
-    """What is wrong, first, with each of these runs that is damaged.
+def records(store: Store, keys: Iterable[Key]) -> Iterator[tuple[Key, Record | None, str]]:
+    """The record of each of these runs that is finished or refused, and what is wrong, first, with one that is damaged.
 
-    A run found whole is not read again while its files have the size, times and inode that they had then, which
-    `checked.json` beside the store remembers: 10,000 runs with weights of 100 MB would be read for an hour.
+    A run found whole is not looked through again while its files have the size, times and inode that they had then,
+    which `checked.json` beside the store remembers: 10,000 runs with weights of 100 MB would be read for an hour.
     """
     path = store.root.parent / "checked.json"
     try:
@@ -135,19 +136,30 @@ def damaged(store: Store, keys: Iterable[Key]) -> dict[Key, str]:
         known = known if isinstance(known, dict) else {}
     except (OSError, ValueError, RecursionError):
         known = {}
-    found, whole = {}, {}
+    whole = {}
     for key in keys:
         name, now = f"{key[0]}/{key[1]}", _as_it_is(f"{store.root}/{key[0]}/{key[1]}")
         if now and known.get(name) != now:
-            wrong = damage(store, key)
-            if wrong:
-                found[key] = wrong[0]
-            else:
+            record, wrong = damage(store, key)
+            if not wrong:
                 whole[name] = now
+            yield key, None if wrong else record, wrong[0] if wrong else ""
+            continue
+        try:
+            yield key, store.read(*key, known=True) if key in store else store.refused(*key), ""
+        except Problem as problem:
+            yield key, None, str(problem)
     if whole:
         with suppress(OSError):  # a store that may not be written to is looked at each time
             write_atomic(path, json.dumps(known | whole).encode())
-    return found
+
+
+@cache
+def _rules() -> str:
+    """A digest of what records are held against: one found whole by other rules is looked through again."""
+    from harness.store import schema  # pydantic's, which --help need not wait for
+
+    return sha256(Path(schema.__file__).read_bytes())
 
 
 def _as_it_is(folder: str) -> str:
@@ -157,4 +169,6 @@ def _as_it_is(folder: str) -> str:
         with suppress(FileNotFoundError):
             stat = os.stat(f"{folder}/{name}")
             told.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
-    return sha256(repr(told).encode())[:16] if told and told[-1][0].startswith(("result", "refused")) else ""
+    return (
+        sha256(repr((_rules(), told)).encode())[:16] if told and told[-1][0].startswith(("result", "refused")) else ""
+    )

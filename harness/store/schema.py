@@ -5,9 +5,10 @@ A record of before lacks what later ones have, and is a record; one may have fie
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness import one_line
 from harness.spec import flat
@@ -105,6 +106,24 @@ class Event(BaseModel):
     spec: Sha256 | None = None
 
 
+class Epoch(Event):
+    """An epoch that was trained; what else it tells is numbers."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Number]
+    epoch: Count
+    time: Stamp
+
+
+class Checkpoint(Event):
+    file: str
+    by: str
+    record: str
+    sha256: Sha256
+    epoch: Count
+    batch: Count
+
+
 class Forms(BaseModel):
     """`spec.json`."""
 
@@ -112,9 +131,7 @@ class Forms(BaseModel):
     resolved: dict[str, Any]
 
 
-NEEDED = {"epoch": {"epoch", "time"}, "checkpoint": {"file", "sha256", "by", "record", "epoch", "batch"}}  # by event
-FIELDS = frozenset(Event.model_fields)
-NUMBERS = TypeAdapter(dict[str, Number])  # what an epoch is told by, beside the fields above
+EVENTS: dict[str, type[Event]] = {"epoch": Epoch, "checkpoint": Checkpoint}  # of whose fields some must be there
 
 
 def misfit(kind: type[BaseModel], value: Any) -> str:
@@ -180,20 +197,18 @@ def _of_classes(record: Mapping[str, Any], score: str) -> str:
 
 
 def _percent(row: Mapping[str, float]) -> bool:
-    names = (*SCORES, *SCORES.values())
-    return all(0 <= value <= 100 for name, value in row.items() if name.endswith(names))
+    return all(0 <= value <= 100 for name, value in row.items() if _of_a_score(name))
+
+
+@lru_cache(1024)
+def _of_a_score(name: str) -> bool:
+    return name.endswith((*SCORES, *SCORES.values()))
 
 
 def event(value: Any) -> bool:
     """Whether a line of the journal that was read is an event."""
-    if misfit(Event, value) or any(value.get(name) is None for name in NEEDED.get(value["event"], ())):
-        return False
-    try:
-        if value["event"] == "epoch":
-            NUMBERS.validate_python({name: told for name, told in value.items() if name not in FIELDS})
-    except ValidationError:
-        return False
-    return True
+    name = value.get("event") if isinstance(value, dict) else None
+    return isinstance(name, str) and not misfit(EVENTS.get(name, Event), value)
 
 
 def forms(value: Any) -> str:

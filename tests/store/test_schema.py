@@ -9,9 +9,9 @@ import pytest
 
 from harness import Problem, report
 from harness.report import frames
-from harness.store import Store, journal, schema, spec_hash
+from harness.store import Store, care, journal, schema, spec_hash
 from harness.store.archive import bring
-from harness.store.care import damaged, troubles
+from harness.store.care import troubles
 from tests.faults.shapes import FULL, NAMES, SEEDS, archived, filled, forge, plan
 from tests.kit import transfers
 from tests.kit.tiny import finish, known
@@ -29,6 +29,10 @@ def store(tmp_path, monkeypatch):
 def undrawn(monkeypatch):
     """Reports without figures, which take a second."""
     monkeypatch.setattr(report, "draw", lambda *_: ())
+
+
+def damaged(store, keys):
+    return {key for key, record, wrong in care.records(store, keys) if wrong and record is None}
 
 
 def at(*path, value):
@@ -211,29 +215,54 @@ def test_a_damaged_file_keeps_its_run_out_of_the_report_and_the_others_in(name, 
 
 
 def test_runs_found_whole_are_not_read_again_until_a_file_changes(store, monkeypatch):
-    from harness.store import care
-
     looked = []
-    monkeypatch.setattr(care, "damage", lambda store, key: looked.append(key) or [])
+    monkeypatch.setattr(care, "damage", lambda store, key: (looked.append(key), []))
     keys = [(known(name), seed) for name in NAMES for seed in SEEDS]
-    assert damaged(store, [*keys, (known("none"), 0)]) == {}
+    assert damaged(store, [*keys, (known("none"), 0)]) == set()
     assert sorted(looked) == sorted(keys)
     looked.clear()
-    assert damaged(Store(), keys) == {}
+    assert damaged(Store(), keys) == set()
     assert looked == []
     path = store.folder(*KEY) / "weights.pt"
     data, stat = path.read_bytes(), path.stat()
     path.write_bytes(data)  # the same bytes, size and, below, time: the system's own time tells
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert damaged(store, keys) == {}
+    assert damaged(store, keys) == set()
     assert looked == [KEY]
     for text in ("[[" * 50_000, "{}", "[]", "", '{"x": 1}'):
         (store.root.parent / "checked.json").write_text(text)
         looked.clear()
-        assert damaged(store, keys) == {}
+        assert damaged(store, keys) == set()
         assert len(looked) == 4
+    looked.clear()
+    monkeypatch.setattr(care, "_rules", lambda: "stricter")
+    assert damaged(store, keys) == set()
+    assert len(looked) == 4
     shutil.rmtree(store.root)
-    assert damaged(store, keys) == {}
+    assert damaged(store, keys) == set()
+
+
+def test_a_run_found_whole_is_still_held_against_its_digest(store):
+    """A byte may turn on disk, which the system knows nothing of."""
+    assert damaged(store, [KEY]) == set()
+    path = store.folder(*KEY) / "result.json"
+    stat, told = path.stat(), care._as_it_is(str(path.parent))
+    path.write_bytes(path.read_bytes().replace(b'"finished"', b'"diverged"'))
+    known = json.loads((store.root.parent / "checked.json").read_bytes())
+    assert known[f"{KEY[0]}/0"] == told
+    (store.root.parent / "checked.json").write_text(json.dumps({f"{KEY[0]}/0": care._as_it_is(str(path.parent))}))
+    assert stat.st_size == path.stat().st_size
+    ((_, record, wrong),) = care.records(store, [KEY])
+    assert record is None
+    assert "is damaged, its digest is another" in wrong
+
+
+def test_a_run_that_two_rungs_share_is_in_both_in_the_order_of_the_plan(store):
+    twice = plan() | {"rungs": [*plan()["rungs"], plan()["rungs"][0]]}
+    frame = frames.runs(twice, store)
+    assert list(zip(frame["place"], frame["seed"], strict=True)) == [
+        (place, seed) for place in range(3) for seed in SEEDS
+    ]
 
 
 def test_where_every_run_is_damaged_there_is_one_line_each(store, capsys):

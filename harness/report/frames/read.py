@@ -27,13 +27,14 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
     have not all the same headline metric, `score`; and where the plan goes by another that they do not tell.
     """
     rows: list[Row] = []
-    wrong = care.damaged(store, dict.fromkeys((rung["id"], seed) for rung in plan["rungs"] for seed in rung["seeds"]))
+    wrong: dict[care.Key, str] = {}
     for place, seed, record in _records(plan, store, wrong):
         if rows and record.get("rates") == rows[-1]["rates"]:  # mostly, and they are half of a record
             record["rates"] = rows[-1]["rates"]
         rung = plan["rungs"][place]
         named = {"place": place, "rung": one_line(rung["name"]), "id": rung["id"], "seed": seed}
         rows.append(named | _flat(record))
+    rows.sort(key=lambda row: int(row["place"]))
     by_score = {row["score"]: row["rung"] for row in reversed(rows)}
     if len(by_score) > 1:
         told = " and ".join(f"{rung} by {METRICS[score]}" for score, rung in by_score.items())
@@ -63,19 +64,17 @@ def _uncollected() -> Iterator[None]:
 
 
 def _records(plan: Plan, store: Store, wrong: dict[care.Key, str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """(place, seed, record) of the runs that are finished, diverged or refused, and not `wrong`, which more may be."""
+    """(place, seed, record) of the runs that are finished, diverged or refused; what is `wrong` with others is told."""
+    places: dict[care.Key, list[int]] = {}
+    for place, rung in enumerate(plan["rungs"]):
+        for seed in rung["seeds"]:
+            places.setdefault((rung["id"], seed), []).append(place)
     with _uncollected():
-        for place, rung in enumerate(plan["rungs"]):
-            for key in ((rung["id"], seed) for seed in rung["seeds"]):
-                if key in wrong:
-                    continue
-                try:
-                    record = store.read(*key) if key in store else store.refused(*key)
-                except Problem as problem:
-                    wrong[key] = str(problem)
-                    continue
-                if record:
-                    yield place, key[1], record
+        for key, record, what in care.records(store, places):
+            if what:
+                wrong[key] = what
+            if record:
+                yield from ((place, key[1], record) for place in places[key])
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
