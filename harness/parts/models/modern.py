@@ -120,7 +120,9 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
             for right in range(width - columns + 1):
                 gone[:, :, down : down + rows, right : right + columns] |= begun
         left = (~gone).float()
-        return x * (left / left.mean().clamp(min=1 / left.numel())).to(x.dtype)
+        return x * (left * (left.numel() / left.sum().clamp(min=1))).to(
+            x.dtype
+        )  # its algorithm 1: count(M)/count_ones(M)
 
     def block(x: Tensor, place: Block) -> Tensor:
         name, step = place.name, place.stride
