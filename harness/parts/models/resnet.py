@@ -252,7 +252,8 @@ class ResNet(Model):
         big, little = nn.Sequential(), nn.Sequential()
         for i, rate in enumerate(rates[:-1]):
             big.append(self._block(c_out if i else c_in, width, 1 if i else 2, rate, away))
-        big[-1].act = nn.Identity()  # the sum has one
+        for block in list(big)[-1:]:  # of a stage of one block, which `check` refuses, there is none
+            block.act = nn.Identity()  # the sum has one
         big.add_module("up", nn.Upsample(scale_factor=2, mode="nearest"))
         for i, rate in enumerate(rates[: max(1, len(rates) // beta - 1)]):
             little.append(self._block(c_little if i else c_in, width // alpha, 1, rate, away))
