@@ -20,6 +20,7 @@ from harness.tricks.alternating_flip import alternating_flip
 from harness.tricks.augmix import augmix
 from harness.tricks.auto_augment import auto_augment
 from harness.tricks.bf16 import bf16
+from harness.tricks.big_little import big_little
 from harness.tricks.blur_pool import blur_pool
 from harness.tricks.clip_value import clip_value
 from harness.tricks.cutmix import cutmix
@@ -150,6 +151,8 @@ def test_published_ids():
         (whitening, "adbce92bd858a9b2"),
         (partial(whitening, negatives=False), "a70e8c457937822c"),
         (dirac, "12ddcdcdc2bcfaef"),
+        (big_little, "0a99cd8b4c6d382b"),
+        (partial(big_little, beta=2), "0f708adcfeeef3ee"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

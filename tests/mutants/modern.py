@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from harness.parts.models import ResNet
 from harness.parts.models.pieces import (
+    BigLittle,
     BlurPool,
     ChannelNorm,
     DropBlock,
@@ -15,6 +16,7 @@ from harness.parts.models.pieces import (
     SelectiveKernel,
     SqueezeExcitation,
 )
+from harness.tricks.big_little import big_little
 from harness.tricks.blur_pool import blur_pool
 from harness.tricks.depthwise_conv import depthwise_conv
 from harness.tricks.depthwise_up import depthwise_up
@@ -41,6 +43,9 @@ HOLES = dropblock(LONG, rate=0.3, size=3)
 TELLS = "spec.model.tell(run.model, step, steps * spec.epochs)"
 CHOOSES, BLURRED, SCALED = selective_kernel(TINY), blur_pool(TINY), layer_scale(TINY, value=0.1)
 LAYERED, ROUND = layer_norm(TINY), gelu(TINY)
+PARTED = big_little(TINY.but(model=TINY.model.but(blocks=(3, 2, 1), width=8)))
+LONG_PARTED, STEM_PARTED = LONG.but(model=PARTED.model), PARTED.but(model=PARTED.model.but(small=False))
+ODD = "wide[:, :, :height, :width]"
 WIDE = inverted_bottleneck(TINY.but(model=TINY.model.but(width=8)))
 
 
@@ -73,6 +78,21 @@ def by_batch(self: DropPath, x: Tensor) -> Tensor:
     if not self.training or not self.rate:
         return x
     return x * torch.empty(1, 1, 1, 1, device=x.device).bernoulli_(1 - self.rate) / (1 - self.rate)
+
+
+def later_alone(patch: Any) -> None:
+    """Without the little branch from some forward in training on."""
+    right, seen = BigLittle.forward, [0]
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        seen[0] += self.training
+        if seen[0] <= 40 or not self.training:
+            return right(self, x)
+        height, width = self.little(x).shape[2:]
+        alone: Tensor = self.merge(self.act(self.big(x)[:, :, :height, :width]))
+        return alone
+
+    patch.setattr(BigLittle, "forward", forward)
 
 
 BROKEN: Broken = {
@@ -190,6 +210,27 @@ BROKEN: Broken = {
             ),
         ),
         ("two sigmoids", CHOOSES, edited(SelectiveKernel, "forward", ".softmax(1)", ".sigmoid()")),
+    ],
+    "big_little": [
+        ("does nothing", PARTED, built("build", big_little=None)),
+        ("no little branch", PARTED, edited(BigLittle, "forward", f"{ODD} + detailed", ODD)),
+        ("no big branch", PARTED, edited(BigLittle, "forward", f"{ODD} + detailed", "detailed")),
+        ("a mean of the two", PARTED, edited(BigLittle, "forward", f"{ODD} + detailed", f"({ODD} + detailed) / 2")),
+        ("doubled bilinearly", PARTED, edited(ResNet, "_branches", '"nearest"', '"bilinear"')),
+        ("big turned over", PARTED, edited(BigLittle, "forward", "self.big(x)", "self.big(x).transpose(2, 3)")),
+        ("little of all channels", PARTED, built("_branches", big_little=(1, 4))),
+        ("a stem's little of all channels", STEM_PARTED, built("_stem", big_little=(1, 4))),
+        ("little of more blocks", PARTED, built("_branches", big_little=(2, 1))),
+        ("an activation before the sum", PARTED, edited(ResNet, "_branches", "block.act = nn.Identity()", "pass")),
+        (
+            "a stage strides where the next should",
+            PARTED,
+            edited(
+                ResNet, "build", "2 if stage < len(self.blocks) - 2 else 1", "1 if stage < len(self.blocks) - 2 else 2"
+            ),
+        ),
+        ("a max-pool in the stem", STEM_PARTED, built("_stem", big_little=None)),
+        ("later no little branch", LONG_PARTED, later_alone),
     ],
     "blur_pool": [
         ("does nothing", BLURRED, built("build", blur=None)),

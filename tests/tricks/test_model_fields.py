@@ -15,6 +15,7 @@ SETS = {
     "dropblock": {"drop_block": 0.1},
     "squeeze_excitation": {"squeeze": 1 / 16},
     "selective_kernel": {"selective": True},
+    "big_little": {"big_little": (2, 4)},
     "blur_pool": {"blur": 3},
     "gelu": {"activation": "gelu"},
     "layer_norm": {"norm": "layer"},
@@ -41,11 +42,16 @@ def test_sets_its_field_alone(name, tiny):
 
 @pytest.mark.parametrize(
     ("name", "given", "field"),
-    [("stochastic_depth", {"rate": 0.3}, "drop_path"), ("squeeze_excitation", {"ratio": 0.25}, "squeeze")],
+    [
+        ("stochastic_depth", {"rate": 0.3}, "drop_path"),
+        ("squeeze_excitation", {"ratio": 0.25}, "squeeze"),
+        ("big_little", {"alpha": 4, "beta": 2}, "big_little"),
+    ],
 )
 def test_at_another_strength(name, given, field, tiny):
     spec = partial(TRICKS[name], **given)(tiny)
-    assert getattr(spec.model, field) == next(iter(given.values()))
+    due = tuple(given.values())
+    assert getattr(spec.model, field) == (due if len(due) > 1 else due[0])
 
 
 def test_convnext_is_a_stack_of_them(tiny):
@@ -54,6 +60,6 @@ def test_convnext_is_a_stack_of_them(tiny):
     rungs = [
         name
         for name in SETS
-        if not set(SETS[name]) & {"drop_path", "dropout", "drop_block", "squeeze", "selective", "blur"}
+        if not set(SETS[name]) & {"drop_path", "dropout", "drop_block", "squeeze", "selective", "big_little", "blur"}
     ]
     assert stack(start, [TRICKS[name] for name in rungs]).model == CONVNEXT_T

@@ -132,6 +132,25 @@ class SelectiveKernel(nn.Module):
         return chosen
 
 
+class BigLittle(nn.Module):
+    """Two branches that are added, an activation, and what follows: `merge(act(big(x) + little(x)))`.
+
+    Chen et al. 2019: `big` has all channels and sees little of the image's detail, `little` has few and sees all of it.
+    What `big` gives may be longer by a row and a column, where a map of odd sides was halved and doubled: they are cut.
+    """
+
+    def __init__(self, big: nn.Module, little: nn.Module, act: nn.Module, merge: nn.Module) -> None:
+        super().__init__()
+        self.big, self.little = big, little
+        self.act, self.merge = act, merge
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide, detailed = self.big(x), self.little(x)
+        height, width = detailed.shape[2:]
+        merged: Tensor = self.merge(self.act(wide[:, :, :height, :width] + detailed))
+        return merged
+
+
 class LayerScale(nn.Module):
     """Each channel times a learned number that starts at `value` (Touvron et al. 2021, "Going deeper…")."""
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from harness import Problem
 from harness.evidence import Check, Trace
 from harness.parts.models.cost import macs_check
-from harness.parts.models.modern import logits, made_of, walked
+from harness.parts.models.modern import blocks_of, logits, made_of, walked
 from harness.parts.models.pieces import (
+    BigLittle,
     BlurPool,
     ChannelNorm,
     DropBlock,
@@ -77,6 +78,11 @@ class ResNet(Model):
       alone. Stems and shortcuts keep theirs.
     - `separate`: between stages a norm and a 2 x 2 of stride 2, and a pool and a norm at the last one's end.
     - `layer_scale`: each body ends times a learned number a channel, which starts at this.
+    - `big_little`: (α, β) of Chen et al. 2019: each stage but the last has two branches. Big is its blocks but one, at
+      half the sides; little is a β-th of them less one, at least one, with an α-th of the channels. Their sum goes
+      through the stage's last block, which strides where the next stage would have. The stem's max-pool becomes two
+      branches of convolutions. Big is doubled by its nearest neighbours, as the code of Assembled-CNN has it (Lee et
+      al. 2020); its blocks are `variant`'s, where those of both papers' code pool shortcuts 3 x 3.
     """
 
     blocks: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -102,6 +108,7 @@ class ResNet(Model):
     fewer_norms: Literal[True] | None = None
     separate: Literal[True] | None = None
     layer_scale: float | None = Field(None, gt=0)
+    big_little: tuple[PositiveInt, PositiveInt] | None = None
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
         return ((name, value) for name, value in self if value is not None)
@@ -113,6 +120,11 @@ class ResNet(Model):
             name for name, value in self if value is not None and type(self).model_fields[name].default is None
         )
 
+    @property
+    def count(self) -> int:
+        """Residual blocks of the network."""
+        return len(blocks_of(self))
+
     def check(self, spec: Spec) -> None:
         if self.variant == "C" and (self.small or self.patchify):
             left = "model.small" if self.small else "model.patchify"
@@ -123,6 +135,7 @@ class ResNet(Model):
         inside = len(self.blocks) > 1 and not self.separate
         if self.blur and not inside and (self.small or self.patchify):
             raise ValueError("model.blur has no stride to blur before: leave it out")
+        self._check_branches()
         if self.drop_block_size and not self.drop_block:
             raise ValueError("model.drop_block_size is of DropBlock: set model.drop_block, or leave it out")
         drawing = [name for name in ("drop_path", "dropout", "drop_block") if getattr(self, name)]
@@ -131,6 +144,18 @@ class ResNet(Model):
             raise ValueError(
                 f"model.{name} draws on each rank by itself, and sync_norms takes all as one: leave one out"
             )
+
+    def _check_branches(self) -> None:
+        for name in ("separate", "patchify") if self.big_little else ():
+            if getattr(self, name):
+                raise ValueError(f"model.{name} is of networks without model.big_little: leave one out")
+        if self.big_little and (len(self.blocks) < 2 or min(self.blocks[:-1]) < 2):
+            raise ValueError(
+                "model.big_little parts stages of 2 blocks or more, the last aside: set model.blocks, or leave it out"
+            )
+        if self.big_little and self.width % self.big_little[0]:
+            alpha = self.big_little[0]
+            raise ValueError(f"model.big_little: {alpha} does not divide model.width={self.width}: take an α that does")
 
     def build(self, channels: int, classes: int) -> nn.Sequential:
         layers: list[tuple[str, nn.Module]] = [("stem", self._stem(channels))]
@@ -143,9 +168,14 @@ class ResNet(Model):
                 down = nn.Conv2d(c_in, self._widened(width), 2, 2)
                 stage_layers.add_module("down", nn.Sequential(self._norm(c_in), down))
                 c_in = self._widened(width)
+            away = (self.drop_block or 0.0) * {1: 1.0, 2: 0.25}.get(len(self.blocks) - stage, 0.0)
+            if self.big_little and stage < len(self.blocks) - 1:
+                stride, own = 2 if stage < len(self.blocks) - 2 else 1, [float(next(rates)) for _ in range(count)]
+                layers.append((f"stage{stage + 1}", self._branches(c_in, width, stride, own, away)))
+                c_in = self._widened(width)
+                continue
             for i in range(count):
                 stride = 2 if stage > 0 and i == 0 and not self.separate else 1
-                away = (self.drop_block or 0.0) * {1: 1.0, 2: 0.25}.get(len(self.blocks) - stage, 0.0)
                 stage_layers.add_module(f"{i}", self._block(c_in, width, stride, float(next(rates)), away))
                 c_in = self._widened(width)
             layers.append((f"stage{stage + 1}", stage_layers))
@@ -190,10 +220,45 @@ class ResNet(Model):
             half = w // 2
             front = [self._conv(channels, half, 3, stride=2), self._norm(half), self._act()]
             front += [self._conv(half, half, 3), self._norm(half), self._act(), self._conv(half, w, 3)]
+        if self.big_little:
+            stem = nn.Sequential(*front, self._norm(w), self._act())
+            stem.add_module("pool", self._parted_pool(w // self.big_little[0]))
+            return stem
         stem = nn.Sequential(*front, self._norm(w), self._act(), nn.MaxPool2d(3, 1 if self.blur else 2, padding=1))
         if self.blur:
             stem.add_module("blur", BlurPool(self.blur))
         return stem
+
+    def _parted_pool(self, few: int) -> BigLittle:
+        """In the place of the stem's max-pool: two branches that halve the sides, the little one of `few` channels."""
+        w = self.width
+        little = [self._conv(w, few, 3), self._norm(few), self._act()]
+        little += [
+            self._conv(few, few, 3, stride=2),
+            self._norm(few),
+            self._act(),
+            self._conv(few, w, 1),
+            self._norm(w),
+        ]
+        big = nn.Sequential(self._conv(w, w, 3, stride=2), self._norm(w))
+        merge = nn.Sequential(self._conv(w, w, 1), self._norm(w), self._act())
+        return BigLittle(big, nn.Sequential(*little), self._act(), merge)
+
+    def _branches(self, c_in: int, width: int, stride: int, rates: list[float], away: float) -> BigLittle:
+        """A stage of two branches, whose last block has `stride`. A block of little drops out as big's at its place."""
+        assert self.big_little
+        alpha, beta = self.big_little
+        c_out, c_little = self._widened(width), self._widened(width // alpha)
+        big, little = nn.Sequential(), nn.Sequential()
+        for i, rate in enumerate(rates[:-1]):
+            big.append(self._block(c_out if i else c_in, width, 1 if i else 2, rate, away))
+        for block in list(big)[-1:]:  # of a stage of one block, which `check` refuses, there is none
+            block.act = nn.Identity()  # the sum has one
+        big.add_module("up", nn.Upsample(scale_factor=2, mode="nearest"))
+        for i, rate in enumerate(rates[: max(1, len(rates) // beta - 1)]):
+            little.append(self._block(c_little if i else c_in, width // alpha, 1, rate, away))
+        little.add_module("out", nn.Sequential(self._conv(c_little, c_out, 1), self._norm(c_out)))
+        return BigLittle(big, little, self._act(), self._block(c_out, width, stride, rates[-1], away))
 
     def _block(self, c_in: int, width: int, stride: int, rate: float, away: float) -> Residual:
         c_out, act = self._widened(width), self._act()
