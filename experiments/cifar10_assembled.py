@@ -5,8 +5,8 @@
 
 Cost: 37 runs of 10,000 images, 6 to 20 epochs; `--dry-run` tells how long here. As `cifar10`: its network, its teacher
 of six blocks, data, rate and batch. 6 epochs stand for 120, 10 for 200, 14 for 270 and
-20 for 600; squares of 4 px, since maps are 8 and 4 px wide, not 14 and 7. Images stay at 32 px. Big-Little needs two
-blocks in the stages that it parts, which have one here: its gain is that of more blocks too.
+20 for 600; squares of 4 px, since maps are 8 and 4 px wide, not 14 and 7. Images stay at 32 px. By Big-Little
+a stage of one block has three, one of them of half the channels: its gain is that of more blocks too.
 """
 
 from functools import partial
@@ -14,15 +14,8 @@ from functools import partial
 from experiments import assembled, cifar10
 from experiments.assembled import TRICKS as LARGE
 from experiments.assembled import distillation, dropblock, long_training
-from harness.spec import Spec, Trick, declares
-from harness.tricks import big_little as branches
-
-
-@declares("model.big_little", "model.blocks")
-def big_little(spec: Spec, blocks: tuple[int, ...] = (2, 2, 1)) -> Spec:
-    """Big-Little: two branches in all stages but the last, which get a second block each for it."""
-    return branches.big_little(spec.but(model=spec.model.but(blocks=blocks)))
-
+from harness.spec import Trick
+from harness.tricks.big_little import big_little
 
 SMALL: dict[Trick, Trick] = {
     dropblock: partial(dropblock, epochs=14, size=4),

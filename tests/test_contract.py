@@ -61,15 +61,12 @@ def tiny(tiny):
 def fitting(trick, tiny):
     """With digits in colour for a trick whose part refuses grey ones; with a wider network where it would be narrow.
 
-    With airbench's for one that needs its first layer, with the stem of large images for one that is about it, and
-    with two blocks in stage 1 for one that parts them.
+    With airbench's for one that needs its first layer, and with the stem of large images for one that is about it.
 
     torch 2.14 corrupts its heap on CPUs in the backward of a 1 x 1 that strides on 2 to 7 channels, channels_last.
     """
-    if getattr(trick(tiny).model, "inverted", None):
+    if getattr(trick(tiny).model, "inverted", None) or getattr(trick(tiny).model, "big_little", None):
         return tiny.but(model=tiny.model.but(width=8))
-    if getattr(trick(tiny).model, "big_little", None):
-        return tiny.but(model=tiny.model.but(width=8, blocks=(2, 1)))
     models = tiny.model.but(small=False), Airbench(widths=(8, 8))
     for spec in (tiny, tiny.but(data=Coloured(), batch_size=24), *(tiny.but(model=model) for model in models)):
         with contextlib.suppress(Problem):

@@ -32,8 +32,10 @@ def imports(source, package, checking=True):
         elif isinstance(node, ast.ImportFrom):
             origin = resolve_name("." * node.level + (node.module or ""), package)
             names |= {origin} | {f"{origin}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-            names |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+        elif isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in ("import_module", "__import__"):
+                names |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
         pending += ast.iter_child_nodes(node)
     return names
 

@@ -221,7 +221,7 @@ BROKEN: Broken = {
         ("little of all channels", PARTED, built("_branches", big_little=(1, 4))),
         ("a stem's little of all channels", STEM_PARTED, built("_stem", big_little=(1, 4))),
         ("little of more blocks", PARTED, built("_branches", big_little=(2, 1))),
-        ("an activation before the sum", PARTED, edited(ResNet, "_branches", "block.act = nn.Identity()", "pass")),
+        ("an activation before the sum", PARTED, edited(ResNet, "_branches", "big[-1].act = nn.Identity()", "pass")),
         (
             "a stage strides where the next should",
             PARTED,

@@ -34,9 +34,11 @@ def blocks_of(model: Any) -> list[Block]:
         own, done = rates[done : done + count], done + count
         if model.big_little and stage < len(model.blocks):  # Chen et al. 2019, section 3; a little one as its big one
             alpha, beta = model.big_little
-            for i in range(count - 1):
+            large = max(1, count - 1)
+            for i in range(large):
                 step, before = (1, gives) if i else (2, takes)
-                found.append(Block(f"{name}.big.{i}", stage, before, gives, step, own[i], i < count - 2))
+                ends = large == 1 or i < large - 1  # the last does not, in both papers' code, but a lone one does
+                found.append(Block(f"{name}.big.{i}", stage, before, gives, step, own[i], ends))
             for i in range(max(1, count // beta - 1)):
                 before = gives // alpha if i else takes
                 found.append(Block(f"{name}.little.{i}", stage, before, gives // alpha, 1, own[i]))
@@ -120,9 +122,7 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
             for right in range(width - columns + 1):
                 gone[:, :, down : down + rows, right : right + columns] |= begun
         left = (~gone).float()
-        return x * (left * (left.numel() / left.sum().clamp(min=1))).to(
-            x.dtype
-        )  # its algorithm 1: count(M)/count_ones(M)
+        return x * (left * (left.numel() / left.sum().clamp(min=1))).to(x.dtype)  # its algorithm 1
 
     def block(x: Tensor, place: Block) -> Tensor:
         name, step = place.name, place.stride
@@ -170,8 +170,8 @@ def logits(model: Any, w: Weights, x: Tensor, training: bool, conv: Any, linear:
         if model.variant in ("A", "B"):
             x = act(layer(x, "stem.0", "stem.1", stride=2, padding=3))
         else:
-            for place, step in ((0, 2), (3, 1), (6, 1)):
-                x = act(layer(x, f"stem.{place}", f"stem.{place + 1}", stride=step, padding=1))
+            for nth, step in ((0, 2), (3, 1), (6, 1)):
+                x = act(layer(x, f"stem.{nth}", f"stem.{nth + 1}", stride=step, padding=1))
         if model.big_little:  # Chen et al. 2019, section 3.2, in the place of the pool
             big = layer(x, "stem.pool.big.0", "stem.pool.big.1", stride=2, padding=1)
             little = act(layer(x, "stem.pool.little.0", "stem.pool.little.1", padding=1))

@@ -79,8 +79,8 @@ class ResNet(Model):
     - `separate`: between stages a norm and a 2 x 2 of stride 2, and a pool and a norm at the last one's end.
     - `layer_scale`: each body ends times a learned number a channel, which starts at this.
     - `big_little`: (α, β) of Chen et al. 2019: each stage but the last has two branches. Big is its blocks but one, at
-      half the sides; little is a β-th of them less one, at least one, with an α-th of the channels. Their sum goes
-      through the stage's last block, which strides where the next stage would have. The stem's max-pool becomes two
+      half the sides, little a β-th of them less one with an α-th of the channels, each at least one. Their sum goes
+      through one more block, which strides where the next stage would have. The stem's max-pool becomes two
       branches of convolutions. Big is doubled by its nearest neighbours, as the code of Assembled-CNN has it (Lee et
       al. 2020); its blocks are `variant`'s, where those of both papers' code pool shortcuts 3 x 3.
     """
@@ -149,10 +149,8 @@ class ResNet(Model):
         for name in ("separate", "patchify") if self.big_little else ():
             if getattr(self, name):
                 raise ValueError(f"model.{name} is of networks without model.big_little: leave one out")
-        if self.big_little and (len(self.blocks) < 2 or min(self.blocks[:-1]) < 2):
-            raise ValueError(
-                "model.big_little parts stages of 2 blocks or more, the last aside: set model.blocks, or leave it out"
-            )
+        if self.big_little and len(self.blocks) < 2:
+            raise ValueError("model.big_little parts stages before the last: set model.blocks, or leave it out")
         if self.big_little and self.width % self.big_little[0]:
             alpha = self.big_little[0]
             raise ValueError(f"model.big_little: {alpha} does not divide model.width={self.width}: take an α that does")
@@ -250,10 +248,10 @@ class ResNet(Model):
         alpha, beta = self.big_little
         c_out, c_little = self._widened(width), self._widened(width // alpha)
         big, little = nn.Sequential(), nn.Sequential()
-        for i, rate in enumerate(rates[:-1]):
+        for i, rate in enumerate(rates[: max(1, len(rates) - 1)]):
             big.append(self._block(c_out if i else c_in, width, 1 if i else 2, rate, away))
-        for block in list(big)[-1:]:  # of a stage of one block, which `check` refuses, there is none
-            block.act = nn.Identity()  # the sum has one
+        if len(big) > 1:
+            big[-1].act = nn.Identity()  # the sum has one
         big.add_module("up", nn.Upsample(scale_factor=2, mode="nearest"))
         for i, rate in enumerate(rates[: max(1, len(rates) // beta - 1)]):
             little.append(self._block(c_little if i else c_in, width // alpha, 1, rate, away))

@@ -70,16 +70,28 @@ def test_multiply_adds_are_torchs(model):
 
 @pytest.mark.parametrize(
     ("blocks", "beta", "due"),
-    [((3, 4, 6, 3), 4, (1, 1, 1)), ((4, 8, 23, 3), 4, (1, 1, 4)), ((5, 12, 30, 3), 2, (1, 5, 14))],
+    [
+        ((1, 1, 1), 4, (1, 1)),
+        ((3, 4, 6, 3), 4, (1, 1, 1)),
+        ((4, 8, 23, 3), 4, (1, 1, 4)),
+        ((5, 12, 30, 3), 2, (1, 5, 14)),
+    ],
 )
 def test_blocks_of_each_branch(blocks, beta, due):
     with torch.device("meta"):
         net = B.but(blocks=blocks, width=8, big_little=(2, beta)).build(3, 2)
     for stage, (count, few) in enumerate(zip(blocks, due, strict=False), 1):
         own = net.get_submodule(f"stage{stage}")
-        assert [name for name, _ in own.big.named_children()] == [*map(str, range(count - 1)), "up"]
+        assert [name for name, _ in own.big.named_children()] == [*map(str, range(max(1, count - 1))), "up"]
         assert [name for name, _ in own.little.named_children()] == [*map(str, range(few)), "out"]
-    assert len(net.stage4) == blocks[-1]
+    assert len(net.get_submodule(f"stage{len(blocks)}")) == blocks[-1]
+
+
+def test_the_last_of_several_big_blocks_ends_without_activation():
+    """As in both papers' code: the sum has one."""
+    net = LARGE.build(3, 2)
+    ends = [[type(m.act) for m in stage.big if hasattr(m, "act")] for stage in (net.stage1, net.stage2)]
+    assert ends == [[nn.ReLU, nn.Identity], [nn.ReLU]]
 
 
 @pytest.mark.parametrize("side", [64, 72, 41])
@@ -211,13 +223,13 @@ def test_proof_tells_it(tiny):
         set_in("stage1.big.up", nn.UpsamplingBilinear2d(scale_factor=2)),
         set_in("stage1.act", nn.Identity()),
         set_in("stage1.big.1.act", nn.ReLU()),
-        set_in("stage2.big.0.act", nn.ReLU()),
+        set_in("stage2.big.0.act", nn.Identity()),
         set_in("stage1.little.out.1", nn.Identity()),
         lambda net: net.stage1.big.add_module("2", net.stage1.big[1]),
     ],
     ids=[
         *("no little", "no big", "no merge", "bilinear", "bilinear to the corners", "no activation of the sum"),
-        *("an activation of big", "one of its only block", "no norm of little", "a block twice"),
+        *("an activation of big", "none of its only block", "no norm of little", "a block twice"),
     ],
 )
 def test_proof_catches_another_structure(change, tiny):
@@ -250,8 +262,7 @@ def test_absent_it_is_nowhere():
     [
         ({"separate": True}, r"model\.separate is of networks without model\.big_little: leave one out$"),
         ({"patchify": 4}, r"model\.patchify is of networks without model\.big_little: leave one out$"),
-        ({"blocks": (2, 1, 1)}, r"parts stages of 2 blocks or more, the last aside: set model\.blocks, or leave it"),
-        ({"blocks": (3,)}, r"parts stages of 2 blocks or more, the last aside: set model\.blocks, or leave it"),
+        ({"blocks": (3,)}, r"parts stages before the last: set model\.blocks, or leave it out$"),
         ({"big_little": (3, 4)}, r"big_little: 3 does not divide model\.width=8: take an α that does$"),
     ],
 )
