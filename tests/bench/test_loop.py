@@ -78,7 +78,11 @@ def test_a_study_runs_for_real_among_runs_of_its_own(spec, tmp_path, monkeypatch
     monkeypatch.setattr(tracking, "Tracker", NoTracker)
     monkeypatch.setattr(local, "Local", partial(local.Local, method="forkserver"))
     seen = study(sized(spec, 32, 2), ["cpu"])
-    assert NoTracker.seen == ["started", "epoch", "finished"]
+    assert [kind for kind in NoTracker.seen if kind != "batch"] == [
+        "started",
+        "epoch",
+        "finished",
+    ]  # a slow one tells it
     assert seen.rate == pytest.approx(64 / seen.wall)
     assert seen.in_loop > seen.rate
     assert {"start", "forward", "backward", "evidence", "evaluation"} <= set(seen.spent)

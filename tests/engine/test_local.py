@@ -38,7 +38,7 @@ def test_one_process_and_two_give_the_same_bits_and_upstream_comes_first(tmp_pat
     records, weights, orders = [], [], []
     for jobs in (1, 2):
         store = Store(tmp_path / str(jobs))
-        events = list(Engine(store, ["cpu"] * jobs, method=FORKS if jobs == 1 else "spawn").events(p.runs()))
+        events = list(Engine(store, ["cpu"] * jobs, method=FORKS).events(p.runs()))
         assert [e for e in events if e["kind"] == "failed"] == []
         orders.append([(e["kind"], e["run"][0].id) for e in events if e["kind"] in ("started", "finished")])
         records.append({(s.id, n): timeless(store.read(s.id, n)) for s, n in p.runs()})
