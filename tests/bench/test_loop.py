@@ -78,11 +78,8 @@ def test_a_study_runs_for_real_among_runs_of_its_own(spec, tmp_path, monkeypatch
     monkeypatch.setattr(tracking, "Tracker", NoTracker)
     monkeypatch.setattr(local, "Local", partial(local.Local, method="forkserver"))
     seen = study(sized(spec, 32, 2), ["cpu"])
-    assert [kind for kind in NoTracker.seen if kind != "batch"] == [
-        "started",
-        "epoch",
-        "finished",
-    ]  # a slow one tells it
+    told = [kind for kind in NoTracker.seen if kind != "batch"]  # which a slow epoch tells
+    assert told == ["started", "epoch", "finished"]
     assert seen.rate == pytest.approx(64 / seen.wall)
     assert seen.in_loop > seen.rate
     assert {"start", "forward", "backward", "evidence", "evaluation"} <= set(seen.spent)
