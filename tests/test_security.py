@@ -55,7 +55,7 @@ class Records:
     def refused(self, rung, seed):
         return None
 
-    def read(self, rung, seed):
+    def read(self, rung, seed, known=False):
         return {
             "status": "diverged" if (rung, seed) == ("b", 2) else "finished",
             "metrics": {"top1": {"a": (90, 91, 92), "b": (88, 89, 91), "c": (95, 97, 94)}[rung][seed]},

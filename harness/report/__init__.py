@@ -362,6 +362,10 @@ def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequen
         told["target"] = jsonable(reached.drop(columns=["place"]).to_dict("records"))
     data.write(folder, told, own)
     found, again = findings.found(plan, store, every, table, effects), commands(plan, every)
+    if reached is not None:
+        ends = findings.far(plan, table.set_index("place", drop=False))
+        cost = findings.Section("Cost to the target", tuple(target.told(plan, reached, ends)))
+        found = [*found[:1], *filter(None, [cost]), *found[1:]]
     write_atomic(folder / "findings.md", findings.markdown(study, found, again).encode())
     both = frames.backbones(plan, store, every)
     every_figure = draw(plan, every, table, effects, compared, both, others(plan, store, table, effects), reached)

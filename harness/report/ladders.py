@@ -214,7 +214,8 @@ def notes(
     elif table["paper_gain"].notna().any():
         kinds = together(dict.fromkeys("n not said" if k == "not said" else k for k in table["known"] if k))
         lines.append(f"No test of whether gains differ: theirs come without a spread ({kinds}).")
-    lines += [line for metric in published.SCORES for line in published.agreement(table, metric)]
+    scores = [metric for metric in published.SCORES if metric not in SAVED]
+    lines += [line for metric in scores for line in published.agreement(table, metric)]
     lines += [line for metric in SAVED for line in _agreement(table, metric)]
     if len(two):
         lines.append("An interaction is what both tricks give together beyond the sum of what each gives alone.")

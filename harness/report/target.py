@@ -6,7 +6,7 @@ the means cross the target are told, with a value for each seed, as `stats.cross
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import harness.report.frames as frames
 import harness.report.tables as tables
 from harness import one_line, stats
 from harness.paths import write_atomic
+from harness.report.figures import resolved
+from harness.report.findings import bare
 from harness.report.frames import Plan, Row
 from harness.report.words import METRICS, opening
 from harness.store import Store
@@ -140,6 +142,35 @@ def notes(plan: Plan, table: pd.DataFrame) -> list[str]:
             lines.append(f"{row['title']}: its runs of {row['length']} epochs are missing; the same command goes on.")
         elif pd.isna(row["low"]):
             lines.append(f"{row['title']}: reached by the shortest tried, {row['length']}: fewer might do.")
+    return lines
+
+
+def told(plan: Plan, table: pd.DataFrame, ends: Sequence[Pair]) -> list[str]:
+    """What was found: the epochs of the first rung and the last, what all tricks save, and which of them are resolved.
+
+    `ends` are (above, below) of what all tricks together gave, as `findings.far` has them. No line of a table without
+    two rungs that reached the target.
+    """
+    score, metric = plan["target"]["score"], METRICS[table["metric"].iloc[0]]
+    by_place, lines = table.set_index("place"), []
+    for (above, below), total in saved(plan, table, "epochs", ends).items():
+        if (above, below) in ends:
+            first, last = (
+                f"{bare(row['title'])} takes {row['epochs']:.2f} ± {row['epochs_sd']:.2f} epochs"
+                for row in (by_place.loc[below], by_place.loc[above])
+            )
+            share = total["gain"] / by_place.loc[below, "epochs"]
+            found = tables.gain(total["gain"], total["gain_low"], total["gain_high"], 2)
+            lines.append(
+                f"To {score:g} % {metric} {first}, {last}. Saved in total: {found} "
+                f"epochs, {100 * share:.0f} % ({total['verdict']})."
+            )
+    if lines:
+        verdicts = {bare(row["title"]): row["epochs_verdict"] for _, row in table.iterrows() if row["epochs_verdict"]}
+        for word, own in (("Resolved", True), ("Not resolved", False)):
+            named = [title for title, verdict in verdicts.items() if resolved(verdict) == own]
+            lines += [f"{word}, each by itself: {'; '.join(named)}."] if named else []
+        lines.append("All other numbers here are of the runs at those lengths, which were chosen to end alike.")
     return lines
 
 

@@ -39,7 +39,7 @@ def title(plan: Plan, trained: Iterable[int] = ()) -> str:
     """`CIFAR-10, 10,000 images, 9 epochs`: study, design, training images, epochs, and settings that are short.
 
     `trained`: the numbers of training images of its runs; none where there is no run. Of epochs those of the shortest
-    rung.
+    rung; none of a plan to a target, whose rungs have what they need.
     """
     parts = [study_title(plan)]
     if plan["design"] != "ladder":
@@ -49,7 +49,7 @@ def title(plan: Plan, trained: Iterable[int] = ()) -> str:
     images, epochs = sorted(set(trained)), sorted({rung["epochs"] for rung in plan["rungs"]})
     if images:
         parts.append(" to ".join(dict.fromkeys(f"{n:,}" for n in (images[0], images[-1]))) + " images")
-    if epochs:
+    if epochs and "target" not in plan:
         parts.append(f"{epochs[0]} epoch{'s' * (epochs[0] != 1)}")
     if plan.get("metric"):
         parts.append(f"by {METRICS[plan['metric']]}")

@@ -149,13 +149,31 @@ def test_what_is_saved_by_hand(store):
     assert table.loc["warmup", "epochs_by_seed"] == {}
     (line,) = [line for line in target.notes(described, table) if "warmup" in line.lower()]
     assert line.endswith("never reached 90 %: 1.00 after 40 epochs.")
+    told = target.told(described, table.reset_index(), [(1, 0)])
+    assert told[0].startswith(
+        "To 90 % top-1 baseline takes 11.00 ± 0.71 epochs, label smoothing takes 6.00 ± 0.71 epochs."
+    )
+    assert "Saved in total: +5.00 epochs, 45 %" in told[0]
+    assert target.told(described, table.reset_index(), [(2, 0)]) == [], "warmup never got there"
     report.remember(described)
     again = report.recall(report.to_target("own", 90))
     made = report.render(again, store)
     assert "epochs to 90 % top-1" in made.text
     assert "not reached by 40" in made.text
     assert made.told["target"][1]["epochs_saved"] == pytest.approx(5)
+    assert "Cost to the target" not in (made.folder / "findings.md").read_text(), "the last rung never got there"
     assert {"target.md", "target.csv", "target.png"} <= {path.name for path in made.folder.iterdir()}
+
+
+def test_findings_and_the_page_tell_what_all_tricks_save(store):
+    _, plan = rounds(planned(Study("own", "", BASELINE, TRICKS[:1], SEEDS), longest=40), store)
+    made = report.render(study.describe(plan, store), store)
+    told = (made.folder / "findings.md").read_text()
+    assert told.startswith("# own, 10 images: what was found")
+    assert told.index("- A ladder of 2 rungs") < told.index(
+        "## Cost to the target\n\n- To 90 % top-1 baseline takes 11.00"
+    )
+    assert "Cost to the target" in (made.folder / "index.html").read_text()
 
 
 def test_what_is_not_all_there_is_said_and_not_reckoned(store):
