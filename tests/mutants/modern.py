@@ -127,7 +127,11 @@ BROKEN: Broken = {
         ("does nothing", DROPS, method(DropPath, "forward", lambda self, x: x)),
         ("not divided by what is left", DROPS, edited(DropPath, "forward", " / (1 - self.rate)", "")),
         ("the whole batch or none", DROPS, method(DropPath, "forward", by_batch)),
-        ("all blocks alike", DROPS, edited(ResNet, "build", "float(next(rates))", "self.drop_path or 0.0")),
+        (
+            "all blocks alike",
+            DROPS,
+            edited(ResNet, "build", "stride, float(next(rates))", "stride, self.drop_path or 0.0"),
+        ),
         (
             "the first most",
             DROPS,
