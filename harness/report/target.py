@@ -104,18 +104,20 @@ def saved(plan: Plan, table: pd.DataFrame, cost: str, wanted: Iterable[Pair]) ->
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a rung as text."""
+    """One row a rung as text; what a page shows at once comes first."""
     text = pd.DataFrame({"rung": table["title"]})
-    text["whole epochs"] = [str(row["length"]) if row["reached"] else _short(row) for _, row in table.iterrows()]
-    metric = table["metric"].iloc[0]
-    text[METRICS[metric]] = [tables.spread(row["score"], row["score_sd"]) for _, row in table.iterrows()]
-    text["n"] = table["n"].astype(str)
     for cost, decimals in (("epochs", 2), ("seconds", 1)):
         text[cost] = [tables.spread(mean, sd, decimals) for mean, sd in table[[cost, f"{cost}_sd"]].to_numpy()]
         names = [f"{cost}_saved", f"{cost}_saved_low", f"{cost}_saved_high"]
         text[f"{cost} saved"] = [tables.gain(gain, low, high, decimals) for gain, low, high in table[names].to_numpy()]
         if cost == "epochs":
             text["verdict"] = [verdict or "–" for verdict in table["epochs_verdict"]]
+            text["whole epochs"] = [
+                str(row["length"]) if row["reached"] else _short(row) for _, row in table.iterrows()
+            ]
+    metric = table["metric"].iloc[0]
+    text[METRICS[metric]] = [tables.spread(row["score"], row["score_sd"]) for _, row in table.iterrows()]
+    text["n"] = table["n"].astype(str)
     text["tried"] = table["tried"]
     return text
 

@@ -169,6 +169,5 @@ def _as_it_is(folder: str) -> str:
         with suppress(FileNotFoundError):
             stat = os.stat(f"{folder}/{name}")
             told.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
-    return (
-        sha256(repr((_rules(), told)).encode())[:16] if told and told[-1][0].startswith(("result", "refused")) else ""
-    )
+    over = told and told[-1][0].startswith(("result", "refused"))
+    return sha256(repr((_rules(), told)).encode())[:16] if over else ""

@@ -5,6 +5,7 @@ import io
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 
@@ -158,6 +159,15 @@ def test_signs_and_order(store):
     assert "Spearman" in text
     assert "no rung here" in text, "Swin-T"
     assert text.count("no run") >= 10
+
+
+def test_what_is_saved_is_told_of_once():
+    """Seconds are a metric, and a cost to a target too."""
+    row = {"metric": "seconds", "paper_gain": 1.0, "gain": 2.0, "verdict": "helps", "agree": "", "apart": math.nan}
+    table = pd.DataFrame([row | {"p": math.nan, "known": "", "note": ""}])
+    plan = study("airbench") | {"decide": None}
+    told = ladders.notes(plan, table, table, table[:0], {"title": "a", "source": "b", "note": ""}, True)
+    assert [line.partition(" gains")[0] for line in told if line.startswith("Seconds")] == ["Seconds: 1 of 1"]
 
 
 def test_without_spreads_there_is_no_such_test(store):

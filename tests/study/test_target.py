@@ -173,7 +173,9 @@ def test_findings_and_the_page_tell_what_all_tricks_save(store):
     assert told.index("- A ladder of 2 rungs") < told.index(
         "## Cost to the target\n\n- To 90 % top-1 baseline takes 11.00"
     )
-    assert "Cost to the target" in (made.folder / "index.html").read_text()
+    page = (made.folder / "index.html").read_text()
+    assert "Cost to the target" in page
+    assert all(f'<th scope="col">{name}</th>' in page for name in ("epochs", "epochs saved", "verdict")), "not hidden"
 
 
 def test_what_is_not_all_there_is_said_and_not_reckoned(store):
