@@ -32,8 +32,24 @@ Event = dict[str, Any]
 State = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class How:
+    """How a run is watched and executed, which its record tells and its id does not: no bit depends on it."""
+
+    curve_every: int = 1  # epochs from one measurement of the test set to the next
+
+    def measures(self, epoch: int) -> bool:
+        """Whether the test set is measured after this epoch, from 0; after the last, and to stop by, it always is."""
+        return (epoch + 1) % self.curve_every == 0
+
+
+PLAIN = How()
+
+
 class Keeper:
     """What the loop asks of whoever keeps its run. This one keeps nothing."""
+
+    how = PLAIN
 
     def saved(self) -> State | None:
         """The state to go on from; None to begin."""
@@ -44,10 +60,6 @@ class Keeper:
         return False
 
     def keep(self, state: State) -> None: ...
-
-    def measures(self, epoch: int) -> bool:
-        """Whether the test set is measured after this epoch, from 0; after the last, and to stop by, it always is."""
-        return True
 
     def report(self, event: Event) -> None:
         """A dict an epoch, `{"epoch": 0, "loss": …, the scores, …}`, and every 2 seconds one with `"batch"`."""
@@ -220,7 +232,7 @@ def train(
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
         event[tasks.of(spec).learned] = 100 * run.hits.item() / (steps * spec.batch_size)
         diverged, last = not math.isfinite(event["loss"]), run.epoch == spec.epochs - 1
-        due = last or diverged or bool(spec.stop) or ranks.agree(keeper.measures(run.epoch))
+        due = last or diverged or bool(spec.stop) or ranks.agree(keeper.how.measures(run.epoch))
         with run.averaged():
             if due:
                 renew(spec, run, images, rng)

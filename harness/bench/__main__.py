@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"{len(places)} processes on {', '.join(dict.fromkeys(places))}; images per second:", flush=True)
     bounds: list[float] = []
     studies: list[Measured] = []
-    for kind, seen in measure(spec, places, options.seconds, options.rounds, options.curve_every):
+    for kind, seen in measure(spec, places, options.seconds, options.rounds, where.how(options)):
         (bounds if kind == "bound" else studies).append(seen)
         print(f"  {kind:<8}{seen if kind == 'bound' else seen.rate:10.1f}", flush=True)
     rates = [seen.rate for seen in studies]
