@@ -47,7 +47,7 @@ def add_graphs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cuda-graphs",
         action="store_true",
-        help="on CUDA, play each pass again as one CUDA graph: the same bits, in less time where Python is what is waited "
+        help="on CUDA, play each pass again as one CUDA graph: the same bits, in less time where Python is waited "
         "for; a record says how many were, or why none",
     )
 
