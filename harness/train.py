@@ -249,13 +249,11 @@ def train(
         event[tasks.of(spec).learned] = 100 * run.hits.item() / (steps * spec.batch_size)
         diverged, last = not math.isfinite(event["loss"]), run.epoch == spec.epochs - 1
         due = last or diverged or bool(spec.stop) or ranks.agree(keeper.how.measures(run.epoch))
+        asked = (images, watched) if last or diverged or not few else (shown, "curve")
         with run.averaged():
             if due:
                 renew(spec, run, images, rng)
-            scores = {}
-            if due:
-                whole = last or diverged or shown is images
-                scores = test(spec, run, images, watched) if whole else test(spec, run, shown, "curve")
+            scores = test(spec, run, *asked) if due else {}
             run.history.append(event | scores | {"time": time.time()})
             if any(stop.best(run.history) == run.epoch for stop in spec.stop):
                 run.best = {name: value.clone() for name, value in run.model.state_dict().items()}

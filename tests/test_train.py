@@ -247,7 +247,7 @@ def test_a_curve_of_other_images_is_refused(tiny, old, new, monkeypatch):
 
 
 def test_a_last_test_of_a_few_images_is_refused(tiny, monkeypatch):
-    text("whole = last or", "whole =")(monkeypatch)
+    text("if last or diverged or not few else", "if not few else")(monkeypatch)
     assert trained(tiny.but(epochs=2), keeper=Glance()).result["status"] == "refused"
 
 

@@ -15,6 +15,7 @@ from tests.mutants import (
     mixed,
     modern,
     page,
+    quick,
     recipes,
     scenes,
     shared,
@@ -33,6 +34,7 @@ BROKEN = (
     | finetuned.BROKEN
     | mixed.BROKEN
     | modern.BROKEN
+    | quick.BROKEN
     | recipes.BROKEN
     | steps.BROKEN
 )  # the parts whose first mutant does nothing
