@@ -315,27 +315,39 @@ def _clocked(work: Callable[[], None], device: "torch.device") -> float:
     return float(begin.elapsed_time(end))
 
 
-def same_bits(device: "torch.device") -> Iterator["Check"]:
-    """Two epochs of the digits, in FP32 and in FP16, each twice from one seed, by processes of their own."""
+def same_bits(device: "torch.device", graphs: bool | None = None) -> Iterator["Check"]:
+    """Two epochs of the digits, in FP32 and in FP16, each twice from one seed, by processes of their own.
+
+    And with `graphs`, which are asked of CUDA, a third time with passes played again as CUDA graphs.
+    """
     from harness.engine import Engine
     from harness.evidence import Check
     from harness.store import Store
+    from harness.train import PLAIN, How
 
     place = "cpu" if device.type == "cpu" else f"cuda:{device.index or 0}"
     asked = [(spec, 0) for spec in _short()]
     with tempfile.TemporaryDirectory(prefix="harness-doctor-") as folder:
-        stores = [Store(Path(folder, name)) for name in "ab"]
-        for store in stores:
-            for event in Engine(store, [place]).events(asked):
+        graphs = device.type == "cuda" if graphs is None else graphs
+        ways = {"a": PLAIN, "b": PLAIN} | ({"c": How(cuda_graphs=True)} if graphs else {})
+        stores = [Store(Path(folder, name)) for name in ways]
+        for store, how in zip(stores, ways.values(), strict=True):
+            for event in Engine(store, [place], how=how).events(asked):
                 if event["kind"] == "failed":
                     raise Problem(event["why"])
                 if event["kind"] == "interrupted":
                     raise KeyboardInterrupt
         for spec, seed in asked:
-            one, two = (store.weights(spec.id, seed) for store in stores)
-            off = [name for name in one if not one[name].equal(two[name])]
-            seen = f"{len(off)} of {len(one)} tensors differ" if off else "the same"
-            yield Check(f"{type(spec.precision).__name__}: weights of two runs of one seed", "the same", seen, not off)
+            kind = type(spec.precision).__name__
+            one, *others = (store.weights(spec.id, seed) for store in stores)
+            for two, what in zip(others, ("weights of two runs of one seed", "weights by CUDA graphs"), strict=False):
+                off = [name for name in one if not one[name].equal(two[name])]
+                seen = f"{len(off)} of {len(one)} tensors differ" if off else "the same"
+                yield Check(f"{kind}: {what}", "the same", seen, not off)
+            if len(stores) > 2:
+                told = stores[2].read(spec.id, seed)["passes"]
+                seen = f"{told.get('played', 0)}" + (f", {told['why']}" if "why" in told else "")
+                yield Check(f"{kind}: passes played as CUDA graphs", "some", seen, bool(told.get("played")))
 
 
 def _short() -> list[Any]:

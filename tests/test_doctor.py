@@ -137,25 +137,37 @@ def test_a_step_is_timed(monkeypatch):
     assert doctor.milliseconds(fp16.FP16(), CPU, channels_last=True) > 0
 
 
-class Drifting:
-    """An engine without processes, whose second store gets other weights from its FP16 runs, by a last bit or so."""
+class Here:
+    """An engine without processes."""
 
-    stores: ClassVar[list[object]] = []
-
-    def __init__(self, store, places):
-        self.store = store
-        self.stores.append(store)
+    def __init__(self, store, places, how):
+        self.store, self.how = store, how
 
     def events(self, runs):
         for spec, seed in runs:
-            engine.execute(spec, seed, self.store, CPU, lambda event: None)
+            engine.execute(spec, seed, self.store, CPU, lambda event: None, how=self.how)
+            yield {"kind": "finished", "run": (spec, seed)}
+
+
+class Drifting(Here):
+    """One whose second store gets other weights from its FP16 runs, by a last bit or so."""
+
+    stores: ClassVar[list[object]] = []
+
+    def __init__(self, store, places, how):
+        super().__init__(store, places, how)
+        self.stores.append(store)
+
+    def events(self, runs):
+        for event in super().events(runs):
+            spec, seed = event["run"]
             if isinstance(spec.precision, fp16.FP16) and len(self.stores) == 2:
                 drifted = {
                     run[0].id: self.store.weights(run[0].id, run[1]) for run in runs if (run[0].id, 0) in self.store
                 }
                 drifted[spec.id]["fc.weight"] = drifted[spec.id]["fc.weight"].nextafter(torch.tensor(9.0))
                 self.store.weights = lambda spec_id, seed, drifted=drifted: drifted[spec_id]
-            yield {"kind": "finished", "run": (spec, seed)}
+            yield event
 
 
 def test_runs_that_differ_in_a_bit_are_caught(monkeypatch):
@@ -163,6 +175,16 @@ def test_runs_that_differ_in_a_bit_are_caught(monkeypatch):
     checks = list(doctor.same_bits(CPU))
     assert [check.seen.split(" of ")[0] for check in checks] == ["the same", "1"]
     assert failed(checks) == ["FP16: weights of two runs of one seed"]
+
+
+def test_graphs_that_were_not_played_are_a_failed_check(monkeypatch):
+    short = doctor._short()
+    monkeypatch.setattr(engine, "Engine", Here)
+    monkeypatch.setattr(doctor, "_short", lambda: [spec.but(epochs=1) for spec in short])
+    checks = list(doctor.same_bits(CPU, graphs=True))
+    assert len(checks) == 6
+    assert failed(checks) == [f"{kind}: passes played as CUDA graphs" for kind in ("FP32", "FP16")]
+    assert {check.seen for check in checks if not check.ok} == {"0, there are none on cpu"}
 
 
 def test_an_error_in_a_check_is_a_failed_check():
