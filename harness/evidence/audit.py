@@ -27,6 +27,7 @@ from harness.evidence.numbers import (
     told,
     weighed,
 )
+from harness.evidence.products import WATCHED, Products
 from harness.evidence.renewed import Renewal
 from harness.evidence.replay import Replay, judged, states
 from harness.evidence.step import Gaps, Step, whole
@@ -77,6 +78,7 @@ class Auditor:
         self.waiting: list[Step] = []  # for their end, or to be judged
         self.left: tuple[float, ...] | None = None  # weights, the optimizer's state, averages, after the step before
         self.taking: Step | None = None  # from its gradient to the average after it
+        self.products: Products | None = None  # of the step that is watched
         self.arriving = False  # at other weights, of which no forward was seen yet
         self.returning: Step | None = None  # from the average after it to the weights that training goes on from
         self.renewal: Renewal | None = None  # of batch norm's statistics, while it goes on
@@ -105,6 +107,9 @@ class Auditor:
             self.step = Step(number, copies(model), asleep, frozen)
             self.step.handed = self.left is None or same(self.left[0], weighed(model))
             self._handles = [m.register_forward_hook(self._rounds) for m in model.modules() if is_layer(m)]
+            if self.spec.precision.kind in WATCHED:
+                self.products = Products(model, sorted(self.due).index(number))
+                self.step.products = self.products.found
         self.step.inputs.append(args[0].detach().clone())
 
     def _rounds(self, layer: nn.Module, args: Any, out: Tensor) -> None:
@@ -126,6 +131,8 @@ class Auditor:
         self.judged()
         if self.step:
             self.step.loss += loss.item()
+        if self.products:
+            self.products.work_out()
 
     def saw_step(self, labels: Tensor, fed: Tensor) -> None:
         if self.step:
@@ -134,9 +141,11 @@ class Auditor:
     def saw_leaving(self) -> None:
         """Before weights go elsewhere."""
         self.arriving = True
+        self._multiplied()
 
     def saw_gradient(self) -> None:
         """Before the optimizer's step."""
+        self._multiplied()
         if self.step:
             for handle in self._handles:
                 handle.remove()
@@ -154,6 +163,11 @@ class Auditor:
             self.waiting.append(self.step)
             self.taking, self.step = self.step, None
         self.left = None  # a step that is left out tells nothing
+
+    def _multiplied(self) -> None:
+        if self.products:
+            self.products.unhook()
+        self.products = None
 
     def saw_clipped(self) -> None:
         if self.taking and self.spec.clip:
