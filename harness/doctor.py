@@ -276,11 +276,11 @@ def tensor_floats(device: "torch.device") -> Iterator["Check"]:
     for precision, due in ((TF32(), "some" if cuda else "all"), (FP32(), "none")):
         runner, found = precision.on(device), Counter[str]()
         for place in range(6):  # a few layers each
-            products = Products(model, place)
+            products = Products(place)
+            products.watch(model)
             with runner.forward():
                 loss = nn.functional.cross_entropy(model(x).float(), torch.arange(8, device=device))
             runner.backward(loss)
-            products.unhook()
             products.work_out()
             found += products.found
         coarse, told = found["coarse"], found["plain"] + found["coarse"] + found["neither"]

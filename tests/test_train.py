@@ -201,10 +201,7 @@ class Rarely(loop.Keeper):
     """Watches a run after every K-th epoch."""
 
     def __init__(self, every):
-        self.every = every
-
-    def measures(self, epoch):
-        return (epoch + 1) % self.every == 0
+        self.how = loop.How(curve_every=every)
 
 
 @pytest.mark.parametrize(("change", "every", "told"), [(None, 2, [1, 3, 4]), (partial(swa, last=3), 9, [4])])

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"{len(places)} processes on {', '.join(dict.fromkeys(places))}; images per second:", flush=True)
     bounds: list[float] = []
     studies: list[Measured] = []
-    for kind, seen in measure(spec, places, options.seconds, options.rounds, options.curve_every):
+    for kind, seen in measure(spec, places, options.seconds, options.rounds, where.how(options)):
         (bounds if kind == "bound" else studies).append(seen)
         print(f"  {kind:<8}{seen if kind == 'bound' else seen.rate:10.1f}", flush=True)
     rates = [seen.rate for seen in studies]
@@ -135,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="K",
         help="measure the test set after every K-th epoch and the last, as harness.ablate does (default: %(default)s)",
     )
+    where.add_graphs(p)
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
     add("--scheduler", type=int, metavar="N", help="measure the scheduler's decisions instead, with N runs")
     add("--claims", type=int, metavar="N", help="measure the store's claims instead, by up to N processes")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from threading import BrokenBarrierError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,9 @@ from pydantic import Field
 from harness import Problem, one_line
 from harness.paths import runs
 from harness.spec import Data, Model, Spec
+
+if TYPE_CHECKING:
+    from harness.train import How
 
 MODELS = ("small", "resnet18", "resnet34", "resnet50")
 BOUND_SHARE = 0.15  # of the study's seconds, for each measurement of the bound
@@ -202,11 +205,8 @@ def sized(spec: Spec, rate: float, seconds: float) -> Spec:
     return spec.but(data=data, epochs=max(1, round(steps / a_epoch)))
 
 
-def study(spec: Spec, places: Sequence[str], curve: int = 1) -> Measured:
-    """Train `spec` from a seed a place, as `harness.ablate` does, among runs that are then deleted.
-
-    The test set is measured every `curve` epochs.
-    """
+def study(spec: Spec, places: Sequence[str], how: "How") -> Measured:
+    """Train `spec` from a seed a place, as `harness.ablate` does, among runs that are then deleted."""
     from harness.bench.spent import gathered, watched_worker
     from harness.engine import Engine, key
     from harness.engine.local import Local
@@ -218,7 +218,7 @@ def study(spec: Spec, places: Sequence[str], curve: int = 1) -> Measured:
     with own_runs():
         store, looks = Store(), runs() / "looks"
         looks.mkdir()
-        launcher = Local(store, places, EVERY, curve=curve, life=partial(watched_worker, str(looks)))
+        launcher = Local(store, places, EVERY, how=how, life=partial(watched_worker, str(looks)))
         open_experiment(plan.study)
         began = time.monotonic()
         tracker = Tracker(plan.study, plan.names(), store, map(key, plan.runs()), "harness.bench")
@@ -262,13 +262,11 @@ def own_runs() -> Iterator[None]:
             os.environ.update(before)
 
 
-def measure(
-    spec: Spec, places: Sequence[str], seconds: float, rounds: int, curve: int = 1
-) -> Iterator[tuple[str, Any]]:
+def measure(spec: Spec, places: Sequence[str], seconds: float, rounds: int, how: "How") -> Iterator[tuple[str, Any]]:
     """("bound", images/s) and ("harness", Measured) in turn: a b a, and b a again for each further round."""
     first = bound(spec, places, BOUND_SHARE * seconds)
     yield "bound", first
     small = sized(spec, first / len(places), seconds)
     for _ in range(rounds):
-        yield "harness", study(small, places, curve)
+        yield "harness", study(small, places, how)
         yield "bound", bound(spec, places, BOUND_SHARE * seconds)

@@ -44,7 +44,7 @@ class Submission:
         left = missing(runs, self.cluster.store)
         ranks = widest(left)
         self.box.remove()
-        self.box.make(self.cluster.store, self.cluster.every, self.cluster.device, self.cluster.curve)
+        self.box.make(self.cluster.store, self.cluster.every, self.cluster.device, self.cluster.how)
         write_atomic(self.box.folder / PLAN, json.dumps([*map(written, runs)]).encode())
         write_atomic(self.box.folder / AGAIN, self.cluster.script(self.box.folder, ranks).encode())
         jobs = self.cluster.submitted(self.box, min(self.cluster.jobs, len(left)), ranks=ranks)
@@ -75,9 +75,9 @@ def follow(box: Mailbox) -> int:
     at = places(terms.device, None if cuda else 1)
     if widest(runs) > 1:  # the job's places are for ranks: it trains one run at a time
         at, beside = at[:1], partial(of_job, device=terms.device, folder=box.folder)
-        engine = Engine(store, at, launcher=Local(store, at, terms.every, beside=beside, curve=terms.curve))
+        engine = Engine(store, at, launcher=Local(store, at, terms.every, beside=beside, how=terms.how))
     else:
-        engine = Engine(store, at, terms.every, curve=terms.curve)
+        engine = Engine(store, at, terms.every, how=terms.how)
     signal.signal(signal.SIGUSR1, lambda *_: setattr(engine, "stopping", True))
     failed, got_on = False, False
     for event in engine.events(missing(runs, store)):

@@ -11,6 +11,7 @@ from harness.engine.scheduler import ENDS, RETRY, Event, Listed, Order, Schedule
 from harness.engine.signals import asked_to_stop
 from harness.store import EVERY, Held, Store
 from harness.study import Run
+from harness.train import PLAIN, How
 
 
 class Launcher(Protocol):
@@ -59,10 +60,10 @@ class Engine:
         every: float = EVERY,  # seconds between checkpoints within an epoch
         method: str = "spawn",  # how processes start
         launcher: Launcher | None = None,  # processes on this machine, unless another is given
-        curve: int = 1,  # epochs from one measurement of the test set to the next
+        how: How = PLAIN,
     ) -> None:
         self.store, self.places, self.stopping = store, places, False
-        self.launcher: Launcher = launcher or Local(store, places, every, method, curve=curve)
+        self.launcher: Launcher = launcher or Local(store, places, every, method, how=how)
         self.runs: dict[Any, Run] = {}  # in progress, by handle
 
     @property

@@ -18,6 +18,7 @@ from harness.engine.worker import STOP, work
 from harness.spec import Spec
 from harness.store import Store
 from harness.study import Run
+from harness.train import PLAIN, How
 
 
 def places(device: str | None, jobs: int | None) -> list[str]:
@@ -70,7 +71,7 @@ class Local:
     every: float  # seconds between checkpoints within an epoch
     method: str = "spawn"  # how processes start
     beside: Callable[[Spec], Beside] | None = None
-    curve: int = 1  # epochs from one measurement of the test set to the next
+    how: How = PLAIN
     life: Callable[..., None] = work  # of a process
     workers: list[Worker] = field(default_factory=list, init=False)
 
@@ -115,7 +116,7 @@ class Local:
     def _begin(self, place: str) -> Worker:
         context: Any = multiprocessing.get_context(self.method)
         ours, theirs = context.Pipe()
-        arguments = theirs, self.store, place, decoders(len(self.places)), self.every, self.curve
+        arguments = theirs, self.store, place, decoders(len(self.places)), self.every, self.how
         process = context.Process(target=self.life, args=arguments)
         resource_tracker.ensure_running()  # else starting it, on the way to the process, would unblock them again
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)

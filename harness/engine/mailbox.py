@@ -25,6 +25,7 @@ from harness.paths import write_atomic
 from harness.spec import Spec, parse, parts, plain, upstream
 from harness.store import Store
 from harness.study import Run
+from harness.train import PLAIN, How
 
 Order = Run | str  # a run to train, or a word to show that this folder is seen
 
@@ -35,7 +36,7 @@ class Terms:
 
     store: str
     every: float  # seconds between checkpoints within an epoch
-    curve: int  # epochs from one measurement of the test set to the next
+    how: How
     device: str | None  # where the user named one
     folder: str  # where the command was given: data may be named from there
     path: tuple[str, ...]  # where modules are looked for, the user's among them
@@ -80,23 +81,23 @@ class Mailbox:
         self.heard: dict[str, int] = {}  # bytes of what each worker said
 
     @classmethod
-    def made(cls, store: Store, every: float, device: str | None, curve: int = 1) -> "Mailbox":
+    def made(cls, store: Store, every: float, device: str | None, how: How = PLAIN) -> "Mailbox":
         """A new one, for what this process will order."""
         for left in (store.root.parent / "mail").glob(f"{socket.gethostname()}-*-????????"):
             if not os.path.exists(f"/proc/{left.name.split('-')[-2]}"):  # of a command that was killed
                 cls(left).remove()
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         box = cls(store.root.parent / "mail" / name)
-        box.make(store, every, device, curve)
+        box.make(store, every, device, how)
         return box
 
-    def make(self, store: Store, every: float, device: str | None, curve: int = 1) -> None:
+    def make(self, store: Store, every: float, device: str | None, how: How = PLAIN) -> None:
         self.folder.mkdir(parents=True)
         os.chmod(self.folder, 0o700)
         for folder in ("orders", "taken", "said", "stops"):
             (self.folder / folder).mkdir()
         paths = tuple(path or os.getcwd() for path in sys.path)
-        terms = Terms(str(store.root), every, curve, device, os.getcwd(), paths, fitness())
+        terms = Terms(str(store.root), every, how, device, os.getcwd(), paths, fitness())
         write_atomic(self.folder / "terms.json", json.dumps(asdict(terms)).encode())
 
     @property
@@ -110,7 +111,7 @@ class Mailbox:
         except OSError as error:
             why = f"{path} cannot be read ({error.strerror}): does this machine see the folder of runs?"
             raise Problem(why) from None
-        return Terms(**{**told, "path": tuple(told["path"])})
+        return Terms(**{**told, "path": tuple(told["path"]), "how": How(**told["how"])})
 
     # --- the launcher's side ------------------------------------------------------------------------------------------
 

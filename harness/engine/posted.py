@@ -12,6 +12,7 @@ from harness.engine.ranks import widest
 from harness.engine.scheduler import ENDS, Event
 from harness.store import EVERY, Store
 from harness.study import Run
+from harness.train import PLAIN, How
 
 NAP = 0.1  # seconds between looks at what was said
 UNFIT = 3  # workers in a row that begin no run, before no more are begun
@@ -30,7 +31,7 @@ class Posted(ABC):
     jobs: int  # workers at once, at most
     every: float = EVERY  # seconds between checkpoints within an epoch
     device: str | None = None
-    curve: int = field(default=1, kw_only=True)  # epochs from one measurement of the test set to the next
+    how: How = field(default=PLAIN, kw_only=True)
     look: float = 5.0  # seconds between questions which workers are there
     box: Mailbox | None = field(default=None, init=False)
     orders: dict[int, Run] = field(default_factory=dict, init=False)  # without an end so far
@@ -78,7 +79,7 @@ class Posted(ABC):
         return widest(self.orders.values())
 
     def start(self, run: Run) -> int:
-        self.box = self.box or Mailbox.made(self.store, self.every, self.device, self.curve)
+        self.box = self.box or Mailbox.made(self.store, self.every, self.device, self.how)
         self.posted += 1
         self.box.post(self.posted, run)
         self.orders[self.posted] = run

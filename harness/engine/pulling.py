@@ -161,7 +161,7 @@ class Puller:
             self.say(number, event)
 
         beside = of_job(order[0], terms.device, self.box.folder) if order[0].ranks else Beside()
-        end = attempt(order, store, device, say, self._stops(number), terms.every, beside, terms.curve)
+        end = attempt(order, store, device, say, self._stops(number), terms.every, beside, terms.how)
         if end["kind"] == "interrupted" and self.asked:
             return {"kind": "kept", "why": f"worker {self.name} on {socket.gethostname()} had to end"}
         return end

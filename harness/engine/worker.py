@@ -23,7 +23,7 @@ from harness.ranks import Gone, Over, joined
 from harness.spec import Spec, blame, needed, plain, resolved, sources
 from harness.store import EVERY, TRACEBACK, Claim, Held, Lost, Store
 from harness.study import Run
-from harness.train import LAYOUT, Keeper, State, train
+from harness.train import LAYOUT, PLAIN, How, Keeper, State, train
 
 Say = Callable[[Event], None]
 STOP = "stop"  # said to a worker: keep the run that you train, and leave it
@@ -56,8 +56,8 @@ class Interrupted(Exception):
 class _Kept(Keeper):
     """Keeps a run by its claim, and says how it goes; `stop` tells whether to leave it at the next batch."""
 
-    def __init__(self, claim: Claim, by: str, say: Say, stop: Callable[[], bool], curve: int = 1) -> None:
-        self.claim, self.by, self.say, self.stop, self.curve = claim, by, say, stop, curve
+    def __init__(self, claim: Claim, by: str, say: Say, stop: Callable[[], bool], how: How) -> None:
+        self.claim, self.by, self.say, self.stop, self.how = claim, by, say, stop, how
         self.stopping = False
 
     def saved(self) -> State | None:
@@ -89,16 +89,13 @@ class _Kept(Keeper):
         if self.stopping:
             raise Interrupted
 
-    def measures(self, epoch: int) -> bool:
-        return (epoch + 1) % self.curve == 0
-
     def report(self, event: Event) -> None:
         if "batch" not in event:
             self.claim.note("epoch", **event)
         self.say({"kind": "batch" if "batch" in event else "epoch", "at": event})
 
 
-def work(connection: Connection, store: Store, place: str, decoding: int, every: float, curve: int = 1) -> None:
+def work(connection: Connection, store: Store, place: str, decoding: int, every: float, how: How) -> None:
     """A process's life: take a run, train it, say what happens; until told None, or the parent is gone."""
     begin_as_worker()
     os.environ.setdefault("HARNESS_DECODERS", str(decoding))  # what a user set stays
@@ -119,7 +116,7 @@ def work(connection: Connection, store: Store, place: str, decoding: int, every:
         if run is None:
             return
         if not isinstance(run, str):  # else it is STOP, of a run that had just ended
-            say(attempt(run[0], store, device, say, connection.poll, every, run[1], curve))
+            say(attempt(run[0], store, device, say, connection.poll, every, run[1], how))
 
 
 def attempt(
@@ -130,12 +127,12 @@ def attempt(
     stop: Callable[[], bool],
     every: float = EVERY,
     beside: Beside = Beside(),  # noqa: B008
-    curve: int = 1,
+    how: How = PLAIN,
 ) -> Event:
     """Execute a run: how that ended."""
     spec, seed = run
     try:
-        trained = execute(spec, seed, store, device, say, stop, every, beside, curve)
+        trained = execute(spec, seed, store, device, say, stop, every, beside, how)
     except Held as held:
         if isinstance(held, Lost):
             say({"kind": "note", "text": str(held)})
@@ -158,11 +155,11 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     every: float = EVERY,
     beside: Beside = Beside(),  # noqa: B008
-    curve: int = 1,
+    how: How = PLAIN,
 ) -> bool:
     """Train one run into the store, unless it is there by the time the claim is ours; from its checkpoint, if any.
 
-    The test set is measured every `curve` epochs. Returns whether it was trained. One of several ranks is trained
+    Returns whether it was trained. One of several ranks is trained
     `beside` too. Raises Held where another process has it, Lost where one took it over, and Interrupted when `stop`
     said so and the run is kept.
     """
@@ -180,7 +177,7 @@ def execute(
             by = ", ".join(
                 [f"torch {torch.__version__} on {device.type}, layout {LAYOUT}", *map(" ".join, own.items())]
             )
-            keeper = _Kept(claim, by, say, stop, curve)
+            keeper = _Kept(claim, by, say, stop, how)
             decoding.waiting = keeper.leave
             following = partial(follow, spec=spec, seed=seed, root=store.root)
             with gathered(spec, device, beside, following) as ranks:

@@ -27,7 +27,7 @@ from harness.evidence.numbers import (
     told,
     weighed,
 )
-from harness.evidence.products import WATCHED, Products
+from harness.evidence.products import Products, multiplies
 from harness.evidence.renewed import Renewal
 from harness.evidence.replay import Replay, judged, states
 from harness.evidence.step import Gaps, Step, whole
@@ -83,14 +83,14 @@ class Auditor:
         self.returning: Step | None = None  # from the average after it to the weights that training goes on from
         self.renewal: Renewal | None = None  # of batch norm's statistics, while it goes on
         self.renewed: list[Gaps] = []  # one a renewal
-        trace.model.register_forward_pre_hook(self._before)
+        trace.model.register_forward_pre_hook(self.saw_forward)
         trace.model.register_forward_hook(self._answered)
         if trace.optimizer is not None:
             trace.optimizer.register_step_post_hook(self._stepped)
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 
-    def _before(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def saw_forward(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         self.ended()
         if self.renewal:
             self.renewal.before(model, args[0])
@@ -106,10 +106,10 @@ class Auditor:
             frozen = sum(p.requires_grad == self.spec.frozen(n) for n, p in model.named_parameters())
             self.step = Step(number, copies(model), asleep, frozen)
             self.step.handed = self.left is None or same(self.left[0], weighed(model))
-            self._handles = [m.register_forward_hook(self._rounds) for m in model.modules() if is_layer(m)]
-            if self.spec.precision.kind in WATCHED:
-                self.products = Products(model, sorted(self.due).index(number))
-                self.step.products = self.products.found
+            self.products = Products(sorted(self.due).index(number)) if multiplies(self.spec.precision) else None
+        self._handles = [m.register_forward_hook(self._rounds) for m in model.modules() if is_layer(m)]
+        if self.products:
+            self.products.watch(model)
         self.step.inputs.append(args[0].detach().clone())
 
     def _rounds(self, layer: nn.Module, args: Any, out: Tensor) -> None:
@@ -123,6 +123,10 @@ class Auditor:
             self.renewal.after(model)
             return
         if step and model.training and not self.trace.is_away and len(step.logits) < len(step.inputs):
+            for handle in self._handles:
+                handle.remove()
+            if self.products:
+                self.products.answered()
             step.logits.append(z.detach().float().clone())
             if z.requires_grad:
                 z.register_hook(lambda slope: step.slopes.append(slope.detach().float()))
@@ -131,8 +135,9 @@ class Auditor:
         self.judged()
         if self.step:
             self.step.loss += loss.item()
-        if self.products:
-            self.products.work_out()
+            if self.products:
+                self.products.work_out()
+                self.step.products = self.products.found
 
     def saw_step(self, labels: Tensor, fed: Tensor) -> None:
         if self.step:
@@ -141,14 +146,10 @@ class Auditor:
     def saw_leaving(self) -> None:
         """Before weights go elsewhere."""
         self.arriving = True
-        self._multiplied()
 
     def saw_gradient(self) -> None:
         """Before the optimizer's step."""
-        self._multiplied()
         if self.step:
-            for handle in self._handles:
-                handle.remove()
             named = dict(self.trace.model.named_parameters())
             self.step.gradients = {n: None if p.grad is None else p.grad.detach().clone() for n, p in named.items()}
             self.step.kept = states(self.trace, named)
@@ -163,11 +164,6 @@ class Auditor:
             self.waiting.append(self.step)
             self.taking, self.step = self.step, None
         self.left = None  # a step that is left out tells nothing
-
-    def _multiplied(self) -> None:
-        if self.products:
-            self.products.unhook()
-        self.products = None
 
     def saw_clipped(self) -> None:
         if self.taking and self.spec.clip:

@@ -26,7 +26,6 @@ EACHWAY = 2  # of a gradient so many channels in and out, of all images
 ATONCE = 2**20  # numbers of a layer's input, of which a gradient is worked out at once
 BLUR = 8 * 2.0**-24  # of the sizes of all that is added up: float32's sums may be so far off
 NEAR = 0.25  # of the way from one to the other
-WATCHED = "float32", "tf32"  # kinds of precision of which layers give float32
 
 
 @dataclass(frozen=True)
@@ -62,19 +61,27 @@ class Sample:
         return found
 
 
+def multiplies(precision: Any) -> bool:
+    """Whether it is one whose layers give float32, so that only products tell what it is."""
+    return precision.kind in ("float32", "tf32")
+
+
 def as_due(kind: str, found: Mapping[str, float], native: bool) -> bool:
     """Whether what a `Products` has `found` is of that kind of precision.
 
-    `native`: on CUDA TF32 is allowed, no more. Which layers take it is for cuDNN and cuBLAS to say.
+    `native`: on CUDA TF32 is allowed, no more. Which layers take it is for cuDNN and cuBLAS to say. And kernels there
+    may transform what they multiply, as Winograd's do, and be near neither.
     """
     plain, coarse, neither, allowed = (found.get(name, 0.0) for name in ("plain", "coarse", "neither", "allowed"))
     if kind == "float32":
-        return coarse == neither == allowed == 0
+        return coarse == allowed == 0 and (native or neither == 0)
     return allowed == found.get("looked", 0.0) if native else plain == neither == allowed == 0
 
 
 class Products:
-    """Watches a few conv and linear layers of a network, until it is unhooked: others the next `time`, all in turn.
+    """Watches a few conv and linear layers of a network, a pass at a time: others the next `time`, all in turn.
+
+    To `watch` is to see the next forward, until it has `answered`, and its backward; then it can be worked out.
 
     `found` counts outputs and weights' gradients, by pass: `plain`, of the numbers as they were; `coarse`, of these
     rounded to TF32; `neither`. Those that would be the same either way are left out, of zeros say. `looked` counts
@@ -82,16 +89,23 @@ class Products:
     otherwise are not looked at, nor gradients of a weight that is used twice in a pass.
     """
 
-    def __init__(self, model: nn.Module, time: int = 0) -> None:
+    def __init__(self, time: int = 0) -> None:
+        self.time = time
         self.found: Counter[str] = Counter()
         self._waiting: list[Sample] = []
         self._pairs: dict[int, list[Sample]] = {}  # by weight: what its gradient is a product of
-        self._handles: list[Any] = []
+        self._handles: list[Any] = []  # of layers
+        self._learning: dict[int, Any] = {}  # of weights
+
+    def watch(self, model: nn.Module) -> None:
         layers = [layer for layer in model.modules() if known(layer)]
-        for layer in (layers[(LAYERS * time + i) % len(layers)] for i in range(min(LAYERS, len(layers)))):
-            self._handles.append(layer.register_forward_hook(self._gave))
-            if isinstance(layer.weight, nn.Parameter) and layer.weight.requires_grad:
-                self._handles.append(layer.weight.register_hook(partial(self._learned, id(layer.weight))))
+        some = [layers[(LAYERS * self.time + i) % len(layers)] for i in range(min(LAYERS, len(layers)))]
+        self._handles = [layer.register_forward_hook(self._gave) for layer in some]
+
+    def answered(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
 
     @torch.no_grad()
     def _gave(self, layer: nn.Conv2d | nn.Linear, args: tuple[Tensor, ...], out: Tensor) -> None:
@@ -108,10 +122,13 @@ class Products:
         bias = 0.0 if layer.bias is None else layer.bias.detach()[:some].double().view(1, -1, 1, 1)
         own = x[:IMAGES, :ins].clone(), weight[:some].clone(), given[:IMAGES, :some].clone()
         self._waiting.append(Sample(partial(nn.functional.conv2d, **options), *own, bias, taps))
-        if not (out.requires_grad and layer.weight.requires_grad):
+        if not (out.requires_grad and layer.weight.requires_grad and layer.weight.is_leaf):
             return
+        key = id(layer.weight)
+        if key not in self._learning:
+            self._learning[key] = layer.weight.register_hook(partial(self._learned, key))
         product = partial(of_weight, options, weight.shape[2:])
-        came, pairs = x[:, : min(EACHWAY, ins)].clone(), self._pairs.setdefault(id(layer.weight), [])
+        came, pairs = x[:, : min(EACHWAY, ins)].clone(), self._pairs.setdefault(key, [])
 
         def slope(g: Tensor) -> None:
             g = places(g.detach()) if linear else g.detach()
@@ -120,7 +137,8 @@ class Products:
         out.register_hook(slope)
 
     def _learned(self, weight: int, gradient: Tensor) -> None:
-        """In a backward: the gradient of a weight, by one pass."""
+        """In a backward: the gradient of a weight, by one pass. Another pass may be none of this one's business."""
+        self._learning.pop(weight).remove()
         pairs = self._pairs.pop(weight, [])
         if len(pairs) == 1:
             self._look()
@@ -137,13 +155,9 @@ class Products:
         """Count what came since the last time. Never within a forward: its precision would be this one's."""
         with torch.no_grad():
             self.found.update(kind for sample in self._waiting if (kind := sample.kind()))
-        self._waiting, self._pairs = [], {}
-
-    def unhook(self) -> None:
-        """Watch no longer."""
-        for handle in self._handles:
+        for handle in self._learning.values():
             handle.remove()
-        self._handles = []
+        self._waiting, self._pairs, self._learning = [], {}, {}
 
 
 def known(layer: nn.Module) -> bool:

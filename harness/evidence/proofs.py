@@ -14,7 +14,7 @@ import harness.evidence.words as words
 from harness.evidence.audit import FIRST, SURE, caught
 from harness.evidence.digests import rates, seen
 from harness.evidence.numbers import digest, same, weighed
-from harness.evidence.products import WATCHED, as_due
+from harness.evidence.products import as_due, multiplies
 from harness.evidence.tested import apart
 from harness.evidence.trace import Trace
 from harness.spec import SECOND, SELF, UNPROVEN, Check, Data, Model, Part, Precision, Spec, parts, referenced
@@ -168,7 +168,7 @@ def test_checks(spec: Spec, trace: Trace, metrics: Mapping[str, float], kept: Ma
     yield Check(words.TESTS["again"], f"below {limit:g}", f"{again:.1g}", fine)
     kind = spec.precision.kind
     if kind is not None and not trace.diverged:
-        if kind in WATCHED:
+        if multiplies(spec.precision):
             native = exams.device.type == "cuda"
             other = sum(row["rounded"] == 1 or not as_due(kind, row, native) for row in found)
         else:

@@ -142,11 +142,11 @@ class Multiplied(TorchFunctionMode):
 @contextmanager
 def tensor_cores(replay: Replay) -> Iterator[None]:
     """Within it cuDNN and cuBLAS may multiply in TF32, where the precision is that and the device CUDA."""
-    flags: tuple[Any, ...] = torch.backends.cudnn, torch.backends.cuda.matmul
-    native = replay.device.type == "cuda"
+    native = replay.spec.precision.kind == "tf32" and replay.device.type == "cuda"
+    flags: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul) if native else ()
     before = [flag.allow_tf32 for flag in flags]
     try:
-        for flag in flags if native and replay.spec.precision.kind == "tf32" else ():
+        for flag in flags:
             flag.allow_tf32 = True
         yield
     finally:

@@ -27,7 +27,7 @@ from harness.evidence.numbers import (
     some,
     weighed,
 )
-from harness.evidence.products import WATCHED, Products
+from harness.evidence.products import Products, multiplies
 from harness.evidence.replay import Given, Replay, emulated, precisely
 from harness.evidence.trace import Trace
 from harness.rng import stream
@@ -60,7 +60,7 @@ class Exams:
         self._trained = math.nan  # and of what is tested: that, or its average
         self._testing = False
         self._clear()
-        trace.model.register_forward_pre_hook(self._before)
+        trace.model.register_forward_pre_hook(self.saw_forward)
         trace.model.register_forward_hook(self._answered)
         if trace.optimizer is not None:
             trace.optimizer.register_step_post_hook(self._stepped)
@@ -102,7 +102,7 @@ class Exams:
         """Of the average that is about to be tested the statistics are others now."""
         self._trained = weighed(self.trace.model)
 
-    def _before(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def saw_forward(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         if self.trace.is_aside:
             return
         if model.training:
@@ -114,8 +114,9 @@ class Exams:
             self._testing = True
             self._weight = weighed(model)
             self._handles = [m.register_forward_hook(self._note_rounding) for m in model.modules() if is_layer(m)]
-            kind = self.spec.precision.kind
-            self._products = Products(model, len(self.found)) if kind in WATCHED else None
+            self._products = Products(len(self.found)) if multiplies(self.spec.precision) else None
+            if self._products:
+                self._products.watch(model)
             self._place = int(self.trace.rng("audit", "batch", len(self.found)).integers(2**31))
 
     def _looks(self, x: np.ndarray) -> list[tuple[float, np.ndarray]]:
@@ -137,7 +138,7 @@ class Exams:
         for handle in self._handles:
             handle.remove()
         if self._products:
-            self._products.unhook()
+            self._products.answered()
         x, z = args[0].detach(), z.detach().float()
         self.sides |= {*x.shape[2:]}
         if self._heard and len(self._heard[-1][1]) != len(z) and self.trace.ranks.size == 1:

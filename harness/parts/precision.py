@@ -154,17 +154,14 @@ def multiplied(kind: str, trace: Trace) -> Iterable[Check]:
     On CUDA TF32 is allowed, and each kernel takes it or not: of a run one product at least must be TF32's. Where none
     is, the device has none.
     """
-    native, found = trace.auditor.replay.device.type == "cuda", trace.auditor.found
-    count = Counter[str]()
+    native, found, count = trace.auditor.replay.device.type == "cuda", trace.auditor.found, Counter[str]()
     for gaps in found:
         count.update({name: int(gaps.get(name, 0)) for name in ("plain", "coarse", "neither", "allowed", "looked")})
-    told = count["plain"] + count["coarse"] + count["neither"]
-    name, due, numbers = "plain", "all", "as they are"
-    if kind == "tf32":
-        name, due, numbers = "coarse", "some" if native else "all", "rounded to TF32"
-    ok = all(as_due(kind, gaps, native) for gaps in found) and (kind == "float32" or count["coarse"] > 0)
-    what = f"audited outputs and weights' gradients of layers that are products of numbers {numbers}"
-    yield Check(what, due, f"{count[name]} of {told}", ok or trace.diverged)
-    allowed = count["looked"] if native and kind == "tf32" else 0
-    seen = count["allowed"]
-    yield Check("layers and gradients looked at while CUDA was allowed TF32", f"{allowed}", f"{seen}", allowed == seen)
+    plain, coarse, neither, allowed, looked = (count[n] for n in ("plain", "coarse", "neither", "allowed", "looked"))
+    due = "0" if kind == "float32" else "some" if native else "all"
+    seen = f"{coarse} of {plain + coarse + neither}" + f", {neither} of neither these nor those" * (neither > 0)
+    ok = all(as_due(kind, gaps, native) for gaps in found) and (kind == "float32" or coarse > 0)
+    what = "audited outputs and weights' gradients of layers that are products of numbers rounded to TF32"
+    yield Check(what, due, seen, ok or trace.diverged)
+    most = looked if native and kind == "tf32" else 0
+    yield Check("layers and gradients looked at while CUDA was allowed TF32", f"{most}", f"{allowed}", allowed == most)

@@ -7,6 +7,7 @@ from harness import Problem
 from harness.engine import mailbox
 from harness.engine.mailbox import Mailbox
 from harness.store import Store
+from harness.train import How
 from tests.kit.tiny import BASELINE
 
 RUN = (BASELINE, 3)
@@ -18,8 +19,8 @@ def box(tmp_path):
 
 
 def test_a_worker_is_told_how_to_train(box, tmp_path):
-    assert (box.terms.every, box.terms.curve) == (60, 1)
-    assert Mailbox.made(Store(tmp_path / "store"), 5.0, None, curve=3).terms.curve == 3
+    assert (box.terms.every, box.terms.how) == (60, How())
+    assert Mailbox.made(Store(tmp_path / "store"), 5.0, None, How(curve_every=3)).terms.how == How(curve_every=3)
 
 
 def test_an_order_is_had_by_one_worker_of_many(box):

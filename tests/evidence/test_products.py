@@ -7,10 +7,11 @@ from torch import nn
 
 from harness.evidence import Products
 from harness.evidence.products import LAYERS, Sample, as_due, of_weight
+from harness.parts.precision import Runner
 from harness.tricks.tf32 import Emulated, TensorRunner
 
 CPU = torch.device("cpu")
-RUNNER = TensorRunner(CPU)
+PLAIN, RUNNER = Runner(), TensorRunner(CPU)
 
 
 @pytest.fixture(autouse=True)
@@ -38,17 +39,15 @@ def network():
     )
 
 
-def watched(model, x, runner=None, times=2):
+def watched(model, x, runner=PLAIN, times=2):
     found = []
     for time in range(times):
-        products = Products(model, time)
-        if runner:
-            with runner.forward():
-                loss = (model(x) ** 2).sum()
-        else:
+        products = Products(time)
+        products.watch(model)
+        with runner.forward():
             loss = (model(x) ** 2).sum()
+        products.answered()
         loss.backward()
-        products.unhook()
         products.work_out()
         found.append(dict(products.found))
     return found
@@ -66,13 +65,20 @@ def test_flags_are_noted(flag):
     assert watched(network(), drawn(5, 3, 8, 8), times=1) == [{"looked": 4, "allowed": 4, "plain": 4}]
 
 
-def test_unhooked_it_sees_nothing():
-    model = network()
-    products = Products(model)
-    products.unhook()
-    model(drawn(2, 3, 8, 8)).sum().backward()
+def test_a_pass_that_is_not_watched_is_not_seen():
+    """Nor the backward of another pass, as of one that is done a second time, compiled."""
+    model, x, products = network(), drawn(5, 3, 8, 8), Products()
+    products.watch(model)
+    one = model(x).sum()
+    products.answered()
+    one.backward()
+    model(2 * x).sum().backward()
     products.work_out()
-    assert not products.found
+    assert products.found == {"looked": 4, "allowed": 0, "plain": 4}
+    model(x).sum().backward()
+    products.work_out()
+    assert products.found["looked"] == 4
+    assert not any(p._backward_hooks for p in model.parameters())
 
 
 class Twice(nn.Module):
@@ -166,6 +172,8 @@ def test_float32s_own_sums_are_near_enough():
     [
         ("float32", {"plain": 1, "looked": 2}, False, True),
         ("float32", {"plain": 1, "coarse": 1}, True, False),
+        ("float32", {"plain": 1, "neither": 1}, True, True),
+        ("float32", {"plain": 1, "neither": 1}, False, False),
         ("tf32", {"coarse": 1, "looked": 2}, False, True),
         ("tf32", {"coarse": 1, "looked": 2}, True, False),
         ("tf32", {"plain": 1, "looked": 2, "allowed": 2}, True, True),

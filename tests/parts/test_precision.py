@@ -71,7 +71,8 @@ ROUNDED = {"coarse": 4.0, "looked": 5.0}
         (FP32(), CPU, [ALL, ALL], True),
         (FP32(), CUDA, [ALL, ALL], True),
         (FP32(), CPU, [ALL, ALL | {"coarse": 1.0}], False),
-        (FP32(), CUDA, [ALL, ALL | {"neither": 1.0}], False),
+        (FP32(), CPU, [ALL, ALL | {"neither": 1.0}], False),
+        (FP32(), CUDA, [ALL, ALL | {"neither": 1.0}], True),  # Winograd's, say
         (FP32(), CUDA, [ALL, ALL | {"allowed": 1.0}], False),  # and no layer took it
         (FP32(), CPU, [{"looked": 5.0}], True),  # a dead network
         (TF32(), CPU, [ROUNDED, ROUNDED], True),

@@ -46,7 +46,7 @@ def test_the_test_set_is_met_by_the_chosen_values_alone_at_the_end(monkeypatch, 
         started.append((spec.id, seed))
         return (yield from trained(spec, seed))
 
-    def engine(store, places, every, curve):
+    def engine(store, places, every, how):
         assert places == ["cpu"]
         return Engine(store, places, launcher=Here(body))
 
