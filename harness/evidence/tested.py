@@ -43,7 +43,13 @@ class Exams:
 
     def __init__(self, spec: Spec, trace: Trace, replay: Replay) -> None:
         self.spec, self.trace, self.replay = spec, trace, replay
-        self.images = spec.evaluation.view(replay.images) if spec.evaluation else replay.images
+        whole, most = replay.images, trace.curve
+        if most:
+            count = whole.counts["test"]
+            chosen = {split: (split, np.arange(n)) for split, n in whole.counts.items()}
+            few = np.array([place * count // most for place in range(most)])
+            whole = whole.regrouped({**chosen, "curve": ("test", few)})
+        self.images = spec.evaluation.view(whole) if spec.evaluation else whole
         self.examiner = trace.task.examiner(self.images)
         self.found: list[dict[str, float]] = []  # one an evaluation
         self.scores: list[dict[str, float]] = []  # of each, worked out here
