@@ -116,8 +116,8 @@ class TF32(Precision):
 def tf32(spec: Spec) -> Spec:
     """TF32: conv and linear layers multiply numbers of eleven bits, with float32's range; all else is float32.
 
-    Hurts: not known to: NVIDIA's ResNet-50 has 76.95 ± .18 % in TF32 on an A100 and 77.01 ± .16 in float32 on a V100. On
-    CPUs it is emulated: the accuracy is that of TF32, and each step is slower.
+    Hurts: not known to: NVIDIA's ResNet-50 has 76.95 ± .18 % in TF32 on an A100 and 77.01 ± .16 in float32 on a V100.
+    On CPUs it is emulated: the accuracy is that of TF32, and each step is slower.
 
     Cost: on CUDA less time than true float32, more than FP16, and as much memory as float32; on CPUs more time.
     """

@@ -72,13 +72,13 @@ def test_a_pass_that_is_not_watched_is_not_seen():
     one = model(x).sum()
     products.answered()
     one.backward()
+    assert not any(p._backward_hooks for p in model.parameters()), "a compiler would stumble over them"
     model(2 * x).sum().backward()
     products.work_out()
     assert products.found == {"looked": 4, "allowed": 0, "plain": 4}
     model(x).sum().backward()
     products.work_out()
     assert products.found["looked"] == 4
-    assert not any(p._backward_hooks for p in model.parameters())
 
 
 class Twice(nn.Module):
