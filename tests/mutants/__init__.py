@@ -23,6 +23,7 @@ from tests.mutants import (
     steps,
     tensors,
     tested,
+    tf32,
 )
 from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, said, stand_in, text
 from tests.mutants.first import BROKEN as FIRST
@@ -37,6 +38,7 @@ BROKEN = (
     | quick.BROKEN
     | recipes.BROKEN
     | steps.BROKEN
+    | tf32.BROKEN
 )  # the parts whose first mutant does nothing
 
 TABLES = {
@@ -62,6 +64,7 @@ MUTANTS = [
         *scenes.BY_KIND.items(),
         *judged.BY_KIND.items(),
         *shared.BY_KIND.items(),
+        *tf32.BY_KIND.items(),
     )
     for part, mutants in table.items()
     for mutant in mutants

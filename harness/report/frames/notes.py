@@ -57,7 +57,7 @@ def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
 MARKS = {
     "budget_changed": ("†", "trains for another number of epochs than it is compared with: length may be in the gain"),
     "upstream": ("§", "needs another network trained first; its seconds per epoch leave that out"),
-    "emulated": ("‡", "16-bit floats emulated: accuracy is that of half precision, speed is not"),
+    "emulated": ("‡", "precision emulated: accuracy is that of the precision, speed is not"),
     "also": ("¤", "differs in more than its trick from what it is compared with"),
     "elsewhere": ("¶", "compares runs of different hardware, commits, library versions or source of your own parts"),
 }
