@@ -37,6 +37,7 @@ class How:
     """How a run is watched and executed, which its record tells and its id does not: no bit depends on it."""
 
     curve_every: int = 1  # epochs from one measurement of the test set to the next
+    sharing: int = 1  # runs that share its card
 
     def measures(self, epoch: int) -> bool:
         """Whether the test set is measured after this epoch, from 0; after the last, and to stop by, it always is."""
