@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from harness import Problem
@@ -65,7 +65,10 @@ def _count(text: str) -> int:
 
 
 def _jobs(text: str) -> int | str:
-    return text if text == AUTO else _count(text)
+    try:
+        return text if text == AUTO else _count(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto") from None
 
 
 def check(options: argparse.Namespace) -> str:
@@ -104,7 +107,7 @@ def places(options: argparse.Namespace) -> list[str]:
 def shared(options: argparse.Namespace, runs: "Sequence[Run]", store: "Store", at: Sequence[str]) -> "Iterator[Shared]":
     """The places of `runs`: `at`, and with --jobs auto as many on each GPU as pay, of which it tells on stderr.
 
-    What it starts for them, MPS, ends with it.
+    What it starts for them, MPS, ends with it; before a dry run, which leaves the telling to its plan.
     """
     from harness.engine.sharing import Shared, shared
 
@@ -114,9 +117,13 @@ def shared(options: argparse.Namespace, runs: "Sequence[Run]", store: "Store", a
     if options.jobs != AUTO or at[0] == "cpu" or not runs:
         yield Shared(list(at))
         return
-    with shared(runs, store, at, say) as found:
-        for line in found.lines:
-            say(line)
+    with ExitStack() as stack:
+        found = stack.enter_context(shared(runs, store, at, say))
+        if getattr(options, "dry_run", False):
+            stack.close()
+        else:
+            for line in found.lines:
+                say(line)
         yield found
 
 
