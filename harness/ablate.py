@@ -158,7 +158,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def to_train(plan: Any, at: list[str], options: argparse.Namespace) -> list[Any]:
-    """The runs by which --jobs auto goes: those that are missing, or stale, by now; nobody else asks for them."""
+    """The runs by which --jobs auto goes: those that are missing, or stale; nothing else asks. Of --tuned all: trials
+    are like them."""
     from harness import study
     from harness.store import Store
 
@@ -167,7 +168,7 @@ def to_train(plan: Any, at: list[str], options: argparse.Namespace) -> list[Any]
     every = study.walked(plan) if plan.target else replace(plan, counts=()).runs(options.only)
     store = Store(hidden=() if options.accept_stale else list(study.stale(every, Store())))
     asked = staged(plan, store).runs(options.only)
-    return asked if options.fresh else study.missing(asked, store)
+    return asked if options.fresh or options.tuned else study.missing(asked, store)
 
 
 def carry_out(plan: Any, loaded: Any, due: list[Any], cards: Any, options: argparse.Namespace) -> int:

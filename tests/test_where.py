@@ -129,4 +129,6 @@ def test_it_goes_by_the_runs_that_are_missing(tmp_path, monkeypatch):
         finish(Store(), spec.id, seed, RESULT)
     assert ablate.to_train(plan, ["cuda:0"], auto) == []
     assert ablate.to_train(plan, ["cuda:0"], fresh) == every
+    tuned = ablate.parser().parse_args(["digits", "--jobs", "auto", "--tuned", "3"])
+    assert ablate.to_train(plan, ["cuda:0"], tuned) == every, "whose trials are to come"
     assert ablate.to_train(plan, ["cpu"], fresh) == ablate.to_train(plan, ["cuda:0"], plain) == []
