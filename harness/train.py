@@ -22,6 +22,7 @@ from harness.parts.grouping import groups, set_rate
 from harness.parts.models import cost, sides
 from harness.parts.norms import synchronise
 from harness.parts.precision import Runner
+from harness.passes import Plain, executed
 from harness.ranks import Alone
 from harness.rng import Stream, streams
 from harness.spec import Spec
@@ -37,6 +38,7 @@ class How:
     """How a run is watched and executed, which its record tells and its id does not: no bit depends on it."""
 
     curve_every: int = 1  # epochs from one measurement of the test set to the next
+    cuda_graphs: bool = False  # passes are played again as CUDA graphs, where they can be
     sharing: int = 1  # runs that share its card
 
     def measures(self, epoch: int) -> bool:
@@ -66,7 +68,7 @@ class Keeper:
         """A dict an epoch, `{"epoch": 0, "loss": …, the scores, …}`, and every 2 seconds one with `"batch"`."""
 
 
-LAYOUT = 11  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
+LAYOUT = 12  # of `Live.state`, traces and teachers included: a checkpoint of another is not gone on from
 KEPT = ("epoch", "batch", "in_epoch", "history", "best", "answered")  # plain values of a `Live` in a checkpoint
 
 
@@ -95,6 +97,7 @@ class Live:
     runner: Runner
     teachers: tuple[Any, ...]
     trace: Trace
+    passes: Plain
     total: Tensor  # of this epoch's losses, on the device
     hits: Tensor  # training images of this epoch answered with their own label, as they were trained on
     averages: tuple[Averaging, ...] = ()
@@ -120,6 +123,7 @@ class Live:
             "teachers": [teacher.state() for teacher in self.teachers],
             "averages": [average.state() for average in self.averages],
             "trace": self.trace.state(),
+            "passes": self.passes.state(),
             "total": self.total,
             "hits": self.hits,
             "seconds": self.seconds + time.monotonic() - self.since,
@@ -144,6 +148,7 @@ class Live:
         for average, kept in zip(self.averages, state["averages"], strict=True):
             average.restore(kept)
         self.trace.restore(state["trace"], device)
+        self.passes.restore(state["passes"])
         self.total, self.hits = state["total"].to(device), state["hits"].to(device)
         for name in ("seconds", *KEPT):
             setattr(self, name, state[name])
@@ -177,6 +182,7 @@ def begin(
     classes: int,
     inner: Callable[[Spec], Upstream],
     ranks: Alone | None = None,
+    how: How = PLAIN,
 ) -> Live:
     ranks = ranks or Alone()
     model = build(spec, seed, device)
@@ -193,8 +199,9 @@ def begin(
     own = streams(seed), teachers, averages, tasks.of(spec), below, seed, ranks
     trace = Trace(steps, classes, model, optimizer, runner, *own)
     watch(spec, trace)
+    passes = executed(spec, model, trace, device, ranks, how.cuda_graphs)
     total, hits = torch.zeros(2, device=device)
-    return Live(model, optimizer, runner, teachers, trace, total, hits, averages, ranks)
+    return Live(model, optimizer, runner, teachers, trace, passes, total, hits, averages, ranks)
 
 
 def train(
@@ -220,7 +227,7 @@ def train(
     steps = images.counts["train"] // spec.batch_size
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    run = begin(spec, seed, device, steps, classes, inner, ranks)
+    run = begin(spec, seed, device, steps, classes, inner, ranks, keeper.how)
     state = ranks.agree(keeper.saved())
     if state:
         run.restore(state)
@@ -330,19 +337,27 @@ def gradient(spec: Spec, run: Live, x: Tensor, y: Tensor, labels: Tensor) -> Ite
 
     Each of several ranks has its share of every pass, and, after the last, the gradient of all.
     """
-    task = tasks.of(spec)
-    size, criterion = spec.microbatch or len(x), spec.loss or task.loss
+    size = spec.microbatch or len(x)
     for passed in zip(x.split(size), y.split(size), labels.split(size), strict=True):
         some_x, some_y, own = run.ranks.share(*passed)
-        with run.runner.forward():
-            z = run.model(*task.given(some_x, some_y))
-            loss = criterion(z.float(), some_y)
-            for teacher in run.teachers:
-                loss = loss + teacher(some_x, z)
-        loss = loss * (len(z) / len(x))
-        run.runner.backward(loss)
-        yield z.detach(), loss.detach(), own
+        yield *run.passes(partial(forward_backward, spec, run, len(x)), some_x, some_y), own
     run.ranks.reduce(run.model)
+
+
+def forward_backward(
+    spec: Spec, run: Live, images: int, network: Callable[..., Tensor], x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A pass, of a batch of so many `images`: its logits, and its share of the loss. It adds to the gradient."""
+    task = tasks.of(spec)
+    criterion = spec.loss or task.loss
+    with run.runner.forward():
+        z = network(*task.given(x, y))
+        loss = criterion(z.float(), y)
+        for teacher in run.teachers:
+            loss = loss + teacher(x, z)
+    loss = loss * (len(z) / images)
+    run.runner.backward(loss)
+    return z.detach(), loss.detach()
 
 
 @torch.no_grad()
@@ -384,6 +399,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
     history, runner = run.history, run.runner
     peak = peak_memory(device)  # before the evidence, which asks teachers again
     evidence = prove(spec, run.trace, metrics, run.answered)
+    evidence += [{"part": "loop", **asdict(check)} for check in run.passes.checks()]
     size = sides(spec) if spec.resolution else run.trace.canvas
     params, macs = cost(spec.model, images.channels, len(images.classes), size)
     later = [e["seconds"] for e in history[1:]] or [history[0]["seconds"]]  # the first epoch warms caches up
@@ -414,6 +430,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "seconds_per_epoch": float(np.median(later)),
         "peak_memory": peak,
         **{name: value for name, value in run.answered.items() if not isinstance(value, Tensor)},
+        **run.passes.told(),
         **tasks.scored(spec),
     }
 

@@ -50,6 +50,15 @@ def add_engine(p: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
     )
 
 
+def add_graphs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cuda-graphs",
+        action="store_true",
+        help="on CUDA, play each pass again as one CUDA graph: the same bits, in less time where Python is waited "
+        "for; a record says how many were, or why none",
+    )
+
+
 def add_submit(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--submit",
@@ -118,7 +127,7 @@ def shared(options: argparse.Namespace, runs: "Sequence[Run]", store: "Store", a
         yield Shared(list(at))
         return
     with ExitStack() as stack:
-        found = stack.enter_context(shared(runs, store, at, say))
+        found = stack.enter_context(shared(runs, store, at, say, how(options)))
         if getattr(options, "dry_run", False):
             stack.close()
         else:
@@ -172,4 +181,4 @@ def how(options: argparse.Namespace) -> "How":
     """How runs are watched and executed, as the options of a command say that has them."""
     from harness.train import How
 
-    return How(**{name: value for name in ("curve_every",) if (value := getattr(options, name, None))})
+    return How(**{name: value for name in ("curve_every", "cuda_graphs") if (value := getattr(options, name, None))})

@@ -19,6 +19,7 @@ RUNS = [(BASELINE, 0)]
 def options(*words):
     p = argparse.ArgumentParser()
     where.add(p)
+    p.set_defaults(curve_every=3)
     return p.parse_args(words)
 
 
@@ -34,7 +35,8 @@ def found(monkeypatch):
     happened = []
 
     @contextmanager
-    def shared(runs, store, places, say):
+    def shared(runs, store, places, say, how):
+        assert how == where.how(argparse.Namespace(curve_every=3))
         happened.append((runs, places))
         yield Shared([*places] * 4, ["4 runs share cuda:0: 3.4 times"], 4 / 3.4)
         happened.append("ended")

@@ -135,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="K",
         help="measure the test set after every K-th epoch and the last, as harness.ablate does (default: %(default)s)",
     )
+    where.add_graphs(p)
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
     add("--scheduler", type=int, metavar="N", help="measure the scheduler's decisions instead, with N runs")
     add("--claims", type=int, metavar="N", help="measure the store's claims instead, by up to N processes")

@@ -28,7 +28,7 @@ from harness.store import Store
 from harness.study import Run
 from harness.study.costs import Market, Price
 from harness.study.shown import amount
-from harness.train import Keeper, train
+from harness.train import PLAIN, How, Keeper, train
 
 COUNTS = 1, 2, 4, 8  # runs a card that are tried
 WORTH = 1.15  # times the images a second of the number before: with less, a run takes longer for next to nothing
@@ -100,7 +100,7 @@ class Card:
 
 
 @contextmanager
-def shared(runs: Sequence[Run], store: Store, places: Sequence[str], say: Say) -> Iterator[Shared]:
+def shared(runs: Sequence[Run], store: Store, places: Sequence[str], say: Say, how: How = PLAIN) -> Iterator[Shared]:
     """Places on CUDA devices for `runs`, as many on each of `places` as pay; MPS, if there is any, is up meanwhile.
 
     It takes a minute or so, and says what it does. Raises Problem where a device cannot be used.
@@ -118,7 +118,7 @@ def shared(runs: Sequence[Run], store: Store, places: Sequence[str], say: Say) -
             server.end()  # it answered, and serves nobody: in a container, say
             say(f"MPS did not serve, going on without: {problem}")
             server, ((cards, prices),) = None, together(ask, places[:1])
-        found = chosen(runs, cards, prices, partial(_measured, cards=len(cards)), say)
+        found = chosen(runs, cards, prices, partial(_measured, how=how, cards=len(cards)), say)
         if server and len(found.places) == len(places):
             server.end()
         elif server:
@@ -184,13 +184,13 @@ def _looked_at(
     return cards, Market(store, device, 1, decoders(len(places)), say).prices(specs)
 
 
-def _measured(spec: Spec, card: Card, n: int, cards: int) -> tuple[float, float]:
+def _measured(spec: Spec, card: Card, n: int, how: How, cards: int) -> tuple[float, float]:
     """Images a second of `n` processes that train on one of `cards` cards, and bytes of one beside context and tensors.
 
     Kernels that were loaded, workspaces, blocks of the allocator that nothing filled: what a process that trains alone
     took from the card, and has not in its tensors.
     """
-    seen = together(partial(_trained, spec, SECONDS, decoders(n * cards)), [card.place] * n)
+    seen = together(partial(_trained, spec, how, SECONDS, decoders(n * cards)), [card.place] * n)
     _, free, tensors = seen[0]
     return sum(rate for rate, _, _ in seen), card.free - free - tensors if n == 1 and free else 0.0
 
@@ -226,7 +226,9 @@ class _Clock(Keeper):
         return (self.batches - self.warm) / self.took
 
 
-def _trained(spec: Spec, seconds: float, decoding: int, place: str, ready: Callable[[], Any]) -> tuple[float, int, int]:
+def _trained(
+    spec: Spec, how: How, seconds: float, decoding: int, place: str, ready: Callable[[], Any]
+) -> tuple[float, int, int]:
     """Images a second of the loop as it trains `spec`; bytes free on its card then, and of tensors at the peak.
 
     What it builds on need not be trained yet: networks of the same shapes stand for that.
@@ -239,6 +241,7 @@ def _trained(spec: Spec, seconds: float, decoding: int, place: str, ready: Calla
     if total < 2:
         raise Problem("a run is a single step, too short to be timed")
     clock = _Clock(total, seconds, ready, lambda: torch.cuda.synchronize(device) if cuda else None)
+    clock.how = how
     try:
         train(spec, 0, device, _untrained, clock)
     except _Enough:

@@ -81,14 +81,14 @@ class Auditor:
         self.returning: Step | None = None  # from the average after it to the weights that training goes on from
         self.renewal: Renewal | None = None  # of batch norm's statistics, while it goes on
         self.renewed: list[Gaps] = []  # one a renewal
-        trace.model.register_forward_pre_hook(self._before)
+        trace.model.register_forward_pre_hook(self.saw_forward)
         trace.model.register_forward_hook(self._answered)
         if trace.optimizer is not None:
             trace.optimizer.register_step_post_hook(self._stepped)
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 
-    def _before(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def saw_forward(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         self.ended()
         if self.renewal:
             self.renewal.before(model, args[0])
@@ -104,7 +104,7 @@ class Auditor:
             frozen = sum(p.requires_grad == self.spec.frozen(n) for n, p in model.named_parameters())
             self.step = Step(number, copies(model), asleep, frozen)
             self.step.handed = self.left is None or same(self.left[0], weighed(model))
-            self._handles = [m.register_forward_hook(self._rounds) for m in model.modules() if is_layer(m)]
+        self._handles = [m.register_forward_hook(self._rounds) for m in model.modules() if is_layer(m)]
         self.step.inputs.append(args[0].detach().clone())
 
     def _rounds(self, layer: nn.Module, args: Any, out: Tensor) -> None:
@@ -118,6 +118,8 @@ class Auditor:
             self.renewal.after(model)
             return
         if step and model.training and not self.trace.is_away and len(step.logits) < len(step.inputs):
+            for handle in self._handles:
+                handle.remove()
             step.logits.append(z.detach().float().clone())
             if z.requires_grad:
                 z.register_hook(lambda slope: step.slopes.append(slope.detach().float()))
@@ -138,8 +140,6 @@ class Auditor:
     def saw_gradient(self) -> None:
         """Before the optimizer's step."""
         if self.step:
-            for handle in self._handles:
-                handle.remove()
             named = dict(self.trace.model.named_parameters())
             self.step.gradients = {n: None if p.grad is None else p.grad.detach().clone() for n, p in named.items()}
             self.step.kept = states(self.trace, named)

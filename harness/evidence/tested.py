@@ -59,7 +59,7 @@ class Exams:
         self._trained = math.nan  # and of what is tested: that, or its average
         self._testing = False
         self._clear()
-        trace.model.register_forward_pre_hook(self._before)
+        trace.model.register_forward_pre_hook(self.saw_forward)
         trace.model.register_forward_hook(self._answered)
         if trace.optimizer is not None:
             trace.optimizer.register_step_post_hook(self._stepped)
@@ -100,7 +100,7 @@ class Exams:
         """Of the average that is about to be tested the statistics are others now."""
         self._trained = weighed(self.trace.model)
 
-    def _before(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def saw_forward(self, model: nn.Module, args: tuple[Tensor, ...]) -> None:
         if self.trace.is_aside:
             return
         if model.training:

@@ -86,6 +86,7 @@ class Trace:
     kept: dict[str, float] = field(default_factory=dict)  # what was measured with the weights kept, at the end
     spec: Spec | None = None  # of a run that is watched
     auditor: Any = None  # a `harness.evidence.audit.Auditor`
+    passes: Any = None  # a `harness.passes.Plain`: how they are executed
     exams: Any = None  # a `harness.evidence.tested.Exams`
 
     def __post_init__(self) -> None:
@@ -141,6 +142,25 @@ class Trace:
             self.shapes.append((len(self.lr), *args[0].shape[2:]))
         if not self.is_away and len(self.images) < KEPT_IMAGES:
             self._got.append(thinned(args[0]))
+
+    def watches(self) -> bool:
+        """Whether this step is looked at more closely than others: one of the first, or one that is audited."""
+        step = len(self.lr) - self.is_away  # a gradient at other weights comes after the step was seen
+        return step < KEPT_BATCHES or (self.auditor is not None and step in self.auditor.due)
+
+    def saw_forward(self, x: Tensor, y: Tensor) -> None:
+        """Before a forward in training that hooks do not see, of a step that is not watched."""
+        given = self.task.given(x, y) if self.task else (x,)
+        self._note_input(self.model, given)
+        for watcher in filter(None, (self.auditor, self.exams)):
+            watcher.saw_forward(self.model, given)
+
+    @contextmanager
+    def unseen(self) -> Iterator[None]:
+        """Around passes that are neither training nor test: those that are done a second time."""
+        self.is_aside = True
+        yield
+        self.is_aside = False
 
     @property
     def narrow(self) -> str:

@@ -75,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
         help="go on though the source of your own parts has changed, and take runs as they are",
     )
     add_track(p)
+    where.add_graphs(p)
     where.add(p)
     return p
 

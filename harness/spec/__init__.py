@@ -10,6 +10,7 @@ from harness.spec.slots import (
     Augment,
     Average,
     Clip,
+    Compiler,
     Data,
     Decay,
     Derived,

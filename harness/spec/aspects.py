@@ -26,6 +26,7 @@ MAY: dict[str, tuple[str, ...]] = {  # slot -> the aspects of `seen` that a chan
     "evaluation": (),
     "resolution": ("images", "mixing", "teacher"),
     "stop": ("rates", "steps"),
+    "compiler": ("teacher",),  # other roundings
     "microbatch": ("steps", "teacher"),  # a teacher answers a pass, and other sizes round otherwise
     "ranks": ("teacher",),  # likewise
     "sync_norms": ("structure", "teacher"),

@@ -367,6 +367,7 @@ class Task(Part, ABC):
     loss: ClassVar[Loss]  # where the slot `loss` is empty
     watched: ClassVar[tuple[str, ...]]  # scores of held-out images that a run may be stopped, or chosen, by
     at_once: ClassVar[Mapping[str, int]]  # images of a test batch, by the kind of device; "" of others
+    steady: ClassVar[bool] = True  # whether a pass of a shape takes the same kernels, whatever is on the images
     brief: ClassVar[bool]  # whether answers and targets of the first batches are few enough to be kept
 
     @property
@@ -437,6 +438,14 @@ class Precision(Part, ABC):
     @abstractmethod
     def on(self, device: torch.device) -> Any:
         """How to run forward and step there; see `harness.parts.precision.Runner`."""
+
+
+class Compiler(Part, ABC):
+    """Makes other kernels of the network's passes: sums are made in another order."""
+
+    @abstractmethod
+    def on(self, model: nn.Module) -> Any:
+        """What is called in the network's place in training; it reads the same weights, and moves the statistics."""
 
 
 class Ascent(Part, ABC):

@@ -25,6 +25,7 @@ from harness.spec.slots import (
     Augment,
     Average,
     Clip,
+    Compiler,
     Data,
     Decay,
     Evaluation,
@@ -95,6 +96,7 @@ class Spec(Part):
     evaluation: Evaluation | None = None
     resolution: tuple[Resolution, ...] = Field((), max_length=1)
     stop: tuple[Stop, ...] = Field((), max_length=1)
+    compiler: Compiler | None = None
     microbatch: int | None = Field(None, ge=1)  # images a pass: gradients add up, batch norm sees a pass
     ranks: Ranks | None = None  # processes that share each pass: other roundings, and dropout draws of each one's own
     sync_norms: Flag | None = None  # batch norm sees the shares of all ranks; else its own, and statistics are averaged

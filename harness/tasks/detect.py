@@ -108,6 +108,7 @@ class Detect(Task):
     loss: ClassVar[Loss] = Found()
     at_once: ClassVar[Mapping[str, int]] = {"cpu": 4, "": 8}
     brief: ClassVar[bool] = False
+    steady: ClassVar[bool] = False
 
     def check(self, spec: Spec) -> None:
         if not isinstance(spec.model, FasterRCNN):

@@ -111,6 +111,10 @@ class BoundTeacher:
         self.calls += 1
         return loss
 
+    def replayed(self) -> None:
+        """It was asked once more, by a CUDA graph of what it does when it is called."""
+        self.calls += 1
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold of it: its evidence, since its weights are the store's."""
         seen = {"images": self.first_images, "answers": self.first_answers} if self.calls else {}

@@ -11,6 +11,7 @@ from harness import Problem
 from harness.engine import sharing
 from harness.engine.sharing import Card, Choice, _Clock, _Enough, _trained, choose, chosen, shared
 from harness.study import plan
+from harness.train import PLAIN, How
 from tests.kit import backbones
 from tests.kit.prices import PRICE
 from tests.kit.tiny import BASELINE, STUDY
@@ -167,23 +168,28 @@ def test_a_short_run_is_timed_to_its_last_batch(total):
     assert clock.rate() > 0
 
 
-def test_the_loop_itself_is_timed_whatever_it_stands_on(tiny):
+def test_the_loop_itself_is_timed_whatever_it_stands_on(tiny, monkeypatch):
     """A distilled network whose teacher was never trained, and a detector without a trained backbone."""
     for spec in (plan(STUDY).rungs[-1].spec, backbones.DETECTOR):
         ready = []
-        rate, free, tensors = _trained(spec, 0.05, 1, "cpu", lambda: ready.append(1))  # noqa: B023
+        rate, free, tensors = _trained(spec, PLAIN, 0.05, 1, "cpu", lambda: ready.append(1))  # noqa: B023
         assert rate > 0
         assert (free, tensors, ready) == (0, 0, [1])
+    seen = []
+    monkeypatch.setattr(sharing, "train", lambda spec, seed, device, inner, keeper: seen.append(keeper.how))
+    with pytest.raises(Problem, match="ended before it could be timed"):
+        _trained(tiny, How(cuda_graphs=True), 0.05, 1, "cpu", lambda: None)
+    assert seen == [How(cuda_graphs=True)], "as the command's own runs will be"
     with pytest.raises(Problem, match="single step"):
-        _trained(tiny.but(batch_size=597, epochs=1), 0.05, 1, "cpu", lambda: None)
+        _trained(tiny.but(batch_size=597, epochs=1), PLAIN, 0.05, 1, "cpu", lambda: None)
 
 
 def test_what_a_process_has_beside_its_tensors_is_what_the_card_lost_more(monkeypatch):
     answers = {1: [(10.0, 70, 6)], 2: [(9.0, 60, 6), (8.0, 61, 6)]}
     monkeypatch.setattr(sharing, "together", lambda job, places: answers[len(places)])
     card = Card("cuda:0", "a", 80)
-    assert sharing._measured(BASELINE, card, 1, 1) == (10.0, 4)
-    assert sharing._measured(BASELINE, card, 2, 1) == (17.0, 0.0)
+    assert sharing._measured(BASELINE, card, 1, PLAIN, 1) == (10.0, 4)
+    assert sharing._measured(BASELINE, card, 2, PLAIN, 1) == (17.0, 0.0)
 
 
 # --- with MPS ---------------------------------------------------------------------------------------------------------
@@ -213,7 +219,7 @@ def sharing_with(monkeypatch, server, rates, serves=True):
     said = []
     monkeypatch.setattr(sharing, "together", together)
     monkeypatch.setattr(sharing, "served", served)
-    monkeypatch.setattr(sharing, "_measured", lambda spec, card, n, cards: (rates[n], 0.0))
+    monkeypatch.setattr(sharing, "_measured", lambda spec, card, n, how, cards: (rates[n], 0.0))
     with shared(RUNS, None, ["cuda:0"], said.append) as found:
         return found, said
 

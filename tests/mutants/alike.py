@@ -776,7 +776,7 @@ BROKEN: Broken = {
         (
             "rows and columns the other way round",
             DENSE,
-            text(PASS, PASS.replace("(some_x,", "(some_x.transpose(2, 3),")),
+            text(PASS, PASS.replace("(x,", "(x.transpose(2, 3),")),
         ),
     ],
     "Timm": [
@@ -812,7 +812,7 @@ BROKEN: Broken = {
         (
             "each pass's loss by its own mean alone",
             SMALL,
-            text("loss * (len(z) / len(x))", "loss / len(x.split(size))"),
+            text("loss * (len(z) / images)", "loss / spec.passes"),
         ),
         (
             "passes of neighbours' targets",
@@ -830,12 +830,12 @@ BROKEN: Broken = {
         (
             "a focal loss",
             TINY,
-            text(LOSS, "(-(some_y * z.log_softmax(1)).sum(1) * (1 - (some_y * z.softmax(1)).sum(1)) ** 2).mean()"),
+            text(LOSS, "(-(y * z.log_softmax(1)).sum(1) * (1 - (y * z.softmax(1)).sum(1)) ** 2).mean()"),
         ),
         (
             "classes weighted",
             TINY,
-            text(LOSS, "nn.functional.cross_entropy(z.float(), some_y, weight=torch.linspace(0.5, 1.5, 10))"),
+            text(LOSS, "nn.functional.cross_entropy(z.float(), y, weight=torch.linspace(0.5, 1.5, 10))"),
         ),
         (
             "entropy added",

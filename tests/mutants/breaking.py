@@ -220,10 +220,10 @@ POLICY = imgaug_policy(COLOUR)
 
 STEP = "run.runner.step(run.optimizer)"
 BEFORE = "run.trace.saw_gradient()"
-PASS = "z = run.model(*task.given(some_x, some_y))"
-LOSS = "criterion(z.float(), some_y)"
+PASS = "z = network(*task.given(x, y))"
+LOSS = "criterion(z.float(), y)"
 RATE = "set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))"
-CALL = "loss = loss + teacher(some_x, z)"
+CALL = "loss = loss + teacher(x, z)"
 NUMBER = "step = run.epoch * steps + run.batch"
 SERVED = "images.train(run.epoch, spec.batch_size, spec.augment, rng, device, run.batch, spec.epochs)"
 NAMED = "[(n, p) for n, p in run.model.named_parameters()]"

@@ -68,8 +68,8 @@ BROKEN: Broken = {
             "cross-entropy at every third step, later",
             BINARY,
             text(
-                "criterion(z.float(), some_y)",
-                f"(criterion(z.float(), some_y) {LATER} + nn.functional.cross_entropy(z.float(), some_y))",
+                "criterion(z.float(), y)",
+                f"(criterion(z.float(), y) {LATER} + nn.functional.cross_entropy(z.float(), y))",
             ),
         ),
     ],

@@ -325,7 +325,7 @@ smoothing = partial(method, Smoothing, "__call__")
 
 ALL = "list(model.parameters())"
 FIRST = "in gradient(spec, run, x, y, labels):"
-FORWARD = "with run.runner.forward():\n            z"
+FORWARD = "with run.runner.forward():\n        z"
 MODEL = "    model = build(spec, seed, device)\n"
 PASSES = "zip(x.split(size), y.split(size), labels.split(size), strict=True)"
 SEEN, SECOND = "run.trace.saw_step(labels, stages)", "deque(gradient(spec, run, x, y, labels), maxlen=0)"
@@ -419,7 +419,7 @@ BROKEN: Broken = {
         ("ε/K on all", label_smoothing(TINY), smoothing(lambda self, y: 0.9 * y + 0.1 / y.shape[1])),
         ("the true class alone", label_smoothing(TINY), smoothing(lambda self, y: 0.9 * y)),
         ("half of ε", label_smoothing(TINY), smoothing(lambda self, y: y * (0.95 - 0.05 / 9) + 0.05 / 9)),
-        ("the loss gets labels", label_smoothing(TINY), text(LOSS, LOSS.replace("some_y)", "own)"))),
+        ("the loss gets labels", label_smoothing(TINY), text(LOSS, LOSS.replace("y)", "y.argmax(1))"))),
         ("worked out and dropped", label_smoothing(TINY), text("y = target(y)", "target(y)")),
     ],
     "mixup": [
@@ -447,15 +447,15 @@ BROKEN: Broken = {
         (
             "answers unmixed images",
             distillation(mixup(TINY), model=TEACHER),
-            text(NUMBER, f"{NUMBER}; run.plain = x", CALL, CALL.replace("some_x", "run.plain")),
+            text(NUMBER, f"{NUMBER}; run.plain = x", CALL, CALL.replace("(x,", "(run.plain,")),
         ),
-        ("answers other images", TAUGHT, text(CALL, CALL.replace("some_x", "some_x.flip(0)"))),
+        ("answers other images", TAUGHT, text(CALL, CALL.replace("(x,", "(x.flip(0),"))),
         ("T² left out", TAUGHT, pulling(lambda z, r, t: distillation_loss(z, r, t) / t**2)),
         ("T = 1 for the student", TAUGHT, pulling(lambda z, r, t: distillation_loss(t * z, r, t))),
         ("logits detached", TAUGHT, pulling(lambda z, r, t: distillation_loss(z.detach(), r, t))),
-        ("loss left out", TAUGHT, text(CALL, "teacher(some_x, z)")),
+        ("loss left out", TAUGHT, text(CALL, "teacher(x, z)")),
         ("loss halved", TAUGHT, text(CALL, CALL.replace("+", "+ 0.5 *"))),
-        ("labels' loss left out", TAUGHT, text(CALL, "loss = teacher(some_x, z)")),
+        ("labels' loss left out", TAUGHT, text(CALL, "loss = teacher(x, z)")),
     ],
     "sam": [
         ("does nothing", sam(TINY), climbing(lambda slopes, rho: [0 * g for g in slopes])),
@@ -522,7 +522,7 @@ BROKEN: Broken = {
         ("an epoch is left out", TINY, text("run.epoch < spec.epochs", "run.epoch < spec.epochs - 1")),
         ("everything trains while evaluating", TINY, text("    model.eval()\n", "")),
         ("only the whole is told to evaluate", TINY, text("    model.eval()\n", "    model.training = False\n")),
-        ("the passes of a step are not averaged", SMALL, text("loss * (len(z) / len(x))", "loss")),
+        ("the passes of a step are not averaged", SMALL, text("loss * (len(z) / images)", "loss")),
         (
             "a step is one pass of its own",
             SMALL,
@@ -531,7 +531,7 @@ BROKEN: Broken = {
         (
             "the passes are not small",
             SMALL,
-            text("size, criterion = spec.microbatch or len(x), ", "size, criterion = len(x), "),
+            text("size = spec.microbatch or len(x)", "size = len(x)"),
         ),
         ("weights as torch draws them", TINY, drawn(None)),
         ("torch's gain", TINY, drawn(lambda m: 1 / np.sqrt(m.weight[0].numel()))),

@@ -65,12 +65,12 @@ def only_when(loop: str, when: str) -> Inject:
 
 def half_when(when: str) -> Inject:
     """The runner's precision at some passes, and float32 at the others."""
-    forward = "with run.runner.forward():\n            z"
+    forward = "with run.runner.forward():\n        z"
     return text(forward, forward.replace("()", f"() if {when} else torch.enable_grad()", 1))
 
 
 def half_in(when: str) -> Inject:
-    forward = "with run.runner.forward():\n            z"
+    forward = "with run.runner.forward():\n        z"
     return text(forward, forward.replace("run", f"half() if {when} else run", 1), half=partial(Emulated, "float16"))
 
 
@@ -256,7 +256,7 @@ BROKEN: Broken = {
                 "(self.scaler.scale(loss) if self.steps < 6 else loss)",
             ),
         ),
-        ("off in a step's last pass", fp16(SMALL), half_when("len(some_x) == size")),
+        ("off in a step's last pass", fp16(SMALL), half_when("len(x) == spec.microbatch")),
     ],
     "bf16": [
         ("off after the first epoch", bf16(LONG), half_when("run.epoch == 0")),
@@ -304,14 +304,14 @@ BROKEN: Broken = {
         (
             "silent at every second batch",
             TAUGHT_LONG,
-            text(CALL, "pull = teacher(some_x, z); loss = loss + (0 if run.batch % 2 else pull)"),
+            text(CALL, "pull = teacher(x, z); loss = loss + (0 if run.batch % 2 else pull)"),
         ),
         (
             "in the first epoch alone",
             TAUGHT_LONG,
-            text(CALL, f"pull = teacher(some_x, z); loss = loss + (pull {ONCE} else 0)"),
+            text(CALL, f"pull = teacher(x, z); loss = loss + (pull {ONCE} else 0)"),
         ),
-        ("fades", TAUGHT_LONG, text(CALL, "loss = loss + teacher(some_x, z) * (1 - run.epoch / spec.epochs)")),
+        ("fades", TAUGHT_LONG, text(CALL, "loss = loss + teacher(x, z) * (1 - run.epoch / spec.epochs)")),
         ("its answers remembered by batch", TAUGHT_LONG, remembered),
         ("half of each batch", TAUGHT_LONG, half_taught),
         (
@@ -412,7 +412,9 @@ BROKEN: Broken = {
         (
             "the last pass left out of the gradient, later",
             SMALL,
-            text("run.runner.backward(loss)", "run.runner.backward(loss * (run.epoch == 0 or len(z) == size))"),
+            text(
+                "run.runner.backward(loss)", "run.runner.backward(loss * (run.epoch == 0 or len(z) == spec.microbatch))"
+            ),
         ),
     ],
     "EarlyStopping": [
@@ -429,13 +431,13 @@ BROKEN: Broken = {
             LONG,
             text(
                 f"loss = {LOSS}",
-                "n = len(z) // (1 + run.batch % 2); loss = nn.functional.cross_entropy(z[:n].float(), some_y[:n])",
+                "n = len(z) // (1 + run.batch % 2); loss = nn.functional.cross_entropy(z[:n].float(), y[:n])",
             ),
         ),
         (
             "targets sharpened from the second epoch on",
             LONG,
-            text(LOSS, "nn.functional.cross_entropy(z.float() * (1 + 0.1 * (run.epoch > 0)), some_y)"),
+            text(LOSS, "nn.functional.cross_entropy(z.float() * (1 + 0.1 * (run.epoch > 0)), y)"),
         ),
     ],
 }

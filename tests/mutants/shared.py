@@ -23,7 +23,7 @@ BROKEN: Broken = {
     "ranks": [
         ("gradients that are not summed", TWO, reduced("flat")),
         ("gradients divided by the ranks", TWO, reduced(f"{SUMMED}; flat /= self.size")),
-        ("shares that count as a batch", TWO, text("(len(z) / len(x))", "(len(z) / len(some_x))")),
+        ("shares that count as a batch", TWO, text("(len(z) / images)", "(len(z) / len(x))")),
         ("rank 1's gradient dropped", TWO, reduced(f"flat *= self.rank != 1; {SUMMED}")),
         ("the same share for every rank", TWO, shared("0 : n")),
         ("shares of an overlap", TWO, shared("self.rank * (n - 1) : self.rank * (n - 1) + n")),

@@ -293,7 +293,7 @@ BROKEN: Broken = {
         (
             "the teacher gets other images than the student",
             TAUGHT,
-            text("loss = loss + teacher(some_x, z)", "loss = loss + teacher(some_x.roll(1, 3), z)"),
+            text("loss = loss + teacher(x, z)", "loss = loss + teacher(x.roll(1, 3), z)"),
         ),
     ],
     "Holdout": [

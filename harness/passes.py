@@ -1,0 +1,310 @@
+"""How the passes of a step are executed: as they are written, compiled, or played again as one CUDA graph.
+
+A *pass* is forward, loss and backward of some images: `work(network, x, y)` does one, adds to the gradients, and
+answers logits and loss. One that is done otherwise is no less watched: at the steps that evidence looks at, each pass
+is done as it is written too, from the same weights, statistics and random state, and the two are compared. The quick
+one trains.
+
+A graph has the kernels of the pass as it is written, in their order, and so its bits. What a step draws, its rate and
+its loss scale are not in it: images are mixed before it, the optimizer's one kernel comes after it, and the random
+state and the scale are read by the kernels when they run. Graphs were never played on a GPU: their logic is tested with
+a tape of the same rules on a CPU.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from harness import one_line
+from harness.evidence import Check, Trace, passing
+from harness.ranks import Alone
+from harness.spec import Spec
+
+Answer = tuple[Tensor, Tensor]  # logits and loss of a pass, detached
+Network = Callable[..., Tensor]
+Work = Callable[[Network, Tensor, Tensor], Answer]
+SHAPES = 8  # of passes that graphs are kept of, at most
+KEPT = ("played", "compared", "gap")  # of `Quick`, what a checkpoint holds
+
+
+class Recorder(Protocol):
+    """Records what a function does on a device, to do it again on the same memory."""
+
+    def record(self, work: Callable[[], Answer]) -> Answer:
+        """What `work` answers, in memory that `replay` fills anew. Whether it is done meanwhile does not matter."""
+        ...
+
+    def replay(self) -> None: ...
+
+
+class Graph:
+    """A CUDA graph. Those of one `pool` share their memory for what lasts no longer than a pass."""
+
+    def __init__(self, pool: Any) -> None:
+        self.graph, self.pool = torch.cuda.CUDAGraph(), pool
+
+    @classmethod
+    def makers(cls) -> Callable[[], Recorder]:
+        """Makes graphs of one run."""
+        return partial(cls, torch.cuda.graph_pool_handle())
+
+    def record(self, work: Callable[[], Answer]) -> Answer:
+        own, main = torch.cuda.Stream(), torch.cuda.current_stream()
+        own.wait_stream(main)
+        with torch.cuda.stream(own):
+            work()  # once before: what torch makes at the first time on a stream is not to be recorded
+            own.synchronize()
+            self.graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")  # others may copy batches
+            try:
+                answer = work()
+            finally:
+                self.graph.capture_end()
+        main.wait_stream(own)
+        return answer
+
+    def replay(self) -> None:
+        self.graph.replay()
+
+
+class Played:
+    """One pass of `model` on images and targets of one shape, recorded, and done again on others."""
+
+    def __init__(self, recorder: Recorder, work: Callable[..., Answer], model: nn.Module, x: Tensor, y: Tensor) -> None:
+        self.recorder, self.x, self.y = recorder, x.clone(), y.clone()
+        self.parameters, self.buffers = list(model.parameters()), list(model.buffers())
+        stood = State(model, x.device)
+
+        def once() -> Answer:
+            stood.clear()
+            return work(self.x, self.y)
+
+        try:
+            self.answer = recorder.record(once)
+            self.slopes = [p.grad for p in self.parameters]
+        finally:
+            stood.restore()
+        self.places = self._places()
+
+    def _places(self) -> list[int]:
+        return [t.data_ptr() for t in (*self.parameters, *self.buffers)]
+
+    @property
+    def fits(self) -> bool:
+        """Whether weights and statistics are where they were."""
+        return self.places == self._places()
+
+    def __call__(self, x: Tensor, y: Tensor) -> Answer:
+        """What it answers is overwritten by the next."""
+        self.x.copy_(x)
+        self.y.copy_(y)
+        before = [None if p.grad is None else p.grad.clone() for p in self.parameters]  # of passes of this step
+        self.recorder.replay()
+        for parameter, slope, old in zip(self.parameters, self.slopes, before, strict=True):
+            parameter.grad = slope if old is None else old if slope is None else old.add_(slope)
+        return self.answer
+
+
+class State:
+    """What a pass changes, but for what it answers: gradients, statistics, the random state."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self.device, self.parameters, self.buffers = device, list(model.parameters()), list(model.buffers())
+        self.slopes = [None if p.grad is None else p.grad.clone() for p in self.parameters]
+        self.values = [b.clone() for b in self.buffers]
+        cuda = device.type == "cuda"
+        self.drawn = torch.cuda.get_rng_state(device) if cuda else torch.get_rng_state()
+
+    def clear(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def restore(self) -> None:
+        for parameter, slope in zip(self.parameters, self.slopes, strict=True):
+            parameter.grad = None if slope is None else slope.clone()
+        for buffer, value in zip(self.buffers, self.values, strict=True):
+            buffer.copy_(value)
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(self.drawn, self.device)
+        else:
+            torch.set_rng_state(self.drawn)
+
+    def apart(self, other: "State") -> float:
+        """The greatest gap between the gradients and statistics of two; see `apart`."""
+        pairs = [*zip(self.slopes, other.slopes, strict=True), *zip(self.values, other.values, strict=True)]
+        return max((apart(a, b) for a, b in pairs), default=0.0)
+
+
+def apart(a: Tensor | None, b: Tensor | None) -> float:
+    """0 where they are the same to the bit, nan and all; else the greatest gap, relative to the greatest value.
+
+    Numbers that are finite in both count; inf where only others differ.
+    """
+    if a is None or b is None:
+        return 0.0 if a is b else math.inf
+    if torch.equal(a, b) or (torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())):
+        return 0.0
+    finite = a.isfinite() & b.isfinite()
+    one, other = a[finite].double(), b[finite].double()
+    return ((one - other).abs().max() / one.abs().max()).item() if not torch.equal(one, other) else math.inf
+
+
+@dataclass
+class Plain:
+    """Every pass is done as it is written. `why` they are, where another way was asked for."""
+
+    model: nn.Module
+    why: str = ""
+
+    def __call__(self, work: Work, x: Tensor, y: Tensor) -> Answer:
+        return work(self.model, x, y)
+
+    def told(self) -> dict[str, Any]:
+        """What a record says of it, where another way was asked for."""
+        return {"passes": {"way": "as written", "why": self.why}} if self.why else {}
+
+    def checks(self) -> list[Check]:
+        return []
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Quick(Plain):
+    """Passes that are done otherwise, and at watched steps twice: by `network`, compiled, or by graphs, or by both.
+
+    `bound` is the greatest gap that passes between the two ways: 0 where they have the same kernels.
+    """
+
+    network: Any  # the model, or what was compiled of it
+    trace: Trace
+    recorder: Callable[[], Recorder] | None = None
+    bound: float = 0.0
+    graphs: dict[Any, Played] = field(default_factory=dict)  # by what may differ from pass to pass
+    played: int = 0  # passes by graphs
+    compared: int = 0  # passes that were done both ways
+    gap: float = 0.0  # the greatest of these
+
+    @property
+    def compiled(self) -> bool:
+        return self.network is not self.model
+
+    def __call__(self, work: Work, x: Tensor, y: Tensor) -> Answer:
+        watched = self.trace.watches()
+        graph = self.graphs.get(kind(self.trace, x, y))
+        if self.recorder and not watched and not (graph and graph.fits):
+            graph, watched = self._recorded(work, x, y), True  # what is new is compared at once
+        if graph is None and not self.compiled:
+            return work(self.model, x, y)
+        other = graph or partial(work, self.network)
+        if watched:
+            return self._both(work, other, x, y)
+        self.trace.saw_forward(x, y)
+        return self._otherwise(other, x, y)
+
+    def _otherwise(self, other: Callable[[Tensor, Tensor], Answer], x: Tensor, y: Tensor) -> Answer:
+        if isinstance(other, Played):  # which calls nobody, and does what they do
+            self.played += 1
+            for each in (*self.trace.teachers, *([self.network] if self.compiled else [])):
+                each.replayed()
+        return other(x, y)
+
+    def _recorded(self, work: Work, x: Tensor, y: Tensor) -> Played | None:
+        """A graph of a pass; None where there can be none, and there will be none from now on."""
+        assert self.recorder
+        counting = (*self.trace.teachers, *([self.network] if self.compiled else []))
+        counted = [each.state() for each in counting]
+        try:
+            if len(self.graphs) >= SHAPES:
+                raise RuntimeError(f"passes of more than {SHAPES} shapes")
+            with self.trace.unseen():
+                graph = Played(self.recorder(), partial(work, self.network), self.model, x, y)
+                self.graphs[kind(self.trace, x, y)] = graph
+                return graph
+        except RuntimeError as error:
+            self.why, self.recorder = one_line(str(error), 200), None
+            self.graphs.clear()
+            return None
+        finally:
+            for each, state in zip(counting, counted, strict=True):
+                each.restore(state)
+
+    def _both(self, work: Work, other: Callable[[Tensor, Tensor], Answer], x: Tensor, y: Tensor) -> Answer:
+        """A pass as it is written, and then the other way, which counts."""
+        before = State(self.model, x.device)
+        answer = [each.clone() for each in work(self.model, x, y)]
+        after = State(self.model, x.device)
+        asked = [teacher.state() for teacher in self.trace.teachers]
+        before.restore()
+        with self.trace.unseen():
+            again = self._otherwise(other, x, y)
+        for teacher, state in zip(self.trace.teachers, asked, strict=True):
+            teacher.restore(state)  # it was asked once
+        gap = max(after.apart(State(self.model, x.device)), *map(apart, answer, again))
+        self.compared, self.gap = self.compared + 1, max(self.gap, gap)
+        return again
+
+    def told(self) -> dict[str, Any]:
+        way = ", ".join(["compiled"] * self.compiled + ["CUDA graphs"] * bool(self.played))
+        counted = {name: getattr(self, name) for name in KEPT}
+        return {"passes": {"way": way or "as written", **counted, **({"why": self.why} if self.why else {})}}
+
+    def checks(self) -> list[Check]:
+        """That what was done otherwise is what is written: to the bit, or as nearly as other sums allow."""
+        if not self.compared:
+            return []
+        what = f"passes done otherwise than written, {self.compared} of them both ways: greatest gap"
+        fine = self.gap <= self.bound or (self.trace.diverged and self.compiled)
+        return [Check(what, f"at most {self.bound:g}", f"{self.gap:.1g}", fine)]
+
+    def state(self) -> dict[str, Any]:
+        own = {"network": self.network.state()} if self.compiled else {}
+        return {name: getattr(self, name) for name in KEPT} | own
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for name in KEPT:
+            setattr(self, name, state.get(name, getattr(self, name)))
+        if self.compiled:
+            self.network.restore(state["network"])
+
+
+def kind(trace: Trace, x: Tensor, y: Tensor) -> tuple[Any, ...]:
+    """What a graph goes for: passes of one shape; at other weights batch norm leaves its statistics alone."""
+    return trace.is_away, x.shape, y.shape, x.dtype
+
+
+RECORDERS: dict[str, Callable[[], Callable[[], Recorder]]] = {"cuda": Graph.makers}  # by the kind of device
+
+
+def executed(spec: Spec, model: nn.Module, trace: Trace, device: torch.device, ranks: Alone, graphs: bool) -> Plain:
+    """How the passes of a run are executed: `graphs` are played where the run can have them."""
+    network = spec.compiler.on(model) if spec.compiler else model
+    why = obstacle(spec, trace, device, ranks) if graphs else ""
+    recorder = RECORDERS[device.type]() if graphs and not why else None
+    if network is model and recorder is None:
+        return Plain(model, why)
+    bound = passing(spec, trace)["gradients"] if spec.compiler else 0.0
+    made = Quick(model=model, why=why, network=network, trace=trace, recorder=recorder, bound=bound)
+    trace.passes = made
+    return made
+
+
+def obstacle(spec: Spec, trace: Trace, device: torch.device, ranks: Alone) -> str:
+    """Why no graph of a pass can be played again; "" where one can, as far as is known beforehand."""
+    if device.type not in RECORDERS:
+        return f"there are none on {device.type}"
+    if ranks.size > 1:
+        return "ranks talk to each other within a pass"
+    if not trace.task.steady:
+        return f"a pass of {type(trace.task).__name__} goes by what is on the images"
+    if spec.model.told(0, 1):
+        return "its network is told which step it is"
+    others = [type(teacher).__name__ for teacher in trace.teachers if not hasattr(teacher, "replayed")]
+    return f"{others[0]} has no `replayed`" if others else ""
