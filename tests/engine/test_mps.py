@@ -15,7 +15,7 @@ from harness.engine import environment, mps
 CONTROL = r"""#!/bin/sh
 pipes="${CUDA_MPS_PIPE_DIRECTORY:-$HOME/default}"
 pid="$pipes/nvidia-cuda-mps-control.pid"
-if [ "$1" = serve ]; then trap 'rm -f "$pid"; exit' TERM; while [ -e "$pid" ]; do sleep 0.05; done; exit; fi
+if [ "$1" = serve ]; then trap 'rm -f "$pid"; exit' TERM; while [ -e "$pid" ] || [ -e "$HOME/deaf" ]; do sleep 0.05; done; exit; fi
 if [ "$1" = -d ]; then words=-d; else read words; fi
 echo "$words pipes=$pipes logs=$CUDA_MPS_LOG_DIRECTORY mask=$CUDA_VISIBLE_DEVICES" >> "$HOME/told"
 case "$words" in
@@ -153,7 +153,7 @@ def test_where_there_is_none_it_goes_on_without_and_says_so(home, monkeypatch):
 def serve(pipe):
     with mps.served(print) as server:
         pipe.send(str(server.folder))
-        time.sleep(600)
+        time.sleep(30)
 
 
 def test_the_next_command_ends_what_a_killed_one_left_and_no_living_ones(home):
@@ -161,7 +161,7 @@ def test_the_next_command_ends_what_a_killed_one_left_and_no_living_ones(home):
     begun = []
     for _ in range(2):
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs,))
+        process = context.Process(target=serve, args=(theirs,), daemon=True)
         process.start()
         folder = Path(ours.recv())
         begun.append((process, folder, living(folder / "pipe")))
@@ -177,6 +177,20 @@ def test_the_next_command_ends_what_a_killed_one_left_and_no_living_ones(home):
     alive.join()
     with mps.served(print):
         assert ended(served)
+
+
+def test_what_another_user_left_is_not_touched(home, monkeypatch):
+    left = home / "tmp" / f"{mps.PREFIX}theirs"
+    left.mkdir()
+    (left / "owner").touch()
+    own = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
+    mps._clear()
+    assert left.exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", str(home / "tmp"))
+    mps._clear()
+    assert not left.exists()
 
 
 def test_a_record_tells_of_it_only_where_it_was_used(monkeypatch):

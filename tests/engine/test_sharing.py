@@ -123,6 +123,17 @@ def test_memory_is_of_the_largest_run_with_its_context_and_what_was_seen_beside(
     assert chosen(RUNS, [card], large, measure, lambda text: None).places == ["cuda:0"]
 
 
+def test_of_several_cards_the_fullest_decides_and_of_specifications_the_most_device_time(cores):
+    """A run is given 4.5 GB. Many short runs are more than one long one."""
+    often, once = plan(STUDY).rungs[1].spec, BASELINE
+    prices = PRICES | {once.id: PRICE.__class__(250.0, "records", 3e9, "records", 1.0, 1.0)}
+    cards = [Card("cuda:0", "H100", 80 * 10**9), Card("cuda:1", "H100", 10 * 10**9)]
+    measure, asked = fake({"H100": {n: float(n) for n in (1, 2, 4, 8)}})
+    found = chosen([(once, 0), *((often, seed) for seed in range(3))], cards, prices, measure, lambda text: None)
+    assert asked == [(often.id, "cuda:0", 1), (often.id, "cuda:0", 2)]
+    assert found.places == ["cuda:0", "cuda:1"] * 2
+
+
 def test_what_cannot_run_at_once_is_said_and_not_chosen(cores):
     measure, _ = fake({"H100": {1: 1.0, 2: 2.0, 4: None}})
     said = []
