@@ -15,7 +15,11 @@ from harness.engine import environment, mps
 CONTROL = r"""#!/bin/sh
 pipes="${CUDA_MPS_PIPE_DIRECTORY:-$HOME/default}"
 pid="$pipes/nvidia-cuda-mps-control.pid"
-if [ "$1" = serve ]; then trap 'rm -f "$pid"; exit' TERM; while [ -e "$pid" ] || [ -e "$HOME/deaf" ]; do sleep 0.05; done; exit; fi
+if [ "$1" = serve ]; then
+  trap 'rm -f "$pid"; exit' TERM
+  while [ -e "$pid" ] || [ -e "$HOME/deaf" ]; do sleep 0.05; done
+  exit
+fi
 if [ "$1" = -d ]; then words=-d; else read words; fi
 echo "$words pipes=$pipes logs=$CUDA_MPS_LOG_DIRECTORY mask=$CUDA_VISIBLE_DEVICES" >> "$HOME/told"
 case "$words" in
