@@ -90,6 +90,12 @@ def parser() -> argparse.ArgumentParser:
         help="measure the test set after every K-th epoch and the last (default: each); how a run is watched is not "
         "in its id",
     )
+    p.add_argument(
+        "--curve-images",
+        type=planned.count,
+        metavar="N",
+        help="before the last epoch measure N of the test images, evenly spaced (default: all); the last is of all",
+    )
     where.add_graphs(p)
     p.add_argument("--dry-run", action="store_true", help="show the plan, train nothing")
     p.add_argument("--list", action="store_true", help="show the studies there are")

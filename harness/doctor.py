@@ -1,7 +1,7 @@
 """`python -m harness.doctor`: what is on this machine, what will run how, and what tests on a CPU cannot see.
 
 Exits with 1 where a check fails, and says which. The checks are functions of a device; those that mean something on a
-CPU are tested there. On a GPU, an H100, all of them passed, once, by hand.
+CPU are tested there. On a GPU, an H100, all of them passed, once, by hand; those of TF32 were never run on one.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import platform
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     failed = _show(places_written(), checks)
     if torch.cuda.is_available():
         device = settle("cuda:0")
-        for check in (half_dtypes, loss_scaling, speeds, same_bits):
+        for check in (half_dtypes, loss_scaling, tensor_floats, speeds, same_bits):
             failed += _show(attempted(check, device), checks)
     else:
         print("no CUDA device: not checked")
@@ -255,17 +256,62 @@ def _one(values: list[float]) -> str:
     return ", ".join(f"{value:g}" for value in sorted(set(values)))
 
 
+def tensor_floats(device: "torch.device") -> Iterator["Check"]:
+    """Steps of a small ResNet in TF32 and in FP32: of which numbers its layers' outputs and gradients are products.
+
+    CUDA's libraries decide layer by layer whether to take TF32; emulated, all do. FP32 comes last: TF32 is to be over.
+    """
+    import torch
+    from torch import nn
+
+    from harness.evidence import Check, Products
+    from harness.parts.models import ResNet
+    from harness.parts.precision import FP32
+    from harness.tricks.tf32 import TF32
+
+    if not _has_tf32(device):
+        yield Check("TF32", "needs compute 8.0", "not on this device", True)
+        return
+    cuda = device.type == "cuda"
+    model = ResNet(blocks=(1, 1), width=64 if cuda else 16, small=True).build(3, 10).to(device)
+    model.to(memory_format=torch.channels_last)
+    x = torch.randn(8, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    for precision, due in ((TF32(), "some" if cuda else "all"), (FP32(), "none")):
+        runner, found = precision.on(device), Counter[str]()
+        for place in range(6):  # a few layers each
+            products = Products(place)
+            products.watch(model)
+            with runner.forward():
+                loss = nn.functional.cross_entropy(model(x).float(), torch.arange(8, device=device))
+            runner.backward(loss)
+            products.work_out()
+            found += products.found
+        coarse, told = found["coarse"], found["plain"] + found["coarse"] + found["neither"]
+        ok = {"some": coarse > 0, "all": coarse == told > 0, "none": found["plain"] == told > 0}[due]
+        yield Check(f"{type(precision).__name__}: products of rounded numbers", due, f"{coarse} of {told}", ok)
+
+
+def _has_tf32(device: "torch.device") -> bool:
+    """Whether it rounds to TF32; a CPU does, emulated."""
+    import torch
+
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def speeds(device: "torch.device") -> Iterator["Check"]:
-    """ResNet-50 at 224 px: FP16 against FP32, and channels_last against contiguous in FP16.
+    """ResNet-50 at 224 px: FP16 and TF32 against FP32, and channels_last against contiguous in FP16.
 
     In true FP32 there are no tensor cores, and channels_last may be the slower there: shown, not judged.
     """
     from harness.evidence import Check
     from harness.parts.precision import FP32
     from harness.tricks.fp16 import FP16
+    from harness.tricks.tf32 import TF32
 
-    fp32, fp16 = (milliseconds(precision, device, channels_last=True) for precision in (FP32(), FP16()))
+    fp32, tf32, fp16 = (milliseconds(part, device, channels_last=True) for part in (FP32(), TF32(), FP16()))
     yield Check("FP16 against FP32, speed", "above x 1", _faster(fp32, fp16), fp16 < fp32)
+    if _has_tf32(device):
+        yield Check("TF32 against FP32, speed", "above x 1", _faster(fp32, tf32), tf32 < fp32)
     contiguous = milliseconds(FP16(), device, channels_last=False)
     yield Check("FP16: channels_last against contiguous", "above x 1", _faster(contiguous, fp16), fp16 < contiguous)
     contiguous = milliseconds(FP32(), device, channels_last=False)
@@ -318,27 +364,39 @@ def _clocked(work: Callable[[], None], device: "torch.device") -> float:
     return float(begin.elapsed_time(end))
 
 
-def same_bits(device: "torch.device") -> Iterator["Check"]:
-    """Two epochs of the digits, in FP32 and in FP16, each twice from one seed, by processes of their own."""
+def same_bits(device: "torch.device", graphs: bool | None = None) -> Iterator["Check"]:
+    """Two epochs of the digits, in FP32 and in FP16, each twice from one seed, by processes of their own.
+
+    And with `graphs`, which are asked of CUDA, a third time with passes played again as CUDA graphs.
+    """
     from harness.engine import Engine
     from harness.evidence import Check
     from harness.store import Store
+    from harness.train import PLAIN, How
 
     place = "cpu" if device.type == "cpu" else f"cuda:{device.index or 0}"
     asked = [(spec, 0) for spec in _short()]
     with tempfile.TemporaryDirectory(prefix="harness-doctor-") as folder:
-        stores = [Store(Path(folder, name)) for name in "ab"]
-        for store in stores:
-            for event in Engine(store, [place]).events(asked):
+        graphs = device.type == "cuda" if graphs is None else graphs
+        ways = {"a": PLAIN, "b": PLAIN} | ({"c": How(cuda_graphs=True)} if graphs else {})
+        stores = [Store(Path(folder, name)) for name in ways]
+        for store, how in zip(stores, ways.values(), strict=True):
+            for event in Engine(store, [place], how=how).events(asked):
                 if event["kind"] == "failed":
                     raise Problem(event["why"])
                 if event["kind"] == "interrupted":
                     raise KeyboardInterrupt
         for spec, seed in asked:
-            one, two = (store.weights(spec.id, seed) for store in stores)
-            off = [name for name in one if not one[name].equal(two[name])]
-            seen = f"{len(off)} of {len(one)} tensors differ" if off else "the same"
-            yield Check(f"{type(spec.precision).__name__}: weights of two runs of one seed", "the same", seen, not off)
+            kind = type(spec.precision).__name__
+            one, *others = (store.weights(spec.id, seed) for store in stores)
+            for two, what in zip(others, ("weights of two runs of one seed", "weights by CUDA graphs"), strict=False):
+                off = [name for name in one if not one[name].equal(two[name])]
+                seen = f"{len(off)} of {len(one)} tensors differ" if off else "the same"
+                yield Check(f"{kind}: {what}", "the same", seen, not off)
+            if len(stores) > 2:
+                told = stores[2].read(spec.id, seed)["passes"]
+                seen = f"{told.get('played', 0)}" + (f", {told['why']}" if "why" in told else "")
+                yield Check(f"{kind}: passes played as CUDA graphs", "some", seen, bool(told.get("played")))
 
 
 def _short() -> list[Any]:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -38,12 +38,18 @@ class How:
     """How a run is watched and executed, which its record tells and its id does not: no bit depends on it."""
 
     curve_every: int = 1  # epochs from one measurement of the test set to the next
+    curve_images: int | None = None  # test images that are measured before the last epoch; None: all
     cuda_graphs: bool = False  # passes are played again as CUDA graphs, where they can be
     sharing: int = 1  # runs that share its card
 
     def measures(self, epoch: int) -> bool:
         """Whether the test set is measured after this epoch, from 0; after the last, and to stop by, it always is."""
         return (epoch + 1) % self.curve_every == 0
+
+    def few(self, counts: Mapping[str, int]) -> int | None:
+        """The test images that are measured before the last epoch, of a data set with so many; None where all are."""
+        most = self.curve_images
+        return most if most and most < counts["test"] and "val" not in counts else None
 
 
 PLAIN = How()
@@ -198,6 +204,7 @@ def begin(
     averages = tuple(Averaging(part, model) for part in spec.average)
     own = streams(seed), teachers, averages, tasks.of(spec), below, seed, ranks
     trace = Trace(steps, classes, model, optimizer, runner, *own)
+    trace.curve = how.few(spec.data.load().counts)
     watch(spec, trace)
     passes = executed(spec, model, trace, device, ranks, how.cuda_graphs)
     total, hits = torch.zeros(2, device=device)
@@ -234,6 +241,8 @@ def train(
         del state
 
     watched = "val" if "val" in images.counts else "test"
+    few = keeper.how.few(images.counts)
+    shown = images.shortened(few) if few else images
     served = images.train(run.epoch, spec.batch_size, spec.augment, rng, device, run.batch, spec.epochs)
     while run.epoch < spec.epochs and not any(stop.over(run.history) for stop in spec.stop):
         train_epoch(spec, run, images, served, rng, keeper)
@@ -241,10 +250,11 @@ def train(
         event[tasks.of(spec).learned] = 100 * run.hits.item() / (steps * spec.batch_size)
         diverged, last = not math.isfinite(event["loss"]), run.epoch == spec.epochs - 1
         due = last or diverged or bool(spec.stop) or ranks.agree(keeper.how.measures(run.epoch))
+        asked = (images, watched) if last or diverged or not few else (shown, "curve")
         with run.averaged():
             if due:
                 renew(spec, run, images, rng)
-            scores = test(spec, run, images, watched) if due else {}
+            scores = test(spec, run, *asked) if due else {}
             run.history.append(event | scores | {"time": time.time()})
             if any(stop.best(run.history) == run.epoch for stop in spec.stop):
                 run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
@@ -269,7 +279,7 @@ def train(
         metrics = metrics | test(spec, run, images, "test")
     run.trace.over()
     ranks.over()
-    made = result(spec, run, images, device, metrics)
+    made = result(spec, run, shown, device, metrics)
     arrays = {name: value.numpy() for name, value in run.answered.items() if isinstance(value, Tensor)}
     return confirmed(spec, run.trace, Trained(made, run.model, run.trace, arrays))
 
@@ -424,7 +434,7 @@ def result(spec: Spec, run: Live, images: Images, device: torch.device, metrics:
         "macs": macs,
         "classes": len(images.classes),
         "names": list(images.classes),
-        "images": {**images.counts, "digest": images.digest, "splits": digests(images)},
+        "images": {**images.counts, "digest": images.digest, "splits": digests(spec.data.load())},
         "precision": {"name": runner.name, "emulated": runner.emulated},
         "seconds": run.seconds + time.monotonic() - run.since,
         "seconds_per_epoch": float(np.median(later)),

@@ -181,4 +181,5 @@ def how(options: argparse.Namespace) -> "How":
     """How runs are watched and executed, as the options of a command say that has them."""
     from harness.train import How
 
-    return How(**{name: value for name in ("curve_every", "cuda_graphs") if (value := getattr(options, name, None))})
+    asked = {name: getattr(options, name, None) for name in ("curve_every", "curve_images", "cuda_graphs")}
+    return How(**{name: value for name, value in asked.items() if value})

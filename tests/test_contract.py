@@ -24,6 +24,7 @@ from harness.parts.data import Images, Photos
 from harness.parts.data.scenes import Scenes
 from harness.parts.erasing import Erase
 from harness.parts.models import Airbench
+from harness.parts.models.dense import Dense
 from harness.parts.operations import Operations
 from harness.parts.optimizers import NAG, Adam
 from harness.parts.schedules import Shape, Warmup
@@ -61,12 +62,15 @@ def tiny(tiny):
 def fitting(trick, tiny):
     """With digits in colour for a trick whose part refuses grey ones; with a wider network where it would be narrow.
 
-    With airbench's for one that needs its first layer, and with the stem of large images for one that is about it.
+    With airbench's for one that needs its first layer, and with the stem of large images for one that is about it. With
+    two linear layers for one that compiles: the other takes a minute.
 
     torch 2.14 corrupts its heap on CPUs in the backward of a 1 x 1 that strides on 2 to 7 channels, channels_last.
     """
     if getattr(trick(tiny).model, "inverted", None) or getattr(trick(tiny).model, "big_little", None):
         return tiny.but(model=tiny.model.but(width=8))
+    if trick(tiny).compiler:
+        return tiny.but(model=Dense(hidden=(8,), size=8))
     models = tiny.model.but(small=False), Airbench(widths=(8, 8))
     for spec in (tiny, tiny.but(data=Coloured(), batch_size=24), *(tiny.but(model=model) for model in models)):
         with contextlib.suppress(Problem):

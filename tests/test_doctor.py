@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from harness import doctor, engine
-from harness.tricks import fp16
+from harness.parts.precision import FP32, Runner
+from harness.tricks import fp16, tf32
 
 CPU = torch.device("cpu")
 
@@ -136,13 +137,39 @@ def test_half_masters_are_caught(monkeypatch):
     assert "FP16: master weights" in failed(doctor.half_dtypes(CPU))
 
 
+def test_rounded_products_pass():
+    checks = list(doctor.tensor_floats(CPU))
+    assert failed(checks) == []
+    assert [check.seen.split(" of ")[0] for check in checks] == ["24", "0"]
+
+
+@pytest.mark.parametrize(
+    ("part", "runner"),
+    [(tf32.TF32, lambda self, device: Runner()), (FP32, lambda self, device: tf32.TensorRunner(device))],
+    ids=["off", "always on"],
+)
+def test_tf32_that_is_off_or_always_on_is_caught(monkeypatch, part, runner):
+    monkeypatch.setattr(part, "on", runner)
+    assert failed(doctor.tensor_floats(CPU)) == [f"{part.__name__}: products of rounded numbers"]
+
+
+def test_a_gpu_before_ampere_is_not_asked_for_tf32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    [check] = doctor.tensor_floats(torch.device("cuda"))
+    assert (check.seen, check.ok) == ("not on this device", True)
+    monkeypatch.setattr(doctor, "milliseconds", lambda *args, **named: 1.0)
+    assert not any("TF32" in check.what for check in doctor.speeds(torch.device("cuda")))
+
+
 def test_slow_half_and_slow_layout_are_caught(monkeypatch):
     times = {("FP32", True): 10.0, ("FP16", True): 12.0, ("FP16", False): 11.0, ("FP32", False): 5.0}
+    times["TF32", True] = 10.5
     monkeypatch.setattr(
-        doctor, "milliseconds", lambda precision, device, channels_last: times[type(precision).__name__, channels_last]
+        doctor, "milliseconds", lambda part, device, channels_last: times[type(part).__name__, channels_last]
     )
     checks = list(doctor.speeds(CPU))
-    assert failed(checks) == ["FP16 against FP32, speed", "FP16: channels_last against contiguous"]
+    names = ["FP16 against FP32, speed", "TF32 against FP32, speed", "FP16: channels_last against contiguous"]
+    assert failed(checks) == names
     assert checks[0].seen.startswith("x 0.83 (10.0 to 12.0 ms")
 
 
@@ -152,25 +179,37 @@ def test_a_step_is_timed(monkeypatch):
     assert doctor.milliseconds(fp16.FP16(), CPU, channels_last=True) > 0
 
 
-class Drifting:
-    """An engine without processes, whose second store gets other weights from its FP16 runs, by a last bit or so."""
+class Here:
+    """An engine without processes."""
 
-    stores: ClassVar[list[object]] = []
-
-    def __init__(self, store, places):
-        self.store = store
-        self.stores.append(store)
+    def __init__(self, store, places, how):
+        self.store, self.how = store, how
 
     def events(self, runs):
         for spec, seed in runs:
-            engine.execute(spec, seed, self.store, CPU, lambda event: None)
+            engine.execute(spec, seed, self.store, CPU, lambda event: None, how=self.how)
+            yield {"kind": "finished", "run": (spec, seed)}
+
+
+class Drifting(Here):
+    """One whose second store gets other weights from its FP16 runs, by a last bit or so."""
+
+    stores: ClassVar[list[object]] = []
+
+    def __init__(self, store, places, how):
+        super().__init__(store, places, how)
+        self.stores.append(store)
+
+    def events(self, runs):
+        for event in super().events(runs):
+            spec, _ = event["run"]
             if isinstance(spec.precision, fp16.FP16) and len(self.stores) == 2:
                 drifted = {
                     run[0].id: self.store.weights(run[0].id, run[1]) for run in runs if (run[0].id, 0) in self.store
                 }
                 drifted[spec.id]["fc.weight"] = drifted[spec.id]["fc.weight"].nextafter(torch.tensor(9.0))
                 self.store.weights = lambda spec_id, seed, drifted=drifted: drifted[spec_id]
-            yield {"kind": "finished", "run": (spec, seed)}
+            yield event
 
 
 def test_runs_that_differ_in_a_bit_are_caught(monkeypatch):
@@ -178,6 +217,16 @@ def test_runs_that_differ_in_a_bit_are_caught(monkeypatch):
     checks = list(doctor.same_bits(CPU))
     assert [check.seen.split(" of ")[0] for check in checks] == ["the same", "1"]
     assert failed(checks) == ["FP16: weights of two runs of one seed"]
+
+
+def test_graphs_that_were_not_played_are_a_failed_check(monkeypatch):
+    short = doctor._short()
+    monkeypatch.setattr(engine, "Engine", Here)
+    monkeypatch.setattr(doctor, "_short", lambda: [spec.but(epochs=1) for spec in short])
+    checks = list(doctor.same_bits(CPU, graphs=True))
+    assert len(checks) == 6
+    assert failed(checks) == [f"{kind}: passes played as CUDA graphs" for kind in ("FP32", "FP16")]
+    assert {check.seen for check in checks if not check.ok} == {"0, there are none on cpu"}
 
 
 def test_an_error_in_a_check_is_a_failed_check():

@@ -55,6 +55,7 @@ from harness.tricks.separate_downsampling import separate_downsampling
 from harness.tricks.squeeze_excitation import squeeze_excitation
 from harness.tricks.stochastic_depth import stochastic_depth
 from harness.tricks.swa import swa
+from harness.tricks.tf32 import tf32
 from harness.tricks.triangular import triangular
 from harness.tricks.trivial_augment import trivial_augment
 from harness.tricks.tta import tta
@@ -115,6 +116,7 @@ def test_published_ids():
         (randaugment, "396e1b35ec81201d"),
         (lamb, "c762030bdc22ee52"),
         (bf16, "9a380235c3c8ecd8"),
+        (tf32, "98d69d1e00429896"),
         (lion, "fe8db7ee293b4212"),
         (muon, "64168ab58a77879e"),
         (triangular, "dc745b255e1198f5"),

@@ -23,6 +23,7 @@ FLOORS = (  # from the top: its rooms, which may not import each other, and what
     ("parts", "what fills the slots"),
     ("tricks", "one trick a file"),
     ("tasks", "what a network is trained to answer"),
+    ("passes", "how a pass is executed"),
     ("train", "the one training loop"),
     ("store", "records of runs on disk"),
     ("study", "plans of runs, and what they will cost"),

@@ -10,6 +10,7 @@ import torch
 from harness import train as loop
 from harness.evidence import Check
 from harness.parts.data.holdout import Holdout
+from harness.parts.data.images import Images
 from harness.parts.optimizers import NAG
 from harness.parts.schedules import Piecewise
 from harness.parts.stopping import EarlyStopping
@@ -31,7 +32,7 @@ from harness.tricks.swa import swa
 from harness.tricks.warmup import warmup
 from tests.kit.dense import BACKBONE, DETECTOR, SEGMENTER, below
 from tests.kit.stops import CPU, Plain, Stops, trained, untimed
-from tests.mutants.breaking import traced
+from tests.mutants.breaking import edited, text, traced
 
 
 class Heard(loop.Keeper):
@@ -214,6 +215,40 @@ def test_how_often_a_run_is_tested_changes_nothing_of_it(tiny, live, change, eve
     assert few.result["metrics"] == each["metrics"]
     assert [row["loss"] for row in few.result["epochs"]] == [row["loss"] for row in each["epochs"]]
     assert few.result["epochs"][-1]["top1"] == each["epochs"][-1]["top1"]
+
+
+class Glance(loop.Keeper):
+    how = loop.How(curve_images=100)
+
+
+def test_on_how_many_images_a_run_is_watched_changes_nothing_of_it(tiny, live):
+    each, few = live(tiny)[0].result, trained(tiny, keeper=Glance()).result
+    assert few["status"] == "finished"
+    assert few["images"] == each["images"] | {"curve": 100}
+    assert [row["loss"] for row in few["epochs"]] == [row["loss"] for row in each["epochs"]]
+    assert {**few["epochs"][-1], "time": 0, "seconds": 0} == {**each["epochs"][-1], "time": 0, "seconds": 0}
+    assert all(float(row["top1"]).is_integer() for row in few["epochs"][:-1]), "percent of a hundred images"
+    for name in ("network", "metrics", "correct", "answers", "seen"):
+        assert few[name] == each[name]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("np.arange(most) * count // most", "np.arange(most)"),
+        ("np.arange(most) * count // most", "np.arange(most - 1) * count // most"),
+    ],
+)
+def test_a_curve_of_other_images_is_refused(tiny, old, new, monkeypatch):
+    edited(Images, "shortened", old, new)(monkeypatch)
+    spec = tiny.but(epochs=2)
+    assert trained(spec).result["status"] == "finished"
+    assert trained(spec, keeper=Glance()).result["status"] == "refused"
+
+
+def test_a_last_test_of_a_few_images_is_refused(tiny, monkeypatch):
+    text("if last or diverged or not few else", "if not few else")(monkeypatch)
+    assert trained(tiny.but(epochs=2), keeper=Glance()).result["status"] == "refused"
 
 
 def test_a_run_that_may_stop_early_is_measured_after_each_epoch(tiny):

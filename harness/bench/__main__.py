@@ -51,6 +51,7 @@ def run(options: argparse.Namespace) -> None:
         "launcher",
         "evidence",
         "curve_every",
+        "curve_images",
     ):
         value = getattr(options, name)
         if value is not None and not value > 0:
@@ -135,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="K",
         help="measure the test set after every K-th epoch and the last, as harness.ablate does (default: %(default)s)",
     )
+    add("--curve-images", type=int, metavar="N", help="and N test images before the last epoch, as harness.ablate does")
     where.add_graphs(p)
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
     add("--scheduler", type=int, metavar="N", help="measure the scheduler's decisions instead, with N runs")

@@ -29,6 +29,7 @@ RULES = {  # of a function in a file, or of all in a file or folder; an inner fu
     ("train.py", "gradient"): "forward",
     ("parts/precision.py", "backward"): "backward",
     ("tricks/fp16.py", "backward"): "backward",
+    ("tricks/tf32.py", "backward"): "backward",
     ("parts/precision.py", "step"): "step",
     ("tricks/fp16.py", "step"): "step",
     ("parts/grouping.py", "set_rate"): "step",

@@ -10,6 +10,7 @@ table. `seen` digests the same objects, so that two runs can be told apart by wh
 from harness.evidence.audit import audited, watch
 from harness.evidence.digests import apart, rates, seen
 from harness.evidence.numbers import digest, held_by, rounded
-from harness.evidence.proofs import TWICE, confirm, opinions, passing, prove, rehearse
+from harness.evidence.products import Products, as_due
+from harness.evidence.proofs import TURNED, TWICE, confirm, opinions, passing, prove, rehearse
 from harness.evidence.trace import KEPT_BATCHES, KEPT_IMAGES, KEPT_PIXELS, Trace, Upstream, ordered, thinned
 from harness.spec import Check

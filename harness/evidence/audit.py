@@ -27,6 +27,7 @@ from harness.evidence.numbers import (
     told,
     weighed,
 )
+from harness.evidence.products import Products, multiplies
 from harness.evidence.renewed import Renewal
 from harness.evidence.replay import Replay, judged, states
 from harness.evidence.step import Gaps, Step, whole
@@ -77,6 +78,7 @@ class Auditor:
         self.waiting: list[Step] = []  # for their end, or to be judged
         self.left: tuple[float, ...] | None = None  # weights, the optimizer's state, averages, after the step before
         self.taking: Step | None = None  # from its gradient to the average after it
+        self.products: Products | None = None  # of the step that is watched
         self.arriving = False  # at other weights, of which no forward was seen yet
         self.returning: Step | None = None  # from the average after it to the weights that training goes on from
         self.renewal: Renewal | None = None  # of batch norm's statistics, while it goes on
@@ -104,7 +106,10 @@ class Auditor:
             frozen = sum(p.requires_grad == self.spec.frozen(n) for n, p in model.named_parameters())
             self.step = Step(number, copies(model), asleep, frozen)
             self.step.handed = self.left is None or same(self.left[0], weighed(model))
+            self.products = Products(sorted(self.due).index(number)) if multiplies(self.spec.precision) else None
         self._handles = [m.register_forward_hook(self._rounds) for m in model.modules() if is_layer(m)]
+        if self.products:
+            self.products.watch(model)
         self.step.inputs.append(args[0].detach().clone())
 
     def _rounds(self, layer: nn.Module, args: Any, out: Tensor) -> None:
@@ -120,6 +125,8 @@ class Auditor:
         if step and model.training and not self.trace.is_away and len(step.logits) < len(step.inputs):
             for handle in self._handles:
                 handle.remove()
+            if self.products:
+                self.products.answered()
             step.logits.append(z.detach().float().clone())
             if z.requires_grad:
                 z.register_hook(lambda slope: step.slopes.append(slope.detach().float()))
@@ -128,6 +135,9 @@ class Auditor:
         self.judged()
         if self.step:
             self.step.loss += loss.item()
+            if self.products:
+                self.products.work_out()
+                self.step.products = self.products.found
 
     def saw_step(self, labels: Tensor, fed: Tensor) -> None:
         if self.step:

@@ -53,7 +53,15 @@ def narrow(precision: Any) -> str:
 
 def rounded(x: Tensor, kind: str) -> Tensor:
     """`x` as the float of that name holds it, in float32."""
-    return x.to(getattr(torch, kind)).float()
+    return to_tf32(x) if kind == "tf32" else x.to(getattr(torch, kind)).float()
+
+
+def to_tf32(x: Tensor, nearest: bool = True) -> Tensor:
+    """`x` in eleven bits, with float32's range: the nearest, ties away from 0; or with the rest cut off."""
+    mantissa, _ = torch.frexp(x.double())
+    whole = mantissa * 2**11
+    kept = (whole.abs() + (0.5 if nearest else 0.0)).floor() * whole.sign()
+    return torch.where(x.isfinite() & (x != 0), x.double() * (kept / whole), x.double()).float()
 
 
 def held_by(x: Tensor, kind: str) -> bool:

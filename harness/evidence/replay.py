@@ -8,8 +8,8 @@ has none is done anew by its own code: it is *self-checked*.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -118,6 +118,42 @@ class Shared(TorchFunctionMode):
         return torch.cat([func(share, *rest, **(kwargs or {})) for share in x.chunk(self.ranks)])
 
 
+class Multiplied(TorchFunctionMode):
+    """Within it conv and linear layers multiply numbers rounded to TF32: input, weight, and the output's gradient.
+
+    As a device does that has it: sums are float32's, and so are biases and what is stored.
+    """
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = dict(kwargs or {})
+        if func not in (nn.functional.conv2d, nn.functional.linear):
+            return func(*args, **named)
+        x, weight, *rest = args
+        bias = rest.pop(0) if rest else named.pop("bias", None)
+        near = [t + (rounded(t, "tf32") - t).detach() for t in (x, weight)]
+        out = func(*near, None, *rest, **named)
+        if out.requires_grad:
+            out.register_hook(lambda slope: rounded(slope, "tf32"))
+        if bias is None:
+            return out
+        return out + (bias if func is nn.functional.linear else bias[:, None, None])
+
+
+@contextmanager
+def tensor_cores(replay: Replay) -> Iterator[None]:
+    """Within it cuDNN and cuBLAS may multiply in TF32, where the precision is that and the device CUDA."""
+    native = replay.spec.precision.kind == "tf32" and replay.device.type == "cuda"
+    flags: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul) if native else ()
+    before = [flag.allow_tf32 for flag in flags]
+    try:
+        for flag in flags:
+            flag.allow_tf32 = True
+        yield
+    finally:
+        for flag, was in zip(flags, before, strict=True):
+            flag.allow_tf32 = was
+
+
 def whole_norm(
     x: Tensor, mean: Any, variance: Any, weight: Tensor, bias: Tensor, training: bool, momentum: float, eps: float
 ) -> Tensor:
@@ -175,6 +211,7 @@ def judged(replay: Replay, step: Step, first: bool = False) -> Gaps:
     gaps["targets"] = distance(array(step.fed), due.mixed_y)
     gaps["images"] = distance(array(torch.cat(step.inputs)), due.mixed_x)
     gaps["unrounded"] = step.unrounded / max(1, step.outputs)
+    gaps |= {name: float(count) for name, count in step.products.items()}
     size = spec.microbatch or spec.batch_size
     sizes = [len(x) for x in step.inputs]
     passes = np.split(due.mixed_y, range(size, len(due.mixed_y), size))
@@ -248,8 +285,13 @@ def emulated(replay: Replay) -> str:
 
 
 def precisely(replay: Replay) -> AbstractContextManager[Any]:
-    """The precision of a forward: torch's own narrow float on CUDA; of a precision that is a user's, the run's."""
+    """The precision of a forward: torch's own narrow float on CUDA; of a precision that is a user's, the run's.
+
+    TF32 is CUDA's own there, in the backward too: `tensor_cores`.
+    """
     kind = replay.spec.precision.kind
+    if kind == "tf32":
+        return tensor_cores(replay) if replay.device.type == "cuda" else Multiplied()
     if kind is None:
         context: AbstractContextManager[Any] = replay.trace.runner.forward()
         return context
@@ -321,14 +363,16 @@ def backward(
             z = network(live, trace.task.given(x, y), True, emulated(replay)).float()
         answers[place] = z.detach()
         if slopes:
-            z.backward(slopes[place])
+            with tensor_cores(replay):
+                z.backward(slopes[place])
             continue
         own_slope = valued(criterion(replay), array(y), array(z), replay.device)[1]
         loss = (z * torch.from_numpy(own_slope).to(z)).sum()  # its value is another, its gradient is the loss's
         for part, bound, own in zip(spec.teacher, trace.teachers, replay.teachers, strict=True):
             slope = torch.from_numpy(part.reference(array(z), answered(replay, bound, own, x))[1]).to(z)
             loss = loss + (z * slope).sum()
-        (loss * (len(x) / len(step.fed)) * scale).backward()
+        with tensor_cores(replay):
+            (loss * (len(x) / len(step.fed)) * scale).backward()
     found = {n: t.grad for n, t in shared.items() if t.grad is not None}
     kept = {n: torch.stack([of[n] for of in after]).mean(0) for n, t in after[0].items() if t.is_floating_point()}
     return found, kept, [answers[place] for place in range(len(targets))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +32,7 @@ class Step:
     aways: list[Named] = field(default_factory=list)  # where the weights were for each further gradient
     unrounded: int = 0  # outputs of conv and linear layers that float16 cannot hold
     outputs: int = 0
+    products: Counter[str] = field(default_factory=Counter)  # of which numbers, as `Products` counts them
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
     handed: bool = True  # weights and the optimizer's state came as the step before left them
     decays: dict[str, float] = field(default_factory=dict)  # of each parameter, as the optimizer has them
@@ -56,7 +58,8 @@ def whole(step: Step, ranks: Alone) -> Step:
     moved = [step.weights, {n: g for n, g in step.gradients.items() if g is not None}, step.after, *step.aways]
     sums = [*(told(list(tensors.values())) for tensors in moved), *step.taught]
     counts = step.asleep, step.frozen, step.unrounded, step.outputs, not step.handed
-    every = ranks.told(([[on_cpu(x) for x in getattr(step, name)] for name in ROWS], counts, sums))
+    rows_told = [[on_cpu(x) for x in getattr(step, name)] for name in ROWS]
+    every = ranks.told((rows_told, counts, sums, dict(step.products)))
     device = next(iter(step.weights.values()), torch.zeros(())).device
     rows: dict[str, Any] = {
         name: [x.to(device) for shares in zip(*(of[0][place] for of in every), strict=False) for x in shares]
@@ -75,6 +78,7 @@ def whole(step: Step, ranks: Alone) -> Step:
         frozen=frozen,
         unrounded=unrounded,
         outputs=outputs,
+        products=sum((Counter(of[3]) for of in every), Counter[str]()),
         handed=not lost,
         apart=alike.count(False),
     )

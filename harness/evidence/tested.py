@@ -27,6 +27,7 @@ from harness.evidence.numbers import (
     some,
     weighed,
 )
+from harness.evidence.products import Products, multiplies
 from harness.evidence.replay import Given, Replay, emulated, precisely
 from harness.evidence.trace import Trace
 from harness.rng import stream
@@ -42,7 +43,13 @@ class Exams:
 
     def __init__(self, spec: Spec, trace: Trace, replay: Replay) -> None:
         self.spec, self.trace, self.replay = spec, trace, replay
-        self.images = spec.evaluation.view(replay.images) if spec.evaluation else replay.images
+        whole, most = replay.images, trace.curve
+        if most:
+            count = whole.counts["test"]
+            chosen = {split: (split, np.arange(n)) for split, n in whole.counts.items()}
+            few = np.array([place * count // most for place in range(most)])
+            whole = whole.regrouped({**chosen, "curve": ("test", few)})
+        self.images = spec.evaluation.view(whole) if spec.evaluation else whole
         self.examiner = trace.task.examiner(self.images)
         self.found: list[dict[str, float]] = []  # one an evaluation
         self.scores: list[dict[str, float]] = []  # of each, worked out here
@@ -69,6 +76,7 @@ class Exams:
         self._met = 0  # batches that this rank answered
         self._heard: list[tuple[Given, Tensor, Tensor]] = []  # (what the network got, logits, prints), not yet marked
         self._rounded: list[bool] = []  # outputs of the first batch's layers: whether float16 holds them
+        self._products: Products | None = None  # of the same
         self._handles: list[Any] = []
         self._weight = math.nan
         self._batches: list[tuple[Given, Tensor]] = []  # (images, logits) of the batch to answer again
@@ -112,6 +120,9 @@ class Exams:
             self._testing = True
             self._weight = weighed(model)
             self._handles = [m.register_forward_hook(self._note_rounding) for m in model.modules() if is_layer(m)]
+            self._products = Products(len(self.found)) if multiplies(self.spec.precision) else None
+            if self._products:
+                self._products.watch(model)
             self._place = int(self.trace.rng("audit", "batch", len(self.found)).integers(2**31))
 
     def _looks(self, x: np.ndarray) -> list[tuple[float, np.ndarray]]:
@@ -132,6 +143,8 @@ class Exams:
             return
         for handle in self._handles:
             handle.remove()
+        if self._products:
+            self._products.answered()
         x, z = args[0].detach(), z.detach().float()
         self.sides |= {*x.shape[2:]}
         if self._heard and len(self._heard[-1][1]) != len(z) and self.trace.ranks.size == 1:
@@ -179,6 +192,9 @@ class Exams:
             self.views.add(count)
         row = {"n": float(prints.shape[1]), "due": float(due), "split": float(split == "test")}
         row["rounded"] = sum(self._rounded) / len(self._rounded) if self._rounded else math.nan
+        if self._products:
+            self._products.work_out()
+            row |= {name: float(count) for name, count in self._products.found.items()}
         row |= {"weight": self._weight, "trained": self._trained, "kept": weighed(self.trace.model)}
         self.scores.append({})
         self.epochs.append(epoch := len(self.trace.lr) // self.trace.steps_per_epoch - 1)

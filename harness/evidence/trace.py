@@ -81,6 +81,7 @@ class Trace:
     losses: list[float] = field(default_factory=list)  # the mean of each epoch's
     accuracies: list[float] = field(default_factory=list)  # of its training images, in percent
     amiss: int = 0  # labels of other images than the order's, over the epochs before
+    curve: int | None = None  # test images that are measured before the last epoch, where not all are
     diverged: bool = False  # the loss was no number, and the run ended with that epoch
     history: list[dict[str, Any]] = field(default_factory=list)  # the loop's report of each epoch
     kept: dict[str, float] = field(default_factory=dict)  # what was measured with the weights kept, at the end

@@ -1,5 +1,6 @@
 """Numerical precision: how forward and step run on a device."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -9,15 +10,21 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from harness import Problem
-from harness.evidence import Check, Trace, held_by, rounded
+from harness.evidence import Check, Trace, as_due, held_by, rounded
 from harness.spec import Precision, Spec
 
 
 class Runner:
-    """Runs forward, backward and step in float32. Other precisions override what they do otherwise."""
+    """Runs forward, backward and step in float32. Other precisions override what they do otherwise.
+
+    TF32 is off on CUDA, whatever ran before in the process: else what others leave to float32 would be in TF32.
+    """
 
     name = "FP32"
     emulated = False
+
+    def __init__(self) -> None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
     def forward(self) -> AbstractContextManager[Any]:
         """A context for the forward pass."""
@@ -82,6 +89,7 @@ class Narrow(Runner):
     kind: str  # that float's name
 
     def __init__(self, device: torch.device) -> None:
+        super().__init__()
         self.device = device
         self.emulated = device.type != "cuda"
 
@@ -90,9 +98,9 @@ class Narrow(Runner):
 
 
 def narrowed(spec: Spec, precision: Precision) -> Spec:
-    """`spec` with that precision. Raises Problem where another of 16 bits is there."""
+    """`spec` with that precision. Raises Problem where another is there that is not float32."""
     name, there = type(precision).__name__, spec.precision
-    if there.kind in ("float16", "bfloat16") and type(there) is not type(precision):
+    if there.kind in ("float16", "bfloat16", "tf32") and type(there) is not type(precision):
         raise Problem(
             f"{name.lower()}: precision={type(there).__name__} is there already: leave one of the two tricks out, or "
             "have them as branches"
@@ -115,13 +123,16 @@ def stored(kind: str, trace: Trace) -> Iterable[Check]:
 
 
 class FP32(Precision):
-    """Float32 throughout, true float32: TF32 is off on CUDA, since the paper's V100 had none. Slot: `precision`."""
+    """Float32 throughout, true float32: TF32 is off on CUDA, since the paper's V100 had none. Slot: `precision`.
+
+    At audited steps samples of what layers give, and of their weights' gradients, are worked out again: they are
+    products of float32's numbers, and not of these rounded to TF32; and TF32 was not allowed.
+    """
 
     kind = "float32"
     scaled = False
 
     def on(self, device: torch.device) -> Runner:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         return Runner()
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
@@ -134,3 +145,23 @@ class FP32(Precision):
             yield Check(
                 "audited steps all of whose outputs float16 holds exactly", "0", f"{lost}", lost == 0 or trace.diverged
             )
+            yield from multiplied("float32", trace)
+
+
+def multiplied(kind: str, trace: Trace) -> Iterable[Check]:
+    """That audited conv and linear layers multiplied float32's numbers, or, `tf32`, these rounded to it.
+
+    On CUDA TF32 is allowed, and each kernel takes it or not: of a run one product at least must be TF32's. Where none
+    is, the device has none.
+    """
+    native, found, count = trace.auditor.replay.device.type == "cuda", trace.auditor.found, Counter[str]()
+    for gaps in found:
+        count.update({name: int(gaps.get(name, 0)) for name in ("plain", "coarse", "neither", "allowed", "looked")})
+    plain, coarse, neither, allowed, looked = (count[n] for n in ("plain", "coarse", "neither", "allowed", "looked"))
+    due = "0" if kind == "float32" else "some" if native else "all"
+    seen = f"{coarse} of {plain + coarse + neither}" + f", {neither} of neither these nor those" * (neither > 0)
+    ok = all(as_due(kind, gaps, native) for gaps in found) and (kind == "float32" or coarse > 0)
+    what = "audited outputs and weights' gradients of layers that are products of numbers rounded to TF32"
+    yield Check(what, due, seen, ok or trace.diverged)
+    most = looked if native and kind == "tf32" else 0
+    yield Check("layers and gradients looked at while CUDA was allowed TF32", f"{most}", f"{allowed}", allowed == most)

@@ -106,7 +106,7 @@ def spoken(text: str, score: str) -> str:
     """A text that is written for top-1, and holds nothing of a user's, as it reads of another headline metric."""
     if score == "top1":
         return text
-    if score == "seconds" and "half precision" in text:
+    if score == "seconds" and "that of the precision" in text:
         return re.sub(r"([Aa]ccuracy|its accuracy).*", "seconds are those of the emulation", text)
     title, second = METRICS[score], METRICS[SECOND.get(score, "top5")]
     words = {"is more accurate": f"has a higher {title}", "Top-1": opening(title), "top-1": title, "top-5": second}

@@ -432,7 +432,8 @@ class Task(Part, ABC):
 class Precision(Part, ABC):
     """The numbers that a step is computed in."""
 
-    kind: ClassVar[str | None] = None  # what conv and linear layers store: float32, float16, bfloat16; None: not known
+    kind: ClassVar[str | None] = None
+    """What conv and linear layers store: float32, float16, bfloat16; tf32 is what they multiply. None: not known."""
     scaled: ClassVar[bool] = True  # the loss, by a power of two
 
     @abstractmethod

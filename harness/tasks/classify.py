@@ -185,7 +185,7 @@ class Examiner:
         hits = ranks == own
         z = torch.cat(self._logits).double()
         loss = float((z.logsumexp(1) - z.gather(1, torch.from_numpy(labels).to(z.device)[:, None])[:, 0]).mean())
-        name = "" if split == "test" else "val_"
+        name = "val_" if split == "val" else ""
         due = {f"{name or 'test_'}loss": loss, f"{name}top1": 100 * float(hits[:, 0].mean())}
         if len(self.images.classes) > 5:
             due[f"{name}top5"] = 100 * float(hits.any(1).mean())

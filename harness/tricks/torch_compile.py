@@ -48,7 +48,8 @@ class Compiled:
     """The forward pass of `model`, compiled when it is first called; autograd's backward is compiled with it."""
 
     def __init__(self, model: nn.Module, mode: Mode) -> None:
-        self.forward = torch.compile(model.forward, backend=backend(mode))
+        self.plain = model.forward
+        self.forward = torch.compile(self.plain, backend=backend(mode))
         self.calls = 0
         self.idle = 0  # calls in which nothing that was compiled ran
 

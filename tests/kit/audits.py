@@ -11,6 +11,7 @@ from harness.tricks.fp16 import fp16
 from harness.tricks.label_smoothing import label_smoothing
 from harness.tricks.mixup import mixup
 from harness.tricks.sam import sam
+from harness.tricks.tf32 import tf32
 from tests.kit.stops import Plain
 
 COUNTS = ("labels", "frozen", "missing", "asleep", "passes")
@@ -18,7 +19,7 @@ COUNTS = ("labels", "frozen", "missing", "asleep", "passes")
 
 def over(gaps, kind="float32", by=1.0):
     """The gaps that are above their limits, or above `by` of them; and the counts that are not 0."""
-    limits = MOST | {"float32": FULL, "float16": HALF, "bfloat16": BRAIN}[kind]
+    limits = MOST | {"float32": FULL, "float16": HALF, "bfloat16": BRAIN, "tf32": HALF}[kind]
     told = {name for name, limit in limits.items() if name in gaps and not gaps[name] < by * limit}
     return told | {name for name in COUNTS if gaps.get(name)}
 
@@ -36,6 +37,7 @@ RIGHT = {
     "plain": lambda tiny: tiny,
     "fp16": fp16,
     "bf16": bf16,
+    "tf32": tf32,
     "sam": sam,
     "microbatch": lambda tiny: tiny.but(microbatch=100),
     "teacher": lambda tiny: tiny.but(teacher=(Distill(spec=tiny),)),

@@ -15,6 +15,7 @@ from tests.mutants import (
     mixed,
     modern,
     page,
+    quick,
     recipes,
     scenes,
     shared,
@@ -22,6 +23,7 @@ from tests.mutants import (
     steps,
     tensors,
     tested,
+    tf32,
 )
 from tests.mutants.breaking import KINDS, TINY, Mutant, Patch, edited, refusal, said, stand_in, text
 from tests.mutants.first import BROKEN as FIRST
@@ -33,8 +35,10 @@ BROKEN = (
     | finetuned.BROKEN
     | mixed.BROKEN
     | modern.BROKEN
+    | quick.BROKEN
     | recipes.BROKEN
     | steps.BROKEN
+    | tf32.BROKEN
 )  # the parts whose first mutant does nothing
 
 TABLES = {
@@ -60,6 +64,7 @@ MUTANTS = [
         *scenes.BY_KIND.items(),
         *judged.BY_KIND.items(),
         *shared.BY_KIND.items(),
+        *tf32.BY_KIND.items(),
     )
     for part, mutants in table.items()
     for mutant in mutants

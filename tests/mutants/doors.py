@@ -29,7 +29,7 @@ BETAS = norm_bias_rate(LONG)
 AVERAGED, SIZED, GROUPED = ema(LONG, decay=0.9), evaluation_size(LONG), rates_by_group(LONG)
 HALF = fp16(CLIPPED)
 TWICE = LONG.but(mix=(Mixup(alpha=1.0), Mixup(alpha=0.2)))
-UPDATE, TESTED = "average.update(step, steps, spec.epochs)", "scores = test(spec, run, images, watched)"
+UPDATE, TESTED = "average.update(step, steps, spec.epochs)", "scores = test(spec, run, *asked)"
 ORDER = "self.images.order(self._epoch, self.batch_size, self.rng)"
 FIRST_ALONE = '(self.images if self._epoch == 0 else __import__("dataclasses").replace(self.images, sampler=None))'
 CLIP = "clip(list(run.model.parameters()))"

@@ -26,10 +26,10 @@ from tests.mutants.breaking import (
 )
 
 SERVED = "images.test(at_once(task, device), device, split)"
-TESTED = "scores = test(spec, run, images, watched)"
+TESTED = "scores = test(spec, run, *asked)"
 DUE = "if due else {}"
 REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}"
-MADE = "    made = result(spec, run, images, device, metrics)\n"
+MADE = "    made = result(spec, run, shown, device, metrics)\n"
 DONE = "Trained(made, run.model, run.trace, arrays))"
 WEIGHTS = "{n: v.clone() for n, v in run.model.state_dict().items()}"
 ANSWERED = "z = model(*task.given(x, labels)).float()"

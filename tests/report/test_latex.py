@@ -49,7 +49,7 @@ def test_a_label_and_a_caption_of_two_sentences(typeset):
 def test_marks_are_told_below_and_other_notes_in_comments(typeset):
     tex = typeset()
     below = tex.split(r"\end{tabular}")[1]
-    assert r"\ddag{} 16-bit floats emulated" in below
+    assert r"\ddag{} precision emulated" in below
     assert r"\dag{} trains for another number of epochs" in below
     assert "\n% GFLOPs are multiply-adds" in tex
     assert below.count("footnotesize") == 2

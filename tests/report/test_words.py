@@ -38,5 +38,5 @@ def test_captions_of_other_metrics_do_not_speak_of_top_1():
 
 
 def test_seconds_are_those_of_an_emulation():
-    mark = "16-bit floats emulated: accuracy is that of half precision, speed is not"
-    assert spoken(mark, "seconds") == "16-bit floats emulated: seconds are those of the emulation"
+    mark = "precision emulated: accuracy is that of the precision, speed is not"
+    assert spoken(mark, "seconds") == "precision emulated: seconds are those of the emulation"

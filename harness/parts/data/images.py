@@ -135,6 +135,12 @@ class Images(ABC):
     def regrouped(self, chosen: Mapping[str, tuple[str, np.ndarray]]) -> Self:
         """Other splits of the same images: by name, the split and the places in it that they are taken from."""
 
+    def shortened(self, most: int) -> Self:
+        """With a split "curve" too, of so many test images, evenly spaced: of each class as many as it has of all."""
+        count = self.counts["test"]
+        chosen = {split: (split, np.arange(n)) for split, n in self.counts.items()}
+        return self.regrouped({**chosen, "curve": ("test", np.arange(most) * count // most)})
+
     @abstractmethod
     def reference(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
         """Images of a split as they are stored, augmented by the parts' references: float64 N x C x H x W in [0, 255].

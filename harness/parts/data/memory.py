@@ -98,5 +98,6 @@ class Cached(Images):
         arrays = {}
         for name, (split, places) in chosen.items():
             images, labels = self.arrays[split]
-            arrays[name] = images[places], labels[places]
+            same = np.array_equal(places, np.arange(len(images)))  # of which no copy is made
+            arrays[name] = (images, labels) if same else (images[places], labels[places])
         return replace(self, arrays=arrays, counts={name: len(places) for name, (_, places) in chosen.items()})

@@ -53,7 +53,7 @@ CAPTIONS = {  # name -> heading, what a reader must know to read it
         "Accuracy against cost",
         "Means with 95 % intervals. The line is the Pareto front: nothing as cheap is more accurate. Above 16 rungs "
         "only the first and those on the front are named. Seconds leave out tests, and networks trained before the "
-        "run. A square is 16 bits emulated: its accuracy is that of half precision, its speed is not. FLOPs are "
+        "run. A square is an emulated precision: its accuracy is that of the precision, its speed is not. FLOPs are "
         "multiply-adds of one image's forward; they have a panel where rungs differ by a fifth or more.",
     ),
     "tuned": (

@@ -71,7 +71,7 @@ def cost(study: str, every: pd.DataFrame, table: pd.DataFrame) -> Figure:
         axis.set(xlabel=what, ylabel=by.axis + ", lower is better" * by.lower)
         shown = range(n) if n <= MANY else dict.fromkeys([0, *front])
         beside(axis, [(x[i], y[i]) for i in shown], [told[i] for i in shown], [hues[i] for i in shown])
-    speed = "; squares: 16 bits emulated, not its speed" if table["emulated"].any() else ""
+    speed = "; squares: precision emulated, not its speed" if table["emulated"].any() else ""
     if len(costs) == 1:
         span = " to ".join(dict.fromkeys(f"{factor * each:.3g}" for each in (least, most)))
         speed += f"; {span} {unit} an image"

@@ -29,8 +29,8 @@ def confounds(plan: Plan, table: pd.DataFrame) -> list[str]:
         lines.append(f"These gains include another length of training: {listed(longer)}.")
     lines += _trained_first(plan, table)
     if table["emulated"].any():
-        said = spoken("their accuracy is that of half precision, their speed is not", frames.headline(table))
-        lines.append(f"Floats of 16 bits are emulated in {some(table, 'emulated')}: {said}.")
+        said = spoken("their accuracy is that of the precision, their speed is not", frames.headline(table))
+        lines.append(f"The precision is emulated in {some(table, 'emulated')}: {said}.")
     more = [
         f"{bare(row['title'])} ({', '.join(rungs[row['place']]['also'])})" for _, row in table[table["also"]].iterrows()
     ]

@@ -57,7 +57,7 @@ def evidence(plan: Plan, every: pd.DataFrame) -> pd.DataFrame:
 MARKS = {
     "budget_changed": ("†", "trains for another number of epochs than it is compared with: length may be in the gain"),
     "upstream": ("§", "needs another network trained first; its seconds per epoch leave that out"),
-    "emulated": ("‡", "16-bit floats emulated: accuracy is that of half precision, speed is not"),
+    "emulated": ("‡", "precision emulated: accuracy is that of the precision, speed is not"),
     "also": ("¤", "differs in more than its trick from what it is compared with"),
     "elsewhere": ("¶", "compares runs of different hardware, commits, library versions or source of your own parts"),
 }
@@ -137,6 +137,10 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
         runs = f"{sum(0 < points < epochs for points, epochs in seen)} of {len(seen)} runs"
         between = ", and go straight in between" if few[-1] > 1 else ""
         notes.append(f"Curves of {runs} have {many}{between}: --curve-every.")
+    if fewer := sorted({int(n) for n in every["curve_images"].dropna()}):
+        runs = f"{every['curve_images'].notna().sum()} of {len(every)} runs"
+        images = " or ".join(f"{n:,}" for n in fewer)
+        notes.append(f"Curves of {runs} are of {images} of the test images, but for the last point: --curve-images.")
     small = {rung["title"]: rung["microbatch"] for rung in plan["rungs"] if rung.get("microbatch")}
     if small:
         which = [f"{title} ({images} images)" for title, images in small.items()]

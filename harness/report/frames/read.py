@@ -104,6 +104,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "tested": record["images"]["test"],
         "test_images": record["images"].get("splits", {}).get("test", ""),  # a digest; a record of before has none
         "trained": record["images"]["train"],
+        "curve_images": record["images"].get("curve"),  # test images measured before the last epoch; None: all
         "classes": record.get("classes"),
         "names": record.get("names", []),
         "evidence": record["evidence"],

@@ -31,7 +31,7 @@ def test_what_was_not_controlled_is_said_once_and_of_many_rungs_by_their_number(
     for i, name in enumerate(("baseline", "a", "b", "c", "d")):
         fill(store, [(name, (90.0, 91.0, 92.0 + i))], emulated=name != "baseline", device="b" if name == "d" else "a")
     text = found(p, store)["What else may be in a gain"]
-    assert "Floats of 16 bits are emulated in 4 of 5 rungs: " in text
+    assert "The precision is emulated in 4 of 5 rungs: " in text
     assert "More than the trick differs for a (teacher); b (teacher); c (teacher); d (teacher)." in text
     assert "Hardware, commits or library versions differ between the runs compared for d." in text
     assert "atch norm" not in text

@@ -32,7 +32,7 @@ def test_leave_one_out_and_add_one_in_their_own_words(store):
     fill(store, [("all", (92.0, 92.1, 91.9)), ("less_m", (91.0, 93.0, 92.0))], emulated=True)
     finish(store, "less_w", 0, record(91.0, status="diverged"))
     own = found(made("leave-one-out", rungs, ("warmup", "mixup")), store)
-    assert "Floats of 16 bits are emulated in all tricks and without mixup: " in own["What else may be in a gain"]
+    assert "The precision is emulated in all tricks and without mixup: " in own["What else may be in a gain"]
     assert own["Runs set apart"].endswith(": without LR warmup seed 0.")
     assert "LR warmup | +0.16 | +1.00 [+0.75, +1.25] | same sign" in told["Beside the paper"]
     assert "What a trick gives alone may differ" in told["What else may be in a gain"]

@@ -55,6 +55,9 @@ def test_runs_that_were_seldom_tested_are_told(full):
     every = report.finished(p, full)
     assert "Curves of" not in " ".join(frames.footnotes(p, every, rows(full, p).reset_index()))
     every.at[0, "epochs"] = [{"epoch": 0, "loss": 1.0}, *every.at[0, "epochs"][1:]]
+    every.at[1, "curve_images"] = 1200
+    told = "Curves of 1 of 6 runs are of 1,200 of the test images, but for the last point: --curve-images."
+    assert told in frames.footnotes(p, every, rows(full, p).reset_index())
     told = "Curves of 1 of 6 runs have 1 point: --curve-every."
     assert told in frames.footnotes(p, every, rows(full, p).reset_index())
 
