@@ -160,8 +160,31 @@ def run(options: argparse.Namespace) -> int:
         from harness.search.tuned import searches
 
         due = searches(loaded, plan, options.tuned, options.sampler or "random", options.accept_stale)
+    with where.shared(options, to_train(plan, at, options), Store(), at) as cards:
+        return carry_out(plan, loaded, due, cards, options)
+
+
+def to_train(plan: Any, at: list[str], options: argparse.Namespace) -> list[Any]:
+    """The runs by which --jobs auto goes: those that are missing, or stale; nothing else asks. Of --tuned all: trials
+    are like them."""
+    from harness import study
+    from harness.store import Store
+
+    if options.jobs != where.AUTO or at[0] == "cpu":
+        return []
+    every = study.walked(plan) if plan.target else replace(plan, counts=()).runs(options.only)
+    store = Store(hidden=() if options.accept_stale else list(study.stale(every, Store())))
+    asked = staged(plan, store).runs(options.only)
+    return asked if options.fresh or options.tuned else study.missing(asked, store)
+
+
+def carry_out(plan: Any, loaded: Any, due: list[Any], cards: Any, options: argparse.Namespace) -> int:
+    """Show `plan`, or train it on the places of `cards`; `due` are its searches, of --tuned."""
+    from harness import one_line
+
+    at = cards.places
     if options.dry_run:
-        shown = show_plan(plan, at, options)
+        shown = show_plan(plan, cards, options)
         if plan.target:
             print(
                 f"--target: lengths that are due by now; others follow, until each rung reaches {plan.target.score:g}"
@@ -310,7 +333,7 @@ def looks(plan: Any, store: Any) -> Any:
     return described["decide"]
 
 
-def show_plan(plan: Any, at: list[str], options: argparse.Namespace) -> int:
+def show_plan(plan: Any, cards: Any, options: argparse.Namespace) -> int:
     from harness import study
     from harness.engine import decoders, widest
     from harness.store import Store
@@ -325,9 +348,13 @@ def show_plan(plan: Any, at: list[str], options: argparse.Namespace) -> int:
     store = Store(hidden=() if options.accept_stale else outdated(plan, store, options))
     plan = staged(plan, store)
     described = study.describe(plan, store, options.only) | {"decide": planned}
+    at = cards.places
     described |= estimate(plan.runs(options.only), store, at, decoders(len(at)), say)
+    described["seconds"] *= cards.slower
+    if cards.lines:
+        described["sharing"] = cards.lines
     answer(described)
-    print(as_text(described))
+    print("\n".join([as_text(described), *cards.lines]))
     if where.check(options) == "slurm":
         script = where.slurm(options, store).script(
             store.root.parent / "mail" / plan.label, widest(plan.runs(options.only))

@@ -110,6 +110,7 @@ def machine() -> Iterator[tuple[str, str]]:
     import torch
 
     from harness.engine.environment import cpu_name
+    from harness.engine.mps import told
     from harness.paths import runs
 
     memory = psutil.virtual_memory()
@@ -117,6 +118,8 @@ def machine() -> Iterator[tuple[str, str]]:
     for i in range(torch.cuda.device_count()):
         seen = torch.cuda.get_device_properties(i)
         yield f"cuda:{i}", f"{seen.name}, {seen.total_memory / 2**30:.1f} GiB, compute {seen.major}.{seen.minor}"
+    if torch.cuda.device_count():
+        yield "MPS", told()
     yield "memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
     yield "disk", f"{shutil.disk_usage(_existing(runs())).free / 2**30:.1f} GiB free at {runs()}"
 

@@ -40,6 +40,7 @@ class How:
     curve_every: int = 1  # epochs from one measurement of the test set to the next
     curve_images: int | None = None  # test images that are measured before the last epoch; None: all
     cuda_graphs: bool = False  # passes are played again as CUDA graphs, where they can be
+    sharing: int = 1  # runs that share its card
 
     def measures(self, epoch: int) -> bool:
         """Whether the test set is measured after this epoch, from 0; after the last, and to stop by, it always is."""

@@ -2,7 +2,9 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from harness import Problem
@@ -10,18 +12,23 @@ from harness import Problem
 if TYPE_CHECKING:  # torch is not loaded for --help
     from harness.engine import Engine
     from harness.engine.posted import Posted
+    from harness.engine.sharing import Shared
     from harness.engine.slurm import Slurm
     from harness.store import Store
+    from harness.study import Run
     from harness.train import How
+
+AUTO = "auto"  # of --jobs
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     p = parser.add_argument_group("where runs execute")
     p.add_argument(
         "--jobs",
-        type=_count,
+        type=_jobs,
         metavar="N",
-        help="runs at once (default: one a core on CPU, one a GPU on CUDA; slurm: 1)",
+        help="runs at once (default: one a core on CPU, one a GPU on CUDA; slurm: 1); auto: as many on each GPU as its "
+        "memory and the cores bear, and as train more images a second, which is measured in a minute or so",
     )
     p.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     add_engine(p)
@@ -66,6 +73,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _jobs(text: str) -> int | str:
+    try:
+        return text if text == AUTO else _count(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto") from None
+
+
 def check(options: argparse.Namespace) -> str:
     """The kind of engine. Raises Problem on options that do not go together."""
     kind = "ray" if options.engine.startswith("ray://") else options.engine
@@ -73,24 +87,53 @@ def check(options: argparse.Namespace) -> str:
         raise Problem(f"--engine {options.engine}: local, slurm, ray or ray://HEAD:PORT is needed")
     if kind != "slurm" and (options.slurm is not None or getattr(options, "submit", False)):
         raise Problem("--slurm and --submit go with --engine slurm")
+    if kind != "local" and options.jobs == AUTO:
+        raise Problem(f"--jobs auto measures the GPUs of this machine: with --engine {kind} say how many, --jobs N")
     if kind == "local" and options.per_job:
         raise Problem("--per-job goes with --engine slurm or ray")
     return kind
 
 
 def places(options: argparse.Namespace) -> list[str]:
-    """A device name for each run at once; of other machines', what this machine has for it."""
+    """A device name for each run at once; of other machines', what this machine has for it.
+
+    Of --jobs auto those of the default, which `shared` makes more of once the runs are known.
+    """
     from harness.engine import places as here
     from harness.store import Store
 
     kind = check(options)
     if kind == "local":
-        return here(options.device, options.jobs)
+        return here(options.device, None if options.jobs == AUTO else options.jobs)
     if kind == "slurm":  # what is wrong with it is said before the plan is made
         slurm(options, Store())
     if not re.fullmatch(r"cpu|cuda(:\d+)?", options.device or "cpu"):
         raise Problem(f"--device {options.device}: only cpu and cuda are supported")
     return here("cpu" if options.device == "cpu" else None, options.jobs or 1)  # where jobs are given need be no GPU
+
+
+@contextmanager
+def shared(options: argparse.Namespace, runs: "Sequence[Run]", store: "Store", at: Sequence[str]) -> "Iterator[Shared]":
+    """The places of `runs`: `at`, and with --jobs auto as many on each GPU as pay, of which it tells on stderr.
+
+    What it starts for them, MPS, ends with it; before a dry run, which leaves the telling to its plan.
+    """
+    from harness.engine.sharing import Shared, shared
+
+    def say(text: str) -> None:
+        print(f"--jobs auto: {text}", file=sys.stderr, flush=True)
+
+    if options.jobs != AUTO or at[0] == "cpu" or not runs:
+        yield Shared(list(at))
+        return
+    with ExitStack() as stack:
+        found = stack.enter_context(shared(runs, store, at, say, how(options)))
+        if getattr(options, "dry_run", False):
+            stack.close()
+        else:
+            for line in found.lines:
+                say(line)
+        yield found
 
 
 def engine(options: argparse.Namespace, store: "Store", at: Sequence[str]) -> "Engine":

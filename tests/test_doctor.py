@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -38,6 +39,20 @@ def test_a_screen_without_cuda(tmp_path, capsys):
     assert "FP16 emulated" in out
     assert len(out.splitlines()) <= 24
     assert not (tmp_path / "runs").exists()  # looking leaves nothing behind
+
+
+def test_whether_mps_is_there_is_said_where_there_are_cards(tmp_path, monkeypatch):
+    assert "MPS" not in dict(doctor.machine())
+    card = SimpleNamespace(name="a card", total_memory=2**30, major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert dict(doctor.machine())["MPS"] == "not there: no nvidia-cuda-mps-control on the PATH"
+    control = tmp_path / "nvidia-cuda-mps-control"
+    for code, words in ((0, "a daemon answers, and would be used"), (1, "there: --jobs auto would start it")):
+        control.write_text(f"#!/bin/sh\nexit {code}\n")
+        control.chmod(0o700)
+        assert dict(doctor.machine())["MPS"] == words
 
 
 def test_stores_that_cannot_be_written(tmp_path, monkeypatch, capsys):

@@ -1,7 +1,6 @@
 """The harness itself against the bound of the machine: a bare loop on the same network."""
 
 import hashlib
-import multiprocessing
 import os
 import tempfile
 import time
@@ -10,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from threading import BrokenBarrierError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,32 +119,15 @@ def network(name: str, small: bool) -> Model:
 
 def bound(spec: Spec, places: Sequence[str], seconds: float) -> float:
     """Images a second that a bare loop trains on, summed over simultaneous processes, one at each of `places`."""
-    context = multiprocessing.get_context("spawn")
-    together, answers = context.Barrier(len(places), timeout=600), context.SimpleQueue()
-    processes = [context.Process(target=_bare_loop, args=(spec, p, seconds, together, answers)) for p in places]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    heard = [answers.get() for process in processes if not answers.empty()]
-    why = next((answer for answer in heard if isinstance(answer, str)), "a process was killed")
-    if not all(isinstance(answer, float) for answer in heard) or len(heard) < len(places):
-        raise Problem(f"the bound could not be measured: {why}")
-    return sum(map(float, heard))
+    from harness.engine.together import together
 
-
-def _bare_loop(spec: Spec, place: str, seconds: float, together: Any, answers: Any) -> None:
-    """Answers with images a second, or why there are none."""
     try:
-        answers.put(_bare_rate(spec, place, seconds, together))
-    except BrokenBarrierError:
-        pass  # another process failed, and says why
-    except Exception as error:
-        answers.put(" ".join(f"{type(error).__name__}: {error}".split())[:300])
-        together.abort()
+        return float(sum(together(partial(_bare_rate, spec, seconds), places)))
+    except Problem as problem:
+        raise Problem(f"the bound could not be measured: {problem}") from None
 
 
-def _bare_rate(spec: Spec, place: str, seconds: float, together: Any) -> float:
+def _bare_rate(spec: Spec, seconds: float, place: str, ready: Any) -> float:
     """Plain PyTorch but for what `spec` builds; threads and cuDNN are set as the engine sets them."""
     import torch
 
@@ -170,7 +151,7 @@ def _bare_rate(spec: Spec, place: str, seconds: float, together: Any) -> float:
     for _ in range(3):
         step()
     _wait_for(device)
-    together.wait()
+    ready()
     steps, began = 0, time.monotonic()
     while time.monotonic() - began < seconds:
         step()

@@ -9,15 +9,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from harness.engine.mps import used_mps
+
 OPENCV = [f"opencv{contrib}-python{headless}" for contrib in ("", "-contrib") for headless in ("", "-headless")]
 PIXELS = ("Pillow", "imgaug", "scikit-image", "scipy", *OPENCV)  # what reads or changes images
 PACKAGES = ("torch", "torchvision", "timm", "expectigrad", "numpy", *PIXELS, "pandas", "mlflow", "scikit-learn")
 
 
-def environment(device: Any) -> dict[str, Any]:
-    """Versions, commit and device of this process, JSON-ready."""
+def environment(device: Any, sharing: int = 1) -> dict[str, Any]:
+    """Versions, commit and device of this process, JSON-ready; `sharing` is how many runs have that device."""
     import torch
 
+    shared = {"sharing": sharing} if sharing > 1 else {}
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return {
         "device": device.type,
@@ -26,6 +29,8 @@ def environment(device: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.system(),
         "commit": repository(Path(__file__)),
+        **shared,
+        **(used_mps() if device.type == "cuda" else {}),
         **libraries(),
         "torch": torch.__version__,  # with the build: +cpu, +cu130
     }

@@ -5,16 +5,15 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from harness import Problem
 from harness.engine.ranks import LOST, Beside
 from harness.engine.scheduler import ENDS, Event
-from harness.engine.signals import STOPS
-from harness.engine.worker import STOP, work
+from harness.engine.signals import unheard
+from harness.engine.worker import FAULT, STOP, work
 from harness.spec import Spec
 from harness.store import Store
 from harness.study import Run
@@ -116,12 +115,11 @@ class Local:
     def _begin(self, place: str) -> Worker:
         context: Any = multiprocessing.get_context(self.method)
         ours, theirs = context.Pipe()
-        arguments = theirs, self.store, place, decoders(len(self.places)), self.every, self.how
+        how = self.how if place == "cpu" else replace(self.how, sharing=self.places.count(place))
+        arguments = theirs, self.store, place, decoders(len(self.places)), self.every, how
         process = context.Process(target=self.life, args=arguments)
-        resource_tracker.ensure_running()  # else starting it, on the way to the process, would unblock them again
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-        process.start()  # it inherits what is blocked: Ctrl-C goes to the whole group, and is the parent's to handle
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        with unheard():
+            process.start()
         theirs.close()
         self.workers.append(Worker(ours, process, place))
         return self.workers[-1]
@@ -143,4 +141,6 @@ class Local:
         code = worker.process.exitcode
         if code == LOST:
             return "one of its ranks is gone"
+        if code == FAULT:
+            return "its card failed, by this run or another that MPS has on it"
         return f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended ({code})"

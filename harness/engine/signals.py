@@ -4,11 +4,23 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from time import monotonic, sleep
 from typing import Protocol
 
 ECHO = 0.5  # seconds in which a second Ctrl-C is still the first
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Processes that are started within it do not hear of it: Ctrl-C goes to the whole group, and is their parent's."""
+    resource_tracker.ensure_running()  # else starting it, on the way to a process, would unblock them again
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # which a process inherits
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 class Stoppable(Protocol):

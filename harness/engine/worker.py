@@ -14,6 +14,7 @@ from typing import Any
 from harness import Problem
 from harness.cli import open_displays
 from harness.engine.environment import environment, repository
+from harness.engine.mps import used_mps
 from harness.engine.ranks import Beside, end_with, gathered
 from harness.engine.scheduler import Event
 from harness.engine.signals import STOPS
@@ -27,6 +28,7 @@ from harness.train import LAYOUT, PLAIN, How, Keeper, State, train
 
 Say = Callable[[Event], None]
 STOP = "stop"  # said to a worker: keep the run that you train, and leave it
+FAULT = 71  # the exit code of a worker whose card failed, by its own run or by another that MPS serves
 
 
 def begin_as_worker() -> None:
@@ -115,8 +117,27 @@ def work(connection: Connection, store: Store, place: str, decoding: int, every:
             continue
         if run is None:
             return
-        if not isinstance(run, str):  # else it is STOP, of a run that had just ended
-            say(attempt(run[0], store, device, say, connection.poll, every, run[1], how))
+        if isinstance(run, str):  # it is STOP, of a run that had just ended
+            continue
+        ended = attempt(run[0], store, device, say, connection.poll, every, run[1], how)
+        dead = ended["kind"] == "failed" and not alive(device)
+        if dead and used_mps():  # one client's fault ends all: whose it was cannot be told, so that all are lost
+            os._exit(FAULT)
+        say(ended)
+        if dead:  # no run would do here
+            return
+
+
+def alive(device: Any) -> bool:
+    """Whether a device still works for this process: after some errors of CUDA nothing does."""
+    import torch
+
+    try:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True
 
 
 def attempt(
@@ -142,7 +163,7 @@ def attempt(
     except Exception as error:
         more = (store.folder(spec.id, seed) / TRACEBACK).exists() and not isinstance(error, Problem)
         advice = f"; the whole traceback: python -m harness.store show {spec.id}/{seed}" if more else ""
-        return {"kind": "failed", "why": why(error, spec) + advice}
+        return {"kind": "failed", "why": why(error, spec, how.sharing) + advice}
     return {"kind": "finished"} if trained else {"kind": "finished", "reused": True}
 
 
@@ -170,7 +191,7 @@ def execute(
             return False
         if spec.but().id != spec.id:
             raise Problem("its data has changed since the plan was made: start again")
-        around, own = environment(device), sources.of(spec)
+        around, own = environment(device, how.sharing), sources.of(spec)
         claim.begin({"spec": plain(spec), "resolved": resolved(spec)})
         say({"kind": "started"})
         try:
@@ -189,7 +210,7 @@ def execute(
             raise
         except Exception as error:
             with suppress(OSError):  # the disk may be full
-                claim.note("failed", why=why(error, spec))
+                claim.note("failed", why=why(error, spec, how.sharing))
                 if not isinstance(error, Problem):
                     claim.leave_traceback(error)
             raise
@@ -248,8 +269,11 @@ def siblings(store: Store, spec_id: str, seed: int) -> dict[int, dict[str, str]]
     return {own: record.get("seen") or {} for own, record in store.finished(spec_id) if own != seed}
 
 
-def why(error: Exception, spec: Spec | None = None) -> str:
-    """One line: what went wrong, where in the user's code if it went through that, and what to do."""
+def why(error: Exception, spec: Spec | None = None, sharing: int = 1) -> str:
+    """One line: what went wrong, where in the user's code if it went through that, and what to do.
+
+    `sharing` is how many runs were on its card.
+    """
     import torch
 
     starved = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
@@ -259,7 +283,10 @@ def why(error: Exception, spec: Spec | None = None) -> str:
         smaller = "" if spec.microbatch else f"--set batch_size={half}, or "
         passes = f"--set microbatch={half}, which keeps the batch but shows batch norm {half} images at a time"
         advice = smaller + passes if half else "take a smaller model, or another device"
-        return f"out of memory at {batch}, {spec.model!r}, {type(spec.precision).__name__}: {advice}"
+        many = f" with {sharing} runs on the card" if sharing > 1 else ""
+        if many:
+            advice = f"let fewer runs share a card, by --jobs N (default: one a card); or {advice}"
+        return f"out of memory at {batch}, {spec.model!r}, {type(spec.precision).__name__}{many}: {advice}"
     if isinstance(error, Problem):
         return str(error)
     if isinstance(error, OSError) and not blame.blamed(error):

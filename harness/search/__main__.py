@@ -97,6 +97,7 @@ def run(options: argparse.Namespace) -> int:
     from harness import one_line, study
     from harness.search.search import make
     from harness.search.storage import reached
+    from harness.store import Store
 
     search = make(
         study.load(options.study),
@@ -111,8 +112,9 @@ def run(options: argparse.Namespace) -> int:
     at = where.places(options)
     for note in study.check(study.Plan(search.study, (search.rung,), search.seeds)):
         print(f"{search.study}: {one_line(note, 1000)}", file=sys.stderr)
-    with reached(search):
-        return search_and_report(search, at, options)
+    runs = [(search.rung.spec, seed) for seed in search.seeds]
+    with reached(search), where.shared(options, runs, Store(), at) as cards:
+        return search_and_report(search, cards.places, options)
 
 
 def search_and_report(search: "Search", at: list[str], options: argparse.Namespace) -> int:

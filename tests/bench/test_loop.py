@@ -2,15 +2,13 @@
 
 import os
 from functools import partial
-from queue import Queue
-from threading import Barrier
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from harness import Problem, tracking
-from harness.bench.loop import Slice, _bare_loop, bound, sized, study
+from harness.bench.loop import Slice, bound, sized, study
 from harness.engine import local
 from harness.parts.data import Digits
 from harness.spec import parse, plain
@@ -50,13 +48,9 @@ def test_the_bound_is_measured_by_a_process_of_its_own(spec):
     assert bound(spec, ["cpu"], 0.1) > 0
 
 
-def test_a_failure_in_the_bound_says_why_and_frees_the_others(spec):
-    answers, together = Queue(), Barrier(2)
-    _bare_loop(spec, "nowhere", 0.1, together, answers)
-    assert "nowhere" in answers.get_nowait()
-    assert together.broken
-    _bare_loop(spec, "cpu", 0.1, together, answers)
-    assert answers.empty()
+def test_a_bound_that_cannot_be_measured_says_why(spec):
+    with pytest.raises(Problem, match="the bound could not be measured: .*nowhere"):
+        bound(spec, ["nowhere"], 0.1)
 
 
 class NoTracker:

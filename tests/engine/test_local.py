@@ -8,7 +8,9 @@ import torch
 
 from harness import Problem
 from harness.engine import Engine, execute, places
+from harness.engine.local import Local
 from harness.engine.scheduler import Listed
+from harness.engine.worker import FAULT
 from harness.store import Store
 from tests.faults import commands  # noqa: F401  # what the processes below are forked from has imported already
 from tests.kit.tiny import BASELINE, tiny_plan
@@ -140,3 +142,41 @@ def test_places_on_cuda_are_one_a_gpu(monkeypatch):
     assert places("cuda:1", None) == ["cuda:1"]
     with pytest.raises(Problem, match="has 2 CUDA devices"):
         places("cuda:2", None)
+
+
+def telling(connection, store, place, decoding, every, how):
+    """A worker's life that only says how many share its place."""
+    while connection.recv():
+        connection.send({"kind": "failed", "why": f"{place} {how.sharing}"})
+
+
+def test_a_worker_knows_how_many_share_its_card(tmp_path):
+    said = []
+    for where in (["cuda:0", "cuda:1", "cuda:0"], ["cpu", "cpu"]):
+        launcher = Local(Store(tmp_path), where, 60.0, method="fork", life=telling)
+        runs = [(BASELINE, seed) for seed in range(len(where))]
+        said.append(sorted(e["why"] for e in Engine(launcher.store, where, launcher=launcher).events(runs)))
+    assert said == [["cuda:0 2", "cuda:0 2", "cuda:1 1"], ["cpu 1", "cpu 1"]]
+
+
+def faulty(connection, store, place, decoding, every, how):
+    """A worker's life whose card fails the first time."""
+    connection.recv()
+    mark = store.root / "faulty"
+    if not mark.exists():
+        mark.touch()
+        os._exit(FAULT)
+    connection.send({"kind": "failed", "why": "the second time"})
+    connection.recv()
+
+
+def test_a_run_whose_card_failed_is_lost_and_taken_up_again(tmp_path):
+    launcher = Local(Store(tmp_path), ["cpu"], 60.0, method="fork", life=faulty)
+    said = [
+        (e["kind"], e.get("text") or e["why"])
+        for e in Engine(launcher.store, ["cpu"], launcher=launcher).events([(BASELINE, 0)])
+    ]
+    assert said == [
+        ("note", "is taken up again, its card failed, by this run or another that MPS has on it"),
+        ("failed", "the second time"),
+    ]

@@ -118,3 +118,88 @@ def test_a_run_that_is_there_when_its_claim_is_had_is_said_to_be_reused(tmp_path
         "kind": "finished",
         "reused": True,
     }
+
+
+# --- several runs on one card -----------------------------------------------------------------------------------------
+
+
+def test_out_of_memory_beside_others_says_that_fewer_should_share():
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    alone, beside = why(error, BASELINE), why(error, BASELINE, 4)
+    assert "--jobs" not in alone
+    assert why(error, BASELINE, 1) == alone
+    assert "with 4 runs on the card: let fewer runs share a card, by --jobs N" in beside
+    assert beside.endswith(alone.partition("FP32: ")[2])
+    assert "\n" not in beside
+
+
+def test_a_run_that_fails_says_how_many_shared_its_card(tmp_path, monkeypatch):
+    def train(*told):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(worker, "train", train)
+    store = Store(tmp_path)
+    ended = worker.attempt((BASELINE, 0), store, torch.device("cpu"), print, bool, how=loop.How(sharing=2))
+    assert "with 2 runs on the card" in ended["why"]
+    assert "with 2 runs on the card" in store.events(BASELINE.id, 0)[-1]["why"]
+
+
+class Gone(BaseException):
+    """The end of a process."""
+
+
+class Parent:
+    """A connection to one that orders three runs."""
+
+    def __init__(self):
+        self.left, self.heard = [((BASELINE, seed), None) for seed in range(3)], []
+
+    def recv(self):
+        return self.left.pop(0) if self.left else None
+
+    def send(self, event):
+        self.heard.append(event["kind"])
+
+    def poll(self):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("ends", "works", "mps", "heard", "left"),
+    [
+        ("failed", True, "", ["failed"] * 3, 0),
+        ("failed", True, "own", ["failed"] * 3, 0),
+        ("failed", False, "", ["failed"], 2),  # and its process ends: no other run would do there
+        ("failed", False, "own", [], 2),  # lost, as all that shared its card, and begun again
+        ("finished", False, "own", ["finished"] * 3, 0),
+    ],
+)
+def test_a_process_whose_card_failed_under_it_trains_no_other(monkeypatch, ends, works, mps, heard, left):
+    def leave(code):
+        raise Gone(code)
+
+    monkeypatch.setenv("HARNESS_DECODERS", "1")
+    monkeypatch.setenv("HARNESS_MPS", mps)
+    monkeypatch.setattr(worker, "begin_as_worker", lambda: None)
+    monkeypatch.setattr(worker, "attempt", lambda *told: {"kind": ends})
+    monkeypatch.setattr(worker, "alive", lambda device: works)
+    monkeypatch.setattr(worker.os, "_exit", leave)
+    parent = Parent()
+    if heard:
+        worker.work(parent, None, "cpu", 1, 60.0, loop.PLAIN)
+    else:
+        with pytest.raises(Gone, match=str(worker.FAULT)):
+            worker.work(parent, None, "cpu", 1, 60.0, loop.PLAIN)
+    assert (parent.heard, len(parent.left)) == (heard, left)
+
+
+def test_a_device_is_asked_whether_it_still_works(monkeypatch):
+    def broken(device):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    assert worker.alive(torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    assert worker.alive(torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "synchronize", broken)
+    assert not worker.alive(torch.device("cuda"))
+    assert worker.alive(torch.device("cpu"))

@@ -9,7 +9,10 @@ import pandas as pd
 from harness import one_line
 from harness.report.frames.read import Pair, Plan, Row, counted
 
-APART = ("device", "threads", "python", "system", "pandas", "mlflow", "scikit-learn")  # what changes no number of a run
+APART = (  # what changes no number of a run
+    *("device", "threads", "python", "system", "pandas", "mlflow", "scikit-learn"),
+    *("sharing", "mps"),
+)
 
 
 def apart(every: pd.DataFrame) -> dict[str, list[tuple[int, int]]]:
