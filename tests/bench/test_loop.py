@@ -12,6 +12,7 @@ from harness.bench.loop import Slice, bound, sized, study
 from harness.engine import local
 from harness.parts.data import Digits
 from harness.spec import parse, plain
+from harness.train import PLAIN
 
 
 def test_slice_keeps_the_proportion_the_classes_and_the_images():
@@ -71,7 +72,7 @@ def test_a_study_runs_for_real_among_runs_of_its_own(spec, tmp_path, monkeypatch
     monkeypatch.setattr(tracking, "open_experiment", lambda study: None)
     monkeypatch.setattr(tracking, "Tracker", NoTracker)
     monkeypatch.setattr(local, "Local", partial(local.Local, method="forkserver"))
-    seen = study(sized(spec, 32, 2), ["cpu"])
+    seen = study(sized(spec, 32, 2), ["cpu"], PLAIN)
     told = [kind for kind in NoTracker.seen if kind != "batch"]  # which a slow epoch tells
     assert told == ["started", "epoch", "finished"]
     assert seen.rate == pytest.approx(64 / seen.wall)
@@ -89,4 +90,4 @@ def test_ctrl_c_in_a_study_is_that_and_no_damaged_record(spec, monkeypatch):
         "harness.engine.Engine.events", lambda self, runs: iter([{"kind": "interrupted", "run": runs[0]}])
     )
     with pytest.raises(KeyboardInterrupt):
-        study(sized(spec, 32, 2), ["cpu"])
+        study(sized(spec, 32, 2), ["cpu"], PLAIN)
