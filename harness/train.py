@@ -268,6 +268,7 @@ def train(
         if ranks.agree(keeper.due(epoch_done=True)):
             keeper.keep(run.state())
     served.close()
+    run.passes.over()
     metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}
     run.trace.history = run.history
     for average in run.averages:
