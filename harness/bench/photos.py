@@ -5,6 +5,8 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,7 +15,7 @@ from harness import Problem
 
 LOADED, WORKERS, BATCH = 2048, 2, 64  # images of a pass, unless there are fewer
 EDGE = 256  # px, the short edge of the prepared ones
-NAMES = "harness", "prepared", "timm"
+NAMES = "harness", "torchcodec", "prepared", "timm"
 FEW, TIMES = 6, 8  # batches of a short epoch; such epochs
 
 
@@ -32,7 +34,8 @@ def usual() -> tuple[int, Any, Any, Any]:
 def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, float]]:
     """(one of `NAMES`, images a second, CPU milliseconds an image), in turn, after a pass of each that warms up.
 
-    The prepared ones are the same images, made smaller once, in `folder`, before any pass.
+    The prepared ones are the same images, made smaller once, in `folder`, before any pass; torchcodec, where it is
+    installed, decodes them as they are.
 
     Of one epoch from the start of its workers, of the same files, at 224 px: crop, flip, and jitter of hue, saturation
     and brightness. PCA noise is left out, which timm lacks. The harness jitters in the training process, timm in the
@@ -56,8 +59,9 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
     smaller = Prepared(root=folder, edge=EDGE).load()
     assert isinstance(smaller, Photos)
 
-    def ours(images: Photos, epoch: int) -> Iterator[Any]:
-        return images.train(epoch, *how)
+    own = {"harness": images, "prepared": smaller}
+    if find_spec("torchcodec"):
+        own["torchcodec"] = replace(images, decoder="torchcodec")
 
     files = create_dataset("", root=str(root / "train"))
     files.reader.samples = [(str(root / name), label) for name, label in images.files["train"]]
@@ -76,7 +80,8 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
         persistent_workers=False,
     )
     for number in range(-1, rounds):
-        for name, source in zip(NAMES, (ours(images, number + 1), ours(smaller, number + 1), theirs), strict=True):
+        for name in (name for name in NAMES if name in own or name == "timm"):
+            source = own[name].train(number + 1, *how) if name in own else theirs
             used, began = cpu_seconds(), time.monotonic()
             if sum(1 for _ in source) != batches:
                 raise Problem(f"--loader {root}: {name} did not load {batches} batches")
@@ -140,7 +145,7 @@ def show_beside(base: str, names: Sequence[str], passes: Iterator[tuple[str, flo
     for name, rate, spent in passes:
         seen[name].append((rate, spent))
         print(f"  {name:<9}{rate:10.1f}{spent:17.2f}", flush=True)
-    for name in (name for name in names if name != base):
+    for name in (name for name in names if name != base and seen[name]):
         for i, what in enumerate(("images/s", "CPU time")):
             ratios = [own[i] / other[i] for own, other in zip(seen[name], seen[base], strict=True)]
             spread = f"{min(ratios):.2f} to {max(ratios):.2f}, n = {len(ratios)}"

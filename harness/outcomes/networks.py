@@ -22,9 +22,9 @@ import harness.parts
 import harness.tasks
 import harness.tricks
 from harness import Problem, one_line
-from harness.parts.data import Cached, Files, Images, Photos, centred
+from harness.parts.data import Cached, Files, Images, Photos, centred, tensors
 from harness.parts.data.memory import scaled
-from harness.parts.data.photos import centre, cut_out
+from harness.parts.data.photos import centre, cut_out, toned
 from harness.parts.data.reading import opened, rgb
 from harness.spec import Spec, parse, sources
 from harness.store import Record, Store
@@ -87,10 +87,16 @@ class Network:
     def prepared(self, image: str | os.PathLike[str] | Image.Image | np.ndarray) -> Tensor:
         """One image as the network gets it: cut, scaled and normalised, 1 x C x H x W."""
         whole, view = _image(image), self.images
-        whole = rgb(whole).convert("L") if view.channels == 1 else rgb(whole)
+        colours = rgb(whole)
+        whole = colours.convert("L") if view.channels == 1 else colours
         data, size = self.spec.data.source, view.size
         squashed = getattr(data, "fit", None) == "squash" or not isinstance(data, Files)
-        if isinstance(view, Photos):
+        if isinstance(view, Photos) and view.decoder:
+            pixels = (
+                tensors.cut_out(colours, size, None, None) if squashed else tensors.centred(colours, size, view.crop)
+            )
+            cut = Image.fromarray(toned(pixels, view.channels).squeeze())
+        elif isinstance(view, Photos):
             cut = cut_out(whole, size, None, None) if squashed else centred(whole, size, view.crop)
         else:
             cut = whole.resize((size, size), Image.Resampling.BILINEAR) if squashed else centre(whole, size, size)

@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import AfterValidator, Field
 
 import harness.parts.data.reading as disk
-from harness import Problem
+from harness import Problem, installed
 from harness.evidence import Check, Trace
 from harness.parts.data.gathered import Look, gathered
 from harness.parts.data.images import SMALL, Images
@@ -39,13 +39,16 @@ class Files(Data):
     says, and by the paper's centre crop for test: the first Crop of an augmentation is done there, so before the other
     parts, wherever it stands among them, and next those on pixels, in their order. With `fit="squash"` the whole image
     is resized to a square, its aspect ratio given up: for test, and of small images always; and for training where
-    there is no Crop, as without it. Images are as they are stored: a camera's note of its orientation
-    (EXIF) is not heeded, as torchvision and timm do not. Normalised by the paper's mean and s.d. unless given. Raises
-    Problem on a class without images and on images that do not decode; nothing is ever substituted. `limit` and
-    `limit_test` take a slice, of which alone the files are read (and the headers of files without an image ending); see
-    `limited`. `grey` gives one channel, by the luma of red, green and blue, and of mean and s.d. too. `split` sets a
-    test set apart where there is none. `names` is a file of what the classes are called, as `names.named` reads it; it
-    is no part of a specification, as is all that says where the images lie.
+    there is no Crop, as without it. `decoder="torchcodec"` has photos decoded by torchcodec and resized by torch:
+    other pixels than Pillow's, in less time; see `harness.parts.data.tensors`.
+
+    Images are as they are stored: a camera's note of its orientation (EXIF) is not heeded, as torchvision and timm do
+    not. Normalised by the paper's mean and s.d. unless given. Raises Problem on a class without images and on images
+    that do not decode; nothing is ever substituted. `limit` and `limit_test` take a slice, of which alone the files are
+    read (and the headers of files without an image ending); see `limited`. `grey` gives one channel, by the luma of
+    red, green and blue, and of mean and s.d. too. `split` sets a test set apart where there is none. `names` is a file
+    of what the classes are called, as `names.named` reads it; it is no part of a specification, as is all that says
+    where the images lie.
     """
 
     place_fields: ClassVar[frozenset[str]] = Data.place_fields | {"names"}
@@ -57,6 +60,7 @@ class Files(Data):
     limit: int | None = Field(None, ge=1)
     limit_test: int | None = Field(None, ge=1)
     fit: Literal["squash"] | None = None
+    decoder: Literal["torchcodec"] | None = None
     grey: Flag | None = None
     split: Split | None = None
     names: Folder | None = None
@@ -68,6 +72,12 @@ class Files(Data):
     def settings(self) -> dict[str, Any]:
         """With how photos are decoded, as `shrunk` has it: runs by other pixels have other ids."""
         return super().settings() | ({"decoding": 2} if self.size > SMALL else {})
+
+    def check(self, spec: Spec) -> None:
+        if self.decoder and self.size <= SMALL:
+            raise ValueError(f"data.decoder is for photos, above {SMALL} px: leave it out")
+        if self.decoder:
+            installed("torchcodec", extra="torchcodec")
 
     @abstractmethod
     def listing(self) -> "Listing":
@@ -150,7 +160,7 @@ class Places365(Files):
 @disk.kept
 @lru_cache
 def _loaded(part: Files) -> Images:
-    look = Look(part.size, part.mean, part.std, part.fit, bool(part.grey))
+    look = Look(part.size, part.mean, part.std, part.fit, bool(part.grey), part.decoder)
     return gathered(
         f"data.root={part.root}", part.listing(), look, (part.limit, part.limit_test), part.split, part.names
     )

@@ -40,6 +40,7 @@ class Look:
     std: Triple
     fit: Literal["squash"] | None = None
     grey: bool = False
+    decoder: Literal["torchcodec"] | None = None  # of photos; None: Pillow
 
     @property
     def normal(self) -> tuple[Triple, Triple]:
@@ -81,7 +82,7 @@ def gathered(
     mean, std = look.normal
     classes, channels = named(found.classes, names), len(mean)
     if look.size > SMALL:
-        kept = root, files, known, look.fit
+        kept = root, files, known, look.fit, look.decoder
         return Photos(classes, channels, look.size, counts, key, mean, std, notes, *kept, photos=True)
     kind = "-".join(map(str, (look.size, *([look.fit] if look.fit else []), *(["grey"] if look.grey else []))))
     arrays = {

@@ -14,6 +14,7 @@ from PIL import Image
 
 from harness import Problem
 from harness.parts.augment import Crop, OnPixels
+from harness.parts.data import tensors
 from harness.parts.data.decoding import Tasks, in_order, whole
 from harness.parts.data.images import Batch, Drawing, Images, Schedule, augmented, drawing, placed, redone
 from harness.parts.data.reading import opened, rgb, shrunk
@@ -29,6 +30,7 @@ class Photos(Images):
     files: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # (path below root, label), by split
     sums: dict[str, str] = field(default_factory=dict)  # the sha256 of each file
     fit: Literal["squash"] | None = None
+    decoder: Literal["torchcodec"] | None = None  # None: Pillow
     crop: float | None = None  # a test image's side, of the short edge that it is cut out of; None: 224/256
 
     def picture(self, name: str) -> Image.Image:
@@ -85,6 +87,8 @@ class Photos(Images):
         """One image H x W x 3: a cut, the whole, or the centre at 256/224 of the size, by Pillow alone."""
         size, (width, height) = self.size, image.size
         bilinear = Image.Resampling.BILINEAR
+        if self.decoder:
+            return self._plainly_as_tensors(image, split, crop, draw)
         if split == "train" or self.fit == "squash":
             top, left, h, w = (0, 0, height, width)
             if crop is not None and draw is not None:
@@ -98,6 +102,21 @@ class Photos(Images):
         whole = rgb(image).resize((wide, high), bilinear, (0, 0, width / by, height / by))
         left, top = (wide - size) // 2, (high - size) // 2
         return np.asarray(whole)[top : top + size, left : left + size]
+
+    def _plainly_as_tensors(
+        self, image: Image.Image, split: str, crop: Crop | None, draw: np.random.Generator | None
+    ) -> np.ndarray:
+        """The same of what torchcodec decodes: Pillow's pixels, all of them, resized in whole numbers."""
+        size, (width, height), pixels = self.size, image.size, np.asarray(rgb(image))
+        if split == "train" or self.fit == "squash":
+            top, left, h, w = (0, 0, height, width)
+            if crop is not None and draw is not None:
+                top, left, h, w = getattr(crop, "window", crop.box)(height, width, draw)
+            return tensors.resized(pixels[top : top + h, left : left + w], size, size)
+        edge = round(size * 256 / 224) if self.crop is None else round(size / self.crop)
+        wide, high = (max(size, round(side * edge / min(width, height))) for side in (width, height))
+        left, top = (wide - size) // 2, (high - size) // 2
+        return tensors.resized(pixels, high, wide)[top : top + size, left : left + size]
 
     def resized(self, size: int, crop: float | None = None) -> Self:
         return replace(self, size=size, crop=crop)
@@ -161,7 +180,11 @@ class _Batches(Tasks[Batch]):
         x = np.empty((len(entries), size, size, 3), np.uint8)
         for i, (name, _) in enumerate(entries):
             image = self.images.picture(name)
-            x[i] = np.asarray(cut_out(image, size, crop, draw) if uncut else centred(image, size, self.images.crop))
+            if self.images.decoder:
+                tested = self.images.crop
+                x[i] = tensors.cut_out(image, size, crop, draw) if uncut else tensors.centred(image, size, tested)
+            else:
+                x[i] = np.asarray(cut_out(image, size, crop, draw) if uncut else centred(image, size, self.images.crop))
         for part, own in pixels:
             x = part.on_pixels(x, own)
         if self.images.channels == 1:
