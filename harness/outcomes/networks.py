@@ -19,10 +19,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 import harness.parts
+import harness.parts.data.tensors as tensors
 import harness.tasks
 import harness.tricks
 from harness import Problem, one_line
-from harness.parts.data import Cached, Files, Images, Photos, centred, tensors
+from harness.parts.data import Cached, Files, Images, Photos, centred
 from harness.parts.data.memory import scaled
 from harness.parts.data.photos import centre, cut_out, toned
 from harness.parts.data.reading import opened, rgb

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+import harness.parts.data.tensors as tensors
 from harness import Problem
 from harness.parts.augment import Crop, OnPixels
-from harness.parts.data import tensors
 from harness.parts.data.decoding import Tasks, in_order, whole
 from harness.parts.data.images import Batch, Drawing, Images, Schedule, augmented, drawing, placed, redone
 from harness.parts.data.reading import opened, rgb, shrunk
