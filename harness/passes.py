@@ -171,6 +171,9 @@ class Plain:
     def checks(self) -> list[Check]:
         return []
 
+    def over(self) -> None:
+        """After the last step: what it held on the device is let go."""
+
     def state(self) -> dict[str, Any]:
         return {}
 
@@ -254,6 +257,9 @@ class Quick(Plain):
         self.gap = max(self.gap, *gaps)
         self.usual.append(median(gaps))
         return again
+
+    def over(self) -> None:
+        self.graphs.clear()
 
     def told(self) -> dict[str, Any]:
         way = ", ".join(["compiled"] * self.compiled + ["CUDA graphs"] * bool(self.played))

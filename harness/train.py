@@ -228,20 +228,21 @@ def train(
     keeper, ranks = keeper or Keeper(), ranks or Alone()
     if ranks.size != spec.places:
         raise Problem(f"ranks={spec.places}, and it is trained by {ranks.size}")
+    how = ranks.agree(keeper.how)
     rng = streams(seed)
     images: Images = replace(spec.data.load(), sampler=spec.sampler) if spec.sampler else spec.data.load()
     classes = len(images.classes)
     steps = images.counts["train"] // spec.batch_size
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    run = begin(spec, seed, device, steps, classes, inner, ranks, keeper.how)
+    run = begin(spec, seed, device, steps, classes, inner, ranks, how)
     state = ranks.agree(keeper.saved())
     if state:
         run.restore(state)
         del state
 
     watched = "val" if "val" in images.counts else "test"
-    few = keeper.how.few(images.counts)
+    few = how.few(images.counts)
     shown = images.shortened(few) if few else images
     served = images.train(run.epoch, spec.batch_size, spec.augment, rng, device, run.batch, spec.epochs)
     while run.epoch < spec.epochs and not any(stop.over(run.history) for stop in spec.stop):
@@ -249,7 +250,7 @@ def train(
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
         event[tasks.of(spec).learned] = 100 * run.hits.item() / (steps * spec.batch_size)
         diverged, last = not math.isfinite(event["loss"]), run.epoch == spec.epochs - 1
-        due = last or diverged or bool(spec.stop) or ranks.agree(keeper.how.measures(run.epoch))
+        due = last or diverged or bool(spec.stop) or how.measures(run.epoch)
         asked = (images, watched) if last or diverged or not few else (shown, "curve")
         with run.averaged():
             if due:
@@ -268,6 +269,7 @@ def train(
         if ranks.agree(keeper.due(epoch_done=True)):
             keeper.keep(run.state())
     served.close()
+    run.passes.over()
     metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}
     run.trace.history = run.history
     for average in run.averages:

@@ -104,7 +104,10 @@ def places(options: argparse.Namespace) -> list[str]:
 
     kind = check(options)
     if kind == "local":
-        return here(options.device, None if options.jobs == AUTO else options.jobs)
+        at = here(options.device, None if options.jobs == AUTO else options.jobs)
+        if at[0] == "cpu" and getattr(options, "cuda_graphs", False):
+            print("--cuda-graphs: a CPU has none, passes are done as they are written", file=sys.stderr)
+        return at
     if kind == "slurm":  # what is wrong with it is said before the plan is made
         slurm(options, Store())
     if not re.fullmatch(r"cpu|cuda(:\d+)?", options.device or "cpu"):

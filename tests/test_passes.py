@@ -129,6 +129,15 @@ def test_a_graph_that_does_something_else_is_refused(monkeypatch, small, broken)
     assert any(row["what"].startswith("passes done otherwise") and not row["ok"] for row in result["evidence"])
 
 
+def test_graphs_are_let_go_with_the_last_step(tapes, small, monkeypatch):
+    held = []
+    monkeypatch.setattr(passes.Quick, "over", lambda self, over=passes.Quick.over: held.append((self, over(self))))
+    played(small)
+    ((quick, _),) = held
+    assert quick.played
+    assert not quick.graphs
+
+
 def test_weights_that_lie_elsewhere_are_recorded_anew(tapes, small, monkeypatch):
     watches = Trace.watches
 

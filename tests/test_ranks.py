@@ -8,7 +8,7 @@ import torch
 
 from harness import Problem
 from harness import train as loop
-from harness.ranks import Alone
+from harness.ranks import Alone, Over
 from harness.spec import Spec
 from harness.tasks.classify import Classify
 from harness.tricks.clip_norm import clip_norm
@@ -132,3 +132,23 @@ class Branch(torch.nn.Module):
 def test_gradients_that_only_some_ranks_have_are_said():
     found = together(2, lambda own: loop.train(TWO.but(model=Uneven()), 0, CPU, stand_in, None, own))
     assert all("ranks have gradients of other parameters" in str(each) for each in found)
+
+
+class Glance(loop.Keeper):
+    how = loop.How(curve_images=50)
+
+
+def test_rank_0_says_on_how_many_images_a_run_is_watched():
+    spec = TWO.but(epochs=2)
+
+    def work(own):
+        keeper = Glance() if own.rank == 0 else None
+        try:
+            return loop.train(spec, 0, CPU, lambda up: stand_in(up), keeper, own).result
+        except Over:
+            return "over"
+
+    result, other = together(2, work)
+    assert other == "over"
+    assert result["status"] == "finished"
+    assert result["images"]["curve"] == 50

@@ -10,6 +10,7 @@ from harness import Problem, ablate, where
 from harness.engine import sharing
 from harness.engine.sharing import Shared
 from harness.study.costs import Market
+from harness.train import How
 from tests.kit.prices import PRICE
 from tests.kit.tiny import BASELINE
 
@@ -134,3 +135,13 @@ def test_it_goes_by_the_runs_that_are_missing(tmp_path, monkeypatch):
     tuned = ablate.parser().parse_args(["digits", "--jobs", "auto", "--tuned", "3"])
     assert ablate.to_train(plan, ["cuda:0"], tuned) == every, "whose trials are to come"
     assert ablate.to_train(plan, ["cpu"], fresh) == ablate.to_train(plan, ["cuda:0"], plain) == []
+
+
+def test_cuda_graphs_that_there_are_none_of_are_told_of_once(capsys, monkeypatch):
+    options = argparse.Namespace(engine="local", slurm=None, jobs=1, per_job=None, device="cpu", cuda_graphs=True)
+    assert where.places(options) == ["cpu"]
+    assert capsys.readouterr().err == "--cuda-graphs: a CPU has none, passes are done as they are written\n"
+    assert where.how(options) == How(cuda_graphs=True)
+    monkeypatch.setattr("harness.engine.places", lambda device, jobs: ["cuda:0"])
+    assert where.places(options) == ["cuda:0"]
+    assert not capsys.readouterr().err

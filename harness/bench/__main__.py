@@ -3,6 +3,7 @@
     python -m harness.bench                                        # the digits, a check that all works
     python -m harness.bench --model resnet18 --data /data/cifar10 --size 32
     python -m harness.bench --study digits:mixup                   # a rung of a study, made shorter
+    python -m harness.bench --gpu                                  # what a GPU makes of all this, in eight minutes
     python -m harness.bench --loader /data/photos                  # photos, as they are and prepared, beside timm's
     python -m harness.bench --imgaug /data/monkeys                 # the monkeys' augmentation, beside its source
     python -m harness.bench --records 10000                        # how long the store and a report of it take
@@ -75,6 +76,12 @@ def run(options: argparse.Namespace) -> None:
     if options.imgaug:
         return show_prepared(options.imgaug, options.rounds)
     places = places_for(options.device, options.jobs)
+    if options.gpu:
+        if not places[0].startswith("cuda"):
+            raise Problem("--gpu measures a CUDA device, and there is none here")
+        from harness.bench.gpu import show_gpu
+
+        return show_gpu(places[0])
     if options.overfit:
         return show_overfit(options.overfit, expanded(options.data), places[0])
     given = options.model, options.data, options.size, options.batch_size
@@ -138,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--curve-images", type=int, metavar="N", help="and N test images before the last epoch, as harness.ablate does")
     where.add_graphs(p)
+    add("--gpu", action="store_true", help="measure a CUDA device instead, in at most eight minutes")
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
     add("--scheduler", type=int, metavar="N", help="measure the scheduler's decisions instead, with N runs")
     add("--claims", type=int, metavar="N", help="measure the store's claims instead, by up to N processes")

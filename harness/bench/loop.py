@@ -63,13 +63,7 @@ def _sliced(data: Data, images: int) -> Any:
 
 def specification(model: str, data: str, size: int, batch_size: int) -> Spec:
     """What is measured: the plain recipe in FP32, augmented as such images usually are."""
-    from harness.parts import augment
-    from harness.parts.data import SMALL, Digits, ImageFolder, Torchvision
-    from harness.parts.decay import DecayAll
-    from harness.parts.init import Xavier
-    from harness.parts.optimizers import NAG
-    from harness.parts.precision import FP32
-    from harness.parts.schedules import Piecewise
+    from harness.parts.data import Digits, ImageFolder, Torchvision
 
     part: Data = Digits() if data == "digits" else ImageFolder(root=Path(data), size=size)
     if data == "cifar10":
@@ -77,10 +71,24 @@ def specification(model: str, data: str, size: int, batch_size: int) -> Spec:
     images = part.load()
     if images.counts["train"] < batch_size:
         raise Problem(f"--batch-size {batch_size}: there are {images.counts['train']} training images")
+    return recipe(model, part, batch_size)
+
+
+def recipe(model: str, data: Data, batch_size: int) -> Spec:
+    """The plain recipe in FP32, on whatever data."""
+    from harness.parts import augment
+    from harness.parts.data import SMALL, Cached
+    from harness.parts.decay import DecayAll
+    from harness.parts.init import Xavier
+    from harness.parts.optimizers import NAG
+    from harness.parts.precision import FP32
+    from harness.parts.schedules import Piecewise
+
+    images = data.load()
     small = images.size <= SMALL
     shift = (augment.Shift(pixels=1),) if images.channels == 1 else (augment.Flip(), augment.Shift(pixels=4))
     return Spec(
-        data=part,
+        data=data,
         model=network(model, small),
         init=(Xavier(),),
         decay=DecayAll(),
@@ -88,7 +96,7 @@ def specification(model: str, data: str, size: int, batch_size: int) -> Spec:
         schedule=Piecewise(),
         batch_size=batch_size,
         epochs=1,
-        augment=shift if small else augment.PAPER,
+        augment=shift if isinstance(images, Cached) else augment.PAPER,
         precision=FP32(),
     )
 
@@ -117,17 +125,20 @@ def network(name: str, small: bool) -> Model:
     return known[name].but(small=small)
 
 
-def bound(spec: Spec, places: Sequence[str], seconds: float) -> float:
-    """Images a second that a bare loop trains on, summed over simultaneous processes, one at each of `places`."""
+def bound(spec: Spec, places: Sequence[str], seconds: float, compiled: bool = False) -> float:
+    """Images a second that a bare loop trains on, summed over simultaneous processes, one at each of `places`.
+
+    In the specification's precision; `compiled` by torch.compile, whose time to compile is not counted.
+    """
     from harness.engine.together import together
 
     try:
-        return float(sum(together(partial(_bare_rate, spec, seconds), places)))
+        return float(sum(together(partial(_bare_rate, spec, seconds, compiled), places)))
     except Problem as problem:
         raise Problem(f"the bound could not be measured: {problem}") from None
 
 
-def _bare_rate(spec: Spec, seconds: float, place: str, ready: Any) -> float:
+def _bare_rate(spec: Spec, seconds: float, compiled: bool, place: str, ready: Any) -> float:
     """Plain PyTorch but for what `spec` builds; threads and cuDNN are set as the engine sets them."""
     import torch
 
@@ -137,16 +148,18 @@ def _bare_rate(spec: Spec, seconds: float, place: str, ready: Any) -> float:
     from harness.train import build
 
     device = settle(place)
-    spec.precision.on(device)  # TF32 off
+    runner = spec.precision.on(device)
     model = build(spec, 0, device).train()
+    forward: Any = torch.compile(model) if compiled else model
     x, labels = next(spec.data.load().train(0, spec.batch_size, (), streams(0), device))
     x = x.contiguous(memory_format=torch.channels_last)
     optimizer = spec.optimizer.build(groups(spec, model), spec.batch_size)
 
     def step() -> None:
-        torch.nn.functional.cross_entropy(model(x), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        with runner.forward():
+            loss = torch.nn.functional.cross_entropy(forward(x).float(), labels)
+        runner.backward(loss)
+        runner.step(optimizer)
 
     for _ in range(3):
         step()

@@ -203,6 +203,8 @@ def execute(
             following = partial(follow, spec=spec, seed=seed, root=store.root)
             with gathered(spec, device, beside, following) as ranks:
                 trained = train(spec, seed, device, upstream_of(store, spec, seed), keeper, ranks)
+            if device.type != "cpu" and "why" in (passes := trained.result.get("passes", {})):
+                say({"kind": "note", "text": f"has no CUDA graphs from some step on: {passes['why']}"})
         except Interrupted:
             claim.note("interrupted", safe=True)
             raise
