@@ -2,6 +2,7 @@
 
 import random
 import shlex
+import shutil
 import sqlite3
 import sys
 import warnings
@@ -20,24 +21,36 @@ from harness.store import Store
 from harness.study import describe
 from harness.tracking import database, open_experiment
 from harness.train import LAYOUT
+from tests.faults.served import database as empty
 from tests.kit.tiny import BASELINE, tiny_plan
 
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A folder of runs: one rung's two, one of them stopped after its third batch, and MLflow's database, empty."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_RUNS", str(folder))
+        store, plan = Store(), tiny_plan()
+        remember(describe(plan, store))
+        whole, stopped = plan.runs(["baseline"])
+        execute(*whole, store, CPU)
+        asked = iter(range(99))
+        with pytest.raises(Interrupted):
+            execute(*stopped, store, CPU, stop=lambda: next(asked) == 6)
+    shutil.copy(empty(), folder / "mlflow.db")
+    return folder
+
+
 @pytest.fixture
-def trained(tmp_path, monkeypatch):
-    """One rung's two runs, one of them stopped after its third batch, and no MLflow yet."""
+def trained(begun, tmp_path, monkeypatch):
+    """A copy of those runs, which a test may do with as it likes."""
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    store, plan = Store(), tiny_plan()
-    remember(describe(plan, store))
-    whole, stopped = plan.runs(["baseline"])
-    execute(*whole, store, CPU)
-    asked = iter(range(99))
-    with pytest.raises(Interrupted):
-        execute(*stopped, store, CPU, stop=lambda: next(asked) == 6)
-    return store, whole, stopped
+    return Store(), *tiny_plan().runs(["baseline"])
 
 
 def send(capsys, *labels):
@@ -79,6 +92,7 @@ def test_what_is_missing_is_sent_once_and_what_goes_on_is_completed(trained, cap
 def test_a_database_that_was_half_made_is_made_again_and_sent_all(trained, capsys):
     """As by a kill in the middle of one of MLflow's migrations, which then finds its table there."""
     store, whole, stopped = trained
+    database().unlink()
     with closing(sqlite3.connect(database())) as db, db:
         db.execute("create table latest_metrics (key)")
     assert sync.run(sync.parser().parse_args(["another"])) == 0

@@ -1,6 +1,7 @@
 """Learning rates by depth: groups of a network's layers, from the images on, of which the first may stay frozen."""
 
 from collections.abc import Iterable
+from functools import cache
 
 import torch
 from pydantic import Field
@@ -10,7 +11,7 @@ from harness import Problem
 from harness.evidence import Check, Trace
 from harness.parts.grouping import shares_check
 from harness.parts.models.base import begun
-from harness.spec import Rates, Spec
+from harness.spec import Model, Rates, Spec
 
 
 class LayerRates(Rates):
@@ -73,8 +74,13 @@ def groups_of(spec: Spec) -> tuple[str, ...]:
     A ResNet's are stem, stage1, …, fc; of timm's a list of blocks counts block by block. Raises Problem where there is
     but one.
     """
+    return _groups(spec.model, spec.data.channels)
+
+
+@cache  # of a study's rungs many have one network
+def _groups(model: Model, channels: int) -> tuple[str, ...]:
     with torch.device("meta"):
-        net = spec.model.build(spec.data.channels, 2)
+        net = model.build(channels, 2)
     found: list[str] = []
     for name, child in net.named_children():
         if not any(True for _ in child.parameters()):
@@ -82,7 +88,7 @@ def groups_of(spec: Spec) -> tuple[str, ...]:
         rows = name in ("blocks", "layers", "stages", "features") and len(list(child.children())) > 1
         found += [f"{name}.{own}" for own, _ in child.named_children()] if rows else [name]
     if len(found) < 2:
-        raise Problem(f"{spec.model!r} has no groups of layers to learn at rates of their own")
+        raise Problem(f"{model!r} has no groups of layers to learn at rates of their own")
     return tuple(found)
 
 

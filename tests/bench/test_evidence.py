@@ -2,9 +2,11 @@ import re
 
 from harness.bench.evidence import show_evidence
 from harness.bench.loop import specification
+from tests.faults.commands import FORKS
 
 
-def test_what_evidence_costs_is_measured_with_and_without_it(capsys):
+def test_what_evidence_costs_is_measured_with_and_without_it(capsys, monkeypatch):
+    monkeypatch.setattr("harness.bench.evidence.multiprocessing.get_context", lambda method: FORKS)
     show_evidence(specification("small", "digits", 32, 128), "cpu", 8, 1)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "8 steps of 128 images, 2 epochs; a step of each in turn"

@@ -7,6 +7,7 @@ from harness.bench.launchers import Overhead, overhead
 from harness.engine import Engine
 from harness.simulate.check import sleeping
 from harness.store import Store
+from tests.engine.test_local import FORKS
 from tests.kit.tiny import Lying
 
 
@@ -17,7 +18,7 @@ def test_what_no_run_had_is_shared_among_them():
 
 def test_a_run_that_sleeps_takes_as_long_and_what_is_more_is_seen(tmp_path):
     store = Store(tmp_path)
-    seen = overhead(Engine(store, ["cpu"]), store, [(sleeping(0.4), 0)])
+    seen = overhead(Engine(store, ["cpu"], method=FORKS), store, [(sleeping(0.4), 0)])
     assert 0.4 <= seen.own < seen.wall
     assert seen.first > 0
     assert seen.each(1) == pytest.approx(seen.wall - seen.first - seen.own)
@@ -27,4 +28,4 @@ def test_a_run_that_sleeps_takes_as_long_and_what_is_more_is_seen(tmp_path):
 def test_a_run_that_fails_ends_it(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(Problem, match="a run failed"):
-        overhead(Engine(store, ["cpu"]), store, [(sleeping(0.0).having("augment", Lying()), 0)])
+        overhead(Engine(store, ["cpu"], method=FORKS), store, [(sleeping(0.0).having("augment", Lying()), 0)])

@@ -9,7 +9,7 @@ import pytest
 
 from harness import Problem, tracking
 from harness.bench.loop import Slice, bound, sized, study
-from harness.engine import local
+from harness.engine import local, together
 from harness.parts.data import Digits
 from harness.spec import parse, plain
 from harness.train import PLAIN
@@ -49,7 +49,8 @@ def test_the_bound_is_measured_by_a_process_of_its_own(spec):
     assert bound(spec, ["cpu"], 0.1) > 0
 
 
-def test_a_bound_that_cannot_be_measured_says_why(spec):
+def test_a_bound_that_cannot_be_measured_says_why(spec, monkeypatch):
+    monkeypatch.setattr(together, "METHOD", "forkserver")
     with pytest.raises(Problem, match="the bound could not be measured: .*nowhere"):
         bound(spec, ["nowhere"], 0.1)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness import engine
+from harness.engine import together
 
 ROOT = Path(__file__).parents[2]
 FORKS = multiprocessing.get_context("forkserver")
@@ -155,4 +156,5 @@ def _live(
     sys.argv = [module, *words]
     if forks:  # where its threads are not yet at work
         engine.Engine = partial(engine.Engine, method="fork")  # type: ignore[misc,assignment]
+        together.METHOD = "fork"
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -19,6 +19,7 @@ from harness import train as loop
 from harness.evidence import Trace, Upstream
 from harness.parts import precision
 from harness.parts.data.holdout import Holdout, _split
+from harness.parts.depth import _groups
 from harness.parts.imgaug_policy import policy
 from harness.parts.models import base, cost
 from harness.parts.optimizers import NAG, Adam, AdamW, Expectigrad
@@ -94,7 +95,7 @@ def inner(spec: Spec, seed: int) -> Callable[..., Upstream]:
 
 def forgotten() -> None:
     """What is remembered of networks and splits, which a mutant may have made."""
-    for kept in (cost, _split, policy, base._names):
+    for kept in (cost, _split, policy, base._names, _groups):
         kept.cache_clear()
 
 

@@ -39,11 +39,7 @@ class Digits(Data):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         """Its images and labels against scikit-learn's file, read once more, whatever their split and order."""
-        images, due = spec.data.load(), Counter[tuple[str, int]]()
-        for line in gzip.decompress(_digits_file().read_bytes()).decode().splitlines():
-            *pixels, label = map(float, line.split(","))
-            grey = bytes(round(pixel * 255 / 16) for pixel in pixels)
-            due[hashlib.sha256(grey).hexdigest(), int(label)] += 1
+        images, due = spec.data.load(), _described(_digits_file().read_bytes())
         served = Counter[tuple[str, int]]()
         for split in images.counts:
             served.update(zip(images.content(split), images.labels(split).tolist(), strict=True))
@@ -56,6 +52,17 @@ class Digits(Data):
 
     def load(self) -> Cached:
         return _digits((self.limit, self.limit_test))
+
+
+@lru_cache(1)  # a run in the same process reads the same file
+def _described(file: bytes) -> Counter[tuple[str, int]]:
+    """The digest of each image of scikit-learn's file, and its label; how often they are there."""
+    found = Counter[tuple[str, int]]()
+    for line in gzip.decompress(file).decode().splitlines():
+        *pixels, label = map(float, line.split(","))
+        grey = bytes(round(pixel * 255 / 16) for pixel in pixels)
+        found[hashlib.sha256(grey).hexdigest(), int(label)] += 1
+    return found
 
 
 def _digits_file() -> Path:
