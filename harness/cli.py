@@ -122,6 +122,8 @@ def answer(value: Any) -> None:
 
 def jsonable(value: Any) -> Any:
     """JSON's own values: numpy's numbers as Python's, paths as text, and null for what is no finite number."""
+    if value is None or type(value) in (str, int, bool):  # nearly all of the runs of a large study
+        return value
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,5 @@
 """How long the store, commands over it, and a report of it take."""
 
-import resource
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ class Took(NamedTuple):
     list: float
     report: float
     again: float  # when the runs were found whole by the report before
-    memory: int  # bytes at the peak of the largest command so far
+    memory: int  # bytes at the peak of the largest of these commands
 
 
 def records(count: int) -> Iterator[Took]:
@@ -68,19 +67,28 @@ def records(count: int) -> Iterator[Took]:
             if missing:
                 raise Problem(f"{len(missing)} of {size} records are not there")
             report.remember(describe(plan, store))
-            listed = command("harness.store", "list")
-            first, again = command("harness.report", "bench"), command("harness.report", "bench")
-            memory = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-            yield Took(size, wrote, verified, planned, listed, first, again, memory)
+            done = [command(*words) for words in (("harness.store", "list"), *[("harness.report", "bench")] * 2)]
+            took, memory = zip(*done, strict=True)
+            yield Took(size, wrote, verified, planned, *took, max(memory))
 
 
-def command(*words: str) -> float:
-    """Seconds that it takes. Raises Problem where it fails."""
+BETWEEN = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+sys.stderr.buffer.write(done.stderr)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""  # a child's peak is at least that of the process which starts it, as the system counts: a small one does
+
+
+def command(*words: str) -> tuple[float, int]:
+    """Seconds that a command takes, and its bytes at the peak. Raises Problem where it fails."""
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+    between = [sys.executable, "-c", BETWEEN, sys.executable, "-m", *words]
+    done = subprocess.run(between, capture_output=True, text=True)
     if done.returncode:
         raise Problem(done.stderr)
-    return time.monotonic() - began
+    return time.monotonic() - began, 1024 * int(done.stdout)
 
 
 def example(seed: int, rung: int) -> dict[str, Any]:

@@ -388,7 +388,7 @@ def render(plan: Plan, store: Store, folder: Path | None = None, columns: Sequen
             shown[tables.BY_CLASS[classes["score"].iloc[0]][0]] = tables.shown_classes(classes)
     captions = figures.captions(frames.headline(every), frames.measure(every).lower)
     titled = zip(table["place"], table["title"], strict=True)
-    behind = {(place, name): tables.shown_runs(own[own["place"] == place]) for place, name in titled}
+    behind = {(place, name): own[own["place"] == place] for place, name in titled}
     linked = page.Behind(rungs, behind)
     brief = [section for section in found if section.about not in findings.OF_TABLE]  # the page has it all
     label, gallery = file_name(plan["label"]), (folder / "gallery" / "index.html").is_file()

@@ -20,6 +20,7 @@ from harness.report.tables import comma_separated
 from harness.report.words import SECOND
 
 FORMAT = 1  # of table.json
+LINES = 2000  # runs
 RUN = ("seed", "status", "spec_id", "mlflow_run_id", "commit", "folder")  # what table.json tells of a run, with metrics
 
 
@@ -80,11 +81,10 @@ def table(
     `effects`: null, or of Shapley values and factorial effects `name`, `value`, `low`, `high`, `order_se`, `p`,
     `adjusted`, `verdict`, `aliases`, `main`, `n`.
     """
-    own = behind(plan, every).to_dict("records")
-    names = metrics(every)
+    own, names = behind(plan, every), metrics(every)
     rows = []
     for row in rungs.to_dict("records"):
-        of = [run for run in own if run["place"] == row["place"]]
+        of = own[own["place"] == row["place"]].to_dict("records")
         runs_of = [{name: run[name] for name in RUN} | {"metrics": {name: run[name] for name in names}} for run in of]
         rows.append(_rung(plan, row) | {"runs": runs_of})
     told = {
@@ -126,9 +126,13 @@ def _rung(plan: Plan, row: dict[Any, Any]) -> dict[str, Any]:
 
 
 def write(folder: Path, told: dict[str, Any], own: pd.DataFrame) -> None:
-    """Write table.json and runs.{csv,parquet}, of what `table` and `behind` give."""
+    """Write table.json and runs.{csv,parquet}, of what `table` and `behind` give.
+
+    The JSON of many runs is one line: to set each value on its own takes ten times as long.
+    """
+    indent = 1 if len(own) <= LINES else None
     columns, parquet = own.drop(columns="place"), io.BytesIO()
     columns.to_parquet(parquet, index=False)
-    write_atomic(folder / "table.json", (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(folder / "table.json", (json.dumps(told, indent=indent, ensure_ascii=False) + "\n").encode())
     write_atomic(folder / "runs.csv", comma_separated(columns).encode())
     write_atomic(folder / "runs.parquet", parquet.getvalue())

@@ -16,18 +16,22 @@ from harness import one_line
 from harness.report.figures import CAPTIONS
 from harness.report.findings import Section
 from harness.report.looks import POLICY, SCRIPT, STYLE
-from harness.report.tables import how_far
+from harness.report.tables import how_far, shown_runs
 from harness.report.words import count
 
 NUMBER = re.compile(r"[+-]?[0-9]")
 LONGEST = 300  # letters of a cell
 FIRST, MORE = 5, ' class="more"'  # columns of a table that are shown at once; the others
+RUNS = 200  # of a rung that a page shows: 10,000 would be 10 MB of it
 LEAST = 0.7  # of its own size: a figure scrolls rather than shrink below, where its 9 point letters are 8 px high
 
 
 @dataclass(frozen=True)
 class Behind:
-    """The runs that the numbers of a table are made from: its heading, and a table of runs for each of its rows."""
+    """The runs that the numbers of a table are made from: its heading, and for each of its rows those of `data.behind`.
+
+    A page shows the first `RUNS` of a row.
+    """
 
     heading: str
     rows: Mapping[tuple[int, str], pd.DataFrame]  # by a rung's place and title
@@ -38,7 +42,8 @@ class Behind:
     def section(self) -> str:
         made = "<p>Beside this page, unrounded: <code>runs.csv</code> and <code>runs.parquet</code>.</p>"
         for (place, title), own in self.rows.items():
-            body = f'<div id="runs-{place}">{table(own, f"{title}: runs")}</div>'
+            more = f"<p>The first {RUNS} of {len(own):,}; runs.csv has all.</p>" if len(own) > RUNS else ""
+            body = f'<div id="runs-{place}">{more}{table(shown_runs(own[:RUNS]), f"{title}: runs")}</div>'
             made += f"<details><summary>{text(title)}: {count(len(own), 'run')}</summary>{body}</details>"
         return made
 

@@ -241,5 +241,10 @@ def comma_separated(table: pd.DataFrame) -> str:
     def inert(cell: object) -> object:
         return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@＝＋－＠")) else cell
 
-    text: str = table.map(inert).to_csv(index=False)
+    made = table.copy()
+    for name in (
+        name for name, kind in table.dtypes.items() if kind.kind not in "biuf"
+    ):  # of numbers none is a formula
+        made[name] = table[name].astype(object).map(inert)
+    text: str = made.to_csv(index=False)
     return text

@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class Store:
         try:
             with open(path, "rb") as file:
                 data = file.read()
-            record: Record = json.loads(data)
+            record: Record = journal.loads(data)
             version = record["format"]
             whole = _intact(record, data)
         except UNREADABLE as error:
@@ -115,7 +116,7 @@ class Store:
             wrong = _unfit(data, spec_id)
         if wrong:
             raise Problem(f"{path} {wrong}: {_retrain(path)}")
-        forms: dict[str, Any] = json.loads(data)
+        forms: dict[str, Any] = journal.loads(data)
         return forms
 
     def events(self, spec_id: str, seed: int) -> list[Event]:
@@ -220,7 +221,7 @@ class Store:
 
 def kept(digest: str, file: Path) -> bytes | None:
     """The bytes of that digest: those of `file`, or of an attempt that has not named them so yet; None of none."""
-    for path in (*attempts(file), file):
+    for path in chain((file,), attempts(file), (file,)):  # again, for an attempt's may have got its name meanwhile
         with suppress(FileNotFoundError):
             data = path.read_bytes()
             if sha256(data) == digest:

@@ -28,14 +28,16 @@ def standing(store: Store, key: Key) -> dict[str, Any]:
 
     The score, in percent, is that of its headline metric, whose name is `by`; None of a run that has no record.
     """
-    events = store.events(*key)
-    last = events[-1] if events else {}
+    folder = store.folder(*key)
+    over = key in store or (folder / "refused.json").exists()
+    events = [] if over else store.events(*key)  # of a run that is over the record tells, but when something happened
+    last = journal.last(folder) if over else events[-1] if events else {}
     row: dict[str, Any] = {
         "state": {"failed": "failed", "interrupted": "interrupted"}.get(last.get("event", ""), "killed"),
         "score": None,
         "by": "",
-        "epochs": len({event.get("epoch") for event in events if event["event"] == "epoch"}),
-        "bytes": size(store.folder(*key)),
+        "epochs": _epochs(events),
+        "bytes": size(folder),
         "time": last.get("time"),
     }
     try:
@@ -48,9 +50,13 @@ def standing(store: Store, key: Key) -> dict[str, Any]:
                 "epochs": len(record["epochs"]),
             }
     except Problem:
-        return row | {"state": "damaged"}
+        return row | {"state": "damaged", "epochs": _epochs(store.events(*key))}
     owner = holder(store, key)
     return row | ({"state": f"held by {_short(owner)}"} if owner else {} if events else {"state": "not begun"})
+
+
+def _epochs(events: list[journal.Event]) -> int:
+    return len({event.get("epoch") for event in events if event["event"] == "epoch"})
 
 
 def _short(owner: lease.Owner) -> str:
@@ -59,9 +65,10 @@ def _short(owner: lease.Owner) -> str:
 
 def size(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # a checkpoint gives way to the next
-            total += path.stat().st_size if path.is_file() else 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # a checkpoint gives way to the next
+                total += os.stat(f"{at}/{name}").st_size
     return total
 
 
@@ -166,8 +173,10 @@ def _as_it_is(folder: str) -> str:
     """A digest of what the system tells of a finished run's files; "" of one that is not finished."""
     told = []
     for name in (*RECORD, "refused.json"):
-        with suppress(FileNotFoundError):
+        try:
             stat = os.stat(f"{folder}/{name}")
-            told.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+        except FileNotFoundError:
+            continue
+        told.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
     over = told and told[-1][0].startswith(("result", "refused"))
     return sha256(repr((_rules(), told)).encode())[:16] if over else ""

@@ -32,6 +32,16 @@ def line(event: Event) -> bytes:
     return text + MARK + b'%08x"}\n' % zlib.crc32(text)
 
 
+def loads(data: bytes) -> Any:
+    """What JSON says, and raises, as `json.loads` has it, in half the time; equal short texts are one."""
+    from pydantic_core import from_json  # which --help need not wait for
+
+    try:
+        return from_json(data, cache_strings="all")
+    except ValueError:  # it takes no lone surrogate, which a name of a file may have
+        return json.loads(data)
+
+
 @lru_cache(4096)
 def parse(text: bytes) -> Event | None:
     """The event of a line that is whole, and is one; None of any other. Shared by those who read the line again."""
@@ -41,7 +51,7 @@ def parse(text: bytes) -> Event | None:
     if not mark or end != b'%08x"}' % zlib.crc32(body):
         return None
     try:
-        event = json.loads(body + b"}")
+        event = loads(body + b"}")
     except (ValueError, RecursionError):
         return None
     return event if schema.event(event) else None
@@ -72,6 +82,15 @@ def files(folder: Path) -> list[Path]:
 def events(folder: Path) -> list[Event]:
     """What the attempts at a run tell, in order."""
     return [event for part in _parts(folder) for event, _ in part if event]
+
+
+def last(folder: Path) -> Event:
+    """The last of `events`, of a finished run without a look at the others; empty where there is none."""
+    merged, *numbered = files(folder)
+    if numbered or not merged.exists():
+        return (events(folder) or [{}])[-1]
+    texts = merged.read_bytes().split(b"\n")[:-1]
+    return next((event for text in reversed(texts) if (event := parse(text))), {})
 
 
 def merge(folder: Path, digest: str) -> None:

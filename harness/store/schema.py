@@ -197,12 +197,13 @@ def _of_classes(record: Mapping[str, Any], score: str) -> str:
 
 
 def _percent(row: Mapping[str, float]) -> bool:
-    return all(0 <= value <= 100 for name, value in row.items() if _of_a_score(name))
+    return all(0 <= row[name] <= 100 for name in _scores(tuple(row)))
 
 
 @lru_cache(1024)
-def _of_a_score(name: str) -> bool:
-    return name.endswith((*SCORES, *SCORES.values()))
+def _scores(names: tuple[str, ...]) -> list[str]:
+    """Those of `names` that are scores; the epochs of all runs have the same names."""
+    return [name for name in names if name.endswith((*SCORES, *SCORES.values()))]
 
 
 def event(value: Any) -> bool:

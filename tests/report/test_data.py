@@ -97,6 +97,26 @@ def test_each_number_of_the_page_leads_to_its_runs(written):
     assert "run0" in page
 
 
+def test_of_many_runs_the_page_shows_the_first_and_the_json_is_a_line(written, store, monkeypatch):
+    monkeypatch.setenv("HARNESS_RUNS", str(store.root.parent))
+    monkeypatch.setattr("harness.report.draw", lambda *_: ())
+    monkeypatch.setattr("harness.report.page.RUNS", 2)
+    monkeypatch.setattr("harness.report.data.LINES", 8)
+    folder = render(plan(), store, store.root.parent / "many").folder
+    page = (folder / "index.html").read_text()
+    own = page.split("<summary>+ two: 3 runs</summary>")[1].split("</details>")[0]
+    assert "The first 2 of 3; runs.csv has all." in own
+    assert own.count("<tr>") == 3, "a heading and two runs"
+    assert f"store/{known('two')}/1" in own
+    assert f"store/{known('two')}/2" not in own
+    assert "The first 2 of" not in (written / "index.html").read_text()
+    told = (folder / "table.json").read_text()
+    assert told.count("\n") == 1
+    assert json.loads(told) == json.loads((written / "table.json").read_text())
+    for name in ("runs.csv", "table.csv", "table.md"):
+        assert (folder / name).read_bytes() == (written / name).read_bytes()
+
+
 def test_a_server_of_mlflows_is_not_asked_nor_a_database_that_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")

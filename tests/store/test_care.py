@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.spec import plain, resolved
-from harness.store import Store, spec_hash
+from harness.store import Store, kept, sha256, spec_hash
 from harness.store.care import holder, standing, troubles
 from tests.kit import transfers
 from tests.kit.stores import ANSWERED
@@ -102,3 +102,25 @@ def test_how_runs_stand(store):
     assert (row["state"], row["epochs"], row["score"]) == ("interrupted", 1, None)
     (store.folder(*KEY) / "result.json").write_text("{")
     assert standing(store, KEY)["state"] == "damaged"
+
+
+def test_of_a_damaged_run_it_is_told_how_far_it_came(store):
+    whole = standing(store, KEY)
+    (store.folder(*KEY) / "result.json").write_text("{")
+    row = standing(store, KEY)
+    assert (row["state"], row["score"], row["epochs"], row["time"]) == ("damaged", None, 2, whole["time"])
+
+
+def test_weights_that_get_their_name_while_they_are_looked_for_are_found(store, monkeypatch):
+    path = store.folder(*KEY) / "weights.pt"
+    data, early = path.read_bytes(), path.with_name("weights-1.pt")
+    path.rename(early)
+    assert kept(sha256(data), path) == data
+    assert kept("0" * 64, path) is None
+
+    def renamed(file):
+        early.rename(file)
+        yield early
+
+    monkeypatch.setattr("harness.store.attempts", renamed)
+    assert kept(sha256(data), path) == data

@@ -103,3 +103,40 @@ def test_a_flipped_bit_is_a_damaged_line(tmp_path, at):
 
 def test_no_journal_is_an_empty_one(tmp_path):
     assert read(tmp_path / "journal-1.jsonl") == ([], [], 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a": [1, -0, -0.0, 0.1, 1e400, 123456789012345678901]}',
+        b'"\\ud800"',
+        b'"\\ud83d\\ude00"',
+        b'{"a": 1, "a": 2}',
+    ],
+)
+def test_a_line_is_read_as_json_reads_it(text):
+    assert repr(journal.loads(text)) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[1,]", b"01", b'"\xff"', b"[" * 5000])
+def test_what_is_no_json_is_none(text):
+    with pytest.raises((ValueError, RecursionError)):
+        journal.loads(text)
+
+
+def test_the_last_event_is_that_of_all_events(tmp_path, monkeypatch):
+    assert journal.last(tmp_path) == {}
+    data = bytearray(written(tmp_path))
+    assert journal.last(tmp_path) == journal.events(tmp_path)[-1]
+    journal.merge(tmp_path, "d" * 64)
+    merged, parsed = tmp_path / "journal.jsonl", []
+    whole = journal.parse
+    monkeypatch.setattr(journal, "parse", lambda text: parsed.append(text) or whole(text))
+    last = journal.last(tmp_path)
+    assert parsed == [merged.read_bytes().split(b"\n")[-2]], "one line of a finished run is enough"
+    assert last == journal.events(tmp_path)[-1]
+    data[-20] ^= 4
+    merged.write_bytes(data + b'{"torn')
+    assert journal.last(tmp_path) == journal.events(tmp_path)[-1] != last
+    merged.write_bytes(b"")
+    assert journal.last(tmp_path) == {}

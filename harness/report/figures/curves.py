@@ -34,13 +34,18 @@ def by_epoch(own: pd.DataFrame, *names: str) -> pd.DataFrame:
 
     nan where it is not finite.
     """
-    told = [
-        [next((epoch[name] for name in names if name in epoch), math.nan) for epoch in run] for run in own["epochs"]
-    ]
+    told = [[_first(epoch, names) for epoch in run] for run in own["epochs"]]
     longest = max(map(len, told), default=0)
     made = np.array(list(itertools.zip_longest(*told, fillvalue=math.nan)), float).reshape(longest, len(told))
     made[~np.isfinite(made)] = math.nan
     return pd.DataFrame(made, index=range(1, longest + 1), columns=own.index)
+
+
+def _first(epoch: Mapping[str, float], names: Sequence[str]) -> float:
+    for name in names:
+        if name in epoch:
+            return epoch[name]
+    return math.nan
 
 
 def told_as(score: str) -> tuple[str, str]:

@@ -35,6 +35,9 @@ from harness.report.figures.style import (
 from harness.report.frames import Row, counted, headline, measure, pairs_apart
 from harness.report.words import TOP1, Measure, count
 
+CROWD = 2000  # dots of one kind: more are drawn as `_crowd` does
+GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples lie evenly between whole numbers, however many there are
+
 
 @style()
 def forest(study: str, every: pd.DataFrame, table: pd.DataFrame, gains: Seeds) -> Figure:
@@ -51,11 +54,15 @@ def forest(study: str, every: pd.DataFrame, table: pd.DataFrame, gains: Seeds) -
     for which, mark, color, size in ((~diverged, "o", SEED, 24), (diverged, "X", HURTS, 60)):
         own = runs[which & runs["place"].isin(row)]
         y = own["place"].map(row) - BESIDE / 2
+        dots: dict[str, Any] = {"s": size, "marker": mark, "color": color, "label": "seeds"}
+        if len(own) > CROWD:
+            _crowd(axes[0], own[score], y, **dots)
+            continue
         said = [
             run_said(titles[run["place"]], run, f"{by.value(run[score])}{', diverged' * (run['status'] == 'diverged')}")
             for run in own.to_dict("records")
         ]
-        axes[0].scatter(own[score], y, s=size, marker=mark, color=color, alpha=0.7, lw=0, label="seeds", urls=said)
+        axes[0].scatter(own[score], y, **dots, alpha=0.7, lw=0, urls=said)
     for i, (mean, (low, high)) in enumerate(zip(table[f"{score}_mean"], spans, strict=True)):
         of = count(int(table["n"].iloc[i]), "seed")
         level = f"{table['title'].iloc[i]}: {by.value(mean)}{_between(low, high, by)}, mean of {of}"
@@ -83,15 +90,18 @@ def _gains(axis: Axes, table: pd.DataFrame, gains: Mapping[int, Sequence[tuple[i
     dots = [(gain, i - BESIDE / 2) for i, pairs in gains.items() for _, gain in pairs]
     titles = list(table["title"])
     by = measure(table)
-    told = [
-        f"{titles[i]}, seed {seed}: {by.gain(gain)} {by.points}".rstrip()
-        for i, pairs in gains.items()
-        for seed, gain in pairs
-    ]
     x, y = np.array(dots).reshape(-1, 2).T
     axis.set_xlim(*frame([0.0, *x, *table["gain"]], table[["gain_low", "gain_high"]]))
     axis.axvline(0, color="0.4", lw=1, zorder=1)
-    axis.scatter(x, y, s=20, color=SEED, alpha=0.7, lw=0, label="pairs", urls=told)
+    if len(x) > CROWD:
+        _crowd(axis, x, y, s=20, color=SEED, label="pairs", marker="o")
+    else:
+        told = [
+            f"{titles[i]}, seed {seed}: {by.gain(gain)} {by.points}".rstrip()
+            for i, pairs in gains.items()
+            for seed, gain in pairs
+        ]
+        axis.scatter(x, y, s=20, color=SEED, alpha=0.7, lw=0, label="pairs", urls=told)
     for i, (_, row) in enumerate(table.iterrows()):
         if not math.isnan(row["gain"]):
             said = row["verdict"]
@@ -101,6 +111,15 @@ def _gains(axis: Axes, table: pd.DataFrame, gains: Mapping[int, Sequence[tuple[i
     axis.set_xlabel(
         f"gain ({by.points})\n{better}hollow: not resolved" if by.points else f"gain\n{better}hollow: not resolved"
     )
+
+
+def _crowd(axis: Axes, x: ArrayLike, y: ArrayLike, s: float, **how: Any) -> None:
+    """Dots that would cover each other, of which a reader can ask none: small and faint, each row spread upward.
+
+    They are pixels, in PDF and SVG too: 12,500 that were drawn one by one, and said their names, were 6 MB and 25 s.
+    """
+    high = BESIDE * (np.arange(np.size(x)) * GOLDEN % 1)
+    axis.plot(x, np.asarray(y) - high, ls="", ms=math.sqrt(s) / 3, mew=0, alpha=0.25, rasterized=True, **how)
 
 
 def gain_said(row: pd.Series | Row, by: Measure) -> str:

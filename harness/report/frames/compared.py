@@ -75,7 +75,7 @@ def looked_at(plan: Plan, paired: dict[int, list[Pair]]) -> tuple[dict[int, list
     Seeds that a neighbour asked for after a row was decided are not in its gain, so they are in nothing beside it.
     """
     decided = decisions(plan, paired)
-    seeds = {place: plan["rungs"][place]["seeds"][: told.n] for place, told in decided.items()}
+    seeds = {place: set(plan["rungs"][place]["seeds"][: told.n]) for place, told in decided.items()}
     used = {
         place: [pair for pair in ours if place not in seeds or pair[0] in seeds[place]]
         for place, ours in paired.items()
@@ -85,7 +85,8 @@ def looked_at(plan: Plan, paired: dict[int, list[Pair]]) -> tuple[dict[int, list
 
 def seeds_as_dots(plan: Plan, every: pd.DataFrame) -> dict[int, list[tuple[int, float]]]:
     """By place: (seed, gain) of each pair that the gain is of."""
-    at, odd = by_seed(every), barred(plan, by_seed(every))
+    at = by_seed(every)
+    odd = barred(plan, at)
     every_pair = {place: [] if place in odd else pairs(plan, at, place) for place in range(len(plan["rungs"]))}
     used, _ = looked_at(plan, every_pair)
     return {place: [(seed, worth(a) - worth(b)) for seed, a, b in ours] for place, ours in used.items()}

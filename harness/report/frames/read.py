@@ -4,6 +4,7 @@ import gc
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from harness.store import Store, care
 Plan = dict[str, Any]
 Row = dict[str, Any]
 Pair = tuple[int, Row, Row]  # seed, above, below
+CHECK = itemgetter("part", "what", "expected", "seen", "ok")
 EMPTY = ["place", "rung", "seed", "status", "classes", "trained", "tested"]  # what a frame of no runs has
 
 
@@ -28,9 +30,13 @@ def runs(plan: Plan, store: Store) -> pd.DataFrame:
     """
     rows: list[Row] = []
     wrong: dict[care.Key, str] = {}
+    checks: dict[tuple[object, ...], Row] = {}
     for place, seed, record in _records(plan, store, wrong):
-        if rows and record.get("rates") == rows[-1]["rates"]:  # mostly, and they are half of a record
-            record["rates"] = rows[-1]["rates"]
+        # what records have alike is held once: of 100,000 of them it would be most of the memory
+        record["evidence"] = [checks.setdefault(CHECK(check), check) for check in record["evidence"]]
+        for name in ("rates", "environment") if rows else ():
+            if record.get(name) == rows[-1][name]:
+                record[name] = rows[-1][name]
         rung = plan["rungs"][place]
         named = {"place": place, "rung": one_line(rung["name"]), "id": rung["id"], "seed": seed}
         rows.append(named | _flat(record))

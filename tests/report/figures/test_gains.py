@@ -31,6 +31,30 @@ def test_every_seed_and_every_pair_is_a_dot(n, seeds):
         assert max(x) < axis.get_xlim()[1]
 
 
+def test_many_dots_are_faint_pixels_of_the_same_seeds_and_pairs(monkeypatch, tmp_path):
+    every, table, gains = runs_of(4, 30, diverged={(1, 0)})
+    few = figures.save(tmp_path, "few", figures.forest("s", every, table, gains))
+    monkeypatch.setattr("harness.report.figures.gains.CROWD", 80)
+    figure = figures.forest("s", every, table, gains)
+    left, right = figure.axes
+    (seeds,), (pairs,) = lines(left, "seeds"), lines(right, "pairs")
+    good = every[every["status"] == "finished"]
+    assert sorted(seeds.get_xdata()) == pytest.approx(sorted(good["top1"]))
+    assert sorted(pairs.get_xdata()) == pytest.approx(sorted(g for own in gains.values() for _, g in own))
+    for line, rows in ((seeds, good["place"]), (pairs, [place for place, own in gains.items() for _ in own])):
+        up = np.array(rows) - line.get_ydata()  # of a row, towards the one above
+        assert line.get_rasterized()
+        assert figures.BESIDE / 2 <= up.min() < up.max() < 0.5
+        assert len(np.unique(up.round(9))) == len(up), "they do not lie on each other"
+    assert [len(dots.get_offsets()) for dots in left.collections] == [1], "what diverged still says which run it is"
+    many = figures.save(tmp_path, "many", figure)
+    assert "rung 3, seed 29: " in few
+    assert "rung 3, seed 29: " not in many
+    assert "rung 3: " in many, "the mean says its number"
+    assert many.count("<image") > few.count("<image") == 0
+    assert len(many.split("<image")) < 10
+
+
 def test_a_gain_is_hollow_unless_it_helps_or_hurts():
     every, table, gains = runs_of(10)
     table.loc[9, "verdict"] = ""
