@@ -12,9 +12,10 @@ a tape of the same rules on a CPU.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from statistics import median
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ Answer = tuple[Tensor, Tensor]  # logits and loss of a pass, detached
 Network = Callable[..., Tensor]
 Work = Callable[[Network, Tensor, Tensor], Answer]
 SHAPES = 8  # of passes that graphs are kept of, at most
+NOISE = 1e-3  # of all gradients' root mean square: one whose greatest is less is in units of that
 KEPT = ("played", "gap", "usual")  # of `Quick`, what a checkpoint holds
 
 
@@ -43,28 +45,40 @@ class Recorder(Protocol):
     def replay(self) -> None: ...
 
 
+@cache
+def side(device: int) -> Any:
+    """The stream of a device that graphs are recorded on: cuBLAS keeps a workspace for each that it saw."""
+    return torch.cuda.Stream(device)
+
+
 class Graph:
     """A CUDA graph. Those of one `pool` share their memory for what lasts no longer than a pass."""
 
-    def __init__(self, pool: Any) -> None:
-        self.graph, self.pool = torch.cuda.CUDAGraph(), pool
+    def __init__(self, pool: Any, stream: Any) -> None:
+        self.graph, self.pool, self.stream = torch.cuda.CUDAGraph(), pool, stream
 
     @classmethod
     def makers(cls) -> Callable[[], Recorder]:
-        """Makes graphs of one run."""
-        return partial(cls, torch.cuda.graph_pool_handle())
+        """Makes graphs of one run: on one stream, since blocks of a pool serve none but their own."""
+        return partial(cls, torch.cuda.graph_pool_handle(), side(torch.cuda.current_device()))
 
     def record(self, work: Callable[[], Answer]) -> Answer:
-        own, main = torch.cuda.Stream(), torch.cuda.current_stream()
+        own, main = self.stream, torch.cuda.current_stream()
         own.wait_stream(main)
         with torch.cuda.stream(own):
-            work()  # once before: what torch makes at the first time on a stream is not to be recorded
-            own.synchronize()
+            try:
+                work()  # once before: what torch makes at the first time on a stream is not to be recorded
+            finally:
+                own.synchronize()  # before anything it wrote is put back
+            torch.cuda.empty_cache()  # what that took: within a recording torch frees nothing, and says it is full
             self.graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")  # others may copy batches
             try:
                 answer = work()
-            finally:
-                self.graph.capture_end()
+            except BaseException:
+                with suppress(RuntimeError):  # whose words are that something failed before
+                    self.graph.capture_end()
+                raise
+            self.graph.capture_end()
         main.wait_stream(own)
         return answer
 
@@ -116,6 +130,7 @@ class State:
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         self.device, self.parameters, self.buffers = device, list(model.parameters()), list(model.buffers())
         self.slopes = [None if p.grad is None else p.grad.clone() for p in self.parameters]
+        self.names = [name for name, _ in model.named_buffers()]
         self.values = [b.clone() for b in self.buffers]
         cuda = device.type == "cuda"
         self.drawn = torch.cuda.get_rng_state(device) if cuda else torch.get_rng_state()
@@ -135,15 +150,31 @@ class State:
             torch.set_rng_state(self.drawn)
 
     def apart(self, other: "State") -> list[float]:
-        """The gaps between the gradients and statistics of two; see `apart`."""
-        pairs = [*zip(self.slopes, other.slopes, strict=True), *zip(self.values, other.values, strict=True)]
-        return [apart(a, b) for a, b in pairs]
+        """The gaps between the gradients and statistics of two; see `apart`.
+
+        Of what is but the noise of sums that cancel, as the gradient of a bias before batch norm is, in units of what
+        is no noise: all gradients' root mean square, and a running mean's deviation.
+        """
+        known = [slope.double().nan_to_num(0, 0, 0) for slope in self.slopes if slope is not None]
+        size = max(1, sum(slope.numel() for slope in known))
+        least = NOISE * math.sqrt(sum(float(slope.square().sum()) for slope in known) / size)
+        gaps = [apart(a, b, least) for a, b in zip(self.slopes, other.slopes, strict=True)]
+        spread = {
+            n.removesuffix("var"): float(v.abs().max().sqrt()) for n, v in self.named() if n.endswith("running_var")
+        }
+        for (name, a), b in zip(self.named(), other.values, strict=True):
+            mean = name.endswith("running_mean")
+            gaps.append(apart(a, b, spread.get(name.removesuffix("mean"), 0.0) if mean else 0.0))
+        return gaps
+
+    def named(self) -> Iterator[tuple[str, Tensor]]:
+        return zip(self.names, self.values, strict=True)
 
 
-def apart(a: Tensor | None, b: Tensor | None) -> float:
+def apart(a: Tensor | None, b: Tensor | None, least: float = 0.0) -> float:
     """0 where they are the same to the bit, nan and all; else the greatest gap, relative to the greatest value.
 
-    Numbers that are finite in both count; inf where only others differ.
+    Or to `least`, where that is more. Numbers that are finite in both count; inf where only others differ.
     """
     if a is None or b is None:
         return 0.0 if a is b else math.inf
@@ -151,33 +182,55 @@ def apart(a: Tensor | None, b: Tensor | None) -> float:
         return 0.0
     finite = a.isfinite() & b.isfinite()
     one, other = a[finite].double(), b[finite].double()
-    return ((one - other).abs().max() / one.abs().max()).item() if not torch.equal(one, other) else math.inf
+    if torch.equal(one, other):
+        return math.inf
+    return ((one - other).abs().max() / one.abs().max().clamp(min=least)).item()
 
 
 @dataclass
 class Plain:
-    """Every pass is done as it is written. `why` they are, where another way was asked for."""
+    """Every pass is done as it is written. `why` they are, where another way was asked for.
+
+    A run may go on so that had graphs before it was stopped: it is judged by these too.
+    """
 
     model: nn.Module
     why: str = ""
+    bound: float = 0.0  # of the usual gap
+    played: int = 0  # passes by graphs
+    gap: float = 0.0  # the greatest between two ways
+    usual: list[float] = field(default_factory=list)  # of each pass that was done both ways, the median over tensors
 
     def __call__(self, work: Work, x: Tensor, y: Tensor) -> Answer:
         return work(self.model, x, y)
 
     def told(self) -> dict[str, Any]:
         """What a record says of it, where another way was asked for."""
-        return {"passes": {"way": "as written", "why": self.why}} if self.why else {}
+        way = "CUDA graphs" if self.played else "as written"
+        counted = {"played": self.played, "compared": len(self.usual), "gap": self.gap} if self.usual else {}
+        why = {"why": self.why} if self.why else {}
+        return {"passes": {"way": way, **counted, **why}} if counted or why else {}
 
     def checks(self) -> list[Check]:
-        return []
+        """That what was done otherwise is what is written: to the bit, or as nearly as other sums allow."""
+        return self._checks(0.0) if self.usual else []
+
+    def _checks(self, most: float, off: bool = False) -> list[Check]:
+        what, common = f"passes done otherwise than written, {len(self.usual)} of them both ways: ", median(self.usual)
+        return [
+            Check(f"{what}greatest gap", f"at most {most:g}", f"{self.gap:.1g}", self.gap <= most or off),
+            Check(f"{what}usual gap", f"at most {self.bound:g}", f"{common:.1g}", common <= self.bound or off),
+        ]
 
     def over(self) -> None:
         """After the last step: what it held on the device is let go."""
 
     def state(self) -> dict[str, Any]:
-        return {}
+        return {name: getattr(self, name) for name in KEPT}
 
-    def restore(self, state: Mapping[str, Any]) -> None: ...
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for name in KEPT:
+            setattr(self, name, state.get(name, getattr(self, name)))
 
 
 @dataclass(kw_only=True)
@@ -192,11 +245,7 @@ class Quick(Plain):
     network: Any  # the model, or what was compiled of it
     trace: Trace
     recorder: Callable[[], Recorder] | None = None
-    bound: float = 0.0  # of the usual gap
     graphs: dict[Any, Played] = field(default_factory=dict)  # by what may differ from pass to pass
-    played: int = 0  # passes by graphs
-    gap: float = 0.0  # the greatest between two ways
-    usual: list[float] = field(default_factory=list)  # of each pass that was done both ways, the median over tensors
 
     @property
     def compiled(self) -> bool:
@@ -267,23 +316,15 @@ class Quick(Plain):
         return {"passes": {"way": way or "as written", **counted, **({"why": self.why} if self.why else {})}}
 
     def checks(self) -> list[Check]:
-        """That what was done otherwise is what is written: to the bit, or as nearly as other sums allow."""
-        if not self.usual:
-            return []
-        what = f"passes done otherwise than written, {len(self.usual)} of them both ways: "
-        most, common, off = TURNED if self.compiled else 0.0, median(self.usual), self.trace.diverged and self.compiled
-        return [
-            Check(f"{what}greatest gap", f"at most {most:g}", f"{self.gap:.1g}", self.gap <= most or off),
-            Check(f"{what}usual gap", f"at most {self.bound:g}", f"{common:.1g}", common <= self.bound or off),
-        ]
+        if not (self.usual and self.compiled):
+            return super().checks()
+        return self._checks(TURNED, self.trace.diverged)
 
     def state(self) -> dict[str, Any]:
-        own = {"network": self.network.state()} if self.compiled else {}
-        return {name: getattr(self, name) for name in KEPT} | own
+        return super().state() | ({"network": self.network.state()} if self.compiled else {})
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        for name in KEPT:
-            setattr(self, name, state.get(name, getattr(self, name)))
+        super().restore(state)
         if self.compiled:
             self.network.restore(state["network"])
 
@@ -316,7 +357,7 @@ def obstacle(spec: Spec, trace: Trace, device: torch.device, ranks: Alone) -> st
     if ranks.size > 1:
         return "ranks talk to each other within a pass"
     if not trace.task.steady:
-        return f"a pass of {type(trace.task).__name__} goes by what is on the images"
+        return f"a pass of {type(trace.task).__name__} goes by what is on the images, or adds in no fixed order"
     if spec.model.told(0, 1):
         return "its network is told which step it is"
     others = [type(teacher).__name__ for teacher in trace.teachers if not hasattr(teacher, "replayed")]

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from harness import train as loop
 from harness.evidence import KEPT_BATCHES, Trace, Upstream
 from harness.passes import apart, obstacle
 from harness.ranks import Alone
+from harness.tasks.segment import Segment
 from harness.tricks.distillation import BoundTeacher, distillation
 from harness.tricks.dropblock import dropblock
 from harness.tricks.dropout_on_fc import dropout_on_fc
@@ -129,6 +131,71 @@ def test_a_graph_that_does_something_else_is_refused(monkeypatch, small, broken)
     assert any(row["what"].startswith("passes done otherwise") and not row["ok"] for row in result["evidence"])
 
 
+def test_graphs_that_were_wrong_are_told_of_by_a_run_that_goes_on_without(monkeypatch, small):
+    monkeypatch.setitem(passes.RECORDERS, "cpu", lambda: Drifting)
+    stopped = type("Kept", (Stops,), {"how": Graphs.how})([32])
+    with pytest.raises(KeyboardInterrupt):
+        played(small, stopped)
+    stopped.at, stopped.how = set(), loop.PLAIN
+    result = played(small, stopped).result
+    assert (result["status"], result["passes"]["way"]) == ("refused", "CUDA graphs")
+    assert {row["what"][:12] for row in result["evidence"] if not row["ok"]} == {"passes done "}
+
+
+class Cuda:
+    """What `Graph` asks of torch.cuda, noted; a recording fails as CUDA's does, twice."""
+
+    def __init__(self, fails):
+        self.told, self.fails = [], fails
+
+    def __getattr__(self, name):
+        def note(*args, **named):
+            self.told.append(name)
+            if name == "capture_end" and self.fails:
+                raise RuntimeError("operation failed due to a previous error during capture")
+            return nullcontext() if name == "stream" else 0 if name == "current_device" else self
+
+        return note
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_graph_is_recorded_with_memory_at_hand_and_its_first_error_is_told(monkeypatch, fails):
+    cuda = Cuda(fails)
+    monkeypatch.setattr(torch, "cuda", cuda)
+    passes.side.cache_clear()
+    make = passes.Graph.makers()
+    make(), make()
+    assert cuda.told.count("Stream") == 1  # blocks of a pool serve one stream alone
+
+    def work():
+        cuda.told.append("work")
+        if fails and "capture_begin" in cuda.told:
+            raise RuntimeError("the first error")
+        return "answer"
+
+    with pytest.raises(RuntimeError, match="the first error") if fails else nullcontext():
+        assert make().record(work) == "answer"
+    passes.side.cache_clear()
+    wanted = ["work", "synchronize", "empty_cache", "capture_begin", "work", "capture_end"]
+    assert [name for name in cuda.told if name in wanted] == wanted
+
+
+def test_gaps_of_what_is_but_noise_are_in_units_of_what_is_none():
+    """The gradient of a bias before batch norm; the mean of what a batch norm and a convolution of one place gave."""
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    states = []
+    for sign in (1, -1):
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        model[0].bias.grad = torch.full((2,), sign * 1e-8)
+        model[1].running_mean.fill_(sign * 1e-8)
+        states.append(passes.State(model, CPU))
+    gaps = dict(zip(["weight", "bias", "gamma", "beta", *states[0].names], states[0].apart(states[1]), strict=True))
+    assert gaps["bias"] == pytest.approx(2e-8 / (1e-3 * 0.8**0.5))  # of ten numbers eight are 1
+    assert gaps["1.running_mean"] == pytest.approx(2e-8)
+    assert gaps["weight"] == gaps["1.running_var"] == 0
+
+
 def test_graphs_are_let_go_with_the_last_step(tapes, small, monkeypatch):
     held = []
     monkeypatch.setattr(passes.Quick, "over", lambda self, over=passes.Quick.over: held.append((self, over(self))))
@@ -164,7 +231,7 @@ def test_a_pass_that_asks_for_a_number_is_done_as_written_and_the_record_says_wh
 
     spec = small.but(loss=Asking())
     found = played(spec).result
-    assert found["passes"]["way"] == "as written"
+    assert (found["status"], found["passes"]["way"]) == ("finished", "as written")
     assert "waits for the device" in found["passes"]["why"]
     assert found["network"] == trained(spec).result["network"]
 
@@ -174,6 +241,12 @@ def test_why_there_can_be_no_graph(tiny, live, monkeypatch):
     cuda = torch.device("cuda")
     assert obstacle(tiny, trace, cuda, ranks) == ""
     assert obstacle(tiny, trace, CPU, ranks) == "there are none on cpu"
+    monkeypatch.setattr(trace, "task", Segment())
+    assert (
+        obstacle(tiny, trace, cuda, ranks)
+        == "a pass of Segment goes by what is on the images, or adds in no fixed order"
+    )
+    monkeypatch.undo()
     assert obstacle(dropblock(tiny), trace, cuda, ranks) == "its network is told which step it is"
     ranks.size = 2
     assert "ranks" in obstacle(tiny, trace, cuda, ranks)

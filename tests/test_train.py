@@ -232,6 +232,17 @@ def test_on_how_many_images_a_run_is_watched_changes_nothing_of_it(tiny, live):
         assert few[name] == each[name]
 
 
+@pytest.mark.parametrize("then", [60, None])
+def test_a_run_that_goes_on_may_be_watched_on_other_images(tiny, live, then):
+    stopped = type("Kept", (Stops,), {"how": Glance.how})([3])  # after two batches, the epoch's end
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny, keeper=stopped)
+    stopped.at, stopped.how = set(), loop.How(curve_images=then)
+    result = trained(tiny, keeper=stopped).result
+    assert result["status"] == "finished"
+    assert result["metrics"] == live(tiny)[0].result["metrics"]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

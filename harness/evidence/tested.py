@@ -60,7 +60,7 @@ class Exams:
         self.device = next(trace.model.parameters(), torch.zeros(0)).device
         self._looked = {int(epoch) for epoch in trace.rng("audit", "test").integers(0, spec.epochs, LOOKED)}
         self._known: dict[str, np.ndarray] = {}  # prints, by split; nan where they are not known
-        self._first: dict[str, np.ndarray] = {}  # those of the first evaluation
+        self._first: dict[str, np.ndarray] = {}  # those of the first evaluation, by split and number
         self._shares: list[float] = []  # of each view of an image, once one was seen
         self._live = math.nan  # weight of the network after the last step
         self._trained = math.nan  # and of what is tested: that, or its average
@@ -199,8 +199,9 @@ class Exams:
         self.scores.append({})
         self.epochs.append(epoch := len(self.trace.lr) // self.trace.steps_per_epoch - 1)
         if prints.shape[1] == due:
-            row["strangers"] = float((~close(prints, self._due(split), self._first.get(split))).sum())
-            self._first.setdefault(split, prints)
+            which = f"{split} of {due}"  # a run that goes on may be watched by another number of images
+            row["strangers"] = float((~close(prints, self._due(split), self._first.get(which))).sum())
+            self._first.setdefault(which, prints)
             self.scores[-1], row["right"] = self.examiner.marked(split, kept)
             off = [apart(scores.get(key, math.nan), value) for key, value in self.scores[-1].items()]
             row["marks"] = max(off)

@@ -160,8 +160,10 @@ class Trace:
     def unseen(self) -> Iterator[None]:
         """Around passes that are neither training nor test: those that are done a second time."""
         self.is_aside = True
-        yield
-        self.is_aside = False
+        try:
+            yield
+        finally:  # where no graph of a pass can be made, the run goes on
+            self.is_aside = False
 
     @property
     def narrow(self) -> str:

@@ -82,6 +82,7 @@ def compare(plan: Plan, every: pd.DataFrame, epochs: Sequence[int]) -> tuple[str
         f"{opening(metric)} after so many epochs, percent of {of}: mean and 95 % t-interval over n = {most} "
         f"seeds; where n is another, it is told{', and the others had stopped or are missing' if held else ''}."
     )
+    notes += frames.glances(every)
     if table["published"].notna().any():
         notes.append("Published: one run a cell, no spread told.")
         notes += [f"Published: {note}" for note in dict.fromkeys(cells["note"]) if note]

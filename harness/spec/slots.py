@@ -367,7 +367,7 @@ class Task(Part, ABC):
     loss: ClassVar[Loss]  # where the slot `loss` is empty
     watched: ClassVar[tuple[str, ...]]  # scores of held-out images that a run may be stopped, or chosen, by
     at_once: ClassVar[Mapping[str, int]]  # images of a test batch, by the kind of device; "" of others
-    steady: ClassVar[bool] = True  # whether a pass of a shape takes the same kernels, whatever is on the images
+    steady: ClassVar[bool] = True  # whether a pass of a shape takes the same kernels, with the same bits each time
     brief: ClassVar[bool]  # whether answers and targets of the first batches are few enough to be kept
 
     @property

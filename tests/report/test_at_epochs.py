@@ -69,6 +69,14 @@ def test_published_numbers_stand_below_their_rung_in_percent(three, published):
     assert text.count("Odd it is.") == 1
 
 
+def test_that_epochs_were_measured_on_a_few_images_is_said(three, published):
+    every = report.finished(plan(), three)
+    assert "--curve-images" not in at_epochs.compare(plan(), every, [1])[0]
+    every.at[every.index[0], "curve_images"] = 1200
+    told = "Curves of 1 of 9 runs are of 1,200 of the test images, but for the last point: --curve-images."
+    assert told in at_epochs.compare(plan(), every, [1])[0]
+
+
 def test_a_study_that_nobody_published_has_none(three, tmp_path, monkeypatch):
     monkeypatch.setattr(at_epochs, "FOLDER", tmp_path)
     text, made = at_epochs.compare(plan(), report.finished(plan(), three), [1])

@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
 from harness import Problem
+from harness.spec import Model
 from harness.tricks.dropblock import dropblock
 from harness.tricks.sam import sam
 from harness.tricks.torch_compile import COUNTED, torch_compile
@@ -43,6 +45,19 @@ def test_a_gradient_at_other_weights_is_compiled_too():
     assert result["status"] == "finished"
     (row,) = (row for row in result["evidence"] if row["what"] == "forward passes by the compiled network")
     assert int(row["seen"]) == 2 * spec.epochs * (result["images"]["train"] // spec.batch_size)
+
+
+class Hard(Model):
+    """Dropout; and a bias before batch norm, whose gradient is but noise."""
+
+    def build(self, channels, classes):
+        first = nn.Sequential(nn.Flatten(), nn.Linear(64 * channels, 8), nn.BatchNorm1d(8), nn.ReLU())
+        return nn.Sequential(first, nn.Dropout(), nn.Linear(8, classes))
+
+
+def test_dropout_draws_what_it_draws_as_written_and_gradients_that_are_noise_are_no_gap():
+    result = trained(torch_compile(PLAIN.but(model=Hard()))).result
+    assert (result["status"], result["passes"]["way"]) == ("finished", "compiled")
 
 
 def test_a_network_that_is_told_its_step_is_refused_before_it_is_trained(tiny):

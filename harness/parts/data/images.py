@@ -136,7 +136,7 @@ class Images(ABC):
         """Other splits of the same images: by name, the split and the places in it that they are taken from."""
 
     def shortened(self, most: int) -> Self:
-        """With a split "curve" too, of so many test images, evenly spaced: of each class as many as it has of all."""
+        """With a split "curve" too, of so many test images, evenly spaced, as files lie by class."""
         count = self.counts["test"]
         chosen = {split: (split, np.arange(n)) for split, n in self.counts.items()}
         return self.regrouped({**chosen, "curve": ("test", np.arange(most) * count // most)})

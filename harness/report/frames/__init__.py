@@ -8,7 +8,7 @@ from harness.report.frames.classes import class_gains, classes
 from harness.report.frames.compared import effects, looked_at, rungs, seeds_as_dots
 from harness.report.frames.judged import BEFOREHAND, decisions, due, judge, new_data, planned, test_of
 from harness.report.frames.measured import metric_of, value_of
-from harness.report.frames.notes import COMMON, EFFECTS, GAINS, MARKS, evidence, footnotes, marks
+from harness.report.frames.notes import COMMON, EFFECTS, GAINS, MARKS, evidence, footnotes, glances, marks
 from harness.report.frames.pairs import (
     APART,
     BARRED,

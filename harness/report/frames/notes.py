@@ -93,6 +93,15 @@ LOOSE = {  # on CUDA
 }
 
 
+def glances(every: pd.DataFrame) -> list[str]:
+    """Of how many of the test images curves are, in a line; none where of all."""
+    fewer = sorted({int(n) for n in every["curve_images"].dropna()})
+    runs = f"{every['curve_images'].notna().sum()} of {len(every)} runs"
+    images = " or ".join(f"{n:,}" for n in fewer)
+    told = f"Curves of {runs} are of {images} of the test images, but for the last point: --curve-images."
+    return [told] if fewer else []
+
+
 def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know: how numbers were made, marks, and runs that are not as the others."""
     kept = "with the weights kept" if any(rung.get("stops") for rung in plan["rungs"]) else "after the last epoch"
@@ -137,10 +146,7 @@ def footnotes(plan: Plan, every: pd.DataFrame, table: pd.DataFrame) -> list[str]
         runs = f"{sum(0 < points < epochs for points, epochs in seen)} of {len(seen)} runs"
         between = ", and go straight in between" if few[-1] > 1 else ""
         notes.append(f"Curves of {runs} have {many}{between}: --curve-every.")
-    if fewer := sorted({int(n) for n in every["curve_images"].dropna()}):
-        runs = f"{every['curve_images'].notna().sum()} of {len(every)} runs"
-        images = " or ".join(f"{n:,}" for n in fewer)
-        notes.append(f"Curves of {runs} are of {images} of the test images, but for the last point: --curve-images.")
+    notes += glances(every)
     small = {rung["title"]: rung["microbatch"] for rung in plan["rungs"] if rung.get("microbatch")}
     if small:
         which = [f"{title} ({images} images)" for title, images in small.items()]
