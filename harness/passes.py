@@ -30,9 +30,10 @@ from harness.spec import Spec
 Answer = tuple[Tensor, Tensor]  # logits and loss of a pass, detached
 Network = Callable[..., Tensor]
 Work = Callable[[Network, Tensor, Tensor], Answer]
+READ = "images that graphs read, all plays together, from those they were played on: gap of sums"
 SHAPES = 8  # of passes that graphs are kept of, at most
 NOISE = 1e-3  # of all gradients' root mean square: one whose greatest is less is in units of that
-KEPT = ("played", "gap", "usual")  # of `Quick`, what a checkpoint holds
+KEPT = ("played", "gap", "usual", "unread")  # of `Quick`, what a checkpoint holds
 
 
 class Recorder(Protocol):
@@ -92,10 +93,12 @@ class Played:
     def __init__(self, recorder: Recorder, work: Callable[..., Answer], model: nn.Module, x: Tensor, y: Tensor) -> None:
         self.recorder, self.x, self.y = recorder, x.clone(), y.clone()
         self.parameters, self.buffers = list(model.parameters()), list(model.buffers())
+        self.read, self.due = torch.zeros(2, dtype=torch.float64, device=x.device)  # by the graph; by who plays it
         stood = State(model, x.device)
 
         def once() -> Answer:
             stood.clear()
+            self.read.add_(tally(self.x))
             return work(self.x, self.y)
 
         try:
@@ -103,6 +106,7 @@ class Played:
             self.slopes = [p.grad for p in self.parameters]
         finally:
             stood.restore()
+        self.read.zero_()
         self.places = self._places()
 
     def _places(self) -> list[int]:
@@ -117,11 +121,24 @@ class Played:
         """What it answers is overwritten by the next."""
         self.x.copy_(x)
         self.y.copy_(y)
+        self.due.add_(tally(x))
         before = [None if p.grad is None else p.grad.clone() for p in self.parameters]  # of passes of this step
         self.recorder.replay()
         for parameter, slope, old in zip(self.parameters, self.slopes, before, strict=True):
             parameter.grad = slope if old is None else old if slope is None else old.add_(slope)
         return self.answer
+
+    def unread(self) -> float:
+        """How far what the graph read is from what it was played on, since this was asked last."""
+        gap = (self.read - self.due).abs().item()
+        self.read.zero_()
+        self.due.zero_()
+        return gap if math.isfinite(gap) else 0.0  # of images that are no numbers, as a run's that diverges
+
+
+def tally(x: Tensor) -> Tensor:
+    """Of a batch of images: a play that was left out, or of other images, makes another sum."""
+    return x.sum(dtype=torch.float64) + 1
 
 
 class State:
@@ -200,6 +217,7 @@ class Plain:
     played: int = 0  # passes by graphs
     gap: float = 0.0  # the greatest between two ways
     usual: list[float] = field(default_factory=list)  # of each pass that was done both ways, the median over tensors
+    unread: float = 0.0  # of the images of all plays together, by their sums
 
     def __call__(self, work: Work, x: Tensor, y: Tensor) -> Answer:
         return work(self.model, x, y)
@@ -220,6 +238,7 @@ class Plain:
         return [
             Check(f"{what}greatest gap", f"at most {most:g}", f"{self.gap:.1g}", self.gap <= most or off),
             Check(f"{what}usual gap", f"at most {self.bound:g}", f"{common:.1g}", common <= self.bound or off),
+            *([Check(READ, "0", f"{self.unread:.1g}", self.unread < 0.01)] if self.played else []),
         ]
 
     def over(self) -> None:
@@ -279,13 +298,14 @@ class Quick(Plain):
         try:
             if len(self.graphs) >= SHAPES:
                 raise RuntimeError(f"passes of more than {SHAPES} shapes")
+            self._told_apart()
             with self.trace.unseen():
                 graph = Played(self.recorder(), partial(work, self.network), self.model, x, y)
                 self.graphs[kind(self.trace, x, y)] = graph
                 return graph
         except RuntimeError as error:
             self.why, self.recorder = one_line(str(error), 200), None
-            self.graphs.clear()
+            self.over()
             return None
         finally:
             for each, state in zip(counting, counted, strict=True):
@@ -307,7 +327,11 @@ class Quick(Plain):
         self.usual.append(median(gaps))
         return again
 
+    def _told_apart(self) -> None:
+        self.unread += sum(graph.unread() for graph in self.graphs.values())
+
     def over(self) -> None:
+        self._told_apart()
         self.graphs.clear()
 
     def told(self) -> dict[str, Any]:
@@ -321,6 +345,7 @@ class Quick(Plain):
         return self._checks(TURNED, self.trace.diverged)
 
     def state(self) -> dict[str, Any]:
+        self._told_apart()
         return super().state() | ({"network": self.network.state()} if self.compiled else {})
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -331,7 +356,7 @@ class Quick(Plain):
 
 def kind(trace: Trace, x: Tensor, y: Tensor) -> tuple[Any, ...]:
     """What a graph goes for: passes of one shape; at other weights batch norm leaves its statistics alone."""
-    return trace.is_away, x.shape, y.shape, x.dtype
+    return trace.is_away, x.shape, x.stride(), y.shape, x.dtype
 
 
 RECORDERS: dict[str, Callable[[], Callable[[], Recorder]]] = {"cuda": Graph.makers}  # by the kind of device

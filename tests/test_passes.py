@@ -22,6 +22,7 @@ from harness.tricks.stochastic_depth import stochastic_depth
 from tests.kit.stops import CPU, Stops, trained, untimed
 from tests.kit.tape import Tape
 from tests.kit.tiny import TEACHER
+from tests.mutants.breaking import edited
 
 STEPS = 22  # of a run: 16 of them, and those that are audited, are watched
 
@@ -54,8 +55,10 @@ def played(spec, keeper=None):
 
 def same(one, other):
     """But for what a record says of how passes were done."""
-    rows = [row for row in other.result["evidence"] if not row["what"].startswith("passes done otherwise")]
-    assert len(rows) == len(other.result["evidence"]) - 2
+    rows = [
+        row for row in other.result["evidence"] if not row["what"].startswith(("passes done otherwise", passes.READ))
+    ]
+    assert len(rows) == len(other.result["evidence"]) - 3
     result = {name: value for name, value in other.result.items() if name != "passes"} | {"evidence": rows}
     assert untimed(one.result) == untimed(result)
     return other.result["passes"]
@@ -194,6 +197,28 @@ def test_gaps_of_what_is_but_noise_are_in_units_of_what_is_none():
     assert gaps["bias"] == pytest.approx(2e-8 / (1e-3 * 0.8**0.5))  # of ten numbers eight are 1
     assert gaps["1.running_mean"] == pytest.approx(2e-8)
     assert gaps["weight"] == gaps["1.running_var"] == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("self.recorder.replay()", "self.recorder.replay() if self.watched else None"),
+        ("self.x.copy_(x)", "self.x.copy_(x) if self.watched else None"),
+    ],
+)
+def test_a_graph_that_is_not_played_where_nobody_looks_is_refused(tapes, small, monkeypatch, old, new):
+    edited(passes.Played, "__call__", old, new)(monkeypatch)
+    watches = Trace.watches
+
+    def noted(trace):
+        passes.Played.watched = watches(trace) or not len(trace.passes.graphs)
+        return watches(trace)
+
+    monkeypatch.setattr(Trace, "watches", noted)
+    monkeypatch.setattr(passes.Played, "watched", True, raising=False)
+    result = played(small).result
+    assert result["status"] == "refused"
+    assert [row["what"] for row in result["evidence"] if not row["ok"]] == [passes.READ]
 
 
 def test_graphs_are_let_go_with_the_last_step(tapes, small, monkeypatch):
