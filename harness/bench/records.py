@@ -68,8 +68,8 @@ def records(count: int) -> Iterator[Took]:
                 raise Problem(f"{len(missing)} of {size} records are not there")
             report.remember(describe(plan, store))
             done = [command(*words) for words in (("harness.store", "list"), *[("harness.report", "bench")] * 2)]
-            listed, first, again = (seconds for seconds, _ in done)
-            yield Took(size, wrote, verified, planned, listed, first, again, max(memory for _, memory in done))
+            (listed, first, again), memory = zip(*done, strict=True)
+            yield Took(size, wrote, verified, planned, listed, first, again, max(memory))
 
 
 BETWEEN = """

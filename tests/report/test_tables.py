@@ -132,3 +132,9 @@ def test_classes_are_written_with_names_that_stay_in_their_cells(tmp_path):
     read = pd.read_csv(tmp_path / "classes.csv")
     assert list(read.columns) == ["rung", "class", "score", "runs", "mean", "sd", "n"]
     assert read["mean"].tolist()[3] == 51.0
+
+
+def test_text_that_a_spreadsheet_would_run_has_an_apostrophe_and_a_number_has_none():
+    made = pd.DataFrame({"text": ["=1+1", "x"], "mixed": [None, "-2"], 3: [-1.5, 2.0], "n": [-1, 2]})
+    assert tables.comma_separated(made) == "text,mixed,3,n\n'=1+1,,-1.5,-1\nx,'-2,2.0,2\n"
+    assert list(made["text"]) == ["=1+1", "x"], "the table is as it was"

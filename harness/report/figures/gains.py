@@ -114,12 +114,14 @@ def _gains(axis: Axes, table: pd.DataFrame, gains: Mapping[int, Sequence[tuple[i
 
 
 def _crowd(axis: Axes, x: ArrayLike, y: ArrayLike, s: float, **how: Any) -> None:
-    """Dots that would cover each other, of which a reader can ask none: small and faint, each row spread upward.
+    """Dots that would cover each other: small, fainter the more there are, each row spread upward. None says its run.
 
-    They are pixels, in PDF and SVG too: 12,500 that were drawn one by one, and said their names, were 6 MB and 25 s.
+    They are pixels, in PDF and SVG too: 12,500 that were drawn one by one, and said their runs, were 6 MB and 25 s.
     """
     high = BESIDE * (np.arange(np.size(x)) * GOLDEN % 1)
-    axis.plot(x, np.asarray(y) - high, ls="", ms=math.sqrt(s) / 3, mew=0, alpha=0.25, rasterized=True, **how)
+    most = int(np.unique(y, return_counts=True)[1].max())  # of a row
+    how |= {"ls": "", "ms": math.sqrt(s) / 3, "mew": 0, "alpha": min(max(300 / most, 0.08), 0.25)}
+    axis.plot(x, np.asarray(y) - high, rasterized=True, **how)
 
 
 def gain_said(row: pd.Series | Row, by: Measure) -> str:
