@@ -7,7 +7,7 @@ ablate: .venv/installed ## run the main job
 	$(BIN)/python -m harness.ablate
 
 test: .venv/dev ## run the tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 faults: .venv/dev ## every fault a study must survive, injected as often as it should be
 	$(BIN)/python -m tests.faults

@@ -25,6 +25,19 @@ SECONDS = Counter[str]()  # of each file's tests, added over processes
 SLOWEST = 20  # files that are told of
 
 
+FIRST = (  # files of minutes, the longest first: one that began last would leave the other process without work
+    *("test_mutants", "faults/test_faults", "test_contract", "engine/test_slurm", "test_ranks", "test_ablate"),
+    *("test_wheel", "test_shipped", "engine/test_ray", "parts/test_optimizers", "engine/test_ranks", "bench/test_main"),
+    *("bench/test_evidence", "parts/data/test_decoding", "search/test_driver", "engine/test_local"),
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    place = {f"tests/{name}.py": number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
+
+
 def pytest_runtest_logreport(report):
     SECONDS[report.nodeid.partition("::")[0]] += report.duration
 

@@ -5,8 +5,8 @@ import math
 import zlib
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from harness.stats.tests import Array, summed
 
@@ -15,7 +15,7 @@ def wilson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]
     """Wilson's score interval of a proportion, shares of 1 (Wilson 1927); halves may count; nan where n is 0."""
     if n == 0:
         return math.nan, math.nan
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(scipy.stats.norm.ppf((1 + level) / 2))
     share, shrink = successes / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / shrink
     half = z / shrink * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -50,7 +50,7 @@ def mcnemar(b: int, c: int) -> float:
 
     It speaks of these two runs, not of their recipes: another seed is another pair. 1 where nothing is discordant.
     """
-    return float(stats.binomtest(b, b + c).pvalue) if b + c else 1.0
+    return float(scipy.stats.binomtest(b, b + c).pvalue) if b + c else 1.0
 
 
 def discordant_interval(b: int, c: int, n: int, level: float = 0.95, resamples: int = 20_000) -> tuple[float, float]:

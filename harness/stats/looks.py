@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Literal, TypeVar
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from harness.stats.moderated import LEAST, PLAIN, SHARE, Prior, moderated_t, prior
 from harness.stats.tests import Array, flat, paired_t
@@ -27,10 +28,11 @@ def sequential_bounds(
     if (np.diff(share, prepend=0) < 1e-3).any():
         raise ValueError(f"looks must rise, 1/1000 of the last apart: {list(looks)}")
     shape = np.ones_like(share) if kind == "pocock" else 1 / np.sqrt(share)
-    low, high = (float(stats.norm.isf(tail)) for tail in (alpha / 2, alpha / (2 * len(share))))  # one look; Bonferroni
+    one_look, bonferroni = alpha / 2, alpha / (2 * len(share))
+    low, high = (float(scipy.stats.norm.isf(tail)) for tail in (one_look, bonferroni))
     c = optimize.brentq(lambda c: crossing(share, c * shape) - alpha, low - 0.1, high + 0.1, xtol=1e-10)
     z = c * shape
-    return z, np.asarray(2 * stats.norm.sf(z))
+    return z, np.asarray(2 * scipy.stats.norm.sf(z))
 
 
 @lru_cache(maxsize=1)
@@ -123,7 +125,7 @@ def _known_levels(looks: tuple[int, ...], alpha: float) -> tuple[float, ...]:
     n = np.asarray(looks, float)
     levels = alpha * n / n.sum()
     for _ in range(4):  # each leaves about a tenth of the error
-        levels *= alpha / crossing(n / n[-1], stats.norm.isf(levels / 2))
+        levels *= alpha / crossing(n / n[-1], scipy.stats.norm.isf(levels / 2))
     return tuple(levels.tolist())
 
 

@@ -4,7 +4,8 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
+from scipy import optimize
 
 # Power: t-tests under a true effect, by the noncentral t. `sd` is that of the paired differences, or with paired=False
 # of one arm; the s.d. of differences is sd · sqrt(2(1 - ρ)) of one arm's. n counts pairs, or the seeds of each arm.
@@ -19,9 +20,9 @@ def power(effect: float, sd: float, n: int, paired: bool = True, alpha: float = 
         return math.nan
     df = df or (n - 1 if paired else 2 * n - 2)
     shift = abs(effect) / sd * math.sqrt(n if paired else n / 2)
-    bar = stats.t.isf(alpha / 2, df)
-    other = np.nan_to_num(stats.nct.cdf(-bar, df, shift))  # scipy gives nan for some chances below 1e-7
-    return float(stats.nct.sf(bar, df, shift) + other)
+    bar = scipy.stats.t.isf(alpha / 2, df)
+    other = np.nan_to_num(scipy.stats.nct.cdf(-bar, df, shift))  # scipy gives nan for some chances below 1e-7
+    return float(scipy.stats.nct.sf(bar, df, shift) + other)
 
 
 def detectable(

@@ -7,8 +7,9 @@ from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from harness.stats.moderated import FEW, LEAST, SHARE, independent, moderated_t, prior, smyth
 from harness.stats.planning import power
@@ -57,7 +58,7 @@ def noise(rows: Sequence[ArrayLike], seeds: Sequence[Sequence[Hashable]]) -> Noi
     pooled = float(df @ variances / df.sum())
     rows_worth = independent(used) if len(used) > 1 and df.max() > 1 else len(used)  # rows that share rungs tell less
     total = max(float(df.max()), float(df.mean()) * rows_worth)
-    low, high = (math.sqrt(total * pooled / stats.chi2.ppf(tail, total)) for tail in (0.975, 0.025))
+    low, high = (math.sqrt(total * pooled / scipy.stats.chi2.ppf(tail, total)) for tail in (0.975, 0.025))
     deep = df >= FEW - 1
     d0 = smyth(variances[deep], df[deep])[0] if deep.sum() >= LEAST else math.inf
     # A gain has two rungs' variances in it, so its log variance varies half as much as theirs
@@ -140,7 +141,7 @@ def seeds_planned(
 
 def _known(c: Array, sd: float, effect: float, goal: float, alpha: float) -> int:
     """Seeds that would do were the s.d. known."""
-    z = float(stats.norm.isf(alpha / 2 / len(c)) + stats.norm.ppf(goal))
+    z = float(scipy.stats.norm.isf(alpha / 2 / len(c)) + scipy.stats.norm.ppf(goal))
     return min(MOST, math.ceil((z * sd * math.sqrt(float((c**2).sum(1).max()) / 2) / abs(effect)) ** 2))
 
 

@@ -8,8 +8,9 @@ import math
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 Array = NDArray[np.float64]
 
@@ -28,7 +29,7 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     x = np.asarray(values, float)
     if not usable(x):
         return math.nan, math.nan
-    half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
+    half = scipy.stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
     return float(x.mean() - half), float(x.mean() + half)
 
 
@@ -144,7 +145,7 @@ def pair_correlation(above: ArrayLike, below: ArrayLike) -> float:
     a, b = np.asarray(above, float), np.asarray(below, float)
     if len(a) < 3 or any(not usable(x) or np.ptp(x) <= TIE * np.abs(x).max() for x in (a, b)):
         return math.nan
-    return float(stats.pearsonr(a, b).statistic)
+    return float(scipy.stats.pearsonr(a, b).statistic)
 
 
 EXACT = 32  # differences whose flips are all counted: 5 ms, and the time doubles with two more

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from harness.stats.tests import Array
 
@@ -41,5 +41,5 @@ def best_of_n_interval(values: ArrayLike, n: ArrayLike, level: float = 0.95) -> 
     """
     x = np.concatenate(([-math.inf], np.sort(np.asarray(values, float)), [math.inf]))
     chance = 0.5 ** (1 / np.asarray(n, float))
-    low, high = (stats.binom.ppf((1 + side * level) / 2, len(x) - 2, chance).astype(int) for side in (-1, 1))
+    low, high = (scipy.stats.binom.ppf((1 + side * level) / 2, len(x) - 2, chance).astype(int) for side in (-1, 1))
     return x[low], x[high + 1]
