@@ -59,6 +59,7 @@ MUTANTS = [
         *mixed.BY_KIND.items(),
         *modern.BY_KIND.items(),
         *page.BY_KIND.items(),
+        *quick.BY_KIND.items(),
         *steps.BY_KIND.items(),
         *recipes.BY_KIND.items(),
         *scenes.BY_KIND.items(),

@@ -31,3 +31,4 @@ BROKEN: Broken = {
         ),
     ],
 }
+BY_KIND = {"0": BROKEN}
