@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--curve-images", type=int, metavar="N", help="and N test images before the last epoch, as harness.ablate does")
     where.add_graphs(p)
-    add("--gpu", action="store_true", help="measure a CUDA device instead, in at most eight minutes")
+    add("--gpu", action="store_true", help="measure a CUDA device instead, in some eight minutes")
     add("--records", type=int, metavar="N", help="measure the run store instead, with up to so many records")
     add("--scheduler", type=int, metavar="N", help="measure the scheduler's decisions instead, with N runs")
     add("--claims", type=int, metavar="N", help="measure the store's claims instead, by up to N processes")

@@ -17,7 +17,7 @@ def test_the_ratio_is_of_medians(monkeypatch, capsys):
     bounds = iter([100.0, 300.0, 120.0])
     studies = iter([60.0, 40.0])
     monkeypatch.setattr("harness.bench.loop.bound", lambda spec, places, seconds: next(bounds))
-    seen = lambda spec, places, how: Measured(next(studies), 10.0, SPENT, 90.0)  # noqa: E731
+    seen = lambda spec, places, how: Measured(next(studies), 10.0, SPENT, 90.0, 95.0)  # noqa: E731
     monkeypatch.setattr("harness.bench.loop.study", seen)
     command("--model", "small", "--rounds", "2", "--jobs", "2", "--device", "cpu")
     out = capsys.readouterr().out
