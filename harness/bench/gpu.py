@@ -1,7 +1,7 @@
 """What a GPU makes of the harness, in one command of some eight minutes: each figure is a ratio of two taken in it.
 
-Never run on one, so how long it takes is a guess: no part is begun that is thought to last beyond them. Each part is measured by what measures a CPU too, which tests run; `harness.doctor` asks whether the
-bits are the same.
+Never run on one, so how long it takes is a guess: no part is begun that is thought to last beyond them. Each part is
+measured by what measures a CPU too, which tests run; `harness.doctor` asks whether the bits are the same.
 """
 
 import subprocess
