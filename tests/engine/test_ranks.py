@@ -126,9 +126,9 @@ class Broken(Plain):
 
 
 def test_what_a_rank_could_not_do_is_why_the_run_failed_however_late_it_says_so(tmp_path, monkeypatch):
-    def late(error, spec=None, why=worker.why):
+    def late(*told, why=worker.why):
         time.sleep(1.5)
-        return why(error, spec)
+        return why(*told)
 
     monkeypatch.setattr(worker, "why", late)
     store, broken = Store(tmp_path), TWO.but(model=Broken(), epochs=1)

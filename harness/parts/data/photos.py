@@ -112,11 +112,11 @@ class Photos(Images):
             top, left, h, w = (0, 0, height, width)
             if crop is not None and draw is not None:
                 top, left, h, w = getattr(crop, "window", crop.box)(height, width, draw)
-            return tensors.resized(pixels[top : top + h, left : left + w], size, size)
+            return tensors.in_whole_numbers(pixels[top : top + h, left : left + w], size, size)
         edge = round(size * 256 / 224) if self.crop is None else round(size / self.crop)
         wide, high = (max(size, round(side * edge / min(width, height))) for side in (width, height))
         left, top = (wide - size) // 2, (high - size) // 2
-        return tensors.resized(pixels, high, wide)[top : top + size, left : left + size]
+        return tensors.in_whole_numbers(pixels, high, wide)[top : top + size, left : left + size]
 
     def resized(self, size: int, crop: float | None = None) -> Self:
         return replace(self, size=size, crop=crop)

@@ -60,7 +60,7 @@ def shown(x: Tensor) -> np.ndarray:
     return made
 
 
-def resized(x: np.ndarray, height: int, width: int) -> np.ndarray:
+def in_whole_numbers(x: np.ndarray, height: int, width: int) -> np.ndarray:
     """`sized` of H x W x C, said again in whole numbers: across and then down, rounded to 8 bits after each."""
     for axis, new in ((1, width), (0, height)):
         old = x.shape[axis]

@@ -27,7 +27,7 @@ def test_sizes_are_those_of_whole_numbers_to_the_bit(size, to, places):
     x = np.asarray(smooth(*size)).copy()
     x[: len(x) // 2] = np.random.default_rng(0).integers(0, 256, x[: len(x) // 2].shape)
     ours = tensors.sized(torch.from_numpy(x).permute(2, 0, 1), *to)
-    assert np.array_equal(tensors.shown(ours), tensors.resized(x, *to))
+    assert np.array_equal(tensors.shown(ours), tensors.in_whole_numbers(x, *to))
     theirs = functional.resize(torch.from_numpy(x).permute(2, 0, 1), list(to), antialias=True)
     assert torch.equal(ours, theirs)
 
