@@ -52,7 +52,7 @@ def _ask(words: str, around: Mapping[str, str] | None = None) -> bool:
     return done.returncode == 0 and "cannot find" not in (done.stdout + done.stderr).lower()
 
 
-class Server:
+class Daemon:
     """A daemon that serves the processes which this one starts; `end` ends it, where it is this command's own."""
 
     def __init__(self, whose: str, folder: Path | None = None, lock: int = -1) -> None:
@@ -75,7 +75,7 @@ class Server:
 
 
 @contextmanager
-def served(say: Callable[[str], None]) -> Iterator[Server | None]:
+def served(say: Callable[[str], None]) -> Iterator[Daemon | None]:
     """A server for the processes that are started within it; None where there is none to be had."""
     _clear()
     server = _found(say) if shutil.which(CONTROL) else None
@@ -86,9 +86,9 @@ def served(say: Callable[[str], None]) -> Iterator[Server | None]:
             server.end()
 
 
-def _found(say: Callable[[str], None]) -> Server | None:
+def _found(say: Callable[[str], None]) -> Daemon | None:
     if answers():
-        return Server("the user's")
+        return Daemon("the user's")
     if os.environ.get(PIPES):
         say(f"MPS: no daemon answers at {PIPES}={one_line(os.environ[PIPES])}: going on without")
         return None
@@ -101,7 +101,7 @@ def _found(say: Callable[[str], None]) -> Server | None:
         return None
     trouble = _begin(folder)
     if not trouble:
-        return Server("own", folder, lock)
+        return Daemon("own", folder, lock)
     _finish(folder)
     os.close(lock)
     say(f"MPS did not start, going on without: {trouble}")
