@@ -3,7 +3,7 @@
     python -m harness.bench                                        # the digits, a check that all works
     python -m harness.bench --model resnet18 --data /data/cifar10 --size 32
     python -m harness.bench --study digits:mixup                   # a rung of a study, made shorter
-    python -m harness.bench --gpu                                  # what a GPU makes of all this, in eight minutes
+    python -m harness.bench --gpu                                  # what a GPU makes of all this, in some eight minutes
     python -m harness.bench --loader /data/photos                  # photos, as they are and prepared, beside timm's
     python -m harness.bench --imgaug /data/monkeys                 # the monkeys' augmentation, beside its source
     python -m harness.bench --records 10000                        # how long the store and a report of it take

@@ -1,6 +1,6 @@
 """What a GPU makes of the harness, in one command of some eight minutes: each figure is a ratio of two taken in it.
 
-Never run on one, so how long it takes is a guess: no part is begun that is thought to last beyond them. Each part is
+Never run on one, so how long it takes is a guess: no section is begun that is thought to last beyond them. Each is
 measured by what measures a CPU too, which tests run; `harness.doctor` asks whether the bits are the same.
 """
 
@@ -54,7 +54,7 @@ def _noise(part: Noise) -> Any:
 
 
 @dataclass(frozen=True)
-class Part:
+class Section:
     """Of the whole: what it tells, and the seconds that it is begun with at least."""
 
     what: str
@@ -119,25 +119,25 @@ def ladder(place: str, *more: str) -> Iterator[str]:
     yield f"  {len(times)} runs in {took:.1f} s, from the first one's start to the last one's end"
 
 
-PARTS = (
-    Part("digits, batch 32, FP32", 60, digits),
-    Part("ResNet-50, 224 px, batch 128, FP16", 250, large),
-    Part("ResNet-18, 32 px, batch 128, FP16", 60, small),
-    Part("the digits' study, 51 runs", 100, ladder),
+SECTIONS = (
+    Section("digits, batch 32, FP32", 60, digits),
+    Section("ResNet-50, 224 px, batch 128, FP16", 250, large),
+    Section("ResNet-18, 32 px, batch 128, FP16", 60, small),
+    Section("the digits' study, 51 runs", 100, ladder),
 )
 
 
-def show_gpu(place: str, parts: tuple[Part, ...] = PARTS, limit: float = LIMIT) -> None:
-    """Each part that there is time for. An error in one is told, and the others go on."""
+def show_gpu(place: str, sections: tuple[Section, ...] = SECTIONS, limit: float = LIMIT) -> None:
+    """Each section that there is time for. An error in one is told, and the others go on."""
     began = time.monotonic()
-    for part in parts:
+    for section in sections:
         left = limit - (time.monotonic() - began)
-        if left < part.seconds:
-            print(f"{part.what}: left out, {left:.0f} s are left of {limit:.0f}", flush=True)
+        if left < section.seconds:
+            print(f"{section.what}: left out, {left:.0f} s are left of {limit:.0f}", flush=True)
             continue
-        print(part.what, flush=True)
+        print(section.what, flush=True)
         try:
-            for line in part.lines(place):
+            for line in section.lines(place):
                 print(line, flush=True)
         except Exception as error:
             print(f"  {type(error).__name__}: {one_line(str(error), 300)}", flush=True)

@@ -46,7 +46,11 @@ def test_what_there_is_no_time_for_is_said_and_an_error_is_none_of_the_others(ca
         yield "one line"
         raise RuntimeError("CUDA error:\nno kernel image")
 
-    parts = gpu.Part("first", 1, fails), gpu.Part("second", 9, fails), gpu.Part("third", 1, lambda place: iter([place]))
+    parts = (
+        gpu.Section("first", 1, fails),
+        gpu.Section("second", 9, fails),
+        gpu.Section("third", 1, lambda place: iter([place])),
+    )
     gpu.show_gpu("cuda:0", parts, limit=5)
     assert capsys.readouterr().out.splitlines() == [
         "first",
