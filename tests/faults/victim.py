@@ -27,6 +27,7 @@ from harness.engine.worker import work
 from harness.spec import Augment, Model, Spec, stack, upstream
 from harness.store import Held, Store, journal, lease
 from harness.study import Run
+from harness.train import PLAIN
 from harness.tricks.cosine import cosine
 from harness.tricks.distillation import distillation
 from harness.tricks.fp16 import fp16
@@ -220,7 +221,7 @@ def _victim(connection: Connection, runs: Store, every: float, harm: Harm) -> No
     said = os.open(runs.root.parent / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 2)
     harm()
-    work(connection, runs, "cpu", 1, every)
+    work(connection, runs, "cpu", 1, every, PLAIN)
 
 
 def start(runs: Store, run: Run, every: float = 0.0, harm: Harm = nothing) -> tuple[Any, Connection]:

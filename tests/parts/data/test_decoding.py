@@ -24,6 +24,7 @@ from harness.parts.data import ImageFolder, decoding
 from harness.parts.data.reading import opened
 from harness.rng import streams
 from harness.store import Store
+from harness.train import PLAIN
 from tests.kit.tiny import BASELINE
 
 CPU = torch.device("cpu")
@@ -305,5 +306,5 @@ def test_a_number_of_decoders_that_a_user_set_stays(user, monkeypatch):
         monkeypatch.delenv("HARNESS_DECODERS")
     else:
         monkeypatch.setenv("HARNESS_DECODERS", user)
-    worker.work(Over(), None, "cpu", 3, 1.0)
+    worker.work(Over(), None, "cpu", 3, 1.0, PLAIN)
     assert os.environ["HARNESS_DECODERS"] == (user or "3")
