@@ -56,6 +56,14 @@ def no_pdf():
     import_module("harness.report.figures.style").PDF = False
 
 
+@pytest.fixture(scope="session", autouse=True)
+def memory_is_kept():
+    """As a worker's is: a page given back is a fault when it is needed again."""
+    from harness.engine.worker import keep_freed
+
+    keep_freed()
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """Networks that other tests train afterwards would have other bits."""

@@ -119,7 +119,7 @@ def test_keeps_to(rule, trick, tiny):
 @pytest.fixture(scope="module")
 def told_of(tiny):
     """What is amiss with a pair of tricks, asked once."""
-    return cache(lambda pair: list(contract.commute(*(TRICKS[name] for name in sorted(pair)), tiny)))
+    return cache(lambda pair: list(contract.commute(*(TRICKS[name] for name in sorted(pair)), tiny)))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("one", TRICKS)

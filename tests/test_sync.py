@@ -76,7 +76,7 @@ def test_what_is_missing_is_sent_once_and_what_goes_on_is_completed(trained, cap
     assert steps == [0], "what it came to"
     assert send(capsys).startswith("tiny: 0 of 9 runs had news")
 
-    execute(*stopped, store, CPU)
+    execute(*stopped, store, CPU)  # type: ignore[call-arg]
     assert send(capsys).startswith("tiny: 1 of 9 runs had news")
     client, again = seen(store)
     assert {k: run.info.run_id for k, run in again.items()} == {k: run.info.run_id for k, run in runs.items()}
@@ -108,7 +108,7 @@ def test_a_fresh_record_is_a_run_of_its_own(trained, capsys):
     store, whole, _ = trained
     send(capsys)
     store.set_aside(*key(whole))
-    execute(*whole, store, CPU)
+    execute(*whole, store, CPU)  # type: ignore[call-arg]
     assert send(capsys).startswith("tiny: 1 of 9 runs had news")
     client, experiment = open_experiment("tiny")
     assert len(client.search_runs([experiment], f"tags.spec_id = '{whole[0].id}' and tags.seed = '0'")) == 2
@@ -134,7 +134,7 @@ def test_what_is_begun_anew_is_a_run_of_its_own(trained, capsys):
     send(capsys)
     for path in store.folder(*key(stopped)).glob("checkpoint-*"):
         path.unlink()
-    execute(*stopped, store, CPU)
+    execute(*stopped, store, CPU)  # type: ignore[call-arg]
     send(capsys)
     client, experiment = open_experiment("tiny")
     found = client.search_runs([experiment], f"tags.spec_id = '{stopped[0].id}' and tags.seed = '1'")

@@ -14,6 +14,7 @@ from harness.parts.data.images import Images
 from harness.parts.optimizers import NAG
 from harness.parts.schedules import Piecewise
 from harness.parts.stopping import EarlyStopping
+from harness.rng import streams
 from harness.spec import Model
 from harness.tasks.classify import GAPS, Classify
 from harness.tricks.binary_cross_entropy import binary_cross_entropy
@@ -60,6 +61,13 @@ def test_global_randomness_has_no_say(tiny):
     torch.manual_seed(2)
     np.random.seed(2)
     assert untimed(one.result) == untimed(trained(spec).result)
+
+
+def test_seeding_is_torchs():
+    torch.manual_seed(int(streams(3)("torch").integers(2**63)))
+    due = torch.rand(5)
+    loop.seed_torch(streams(3)("torch"))
+    assert torch.equal(torch.rand(5), due)
 
 
 def test_a_trick_that_draws_leaves_order_and_weights_alone(tiny, live, monkeypatch):

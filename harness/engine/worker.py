@@ -1,5 +1,6 @@
 """One process's life: take a run, train it, say what happens."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -31,6 +32,9 @@ STOP = "stop"  # said to a worker: keep the run that you train, and leave it
 FAULT = 71  # the exit code of a worker whose card failed, by its own run or by another that MPS serves
 
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h, in bytes
+
+
 def begin_as_worker() -> None:
     """In a process that works for another: what a terminal sends to all is for its parent to heed."""
     for number in STOPS:
@@ -45,10 +49,22 @@ def settle(place: str) -> Any:
     device = torch.device(place)
     if device.type == "cpu":
         torch.set_num_threads(1)  # one thread a process: fastest together, and bits do not depend on `jobs`
+        keep_freed()
     elif device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cudnn.deterministic = True  # and no benchmark, whose pick of algorithms changes the bits
     return device
+
+
+def keep_freed() -> None:
+    """Have what is freed stay with this process: given back, each page of the next batch's tensors would be a fault.
+
+    By glibc's malloc; where there is another, nothing is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        for option, most in ((M_MMAP_THRESHOLD, 2**30), (M_TRIM_THRESHOLD, 2**31 - 1)):
+            mallopt(option, most)
 
 
 class Interrupted(Exception):

@@ -1,6 +1,8 @@
 """One run, executed where the test stands."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -203,3 +205,26 @@ def test_a_device_is_asked_whether_it_still_works(monkeypatch):
     monkeypatch.setattr(torch.cuda, "synchronize", broken)
     assert not worker.alive(torch.device("cuda"))
     assert worker.alive(torch.device("cpu"))
+
+
+def test_what_a_process_frees_it_keeps():
+    """glibc gives back a tensor of 64 MB that is freed, and each of the next one's pages is a fault."""
+    code = """
+import resource, sys, torch
+from harness.engine.worker import settle
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+given_back = faults()
+settle("cpu")
+faults()
+print(given_back, faults())
+"""
+    before, after = map(
+        int, subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+    )
+    assert before > 4 * 2**24 * 4 / 2**21 > after  # huge pages, where there are some, are 2 MiB each

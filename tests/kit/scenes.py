@@ -70,7 +70,7 @@ def devkit(root, lists=ROOM, year="2007"):
 
 def masked(root, split="training", name="a", size=(40, 30), classes=3, seed=0, mask=None):
     """A photo of (width, height) and its mask, of random blocks of 0..classes; answers the mask's path."""
-    photo(root / "images" / split / f"{name}.jpg", *size, seed)
+    photo(root / "images" / split / f"{name}.jpg", *size, seed)  # type: ignore[call-arg]
     rng = np.random.default_rng(seed)
     if mask is None:
         blocks = rng.integers(0, classes + 1, (size[1] // 5 + 1, size[0] // 5 + 1), dtype=np.uint8)

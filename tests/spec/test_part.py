@@ -12,7 +12,7 @@ def test_a_part_is_a_frozen_value(tiny):
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         tiny.epochs = 3
     with pytest.raises(pydantic.ValidationError, match="Extra inputs are not permitted"):
-        Shift(pixel=2)
+        Shift(pixel=2)  # type: ignore[call-arg]
 
 
 def test_a_change_is_validated_as_a_new_value_is(tiny):

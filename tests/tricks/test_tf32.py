@@ -59,7 +59,7 @@ def test_a_convolution_and_its_gradients_by_hand(layout):
         out = conv(*live)
     RUNNER.backward((out * g).sum())
     near = [torch.from_numpy(by_hand(t.numpy())).requires_grad_() for t in (x, w)]
-    due = conv(*near, b.double())
+    due = conv(*near, b.double())  # type: ignore[call-arg]
     due.backward(torch.from_numpy(by_hand(g.numpy())))
     for seen, right in ((out, due), (live[0].grad, near[0].grad), (live[1].grad, near[1].grad)):
         assert seen.dtype == torch.float32

@@ -137,7 +137,7 @@ def test_what_is_served_is_what_the_references_say(data, parts, moving, size):
         truths = images.truths("train", places, drawing(parts, streams(5), 1, number))
         np.testing.assert_allclose(y.numpy(), truths, atol=1e-4)
         moved += not np.array_equal(truths, images.truths("train", places, []))
-        shapes |= {fitted(*images.scenes["train"][place][2:4], images.size, images.long) for place in places}
+        shapes |= {fitted(*images.scenes["train"][place][2:4], images.size, images.long) for place in places}  # type: ignore[call-arg]
     assert bool(moved) == moving
     assert len(shapes) > 2, "else nothing is padded"
 
