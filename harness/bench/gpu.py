@@ -4,12 +4,15 @@ Never run on one, so how long it takes is a guess: no section is begun that is t
 measured by what measures a CPU too, which tests run; `harness.doctor` asks whether the bits are the same.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -119,10 +122,43 @@ def ladder(place: str, *more: str) -> Iterator[str]:
     yield f"  {len(times)} runs in {took:.1f} s, from the first one's start to the last one's end"
 
 
+def photos(place: str, images: int = 2048, batch: int = 128) -> Iterator[str]:
+    """Images of 500 x 375 px a second, of an epoch's batches on the device, by each decoder after an epoch of each."""
+    from PIL import Image
+
+    from harness.engine import settle
+    from harness.engine.local import decoders
+    from harness.parts.augment import PAPER
+    from harness.parts.data import ImageFolder
+    from harness.rng import streams
+
+    device, rng, rates = settle(place), np.random.default_rng(0), dict[str, float]()
+    with own_runs(), tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
+        os.environ["HARNESS_DECODERS"] = str(decoders(1))
+        for number in range(images + 2):
+            split = "train" if number < images else "val"
+            path = Path(folder, split, f"class {number % 2}", f"{number}.jpg")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
+            coarse.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
+        for decoder in (None, "torchcodec", "nvjpeg"):
+            loaded = ImageFolder(root=Path(folder), decoder=decoder).load()
+            for epoch in range(2):
+                began = time.monotonic()
+                for x, _ in loaded.train(epoch, batch, PAPER, streams(0), device):
+                    last = x[:1, :1, :1, :1]
+                last.sum().item()  # waits for the device
+            rates[decoder or "Pillow"] = images // batch * batch / (time.monotonic() - began)
+    yield f"  Pillow, {decoders(1)} processes: {rates['Pillow']:,.0f} images a second"
+    for decoder in ("torchcodec", "nvjpeg"):
+        yield f"  {decoder}: {rates[decoder] / rates['Pillow']:.2f} of that"
+
+
 SECTIONS = (
     Section("digits, batch 32, FP32", 60, digits),
     Section("ResNet-50, 224 px, batch 128, FP16", 250, large),
     Section("ResNet-18, 32 px, batch 128, FP16", 60, small),
+    Section("photos at 224 px, decoded", 60, photos),
     Section("the digits' study, 51 runs", 100, ladder),
 )
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from harness import Problem
@@ -39,6 +41,13 @@ def test_a_study_of_noise_is_trained():
     assert (images.size, images.channels, len(images.classes)) == (8, 3, 2)
     assert images.counts == {"train": 64, "test": 4}
     assert trained(spec).result["status"] == "finished"
+
+
+def test_photos_come_by_each_decoder():
+    pytest.importorskip("torchcodec")
+    first, *rest = gpu.photos("cpu", images=16, batch=8)
+    assert re.fullmatch(r"  Pillow, \d+ processes: [\d,]+ images a second", first)
+    assert [re.sub(r"[\d.]+ of", "N of", line) for line in rest] == ["  torchcodec: N of that", "  nvjpeg: N of that"]
 
 
 def test_what_there_is_no_time_for_is_said_and_an_error_is_none_of_the_others(capsys):

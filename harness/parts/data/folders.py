@@ -14,13 +14,15 @@ import numpy as np
 from PIL import Image
 from pydantic import AfterValidator, Field
 
+import harness.parts.data.nvjpeg as nvjpeg
 import harness.parts.data.reading as disk
 from harness import Problem, installed
 from harness.evidence import Check, Trace
+from harness.parts.augment import OnPixels
 from harness.parts.data.gathered import Look, gathered
 from harness.parts.data.images import SMALL, Images
 from harness.parts.data.listing import Listing, places, tree
-from harness.parts.data.photos import toned
+from harness.parts.data.photos import Decoder, Photos, toned
 from harness.parts.data.reading import opened, rgb
 from harness.parts.data.splits import Split
 from harness.paths import expanded
@@ -40,7 +42,8 @@ class Files(Data):
     parts, wherever it stands among them, and next those on pixels, in their order. With `fit="squash"` the whole image
     is resized to a square, its aspect ratio given up: for test, and of small images always; and for training where
     there is no Crop, as without it. `decoder="torchcodec"` has photos decoded by torchcodec and resized by torch:
-    other pixels than Pillow's, in less time; see `harness.parts.data.tensors`.
+    other pixels than Pillow's, in less time; see `harness.parts.data.tensors`. `decoder="nvjpeg"` has them decoded by
+    the GPU, in batches, and resized there; see `harness.parts.data.nvjpeg`.
 
     Images are as they are stored: a camera's note of its orientation (EXIF) is not heeded, as torchvision and timm do
     not. Normalised by the paper's mean and s.d. unless given. Raises Problem on a class without images and on images
@@ -60,7 +63,7 @@ class Files(Data):
     limit: int | None = Field(None, ge=1)
     limit_test: int | None = Field(None, ge=1)
     fit: Literal["squash"] | None = None
-    decoder: Literal["torchcodec"] | None = None
+    decoder: Decoder | None = None
     grey: Flag | None = None
     split: Split | None = None
     names: Folder | None = None
@@ -78,6 +81,24 @@ class Files(Data):
             raise ValueError(f"data.decoder is for photos, above {SMALL} px: leave it out")
         if self.decoder:
             installed("torchcodec", extra="torchcodec")
+        if self.decoder == "nvjpeg":
+            if self.grey:
+                raise ValueError("data.decoder='nvjpeg' gives colours: leave data.grey out, or the decoder")
+            for part in spec.augment:
+                if isinstance(part, OnPixels):
+                    kind = type(part).__name__
+                    raise ValueError(f"{kind} works where processes decode photos: leave data.decoder='nvjpeg' out")
+
+    def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
+        """Photos drawn from those for training: decoded by the GPU they are about what Pillow makes of them."""
+        images = spec.data.load()
+        if isinstance(images, Photos) and images.decoder == "nvjpeg":
+            drawn = trace.rng("audit", "decoder").permutation(images.counts["train"])[:SAMPLE]
+            every = [images.again(images.files["train"][place][0]) for place in drawn]
+            pairs = zip(nvjpeg.pixels(every), (np.asarray(rgb(image), np.float64) for image in every), strict=True)
+            gap = max(float(np.abs(ours - theirs).mean()) for ours, theirs in pairs)
+            what = f"{len(drawn)} photos decoded, from Pillow's, of 255: mean gap"
+            yield Check(what, f"below {nvjpeg.APART}", f"{gap:.2g}", gap < nvjpeg.APART)
 
     @abstractmethod
     def listing(self) -> "Listing":
@@ -126,6 +147,7 @@ class ImageFolder(Files):
 
     def proof(self, spec: Spec, trace: Trace) -> Iterable[Check]:
         """Images drawn from the folders, read by Pillow alone: each is served as its folder's class."""
+        yield from super().proof(spec, trace)
         images, known, there = spec.data.load(), dict[str, set[int]](), self.listing()
         for split in images.counts:
             for content, label in zip(images.content(split), images.labels(split).tolist(), strict=True):

@@ -19,7 +19,7 @@ from harness.parts.data.images import SMALL, Images, Triple
 from harness.parts.data.listing import Listing
 from harness.parts.data.memory import Cached
 from harness.parts.data.names import named
-from harness.parts.data.photos import Photos, centre, toned
+from harness.parts.data.photos import Decoder, Photos, centre, toned
 from harness.parts.data.reading import is_image, opened, read_all, rgb, told
 from harness.parts.data.splits import Split
 from harness.paths import runs, write_atomic
@@ -40,7 +40,7 @@ class Look:
     std: Triple
     fit: Literal["squash"] | None = None
     grey: bool = False
-    decoder: Literal["torchcodec"] | None = None  # of photos; None: Pillow
+    decoder: Decoder | None = None  # of photos; None: Pillow
 
     @property
     def normal(self) -> tuple[Triple, Triple]:

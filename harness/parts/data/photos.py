@@ -5,13 +5,16 @@ The rest of augmentation is of batches, on the device.
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
+import harness.parts.data.nvjpeg as nvjpeg
 import harness.parts.data.tensors as tensors
 from harness import Problem
 from harness.parts.augment import Crop, OnPixels
@@ -20,6 +23,8 @@ from harness.parts.data.images import Batch, Drawing, Images, Schedule, augmente
 from harness.parts.data.reading import opened, rgb, shrunk
 from harness.rng import Stream
 from harness.spec import Augment
+
+Decoder = Literal["torchcodec", "nvjpeg"]
 
 
 @dataclass
@@ -30,7 +35,7 @@ class Photos(Images):
     files: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # (path below root, label), by split
     sums: dict[str, str] = field(default_factory=dict)  # the sha256 of each file
     fit: Literal["squash"] | None = None
-    decoder: Literal["torchcodec"] | None = None  # None: Pillow
+    decoder: Decoder | None = None  # None: Pillow
     crop: float | None = None  # a test image's side, of the short edge that it is cut out of; None: 224/256
 
     def picture(self, name: str) -> Image.Image:
@@ -67,10 +72,12 @@ class Photos(Images):
     def reference(self, split: str, places: np.ndarray, parts: Drawing) -> np.ndarray:
         crop = next((part for part, _ in parts if isinstance(part, Crop)), None)
         draw = next((draw for part, draw in parts if part is crop), None)
-        made = []
-        for place in places:
-            image = self.again(self.files[split][place][0])
-            made.append(self._plainly(image, split, crop, draw))
+        every, made = [self.again(self.files[split][place][0]) for place in places], []
+        if self.decoder:  # torchcodec's JPEGs are Pillow's
+            again = nvjpeg.pixels(every) if self.decoder == "nvjpeg" else (np.asarray(rgb(image)) for image in every)
+            made = [self._as_tensor(x, split, crop, draw) for x in again]
+        else:
+            made = [self._plainly(image, split, crop, draw) for image in every]
         x = np.stack(made).transpose(0, 3, 1, 2)
         for part, own in parts:
             if isinstance(part, OnPixels):
@@ -87,8 +94,6 @@ class Photos(Images):
         """One image H x W x 3: a cut, the whole, or the centre at 256/224 of the size, by Pillow alone."""
         size, (width, height) = self.size, image.size
         bilinear = Image.Resampling.BILINEAR
-        if self.decoder:
-            return self._plainly_as_tensors(image, split, crop, draw)
         if split == "train" or self.fit == "squash":
             top, left, h, w = (0, 0, height, width)
             if crop is not None and draw is not None:
@@ -103,11 +108,15 @@ class Photos(Images):
         left, top = (wide - size) // 2, (high - size) // 2
         return np.asarray(whole)[top : top + size, left : left + size]
 
-    def _plainly_as_tensors(
-        self, image: Image.Image, split: str, crop: Crop | None, draw: np.random.Generator | None
+    def _as_tensor(
+        self,
+        pixels: np.ndarray,
+        split: str,
+        crop: Crop | None,
+        draw: np.random.Generator | None,
     ) -> np.ndarray:
-        """The same of what torchcodec decodes: Pillow's pixels, all of them, resized in whole numbers."""
-        size, (width, height), pixels = self.size, image.size, np.asarray(rgb(image))
+        """The same of all its pixels, H x W x 3, where they are cut first, and resized in whole numbers then."""
+        size, (height, width) = self.size, pixels.shape[:2]
         if split == "train" or self.fit == "squash":
             top, left, h, w = (0, 0, height, width)
             if crop is not None and draw is not None:
@@ -138,6 +147,8 @@ class Photos(Images):
             if isinstance(served, Problem):
                 raise served
             x, y = served
+            if isinstance(x, nvjpeg.Encoded):
+                x = nvjpeg.shown(x, self.size, device)
             yield x.to(device, non_blocking=cuda), y.to(device, non_blocking=cuda)
 
 
@@ -163,7 +174,7 @@ def shares(
 
 
 @dataclass
-class _Batches(Tasks[Batch]):
+class _Batches(Tasks[tuple[Any, Tensor]]):
     """What one decoding process needs to make batches."""
 
     images: Photos
@@ -171,26 +182,31 @@ class _Batches(Tasks[Batch]):
     augment: Sequence[Augment] = ()
     rng: Stream | None = None  # none for test images
 
-    def made(self, epoch: int, number: int, chosen: np.ndarray) -> Batch:
+    def made(self, epoch: int, number: int, chosen: np.ndarray) -> tuple[Any, Tensor]:
         entries = [self.images.files[self.split][i] for i in chosen]
-        size = self.images.size
+        labels, size, tested = torch.tensor([label for _, label in entries]), self.images.size, self.images.crop
         crops, pixels, _ = shares(drawing(self.augment, self.rng, epoch, number)) if self.rng else ([], [], [])
         crop, draw = crops[0] if crops else (None, None)
         uncut = self.rng or self.images.fit == "squash"
+        if self.images.decoder == "nvjpeg":
+            every = (self.images.picture(name) for name, _ in entries)
+            cut = partial(nvjpeg.drawn, size=size, crop=crop, rng=draw)
+            return nvjpeg.encoded(
+                every, cut if uncut else partial(nvjpeg.central, size=size, crop=tested), size
+            ), labels
         x = np.empty((len(entries), size, size, 3), np.uint8)
         for i, (name, _) in enumerate(entries):
             image = self.images.picture(name)
             if self.images.decoder:
-                tested = self.images.crop
                 x[i] = tensors.cut_out(image, size, crop, draw) if uncut else tensors.centred(image, size, tested)
             else:
-                x[i] = np.asarray(cut_out(image, size, crop, draw) if uncut else centred(image, size, self.images.crop))
+                x[i] = np.asarray(cut_out(image, size, crop, draw) if uncut else centred(image, size, tested))
         for part, own in pixels:
             x = part.on_pixels(x, own)
         if self.images.channels == 1:
             x = np.stack([toned(image, 1) for image in x])
         x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-        return torch.from_numpy(x), torch.tensor([label for _, label in entries])
+        return torch.from_numpy(x), labels
 
 
 def toned(image: np.ndarray, channels: int) -> np.ndarray:
