@@ -300,6 +300,8 @@ class Quick(Plain):
                 raise RuntimeError(f"passes of more than {SHAPES} shapes")
             self._told_apart()
             with self.trace.unseen():
+                if not self.compiled:  # where other bits are allowed
+                    self._steady(work, x, y)
                 graph = Played(self.recorder(), partial(work, self.network), self.model, x, y)
                 self.graphs[kind(self.trace, x, y)] = graph
                 return graph
@@ -310,6 +312,17 @@ class Quick(Plain):
         finally:
             for each, state in zip(counting, counted, strict=True):
                 each.restore(state)
+
+    def _steady(self, work: Work, x: Tensor, y: Tensor) -> None:
+        """Raises RuntimeError where a pass, done as it is written and once more, has other bits: so would its graph."""
+        before, done = State(self.model, x.device), list[tuple[list[Tensor], State]]()
+        for _ in range(2):
+            answer = [each.clone() for each in work(self.model, x, y)]
+            done.append((answer, State(self.model, x.device)))
+            before.restore()
+        (one, after), (other, again) = done
+        if any((*after.apart(again), *map(apart, one, other))):
+            raise RuntimeError("a pass adds in no fixed order: done twice, it has other bits")
 
     def _both(self, work: Work, other: Callable[[Tensor, Tensor], Answer], x: Tensor, y: Tensor) -> Answer:
         """A pass as it is written, and then the other way, which counts."""

@@ -20,6 +20,7 @@ import mlflow, mlflow.store.tracking.sqlalchemy_store, seaborn, tabulate, jinja2
 extras = ["onnx", "onnxscript", "onnxruntime", "tensorboard", "wandb"]
 sys.modules |= dict.fromkeys(extras)  # which a plain installation has not
 import harness.engine, harness.study, harness.report, harness.tracking, harness.parts.data, harness.outcomes.networks
+import torch._dynamo  # seconds, that the first optimizer of a process would take
 
 harness.engine.Engine = partial(harness.engine.Engine, method="fork")  # workers need not import it all once more
 gc.freeze()
