@@ -146,6 +146,32 @@ def test_a_run_that_fails_says_how_many_shared_its_card(tmp_path, monkeypatch):
     assert "with 2 runs on the card" in store.events(BASELINE.id, 0)[-1]["why"]
 
 
+@pytest.mark.parametrize(
+    ("card", "passes", "said"),
+    [
+        (
+            "cuda",
+            {"way": "as written", "why": "no kernel image"},
+            ["has no CUDA graphs from some step on: no kernel image"],
+        ),
+        ("cuda", {"way": "CUDA graphs", "played": 9}, []),
+        ("cpu", {"way": "as written", "why": "there are none on cpu"}, []),  # which the command said
+    ],
+)
+def test_a_card_that_has_no_graphs_of_a_run_says_so_once(tmp_path, monkeypatch, card, passes, said):
+    def train(spec, seed, device, *more):
+        trained = loop.train(spec, seed, torch.device("cpu"), *more)
+        trained.result["passes"] = passes
+        return trained
+
+    environment = worker.environment
+    monkeypatch.setattr(worker, "train", train)
+    monkeypatch.setattr(worker, "environment", lambda device, *more: environment(torch.device("cpu"), *more))
+    heard = []
+    execute(BASELINE.but(epochs=1), 0, Store(tmp_path), torch.device(card), heard.append)
+    assert [event["text"] for event in heard if event["kind"] == "note"] == said
+
+
 class Gone(BaseException):
     """The end of a process."""
 
