@@ -8,6 +8,7 @@ from torch import nn
 from harness import passes
 from harness import train as loop
 from harness.evidence import KEPT_BATCHES, Trace, Upstream
+from harness.parts.data import Digits
 from harness.passes import apart, obstacle
 from harness.ranks import Alone
 from harness.tasks.segment import Segment
@@ -47,7 +48,7 @@ def tapes(monkeypatch):
 
 @pytest.fixture
 def small(tiny):
-    return tiny.but(epochs=11)
+    return tiny.but(data=Digits(limit=198, limit_test=100), batch_size=99, epochs=11)
 
 
 def played(spec, keeper=None):
@@ -73,7 +74,7 @@ def same(one, other):
         (lambda spec: fp16(dropout_on_fc(spec)), 1, 1),  # which draws, and scales its loss
         (stochastic_depth, 1, 1),
         (sam, 2, 2),
-        (lambda spec: ema(spec).but(microbatch=120), 2, 3),  # passes of 120, 120 and 58 images
+        (lambda spec: ema(spec).but(microbatch=40), 2, 3),  # passes of 40, 40 and 19 images
         (progressive_resizing, None, 1),
     ],
 )
