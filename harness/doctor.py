@@ -1,7 +1,8 @@
 """`python -m harness.doctor`: what is on this machine, what will run how, and what tests on a CPU cannot see.
 
 Exits with 1 where a check fails, and says which. The checks are functions of a device; those that mean something on a
-CPU are tested there. On a GPU, an H100, all of them passed, once, by hand; those of TF32 were never run on one.
+CPU are tested there. On a GPU, an H100, all of them passed, once, by hand; those of TF32 and of photos were never run
+on one.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     failed = _show(places_written(), checks)
     if torch.cuda.is_available():
         device = settle("cuda:0")
-        for check in (half_dtypes, loss_scaling, tensor_floats, speeds, same_bits):
+        for check in (half_dtypes, loss_scaling, tensor_floats, photos_decoded, speeds, same_bits):
             failed += _show(attempted(check, device), checks)
     else:
         print("no CUDA device: not checked")
@@ -296,6 +297,46 @@ def _has_tf32(device: "torch.device") -> bool:
     import torch
 
     return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def photos_decoded(device: "torch.device") -> Iterator["Check"]:
+    """JPEGs decoded and resized on the device, for `data.decoder="nvjpeg"`: against whole numbers, and Pillow."""
+    import io
+    from functools import partial
+    from importlib.util import find_spec
+
+    import numpy as np
+    from PIL import Image
+
+    from harness.evidence import Check
+    from harness.parts.data import nvjpeg, tensors
+    from harness.parts.data.reading import opened, rgb
+
+    if not find_spec("torchcodec"):
+        yield Check("photos decoded by the device", "needs torchcodec", "not installed", True)
+        return
+    coarse, files = np.random.default_rng(0).integers(0, 256, (3, 9, 12, 3), np.uint8), list[bytes]()
+    for pixels, size in zip(coarse, ((500, 375), (640, 427), (333, 500)), strict=True):
+        file = io.BytesIO()
+        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+        files.append(file.getvalue())
+
+    def shown(*places: int) -> np.ndarray:
+        images = [opened(Path(f"photo {place}"), files[place]) for place in places]
+        batch = nvjpeg.encoded(images, partial(nvjpeg.drawn, size=SIDE, crop=None, rng=None), SIDE)
+        made: np.ndarray = nvjpeg.shown(batch, SIDE, device).permute(0, 2, 3, 1).cpu().numpy().astype(np.float64)
+        return made
+
+    every = [opened(Path("a photo"), file) for file in files]
+    decoded, together = nvjpeg.pixels(every), shown(0, 1, 2)
+    due = np.stack([tensors.in_whole_numbers(x, SIDE, SIDE) for x in decoded])
+    gap = np.abs(together - due).max()
+    yield Check("photos resized by the device, from whole numbers: gap of 255", "0", f"{gap:g}", gap == 0)
+    alone = np.abs(together - np.concatenate([shown(place) for place in range(3)])).max()
+    yield Check("photos decoded one by one, from a batch's: gap of 255", "0", f"{alone:g}", alone == 0)
+    apart = max(float(np.abs(x - np.asarray(rgb(i), np.float64)).mean()) for x, i in zip(decoded, every, strict=True))
+    fine = apart < nvjpeg.APART
+    yield Check("photos decoded, from Pillow's, of 255: mean gap", f"below {nvjpeg.APART}", f"{apart:.2g}", fine)
 
 
 def speeds(device: "torch.device") -> Iterator["Check"]:

@@ -153,6 +153,26 @@ def test_tf32_that_is_off_or_always_on_is_caught(monkeypatch, part, runner):
     assert failed(doctor.tensor_floats(CPU)) == [f"{part.__name__}: products of rounded numbers"]
 
 
+def test_photos_that_a_device_decodes_or_resizes_otherwise_are_caught(monkeypatch):
+    pytest.importorskip("torchcodec")
+    from harness.parts.data import nvjpeg
+
+    due = [("0", "0"), ("0", "0"), ("below 2", "0")]
+    assert [(check.expected, check.seen) for check in doctor.photos_decoded(CPU)] == due
+    pixels, resized = nvjpeg.pixels, nvjpeg.resized
+    monkeypatch.setattr(nvjpeg, "pixels", lambda images: [x ^ 4 for x in pixels(images)])
+    assert [check.ok for check in doctor.photos_decoded(CPU)] == [False, True, False]
+    monkeypatch.undo()
+    calls = []
+
+    def fewer(x, *taps):  # of the first image alone it is another
+        calls.append(x)
+        return resized(x, *taps) + (len(calls) == 1)
+
+    monkeypatch.setattr(nvjpeg, "resized", fewer)
+    assert [check.ok for check in doctor.photos_decoded(CPU)] == [False, False, True]
+
+
 def test_a_gpu_before_ampere_is_not_asked_for_tf32(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     [check] = doctor.tensor_floats(torch.device("cuda"))
