@@ -1,5 +1,6 @@
 """Loading photos, beside timm's loader."""
 
+import multiprocessing
 import os
 import resource
 import tempfile
@@ -39,7 +40,8 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
 
     Of one epoch from the start of its workers, of the same files, at 224 px: crop, flip, and jitter of hue, saturation
     and brightness. PCA noise is left out, which timm lacks. The harness jitters in the training process, timm in the
-    workers; either has one thread a process, and CPU time is that of all.
+    workers; either has one thread a process, and CPU time is that of all. The harness's process keeps freed memory, as
+    that of a run does.
     """
     from timm.data.dataset_factory import create_dataset
     from timm.data.loader import create_loader
@@ -81,13 +83,37 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
     )
     for number in range(-1, rounds):
         for name in (name for name in NAMES if name in own or name == "timm"):
-            source = own[name].train(number + 1, *how) if name in own else theirs
-            used, began = cpu_seconds(), time.monotonic()
-            if sum(1 for _ in source) != batches:
+            count, seconds, spent = passed(own[name].train(number + 1, *how) if name in own else theirs, name in own)
+            if count != batches:
                 raise Problem(f"--loader {root}: {name} did not load {batches} batches")
-            seconds = time.monotonic() - began
             if number >= 0:
-                yield name, batches * BATCH / seconds, 1000 * (cpu_seconds() - used) / (batches * BATCH)
+                yield name, batches * BATCH / seconds, 1000 * spent / (batches * BATCH)
+
+
+def passed(source: Iterable[Any], ours: bool) -> tuple[int, float, float]:
+    """Batches of a pass, its seconds, and those of CPU, in a process of its own: ours is set up as a run's is."""
+    from harness.engine import settle
+
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+
+    def go() -> None:
+        if ours:
+            settle("cpu")
+        used, began = cpu_seconds(), time.monotonic()
+        count = sum(1 for _ in source)
+        there.send((count, time.monotonic() - began, cpu_seconds() - used))
+
+    process = context.Process(target=go)
+    process.start()
+    there.close()
+    try:
+        told: tuple[int, float, float] = here.recv()
+    except EOFError:
+        raise Problem("a process that loads photos ended before its last batch") from None
+    finally:
+        process.join()
+    return told
 
 
 def short_epochs(root: Path) -> dict[str, float]:
