@@ -113,6 +113,7 @@ def ready(thorough: bool = False) -> str | None:
         wrong = _no_database(path) or (_damage(path) if thorough and path.exists() else None)
         if path.exists() and not wrong:
             try:
+                SqlAlchemyStore._get_or_create_engine(uri).dispose()  # to a file that another process moved, maybe
                 MlflowClient(uri).search_experiments(max_results=1)
                 return None
             except Exception as error:

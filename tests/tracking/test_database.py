@@ -138,6 +138,17 @@ def test_a_database_that_is_locked_or_full_is_not_broken(tmp_path):
     assert _broken(path, ValueError()) == "is damaged"
 
 
+def test_a_database_that_another_process_replaced_is_written_to(tmp_path, monkeypatch):
+    """sqlite reads on from the file that is gone, and calls it read-only when it is to write."""
+    monkeypatch.setenv("HARNESS_RUNS", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    open_experiment("one")
+    shutil.copy(tmp_path / "mlflow.db", tmp_path / "copy")
+    (tmp_path / "copy").replace(tmp_path / "mlflow.db")
+    client, made = open_experiment("two")
+    assert client.get_experiment(made).name == "two"
+
+
 def test_what_the_user_named_is_not_touched(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
