@@ -324,7 +324,16 @@ def _(name, shown, folder):
 
 @functools.cache
 def known_to_mlflow():
-    """All names are put into one experiment, each as the title, a parameter and the command of a run of its own."""
+    """All names are put into one experiment, each as the title, a parameter and the command of a run of its own.
+
+    In a folder of their own: of a database that was used and moved before, sqlite says that it is read-only.
+    """
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setenv("HARNESS_RUNS", folder)
+        return sent_to_mlflow()
+
+
+def sent_to_mlflow():
     from harness.tracking import Projection
 
     store, titles, ids = Store(), {}, {}
