@@ -25,8 +25,7 @@ SECONDS = Counter[str]()  # of each file's tests, added over processes
 SLOWEST = 20  # files that are told of
 
 
-FIRST = (  # and files of minutes, the longest first: one that began last would leave the other process without work
-    "test_security",  # whose MLflow some files leave with databases that it cannot write to
+FIRST = (  # files of minutes, the longest first: one that began last would leave the other process without work
     *("test_mutants", "faults/test_faults", "test_contract", "engine/test_slurm", "test_ranks", "test_ablate"),
     *("test_wheel", "test_shipped", "engine/test_ray", "parts/test_optimizers", "engine/test_ranks", "bench/test_main"),
     *("bench/test_evidence", "parts/data/test_decoding", "search/test_driver", "engine/test_local"),

@@ -326,10 +326,11 @@ def _(name, shown, folder):
 def known_to_mlflow():
     """All names are put into one experiment, each as the title, a parameter and the command of a run of its own.
 
-    In a folder of their own: of a database that was used and moved before, sqlite says that it is read-only.
+    In a folder of their own, whatever address an earlier test left: MLflow puts it into the environment.
     """
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setenv("HARNESS_RUNS", folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         return sent_to_mlflow()
 
 
