@@ -242,9 +242,8 @@ def comma_separated(table: pd.DataFrame) -> str:
         return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@＝＋－＠")) else cell
 
     made = table.copy()
-    for name in (
-        name for name, kind in table.dtypes.items() if kind.kind not in "biuf"
-    ):  # of numbers none is a formula
+    texts = [name for name, kind in table.dtypes.items() if kind.kind not in "biuf"]  # of numbers none is a formula
+    for name in texts:
         made[name] = table[name].astype(object).map(inert)
     text: str = made.to_csv(index=False)
     return text
