@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     failed = _show(places_written(), checks)
     if torch.cuda.is_available():
         device = settle("cuda:0")
-        for check in (half_dtypes, loss_scaling, tensor_floats, photos_decoded, speeds, same_bits):
+        for check in (half_dtypes, loss_scaling, tensor_floats, photos_decoded, operations_drawn, speeds, same_bits):
             failed += _show(attempted(check, device), checks)
     else:
         print("no CUDA device: not checked")
@@ -337,6 +337,23 @@ def photos_decoded(device: "torch.device") -> Iterator["Check"]:
     apart = max(float(np.abs(x - np.asarray(rgb(i), np.float64)).mean()) for x, i in zip(decoded, every, strict=True))
     fine = apart < nvjpeg.APART
     yield Check("photos decoded, from Pillow's, of 255: mean gap", f"below {nvjpeg.APART}", f"{apart:.2g}", fine)
+
+
+def operations_drawn(device: "torch.device") -> Iterator["Check"]:
+    """What RandAugment and its like draw from, done to a batch on the device: against the CPU, which is as Pillow."""
+    import numpy as np
+    import torch
+
+    from harness.evidence import Check
+    from harness.parts.batched import OPERATIONS, carried_out
+    from harness.tricks.trivial_augment import TrivialAugment
+
+    rng = np.random.default_rng(0)
+    drawn = [TrivialAugment().drawn(32, 32, rng) for _ in range(512)] + [[("Invert", 0.0)]]
+    images = torch.from_numpy(rng.integers(0, 256, (len(drawn), 3, 32, 32))).int()
+    amiss = (carried_out(images.to(device), drawn).cpu() != carried_out(images, drawn)).sum().item()
+    met = len({name for (name, _), *_ in drawn} & {*OPERATIONS})
+    yield Check(f"pixels that {met} drawn operations change otherwise on the device", "0", f"{amiss}", amiss == 0)
 
 
 def speeds(device: "torch.device") -> Iterator["Check"]:

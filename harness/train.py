@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from harness import Problem, tasks
 from harness.evidence import Trace, Upstream, confirm, digest, opinions, prove, rates, rehearse, seen, watch
 from harness.parts.averaging import Averaging
-from harness.parts.data import Batch, Images, digests, drawing
+from harness.parts.data import Batch, Images, digests
+from harness.parts.draws import Drawing, ahead
 from harness.parts.grouping import groups, set_rate
 from harness.parts.models import cost, sides
 from harness.parts.norms import synchronise
@@ -249,8 +250,9 @@ def train(
     few = how.few(images.counts)
     shown = images.shortened(few) if few else images
     served = images.train(run.epoch, spec.batch_size, spec.augment, rng, device, run.batch, spec.epochs)
+    batches = zip(served, mixers(spec, run, images, rng), strict=False)
     while run.epoch < spec.epochs and not any(stop.over(run.history) for stop in spec.stop):
-        train_epoch(spec, run, images, served, rng, keeper)
+        train_epoch(spec, run, images, batches, rng, keeper)
         event = {"epoch": run.epoch, "loss": run.total.item() / steps, "lr": run.trace.lr[-1], "seconds": run.in_epoch}
         event[tasks.of(spec).learned] = 100 * run.hits.item() / (steps * spec.batch_size)
         diverged, last = not math.isfinite(event["loss"]), run.epoch == spec.epochs - 1
@@ -290,8 +292,18 @@ def train(
     return confirmed(spec, run.trace, Trained(made, run.model, run.trace, arrays))
 
 
-def train_epoch(spec: Spec, run: Live, images: Images, served: Iterator[Batch], rng: Stream, keeper: Keeper) -> None:
-    """What is left of the epoch that `run` stands in; `served` are its batches, and those of the epochs after it."""
+def mixers(spec: Spec, run: Live, images: Images, rng: Stream) -> Iterator[Drawing]:
+    """Of each batch that is left the parts that mix it, with their draws."""
+    steps = images.counts["train"] // spec.batch_size
+    left = ((*divmod(step, steps), None) for step in range(run.epoch * steps + run.batch, spec.epochs * steps))
+    shape = spec.batch_size, images.size, images.size
+    return (parts for _, parts in ahead(left, lambda *_: spec.mix, rng, shape, run.total.device, "mix"))
+
+
+def train_epoch(
+    spec: Spec, run: Live, images: Images, batches: Iterator[tuple[Batch, Drawing]], rng: Stream, keeper: Keeper
+) -> None:
+    """What is left of the epoch that `run` stands in: `batches` and mixers of its own, and of the epochs after it."""
     task = tasks.of(spec)
     steps = images.counts["train"] // spec.batch_size
     peak = spec.optimizer.rate(spec.batch_size)
@@ -299,7 +311,7 @@ def train_epoch(spec: Spec, run: Live, images: Images, served: Iterator[Batch], 
     began = spoke = clock()
     before = run.in_epoch
     run.model.train()
-    for x, labels in islice(served, steps - run.batch):
+    for (x, labels), mixing in islice(batches, steps - run.batch):
         step = run.epoch * steps + run.batch
         seed_torch(rng("torch", run.epoch, run.batch, *run.ranks.own))
         set_rate(run.optimizer, peak * spec.schedule.factor(step, steps, spec.epochs))
@@ -310,7 +322,7 @@ def train_epoch(spec: Spec, run: Live, images: Images, served: Iterator[Batch], 
         for target in spec.targets:
             y = target(y)
         stages = [run.trace.stage(x, y)]
-        for mix, draw in drawing(spec.mix, rng, run.epoch, run.batch, "mix"):
+        for mix, draw in mixing:
             x, y = mix(x, y, draw)
             stages.append(run.trace.stage(x, y))
         x = x.contiguous(memory_format=torch.channels_last)
@@ -492,8 +504,8 @@ def evaluate(
 
     Ranks take turns at batches of one process's size: the arithmetic is the same. `after` each turn it is said.
     """
+    marking, size = task.marking(images, split), task.at_once(device.type, images.tested)
     model.eval()
-    marking = task.marking(images, split)
 
     def answer(x: Tensor, labels: Tensor) -> Any:
         x = x.contiguous(memory_format=torch.channels_last)
@@ -504,16 +516,10 @@ def evaluate(
     def answered(x: Tensor, labels: Tensor) -> Any:
         return images.answered(lambda view: answer(view, labels), x)
 
-    for z, labels in (ranks or Alone()).in_turn(answered, images.test(at_once(task, device), device, split), after):
+    for z, labels in (ranks or Alone()).in_turn(answered, images.test(size, device, split), after):
         marking.add(z, labels)
     scores: tuple[dict[str, float], dict[str, Any]] = marking.scores(split)
     return scores
-
-
-def at_once(task: Any, device: torch.device) -> int:
-    """Images of a test batch."""
-    size: int = task.at_once.get(device.type, task.at_once[""])
-    return size
 
 
 def peak_memory(device: torch.device) -> int:

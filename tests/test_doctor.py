@@ -153,6 +153,23 @@ def test_tf32_that_is_off_or_always_on_is_caught(monkeypatch, part, runner):
     assert failed(doctor.tensor_floats(CPU)) == [f"{part.__name__}: products of rounded numbers"]
 
 
+def test_operations_that_a_device_does_otherwise_are_caught(monkeypatch):
+    from harness.parts import batched
+
+    (check,) = doctor.operations_drawn(CPU)
+    assert (check.what.split()[2], check.seen, check.ok) == ("14", "0", True)
+    right, calls = batched.OPERATIONS["Equalize"], []
+
+    def every_second_time(x, magnitudes):
+        calls.append(x)
+        return right(x, magnitudes) ^ (len(calls) % 2)
+
+    monkeypatch.setitem(batched.OPERATIONS, "Equalize", every_second_time)
+    (check,) = doctor.operations_drawn(CPU)
+    assert int(check.seen) > 1000
+    assert not check.ok
+
+
 def test_photos_that_a_device_decodes_or_resizes_otherwise_are_caught(monkeypatch):
     pytest.importorskip("torchcodec")
     from harness.parts.data import nvjpeg

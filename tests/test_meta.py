@@ -87,7 +87,9 @@ def step(tiny, monkeypatch):
         for teacher in live.teachers:
             teacher.calls = spec.passes  # past step 1, of which it keeps its answers
         served = torch.empty(8, 1, 32, 32, device=META), torch.empty(8, dtype=torch.long, device=META)
-        given = SimpleNamespace(classes=range(10), counts={"train": 8}, train=lambda *args, **kwargs: iter([served]))
+        given = SimpleNamespace(
+            classes=range(10), counts={"train": 8}, size=32, train=lambda *args, **kwargs: iter([served])
+        )
         with Places() as places:
             train_epoch(spec, live, images or given)
         assert live.batch > 0

@@ -154,11 +154,35 @@ def photos(place: str, images: int = 2048, batch: int = 128) -> Iterator[str]:
         yield f"  {decoder}: {rates[decoder] / rates['Pillow']:.2f} of that"
 
 
+def operations(place: str, images: int = 128, size: int = 32, rounds: int = 10) -> Iterator[str]:
+    """RandAugment of a batch on the device: done there, and by the CPU, which copies it there and back."""
+    import torch
+
+    from harness.engine import settle
+    from harness.tricks.randaugment import RandAugment
+
+    device, part = settle(place), RandAugment()
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (images, 3, size, size))).float().to(device)
+    ways: dict[str, Callable[[np.random.Generator], Any]] = {
+        "by the CPU": lambda rng: part(x, rng),
+        "on the device": lambda rng: part.together(x.int(), rng).float(),
+    }
+    took = {}
+    for name, done in ways.items():
+        for number in range(rounds + 1):
+            if number == 1:  # the first is not counted
+                began = time.monotonic()
+            done(np.random.default_rng(number)).sum().item()  # waits for the device
+        took[name] = (time.monotonic() - began) / rounds
+    yield f"  on the device: {took['by the CPU'] / took['on the device']:.2f} times as fast as by the CPU"
+
+
 SECTIONS = (
     Section("digits, batch 32, FP32", 60, digits),
     Section("ResNet-50, 224 px, batch 128, FP16", 250, large),
     Section("ResNet-18, 32 px, batch 128, FP16", 60, small),
     Section("photos at 224 px, decoded", 60, photos),
+    Section("RandAugment of 128 images of 32 px", 10, operations),
     Section("the digits' study, 51 runs", 100, ladder),
 )
 

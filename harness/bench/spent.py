@@ -40,6 +40,8 @@ RULES = {  # of a function in a file, or of all in a file or folder; an inner fu
     ("parts/data", "load"): "load",
     ("parts/data", "train"): "draw",
     ("parts/data", "on"): "copy",
+    ("parts/draws.py", "copied"): "copy",
+    ("parts/draws.py", ""): "draw",
     ("rng.py", ""): "draw",
     ("train.py", "renew"): "evaluation",
     ("train.py", "test"): "evaluation",

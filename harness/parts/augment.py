@@ -13,7 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness import Problem
-from harness.spec import Augment, Spec
+from harness.parts.draws import drawn
+from harness.spec import Augment, Draws, Spec
 
 
 def _needs_rgb(part: Augment, spec: Spec) -> None:
@@ -21,11 +22,6 @@ def _needs_rgb(part: Augment, spec: Spec) -> None:
         raise ValueError(
             f"{type(part).__name__} needs RGB images; {type(spec.data).__name__} has {spec.data.channels} channel"
         )
-
-
-def per_image(draw: np.ndarray, like: Tensor) -> Tensor:
-    """Draws of shape N x ... as a tensor beside `like`."""
-    return torch.from_numpy(draw).to(like.device, like.dtype, non_blocking=True)
 
 
 def in_pieces(function: Callable[..., Tensor], x: Tensor, draws: Tensor) -> Tensor:
@@ -44,13 +40,13 @@ class Shift(Augment):
 
     pixels: int = Field(1, ge=1)
 
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws:
+        return (rng.integers(0, 2 * self.pixels + 1, size=(2, n, 1)),)
+
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        n, _, h, w = x.shape
-        dy, dx = rng.integers(0, 2 * self.pixels + 1, size=(2, n, 1))
+        ((dy, dx),), (n, _, h, w) = drawn(self, x, rng), x.shape
         padded = nn.functional.pad(x, [self.pixels] * 4)
-        rows, columns = (
-            torch.from_numpy(d + np.arange(side)).to(x.device, non_blocking=True) for d, side in ((dy, h), (dx, w))
-        )
+        rows, columns = (d + torch.arange(side, device=x.device) for d, side in ((dy, h), (dx, w)))
         image = torch.arange(n, device=x.device)[:, None, None]
         moved = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
         return moved.permute(0, 3, 1, 2)
@@ -101,8 +97,11 @@ class Flip(Augment):
             [image[..., ::-1] if coin < 0.5 else image for image, coin in zip(x, rng.random(len(x)), strict=True)]
         )
 
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws:
+        return (rng.random(n) < 0.5,)
+
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        flip = torch.from_numpy(rng.random(len(x)) < 0.5).to(x.device, non_blocking=True)
+        (flip,) = drawn(self, x, rng)
         return in_pieces(lambda x, flip: torch.where(flip, x.flip(3), x), x, flip[:, None, None, None])
 
 
@@ -258,8 +257,11 @@ class ColorJitter(Augment):
     def check(self, spec: Spec) -> None:
         _needs_rgb(self, spec)
 
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws:
+        return (rng.uniform(self.low, self.high, size=(3, n, 1, 1)).astype(np.float32),)
+
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        by = per_image(rng.uniform(self.low, self.high, size=(3, len(x), 1, 1)), x)
+        (by,) = drawn(self, x, rng)
         return in_pieces(_jittered, x, by.transpose(0, 1))
 
     def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -311,11 +313,16 @@ class PCANoise(Augment):
     def check(self, spec: Spec) -> None:
         _needs_rgb(self, spec)
 
-    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws:
         values = np.array([55.46, 4.794, 1.148])  # of the RGB covariance of ImageNet, pixels in [0, 255]
         vectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
-        noise = (rng.normal(0, self.sd, size=(len(x), 3)) * values) @ vectors.T
-        return x + per_image(noise, x)[:, :, None, None]
+        noise = (rng.normal(0, self.sd, size=(n, 3)) * values) @ vectors.T
+        return (noise.astype(np.float32)[:, :, None, None],)
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        noise: Tensor
+        (noise,) = drawn(self, x, rng)
+        return x + noise
 
     def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """AlexNet's p₁p₂p₃ (α₁λ₁, α₂λ₂, α₃λ₃), an image at a time (Krizhevsky et al. 2012, section 4.1)."""

@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.evidence import Trace
-from harness.spec import Augment, Check, Spec
+from harness.parts.draws import drawn
+from harness.spec import Augment, Check, Draws, Spec
 
 Hole = tuple[int, int, int, int]  # top, left, bottom, right, in px; the last two are outside
 NONE: Hole = (0, 0, 0, 0)
@@ -39,10 +40,11 @@ class Erase(Augment):
     def again(self, height: int, width: int, rng: np.random.Generator) -> Hole:
         """`hole`, written a second time, for the references."""
 
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws:
+        return (np.array([self.hole(height, width, rng) for _ in range(n)]).T[:, :, None],)
+
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        height, width = x.shape[2:]
-        holes = np.array([self.hole(height, width, rng) for _ in range(len(x))]).T[:, :, None]
-        top, left, bottom, right = torch.from_numpy(holes).to(x.device, non_blocking=True)
+        ((top, left, bottom, right),), (height, width) = drawn(self, x, rng), x.shape[2:]
         row, column = (torch.arange(side, device=x.device) for side in (height, width))
         inside = ((row >= top) & (row < bottom))[:, None, :, None] & ((column >= left) & (column < right))[
             :, None, None

@@ -1,22 +1,25 @@
 """Augmentation by operations that are drawn: torchvision's, of Pillow's images; and the same again in numpy.
 
-Pillow's are the same on every machine to the last bit, for they round alike.
+Pillow's are the same on every machine to the last bit, for they round alike. Images in memory go through `batched`
+instead, which makes the same pixels of a whole batch.
 """
 
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
+from torch import Tensor
 
 from harness.parts.augment import OnPixels
+from harness.parts.batched import Op, carried_out
 from harness.spec import Spec
 
-Op = tuple[str, float]  # an operation, and how far it goes
 SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")
 PLAIN = ("Identity", "AutoContrast", "Equalize", "Invert")  # without a magnitude
 
@@ -25,7 +28,8 @@ class Operations(OnPixels):
     """Each image goes through operations that are drawn for it, each at one of `bins` magnitudes. Slot: `augment`.
 
     Pixels are rounded to uint8 first; what comes in at the border is black. Of photos it is done where they are
-    decoded, after the crop and before the other parts. RGB and grey. Data with boxes or masks refuse it.
+    decoded, after the crop and before the other parts; of images in memory by the CPU, a batch at a time. RGB and grey.
+    Data with boxes or masks refuse it.
     """
 
     bins: int = Field(31, ge=2)
@@ -43,6 +47,14 @@ class Operations(OnPixels):
     @abstractmethod
     def again(self, height: int, width: int, rng: np.random.Generator) -> list[Op]:
         """`drawn`, written a second time, for the references."""
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        pixels = x.round().clamp(0, 255).int().cpu()  # where `harness.bench --gpu` measures both, it was not yet run
+        return self.together(pixels, rng).to(x.device, x.dtype)
+
+    def together(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        """`on_pixels`, of a batch on a device: int32 N x C x H x W, 0 to 255."""
+        return carried_out(x, [self.drawn(x.shape[2], x.shape[3], rng) for _ in x])
 
     def on_pixels(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         made = np.empty_like(images)
@@ -63,9 +75,10 @@ class Operations(OnPixels):
         return made
 
 
-def steps(first: float, last: float, bins: int) -> list[float]:
+@lru_cache
+def steps(first: float, last: float, bins: int) -> tuple[float, ...]:
     """`bins` magnitudes, evenly, as torch's float32 has them."""
-    return [float(value) for value in torch.linspace(first, last, bins)]
+    return tuple(torch.linspace(first, last, bins).tolist())
 
 
 def done(photo: Image.Image, name: str, magnitude: float) -> Image.Image:

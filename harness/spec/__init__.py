@@ -14,6 +14,7 @@ from harness.spec.slots import (
     Data,
     Decay,
     Derived,
+    Draws,
     Evaluation,
     Init,
     Loss,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from harness.rng import Stream
 
+Draws = tuple[Any, ...]  # of a part for a batch: numbers, and arrays or, on a device, tensors
+
 
 class Data(Part, ABC):
     """Where images and labels come from. `load` reads, checks and digests them, once a process."""
@@ -237,6 +239,14 @@ class Augment(Part, ABC):
         """
         return self
 
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws | None:
+        """What is drawn for `n` images of that size, in px, before they are there: numbers and arrays.
+
+        `harness.parts.draws.drawn` gives `__call__` those, the arrays as tensors beside the images. None: it draws as
+        it goes.
+        """
+        return None
+
     @abstractmethod
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         """Float images N x C x H x W in [0, 255] to the same. `reference` does so in numpy."""
@@ -273,6 +283,10 @@ class Targets(Part, ABC):
 
 class Mix(Part, ABC):
     """Mixes the images and the targets of a training batch with each other."""
+
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws | None:
+        """What is drawn for `n` images of that size, as `Augment.draws`. None: it draws as it goes."""
+        return None
 
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -366,7 +380,6 @@ class Task(Part, ABC):
     learned: ClassVar[str]  # the score of training images
     loss: ClassVar[Loss]  # where the slot `loss` is empty
     watched: ClassVar[tuple[str, ...]]  # scores of held-out images that a run may be stopped, or chosen, by
-    at_once: ClassVar[Mapping[str, int]]  # images of a test batch, by the kind of device; "" of others
     steady: ClassVar[bool] = True  # whether a pass of a shape takes the same kernels, with the same bits each time
     brief: ClassVar[bool]  # whether answers and targets of the first batches are few enough to be kept
 
@@ -374,6 +387,11 @@ class Task(Part, ABC):
     @abstractmethod
     def scores(self) -> tuple[str, ...]:
         """The names of all scores, of either split."""
+
+    @staticmethod
+    @abstractmethod
+    def at_once(device: str, side: int) -> int:
+        """Images of a test batch, `side` px wide, on a kind of device."""
 
     @staticmethod
     @abstractmethod

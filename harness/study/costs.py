@@ -22,7 +22,7 @@ from harness.spec import Augment, Data, Spec, needed
 from harness.store import KEPT, Store
 from harness.study import Run, missing
 from harness.study.measured import COMPILER, ENTRY, SPARE, Measured, Network, Say, calibrate, served
-from harness.train import at_once, peak_memory
+from harness.train import peak_memory
 
 RECORD = 30_000, 600  # bytes of specification, journal and result, and of both for each epoch
 
@@ -100,9 +100,9 @@ class Market:
         train, test = images.counts["train"], images.counts.get("val", images.counts["test"])  # of each epoch
         steps = train // spec.batch_size
         here = Network.of(spec)
-        evaluated = at_once(tasks.of(spec), self.device)
         image = own.trained(here.images) + sum(teacher.tested(here.images) for teacher in taught)
         seen = spec.evaluation.view(images) if spec.evaluation else images
+        evaluated = tasks.of(spec).at_once(self.device.type, seen.tested)
         larger = area(seen.tested if spec.data.truth == "class" else seen.canvas) / area(here.size)  # a test image
         network = steps * (spec.batch_size * image + own.step) + test * larger * own.tested(evaluated)
         one = self.paths[spec.data, spec.augment]

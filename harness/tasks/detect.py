@@ -106,7 +106,6 @@ class Detect(Task):
     watched: ClassVar[tuple[str, ...]] = ("val_mAP", "val_mAP_area")
     learned: ClassVar[str] = "train_regions"  # sampled regions classified right, in percent
     loss: ClassVar[Loss] = Found()
-    at_once: ClassVar[Mapping[str, int]] = {"cpu": 4, "": 8}
     brief: ClassVar[bool] = False
     steady: ClassVar[bool] = False
 
@@ -118,6 +117,10 @@ class Detect(Task):
     @staticmethod
     def named(score: str, split: str) -> str:
         return f"val_{score}" if split == "val" else score
+
+    @staticmethod
+    def at_once(device: str, side: int) -> int:
+        return 4 if device == "cpu" else 8
 
     @property
     def scores(self) -> tuple[str, ...]:

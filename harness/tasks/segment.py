@@ -85,7 +85,6 @@ class Segment(Task):
     watched: ClassVar[tuple[str, ...]] = ("val_loss", "val_mIoU", "val_pixAcc")
     learned: ClassVar[str] = "train_pixAcc"  # cells answered with the label of the pixel in their middle, in percent
     loss: ClassVar[Loss] = PixelCrossEntropy()
-    at_once: ClassVar[Mapping[str, int]] = {"cpu": 8, "": 8}
     brief: ClassVar[bool] = False
     steady: ClassVar[bool] = False  # the backward of bilinear growing adds in no fixed order on CUDA
 
@@ -97,6 +96,10 @@ class Segment(Task):
     @staticmethod
     def named(score: str, split: str) -> str:
         return f"val_{score}" if split == "val" else f"test_{score}" if score == "loss" else score
+
+    @staticmethod
+    def at_once(device: str, side: int) -> int:
+        return 8
 
     @property
     def scores(self) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from harness import Problem
 from harness.parts.augment import Flip
+from harness.parts.draws import drawn
 from harness.rng import Stream
-from harness.spec import Augment, Spec, declares
+from harness.spec import Augment, Draws, Spec, declares
 
 
 class AlternatingFlip(Augment):
@@ -30,10 +31,13 @@ class AlternatingFlip(Augment):
             raise Problem("AlternatingFlip does not know which images it gets: call `part.knowing(epoch, places, rng)`")
         return self._moment
 
-    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws:
         epoch, places, streams = self._known()
         coins = streams("augment", "AlternatingFlip").random(int(places.max()) + 1)[places] < 0.5
-        turned = torch.from_numpy(coins ^ (epoch % 2 == 1)).to(x.device, non_blocking=True)
+        return (coins ^ (epoch % 2 == 1),)
+
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        (turned,) = drawn(self, x, rng)
         return torch.where(turned[:, None, None, None], x.flip(3), x)
 
     def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,9 @@
 import numpy as np
 from PIL import Image
 from pydantic import Field
+from torch import Tensor
 
+from harness.parts.batched import beside, carried_out
 from harness.parts.operations import AGAIN, PLAIN, SIGNED, Op, Operations, done, evenly, steps
 from harness.spec import Spec, declares
 
@@ -22,6 +24,7 @@ MOST = {  # torchvision's, in its order: the greatest magnitude of each
     "Contrast": 0.9,
     "Sharpness": 0.9,
 }
+Mixture = tuple[float, list[tuple[float, list[Op]]]]  # the share of an image, and of each chain of operations on it
 PAPERS = 9  # the first so many are the paper's: the others are corruptions that its benchmark tests by
 
 
@@ -49,15 +52,28 @@ class AugMix(Operations):
         made = np.empty_like(images)
         for place, image in enumerate(images):
             photo = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-            own, rest = rng.dirichlet((self.alpha, self.alpha))
+            own, chains = self.mixture(image.shape[0], image.shape[1], rng)
             mixed = own * image
-            for share in rng.dirichlet((self.alpha,) * self.chains):
+            for share, chain in chains:
                 chained = photo
-                for name, magnitude in self.drawn(image.shape[0], image.shape[1], rng):
+                for name, magnitude in chain:
                     chained = done(chained, name, magnitude)
-                mixed += rest * share * np.asarray(chained).reshape(image.shape)
+                mixed += share * np.asarray(chained).reshape(image.shape)
             made[place] = np.rint(mixed)
         return made
+
+    def together(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        every = [self.mixture(x.shape[2], x.shape[3], rng) for _ in x]
+        mixed = beside([own for own, _ in every], x) * x
+        for chains in zip(*(chains for _, chains in every), strict=True):
+            shares, drawn = zip(*chains, strict=True)
+            mixed += beside(shares, x) * carried_out(x, drawn)
+        return mixed.round().int()
+
+    def mixture(self, height: int, width: int, rng: np.random.Generator) -> Mixture:
+        own, rest = rng.dirichlet((self.alpha, self.alpha))
+        shares = rng.dirichlet((self.alpha,) * self.chains)
+        return float(own), [(float(rest * share), self.drawn(height, width, rng)) for share in shares]
 
     def drawn(self, height: int, width: int, rng: np.random.Generator) -> list[Op]:
         """The operations of one chain."""

@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.evidence import Check, Trace
-from harness.spec import Mix, Spec, declares
+from harness.parts.draws import drawn
+from harness.spec import Draws, Mix, Spec, declares
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right, in px; the last two are outside
 
@@ -32,13 +33,15 @@ class CutMix(Mix):
 
     alpha: float = Field(1.0, gt=0)
 
-    def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        height, width = x.shape[2:]
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws:
         half = 0.5 * math.sqrt(1 - rng.beta(self.alpha, self.alpha))
         column, row = int(rng.integers(width)), int(rng.integers(height))
         down, across = int(half * height), int(half * width)
         box = max(row - down, 0), max(column - across, 0), min(row + down, height), min(column + across, width)
-        return cutmix_batch(x, y, box, torch.from_numpy(rng.permutation(len(x))).to(x.device, non_blocking=True))
+        return box, rng.permutation(n)
+
+    def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        return cutmix_batch(x, y, *drawn(self, x, rng))
 
     def reference(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """M⊙x + (1 - M)⊙partner, and the mean of M for λ (Eq. 1): the mask by the distance of a pixel to the centre."""

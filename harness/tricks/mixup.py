@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.evidence import Check, Trace
-from harness.spec import Mix, Spec, declares
+from harness.parts.draws import drawn
+from harness.spec import Draws, Mix, Spec, declares
 
 
 def mixup_batch(x: Tensor, y: Tensor, lam: float, perm: Tensor) -> tuple[Tensor, Tensor]:
@@ -22,10 +23,11 @@ class Mixup(Mix):
 
     alpha: float = Field(0.2, gt=0)
 
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws:
+        return float(rng.beta(self.alpha, self.alpha)), rng.permutation(n)
+
     def __call__(self, x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        lam = float(rng.beta(self.alpha, self.alpha))
-        perm = torch.from_numpy(rng.permutation(len(x))).to(x.device, non_blocking=True)
-        return mixup_batch(x, y, lam, perm)
+        return mixup_batch(x, y, *drawn(self, x, rng))
 
     def reference(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Each image by itself: λ of it and 1 - λ of its partner (Zhang et al. 2018, Eq. 1)."""

@@ -43,6 +43,11 @@ def test_a_study_of_noise_is_trained():
     assert trained(spec).result["status"] == "finished"
 
 
+def test_operations_are_done_both_ways():
+    (line,) = gpu.operations("cpu", images=8, rounds=1)
+    assert re.fullmatch(r"  on the device: \d+\.\d\d times as fast as by the CPU", line)
+
+
 def test_photos_come_by_each_decoder():
     pytest.importorskip("torchcodec")
     first, *rest = gpu.photos("cpu", images=16, batch=8)

@@ -117,8 +117,8 @@ def test_a_trick_that_secretly_moves_something_else_is_seen(tiny, live, monkeypa
         patch.setattr(loop, "build", redrawn)
         assert differing(plain, trained()) - allowed == {"weights"}
     with monkeypatch.context() as patch:
-        shift = Shift.__call__
-        patch.setattr(Shift, "__call__", lambda self, x, rng: shift(self, x, [rng, rng.random()][0]))
+        shift = Shift.draws
+        patch.setattr(Shift, "draws", lambda self, n, h, w, rng: shift(self, n, h, w, [rng, rng.random()][0]))
         assert differing(plain, trained()) - allowed == {"images", "mixing"}
     assert differing(plain, trained()) == allowed
 

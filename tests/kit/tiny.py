@@ -105,4 +105,5 @@ def train_epoch(spec: Spec, run: loop.Live, images: Images) -> None:
     """Of the batches of one epoch, which `train` has from the stream of all."""
     rng = streams(0)
     served = images.train(run.epoch, spec.batch_size, spec.augment, rng, run.total.device)
-    loop.train_epoch(spec, run, images, served, rng, loop.Keeper())
+    batches = zip(served, loop.mixers(spec, run, images, rng), strict=False)
+    loop.train_epoch(spec, run, images, batches, rng, loop.Keeper())

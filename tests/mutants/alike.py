@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.parts import data as data_room
+from harness.parts import draws
 from harness.parts.augment import ColorJitter, Flip, PCANoise, RandomAreaCrop, Shift
 from harness.parts.data import Images
 from harness.parts.decay import DecayAll
@@ -230,7 +231,15 @@ TIMM = TINY.but(model=Timm(name="test_resnet"))
 SHIFT, FLIP = TINY, TINY.but(augment=(Flip(),))
 CROP, JITTER, PCA = (COLOUR.but(augment=(part(),)) for part in (RandomAreaCrop, ColorJitter, PCANoise))
 STARTED = zero_gamma(TINY)
-ROWS = "dy, dx = rng.integers(0, 2 * self.pixels + 1, size=(2, n, 1))"
+MOVES = "rng.integers(0, 2 * self.pixels + 1, size=(2, n, 1))"
+
+
+def one_an_image(self: Mixup, x: Tensor, y: Tensor, rng: Any) -> tuple[Tensor, Tensor]:
+    lam, perm = draws.drawn(self, x, rng)
+    lam = lam.float()[:, None]
+    return torch.lerp(x[perm], x, lam[..., None, None]), torch.lerp(y[perm], y, lam)
+
+
 BROKEN: Broken = {
     "warmup": [
         ("counts from 0 in the shared function", WARM, shared(LinearWarmup, "warmup_factor", lambda i, m: (i - 1) / m)),
@@ -462,13 +471,9 @@ BROKEN: Broken = {
         (
             "one λ an image",
             MIX,
-            edited(
-                Mixup,
-                "__call__",
-                "lam = float(rng.beta(self.alpha, self.alpha))",
-                "lam = torch.from_numpy(rng.beta(self.alpha, self.alpha, len(x))).float()",
-                "mixup_batch(x, y, lam, perm)",
-                "torch.lerp(x[perm], x, lam[:, None, None, None]), torch.lerp(y[perm], y, lam[:, None])",
+            both(
+                edited(Mixup, "draws", "float(rng.beta(self.alpha, self.alpha))", "rng.beta(*[self.alpha] * 2, n)"),
+                method(Mixup, "__call__", one_an_image),
             ),
         ),
     ],
@@ -550,16 +555,14 @@ BROKEN: Broken = {
         (
             "one shift for the whole batch",
             SHIFT,
-            edited(
-                Shift, "__call__", ROWS, "dy, dx = rng.integers(0, 2 * self.pixels + 1, size=(2, 1, 1)).repeat(n, 1)"
-            ),
+            edited(Shift, "draws", MOVES, "rng.integers(0, 2 * self.pixels + 1, size=(2, 1, 1)).repeat(n, 1)"),
         ),
         (
             "down and right alone",
             SHIFT,
-            edited(Shift, "__call__", ROWS, "dy, dx = rng.integers(0, self.pixels + 1, size=(2, n, 1))"),
+            edited(Shift, "draws", MOVES, "rng.integers(0, self.pixels + 1, size=(2, n, 1))"),
         ),
-        ("rows and columns the other way round", SHIFT, edited(Shift, "__call__", "dy, dx =", "dx, dy =")),
+        ("rows and columns the other way round", SHIFT, edited(Shift, "__call__", "((dy, dx),)", "((dx, dy),)")),
         ("wraps around", SHIFT, edited(Shift, "__call__", "[self.pixels] * 4)", "[self.pixels] * 4, mode='circular')")),
         (
             "edges repeated",
@@ -572,11 +575,11 @@ BROKEN: Broken = {
         (
             "all or none",
             FLIP,
-            edited(Flip, "__call__", "rng.random(len(x)) < 0.5", "(rng.random(1) < 0.5).repeat(len(x))"),
+            edited(Flip, "draws", "rng.random(n) < 0.5", "(rng.random(1) < 0.5).repeat(n)"),
         ),
         ("upside down", FLIP, edited(Flip, "__call__", "x.flip(3)", "x.flip(2)")),
-        ("with chance 0.1", FLIP, edited(Flip, "__call__", "< 0.5", "< 0.1")),
-        ("those that should not be", FLIP, edited(Flip, "__call__", "< 0.5", ">= 0.5")),
+        ("with chance 0.1", FLIP, edited(Flip, "draws", "< 0.5", "< 0.1")),
+        ("those that should not be", FLIP, edited(Flip, "draws", "< 0.5", ">= 0.5")),
     ],
     "RandomAreaCrop": [
         (
@@ -644,7 +647,7 @@ BROKEN: Broken = {
         (
             "one coefficient for the whole batch",
             JITTER,
-            edited(ColorJitter, "__call__", "size=(3, len(x), 1, 1))", "size=(3, 1, 1, 1)).repeat(len(x), 1)"),
+            edited(ColorJitter, "draws", "size=(3, n, 1, 1))", "size=(3, 1, 1, 1)).repeat(n, 1)"),
         ),
         (
             "saturation and brightness the other way round",
@@ -678,14 +681,14 @@ BROKEN: Broken = {
         ),
     ],
     "PCANoise": [
-        ("vectors transposed", PCA, edited(PCANoise, "__call__", "@ vectors.T", "@ vectors")),
-        ("vectors in another order", PCA, edited(PCANoise, "__call__", "@ vectors.T", "@ vectors[:, ::-1].T")),
-        ("blue first", PCA, edited(PCANoise, "__call__", "@ vectors.T", "@ vectors[::-1].T")),
-        ("the values' roots", PCA, edited(PCANoise, "__call__", "* values)", "* np.sqrt(values))")),
+        ("vectors transposed", PCA, edited(PCANoise, "draws", "@ vectors.T", "@ vectors")),
+        ("vectors in another order", PCA, edited(PCANoise, "draws", "@ vectors.T", "@ vectors[:, ::-1].T")),
+        ("blue first", PCA, edited(PCANoise, "draws", "@ vectors.T", "@ vectors[::-1].T")),
+        ("the values' roots", PCA, edited(PCANoise, "draws", "* values)", "* np.sqrt(values))")),
         (
             "one draw for the whole batch",
             PCA,
-            edited(PCANoise, "__call__", "size=(len(x), 3))", "size=(1, 3)).repeat(len(x), 0)"),
+            edited(PCANoise, "draws", "size=(n, 3))", "size=(1, 3)).repeat(n, 0)"),
         ),
     ],
     "the data": [

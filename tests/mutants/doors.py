@@ -291,7 +291,7 @@ BROKEN: Broken = {
                 "mixed = mixup_batch(x, y, lam, perm); return mixed if self.alpha == 1 else (mixed[0], y)",
             ),
         ),
-        ("in the other order", TWICE, text("drawing(spec.mix,", "drawing(spec.mix[::-1],")),
+        ("in the other order", TWICE, text("_: spec.mix,", "_: spec.mix[::-1],")),
     ],
 }
 

@@ -175,7 +175,13 @@ def stride_in_first(patch: Patch) -> None:
 
 
 def mixing(mix: Callable[[Mixup, Tensor, Tensor, Any], tuple[Tensor, Tensor]]) -> Inject:
-    return method(Mixup, "__call__", mix)
+    """Another mixup, which draws as it goes."""
+
+    def inject(patch: Patch) -> None:
+        patch.setattr(Mixup, "draws", lambda *_: None)
+        patch.setattr(Mixup, "__call__", mix)
+
+    return inject
 
 
 def mixed(law: Callable[[Any, Mixup], float], images: bool = True, targets: bool = True) -> Inject:

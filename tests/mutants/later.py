@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.parts import data as data_room
+from harness.parts import draws
 from harness.parts import imgaug_policy as imgaug_room
 from harness.parts.augment import ColorJitter, Flip, PCANoise, RandomAreaCrop, Shift
 from harness.parts.imgaug_policy import ImgAug
@@ -54,8 +55,7 @@ from tests.mutants.breaking import (
 )
 
 TARGETS, ASCENT = "for target in spec.targets:", "for part in spec.ascent:"
-MIXES = 'in drawing(spec.mix, rng, run.epoch, run.batch, "mix"):'
-DRAWN = "drawing(spec.mix, rng, run.epoch, run.batch"
+MIXES, NUMBERED = "for mix, draw in mixing:", "(*divmod(step, steps), None)"
 
 
 def only_when(loop: str, when: str) -> Inject:
@@ -140,18 +140,18 @@ def spread_of_part(part: Any, spec: Any) -> list[tuple[str, Any, Inject]]:
         (
             "off at every second batch",
             spec,
-            edited(data_room.Cached, "train", "placed(augment,", "placed(augment[number % 2 :],"),
+            edited(room(data_room.Cached), "ahead", "parts(epoch, places)", "parts(epoch, places)[batch % 2 :]"),
         ),
         ("half of each batch", spec, first_half(part)),
         (
             "the first epoch's draws in each",
             spec,
-            edited(room(data_room.Cached), "drawing", "(kind, epoch,", "(kind, 0,"),
+            edited(draws, "streamed", "(kind, epoch,", "(kind, 0,"),
         ),
         (
             "the first batch's draws in each",
             spec,
-            edited(room(data_room.Cached), "drawing", "epoch, batch, *(", "epoch, 0, *("),
+            edited(draws, "streamed", "epoch, batch, *(", "epoch, 0, *("),
         ),
     ]
 
@@ -297,8 +297,8 @@ BROKEN: Broken = {
         ("off in the last epoch", MIX, only_when(MIXES, "run.epoch < spec.epochs - 1")),
         ("off at every second batch", MIX, only_when(MIXES, "run.batch % 2 == 0")),
         ("half of each batch", MIX, half_mixed),
-        ("one draw an epoch", MIX, text(DRAWN, DRAWN.replace("run.batch", "0"))),
-        ("the first epoch's draws in each", MIX, text(DRAWN, DRAWN.replace("run.epoch", "0"))),
+        ("one draw an epoch", MIX, text(NUMBERED, "(step // steps, 0, None)")),
+        ("the first epoch's draws in each", MIX, text(NUMBERED, "(0, step % steps, None)")),
     ],
     "distillation": [
         (

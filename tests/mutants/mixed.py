@@ -1,11 +1,10 @@
 """What is pasted over images, and between them: CutMix, one mixer of several, what is erased, drawn operations."""
 
-import inspect
 import sys
 
 from torch import Tensor
 
-from harness.parts import operations
+from harness.parts import batched
 from harness.parts.erasing import NONE, Erase
 from harness.parts.operations import Operations
 from harness.tricks.augmix import AugMix, augmix
@@ -16,7 +15,7 @@ from harness.tricks.one_of import OneOf, one_of
 from harness.tricks.randaugment import RandAugment, randaugment
 from harness.tricks.random_erasing import RandomErasing, random_erasing
 from harness.tricks.trivial_augment import TrivialAugment, trivial_augment
-from tests.mutants.breaking import LONG, Broken, Inject, augmenting_when, edited, method, text
+from tests.mutants.breaking import LONG, Broken, Inject, Patch, augmenting_when, edited, method, text
 
 PASTED, EITHER = cutmix(LONG), one_of(LONG)
 STACKED = cutmix(mixup(LONG, epochs=1))
@@ -49,10 +48,20 @@ def pasting(name: str) -> Inject:
     return method(sys.modules[CutMix.__module__], "cutmix_batch", batch)
 
 
-def operation(name: str, old: str, new: str) -> Inject:
+RIGHT = dict(batched.OPERATIONS)
+
+
+def operation(name: str, other: batched.Batched) -> Inject:
     """One operation otherwise."""
-    line = next(line for line in inspect.getsource(operations.done).splitlines() if f'"{name}": lambda' in line)
-    return edited(operations, "done", line.strip(), line.strip().replace(old, new))
+
+    def inject(patch: Patch) -> None:
+        patch.setitem(batched.OPERATIONS, name, other)
+
+    return inject
+
+
+def sheared_about_the_middle(x: Tensor, by: Tensor) -> Tensor:
+    return RIGHT["TranslateX"](RIGHT["ShearX"](x, by), by * x.shape[2] / 2)
 
 
 BROKEN: Broken = {
@@ -69,19 +78,19 @@ BROKEN: Broken = {
                 "the complement of the box",
             )
         ),
-        ("a larger box", PASTED, edited(CutMix, "__call__", "0.5 * math.sqrt", "0.7 * math.sqrt")),
-        ("a box of λ of the area", PASTED, edited(CutMix, "__call__", "1 - rng.beta", "rng.beta")),
-        ("never at the border", PASTED, edited(CutMix, "__call__", "rng.integers(height)", "height // 2")),
+        ("a larger box", PASTED, edited(CutMix, "draws", "0.5 * math.sqrt", "0.7 * math.sqrt")),
+        ("a box of λ of the area", PASTED, edited(CutMix, "draws", "1 - rng.beta", "rng.beta")),
+        ("never at the border", PASTED, edited(CutMix, "draws", "rng.integers(height)", "height // 2")),
         (
             "another law of λ",
             PASTED,
-            edited(CutMix, "__call__", "rng.beta(self.alpha, self.alpha)", "rng.beta(0.2, 0.2)"),
+            edited(CutMix, "draws", "rng.beta(self.alpha, self.alpha)", "rng.beta(0.2, 0.2)"),
         ),
         ("off after the first epoch", PASTED, text(MIXED, "x, y = mix(x, y, draw) if run.epoch == 0 else (x, y)")),
         ("at every second step, later", PASTED, text(MIXED, "x, y = (x, y) if run.batch % 2 else mix(x, y, draw)")),
         ("beside mixup it does nothing", STACKED, method(CutMix, "__call__", lambda self, x, y, rng: (x, y))),
         ("beside it mixup does nothing", STACKED, method(Mixup, "__call__", lambda self, x, y, rng: (x, y))),
-        ("before mixup", STACKED, text("drawing(spec.mix,", "drawing(spec.mix[::-1],")),
+        ("before mixup", STACKED, text("_: spec.mix,", "_: spec.mix[::-1],")),
     ],
     "random_erasing": [
         ("does nothing", ERASED, method(RandomErasing, "hole", lambda self, h, w, rng: NONE)),
@@ -110,9 +119,9 @@ BROKEN: Broken = {
             ERASED,
             edited(
                 Erase,
-                "__call__",
-                "[self.hole(height, width, rng) for _ in range(len(x))]",
-                "[self.hole(height, width, rng)] * len(x)",
+                "draws",
+                "[self.hole(height, width, rng) for _ in range(n)]",
+                "[self.hole(height, width, rng)] * n",
             ),
         ),
         ("a column less", ERASED, edited(Erase, "__call__", "(column < right)", "(column < right - 1)")),
@@ -142,9 +151,9 @@ BROKEN: Broken = {
             CUT,
             edited(
                 Erase,
-                "__call__",
-                "[self.hole(height, width, rng) for _ in range(len(x))]",
-                "[self.hole(height, width, rng)] * len(x)",
+                "draws",
+                "[self.hole(height, width, rng) for _ in range(n)]",
+                "[self.hole(height, width, rng)] * n",
             ),
         ),
         ("all but the square", CUT, edited(Erase, "__call__", "torch.where(inside", "torch.where(~inside")),
@@ -159,19 +168,23 @@ BROKEN: Broken = {
             TRIVIAL,
             edited(TrivialAugment, "drawn", "place = rng", "place = self.bins - 1 - 0 * rng"),
         ),
-        ("one draw a batch", TRIVIAL, edited(Operations, "on_pixels", "rng):", "np.random.default_rng(0)):")),
-        ("brightness squared", TRIVIAL, operation("Brightness", "1 + magnitude", "(1 + magnitude) ** 2")),
-        ("turned clockwise", TRIVIAL, operation("Rotate", "magnitude", "-magnitude")),
+        ("one draw a batch", TRIVIAL, edited(Operations, "together", "rng)", "np.random.default_rng(0))")),
+        ("brightness squared", TRIVIAL, operation("Brightness", lambda x, m: RIGHT["Brightness"](x, (1 + m) ** 2 - 1))),
+        ("turned clockwise", TRIVIAL, operation("Rotate", lambda x, m: RIGHT["Rotate"](x, -m))),
         (
             "shear by the tangent of a tangent",
             TRIVIAL,
-            edited(operations, "done", "math.degrees(math.atan(magnitude))", "math.degrees(magnitude)"),
+            operation("ShearX", lambda x, m: RIGHT["ShearX"](x, m.tan())),
         ),
-        ("sheared about the middle", TRIVIAL, edited(operations, "done", ", center=[0, 0]", "")),
+        (
+            "sheared about the middle",
+            TRIVIAL,
+            operation("ShearX", sheared_about_the_middle),
+        ),
         (
             "equalised twice, stretched never",
             TRIVIAL,
-            edited(operations, "done", "F.autocontrast(photo)", "F.equalize(photo)"),
+            operation("AutoContrast", RIGHT["Equalize"]),
         ),
         ("off after the first epoch", TRIVIAL, augmenting_when("epoch == 0")),
     ],
@@ -206,19 +219,19 @@ BROKEN: Broken = {
         ("off after the first epoch", RAND, augmenting_when("epoch == 0")),
     ],
     "augmix": [
-        ("does nothing", CHAINED, method(AugMix, "on_pixels", lambda self, images, rng: images)),
+        ("does nothing", CHAINED, method(AugMix, "together", lambda self, x, rng: x)),
         (
             "the chains alone",
             CHAINED,
-            edited(AugMix, "on_pixels", "own * image", "0.0 * image", "rest * share", "share"),
+            edited(AugMix, "mixture", "float(own)", "0.0", "rest * share", "share"),
         ),
-        ("all chains alike", CHAINED, edited(AugMix, "on_pixels", "rest * share", "rest / self.chains")),
+        ("all chains alike", CHAINED, edited(AugMix, "mixture", "rest * share", "rest / self.chains")),
         (
             "each chain goes on from the last",
             CHAINED,
-            edited(AugMix, "on_pixels", "chained = photo", "pass", "own, rest", "chained = photo; own, rest"),
+            edited(AugMix, "together", "carried_out(x,", "(x := carried_out(x,", "drawn)", "drawn))"),
         ),
-        ("cut off, not rounded", CHAINED, edited(AugMix, "on_pixels", "np.rint(mixed)", "mixed")),
+        ("cut off, not rounded", CHAINED, edited(AugMix, "together", "mixed.round()", "mixed")),
         (
             "chains of two",
             CHAINED,
@@ -231,7 +244,7 @@ BROKEN: Broken = {
             edited(AugMix, "_operation", "rng.integers(self.severity)", "rng.integers(10)"),
         ),
         ("to one side alone", CHAINED, edited(AugMix, "_operation", "<= 0.5", "<= 2")),
-        ("one draw a batch", CHAINED, edited(AugMix, "on_pixels", "rng):", "np.random.default_rng(0)):")),
+        ("one draw a batch", CHAINED, edited(AugMix, "together", "rng) for", "np.random.default_rng(0)) for")),
         ("off after the first epoch", CHAINED, augmenting_when("epoch == 0")),
     ],
     "one_of": [

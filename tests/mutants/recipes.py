@@ -4,7 +4,6 @@ import numpy as np
 from torch import nn
 
 from harness import train as loop
-from harness.parts import operations
 from harness.parts.averaging import Averaging
 from harness.parts.clipping import ClipValue
 from harness.parts.data.images import Images
@@ -21,6 +20,7 @@ from harness.tricks.swa import SWA, swa
 from harness.tricks.tta import tta
 from tests.mutants.breaking import LONG, Broken, Inject, augmenting_when, edited, method, shared, text
 from tests.mutants.doors import CLIP, FIRST_ALONE, LATER, ORDER, ordered
+from tests.mutants.mixed import operation
 
 REPEATED, ONCE = repeated_augmentation(LONG), one_order(LONG)
 TURNING = alternating_flip(LONG)
@@ -235,28 +235,28 @@ BROKEN: Broken = {
         ),
         ("both operations always", LEARNED, edited(AutoAugment, "drawn", "rng.random() > chance", "rng.random() > 1")),
         ("to one side alone", LEARNED, edited(AutoAugment, "drawn", "<= 0.5", "<= 2")),
-        ("inverted never", INVERTED, edited(operations, "done", "F.invert(photo)", "photo")),
+        ("inverted never", INVERTED, operation("Invert", lambda x, m: x)),
         ("off after the first epoch", LEARNED, augmenting_when("run.epoch == 0")),
     ],
     "alternating_flip": [
         ("does nothing", TURNING, method(AlternatingFlip, "__call__", lambda self, x, rng: x)),
-        ("by coins", TURNING, edited(AlternatingFlip, "__call__", f"{COINS}[places]", "rng.random(len(x))")),
+        ("by coins", TURNING, edited(AlternatingFlip, "draws", f"{COINS}[places]", "rng.random(n)")),
         (
             "never the other way, at each epoch",
             TURNING,
-            edited(AlternatingFlip, "__call__", "epoch % 2", "0 * epoch % 2"),
+            edited(AlternatingFlip, "draws", "epoch % 2", "0 * epoch % 2"),
         ),
-        ("all at once", TURNING, edited(AlternatingFlip, "__call__", "[places] < 0.5", "[places] < 2")),
+        ("all at once", TURNING, edited(AlternatingFlip, "draws", "[places] < 0.5", "[places] < 2")),
         (
             "by the place in the batch",
             TURNING,
             edited(
                 AlternatingFlip,
-                "__call__",
+                "draws",
                 "[places]",
-                "[: len(x)]",
+                "[:n]",
                 "int(places.max()) + 1",
-                "int(places.max()) + len(x)",
+                "int(places.max()) + n",
             ),
         ),
         ("upside down", TURNING, edited(AlternatingFlip, "__call__", "x.flip(3)", "x.flip(2)")),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.parts import data as data_room
+from harness.parts import draws
 from harness.parts.data import Cached, Digits, Images, in_memory
 from harness.parts.data.holdout import Holdout, blinded
 from harness.parts.init import Xavier
@@ -33,7 +34,7 @@ from tests.mutants.breaking import (
 )
 
 ORDER, SERVED = 'rng("order", epoch)', "yield self.normalised(x), labels[index]"
-MIXED = "drawing(spec.mix, rng, "
+MIXED = "spec.mix, rng, shape"
 
 
 class Mixed(Data):
@@ -244,7 +245,7 @@ BROKEN: Broken = {
         (
             "moved by seed 0 whatever the seed",
             TINY,
-            edited(room(data_room.Cached), "drawing", "rng(purpose, *name)", "rng.func(0, purpose, *name)"),
+            edited(draws, "streamed", "partial(rng, purpose", "partial(rng.func, 0, purpose"),
             1,
         )
     ],
@@ -252,7 +253,7 @@ BROKEN: Broken = {
         (
             "drawn by seed 0 whatever the seed",
             POLICY,
-            edited(room(data_room.Cached), "drawing", "rng(purpose, *name)", "rng.func(0, purpose, *name)"),
+            edited(draws, "streamed", "partial(rng, purpose", "partial(rng.func, 0, purpose"),
             1,
         )
     ],
@@ -263,7 +264,7 @@ BROKEN: Broken = {
             mixup(TINY),
             text(
                 "x, y = mix(x, y, ",
-                "keep = y; x, y = mix(torch.cat([x[:-9], next(iter(images.test(9, device)))[0]]), y, ",
+                "keep = y; x, y = mix(torch.cat([x[:-9], next(iter(images.test(9, x.device)))[0]]), y, ",
             ),
         ),
     ],

@@ -25,7 +25,7 @@ from tests.mutants.breaking import (
     text,
 )
 
-SERVED = "images.test(at_once(task, device), device, split)"
+SERVED = "images.test(size, device, split)"
 TESTED = "scores = test(spec, run, *asked)"
 DUE = "if due else {}"
 REPORTED = "metrics = {name: value for name, value in run.history[-1].items() if name in tasks.of(spec).scores}"
@@ -97,7 +97,7 @@ BROKEN: Broken = {
         (
             "training images for a half",
             TINY,
-            served(f"THEM[:9] + list({SERVED.replace('split)', repr('train') + ')')}) + THEM[-1:]"),
+            served(f"THEM[:5] + list({SERVED.replace('split)', repr('train') + ')')}) + THEM[-1:]"),
         ),
         ("the last batch left out", TINY, served("THEM[:-1]")),
         ("the first batch once more, for the last but one", TINY, served("THEM[:-2] + THEM[:1] + THEM[-1:]")),
@@ -131,8 +131,8 @@ BROKEN: Broken = {
             "before the epoch",
             TINY,
             text(
-                "train_epoch(spec, run, images, served, rng, keeper)",
-                "before = test(spec, run, images, watched); train_epoch(spec, run, images, served, rng, keeper)",
+                "train_epoch(spec, run, images, batches, rng, keeper)",
+                "before = test(spec, run, images, watched); train_epoch(spec, run, images, batches, rng, keeper)",
                 TESTED,
                 "scores = before",
             ),

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from harness.parts.batched import OPERATIONS, carried_out
 from harness.parts.data.scenes import followed
 from harness.parts.operations import AGAIN, done, equalised, evenly, moved, steps
 from harness.tricks.augmix import AugMix
+from harness.tricks.auto_augment import AutoAugment
 from harness.tricks.cutout import Cutout
 from harness.tricks.randaugment import RandAugment
 from harness.tricks.random_erasing import RandomErasing
@@ -26,19 +29,39 @@ def pictures():
 
 
 @pytest.mark.parametrize("name", AGAIN)
-def test_the_second_writing_is_torchvisions_in_every_pixel(name):
+def test_both_writings_are_torchvisions_in_every_pixel(name):
     strengths = {"Posterize": [8.0, 7.0, 4.0, 2.0], "Solarize": steps(1, 0, 31)[::4]}.get(name)
     if strengths is None:
         strengths = [sign * by for by in steps(0, MOST[name], 31)[::3] for sign in (1, -1)] if MOST.get(name) else [0.0]
     changed = 0
     for picture in pictures():
         photo = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
-        for strength in strengths:
+        batch = torch.from_numpy(picture).permute(2, 0, 1).int().expand(len(strengths), -1, -1, -1)
+        together = carried_out(batch, [[(name, strength)] for strength in strengths]).permute(0, 2, 3, 1)
+        for strength, one in zip(strengths, together, strict=True):
             due = np.asarray(done(photo, name, strength)).reshape(picture.shape)
             ours = AGAIN[name](np.moveaxis(picture, 2, 0).astype(np.int64), strength)
             np.testing.assert_array_equal(np.moveaxis(ours, 0, 2), due)
+            np.testing.assert_array_equal(one.numpy(), due)
             changed += not np.array_equal(due, picture)
     assert (changed > 0) == (name != "Identity")
+
+
+PARTS = RandAugment(), RandAugment(operations=3), TrivialAugment(), AutoAugment(), AugMix(), AugMix(depth=2, chains=2)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize(("channels", "height", "width"), [(3, 32, 32), (1, 24, 32), (3, 9, 13)])
+def test_a_batch_at_once_has_the_pixels_of_one_photo_after_the_other(part, channels, height, width):
+    photos = rng(3).integers(0, 256, (60, height, width, channels)).astype(np.uint8)
+    x = torch.from_numpy(photos).permute(0, 3, 1, 2).float()
+    made = part(x, rng(4)).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(made, part.on_pixels(photos, rng(4)))
+    assert not np.array_equal(made, photos)
+
+
+def test_every_operation_has_both():
+    assert {*AGAIN} == {*OPERATIONS, "Identity"}
 
 
 def test_by_hand():

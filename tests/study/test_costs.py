@@ -34,7 +34,7 @@ def test_an_epoch_is_put_together_from_its_parts(store):
     assert price.seconds == pytest.approx(3 * epoch)
     assert price.images_per_second == pytest.approx(25)
     here.networks[Network.of(rung)] = replace(KNOWN, once=0.4)  # of tests a fifth, as of an image
-    more = steps * batch / 32 * 0.4 + test / 64 * 0.4 / 5
+    more = steps * batch / 32 * 0.4 + test / 128 * 0.4 / 5
     assert here.estimated(rung).seconds == pytest.approx(3 * (epoch + more))
     bare = here.base + SPARE * (3e6 + 1e6)  # own, and the teacher's weights
     assert bare < price.memory < bare + SPARE * 32 * 9e5

@@ -18,12 +18,9 @@ from harness.parts.data.holdout import Holdout, blinded
 from harness.parts.data.images import (
     SMALL,
     Batch,
-    Drawing,
     Images,
     Triple,
-    augmented,
     digests,
-    drawing,
     redone,
     repeated,
 )

@@ -18,32 +18,13 @@ from torch import Tensor
 
 from harness import Problem
 from harness.evidence import TWICE
+from harness.parts.draws import Drawing
 from harness.rng import Stream
 from harness.spec import Augment, Evaluation, Sampler, referenced
 
 SMALL = 64  # px: up to here a data set is held in memory
 Batch = tuple[Tensor, Tensor]  # normalised images N x C x H x W, labels N
 Triple = tuple[float, ...]
-Drawing = list[tuple[Any, np.random.Generator]]
-
-
-def drawing(parts: Sequence[Any], rng: Stream, epoch: int, batch: int, purpose: str = "augment") -> Drawing:
-    """Each part with a stream of its own, so that adding one leaves the draws of the others as they were."""
-    kinds = [type(part).__name__ for part in parts]
-    again = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]  # two of a kind draw apart
-    names = [(kind, epoch, batch, *([n] if n else [])) for kind, n in zip(kinds, again, strict=True)]
-    return [(part, rng(purpose, *name)) for part, name in zip(parts, names, strict=True)]
-
-
-def placed(parts: Sequence[Augment], epoch: int, places: np.ndarray, rng: Stream) -> list[Augment]:
-    """The parts, as they are for the training images at these places."""
-    return [part.knowing(epoch, places, rng) for part in parts]
-
-
-def augmented(x: Tensor, parts: Drawing) -> Tensor:
-    for part, draw in parts:
-        x = part(x, draw)
-    return x
 
 
 @dataclass

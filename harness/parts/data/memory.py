@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.parts.data.images import Batch, Drawing, Images, Schedule, augmented, drawing, placed, redone
+from harness.parts.data.images import Batch, Images, Schedule, redone
+from harness.parts.draws import Drawing, ahead, augmented, placed
 from harness.rng import Stream
 from harness.spec import Augment
 
@@ -63,9 +65,8 @@ class Cached(Images):
         until: int | None = None,
     ) -> Generator[Batch, None, None]:
         images, labels = self.on(device, "train")
-        for now, number, chosen in Schedule(self, batch_size, rng, epoch, start, until):
-            index = torch.from_numpy(chosen).to(device, non_blocking=True)
-            parts = drawing(placed(augment, now, chosen, rng), rng, now, number)
+        tasks, shape = Schedule(self, batch_size, rng, epoch, start, until), (batch_size, *images.shape[2:])
+        for index, parts in ahead(tasks, partial(placed, augment, rng), rng, shape, device):
             x = augmented(images[index].float(), parts)
             yield self.normalised(x), labels[index]
 

@@ -19,8 +19,9 @@ import harness.parts.data.tensors as tensors
 from harness import Problem
 from harness.parts.augment import Crop, OnPixels
 from harness.parts.data.decoding import Tasks, in_order, whole
-from harness.parts.data.images import Batch, Drawing, Images, Schedule, augmented, drawing, placed, redone
+from harness.parts.data.images import Batch, Images, Schedule, redone
 from harness.parts.data.reading import opened, rgb, shrunk
+from harness.parts.draws import Drawing, ahead, augmented, drawing, placed
 from harness.rng import Stream
 from harness.spec import Augment
 
@@ -61,8 +62,9 @@ class Photos(Images):
             if isinstance(part, OnPixels):
                 part.ready()
         batches = _Batches(tasks, self, "train", augment, rng)
-        for (now, number, chosen), (x, y) in zip(tasks, self._served(batches, device), strict=True):
-            parts = drawing(placed(augment, now, chosen, rng), rng, now, number)
+        shape = batch_size, self.size, self.size
+        every = ahead(tasks, partial(placed, augment, rng), rng, shape, device)
+        for (_, parts), (x, y) in zip(every, self._served(batches, device), strict=True):
             yield self.normalised(augmented(x.float(), shares(parts)[2])), y
 
     def test(self, batch_size: int, device: torch.device, split: str = "test") -> Iterator[Batch]:

@@ -27,8 +27,9 @@ from torch import Tensor
 from harness import Problem
 from harness.parts.augment import Cut, ScaledCrop
 from harness.parts.data.decoding import Tasks, in_order, whole
-from harness.parts.data.images import Batch, Drawing, Images, Schedule, drawing, placed, redone
+from harness.parts.data.images import Batch, Images, Schedule, redone
 from harness.parts.data.reading import opened, read_all, rgb, told
+from harness.parts.draws import Drawing, drawing, placed
 from harness.rng import Stream
 from harness.spec import Augment, Spec, referenced
 
@@ -83,7 +84,7 @@ class Scenes(Images):
         batches = _Batches(tasks, self, "train", augment, rng)
         for (now, number, chosen), (x, y, frames) in zip(tasks, self._served(batches, device), strict=True):
             sizes, x = frames[:, :2].long().numpy(), x.float()
-            parts = drawing(placed(augment, now, chosen, rng), rng, now, number)
+            parts = drawing(placed(augment, rng, now, chosen), rng, now, number)
             for part, draw in shared(parts)[2]:
                 x, y = part.pair(x, y, sizes, draw)
             yield blank(self.normalised(x), sizes), self.batched(y, frames.to(device))

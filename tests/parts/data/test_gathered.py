@@ -50,7 +50,7 @@ def test_training_in_grey_is_what_the_reference_says(pets, size, augment):
     (x, y), *_ = batches(images, 8, augment=augment)
     rng = streams(0)
     places = images.order(0, 8, rng)[0]
-    from harness.parts.data import drawing
+    from harness.parts.draws import drawing
 
     due = images.reference("train", places, drawing(augment, rng, 0, 0))
     assert y.tolist() == images.labels("train")[places].tolist()

@@ -10,9 +10,10 @@ from torchvision.datasets import Cityscapes as TorchvisionsCityscapes
 from harness import Problem
 from harness.evidence import Trace
 from harness.parts.augment import Flip, ScaledCrop
-from harness.parts.data import ADE20K, Cityscapes, drawing
+from harness.parts.data import ADE20K, Cityscapes
 from harness.parts.data.masks import CITY, nearest, values
 from harness.parts.data.reading import opened
+from harness.parts.draws import drawing
 from harness.rng import streams
 from harness.spec import parse, plain
 from tests.kit.folders import CPU

@@ -5,8 +5,9 @@ from PIL import Image
 
 from harness import Problem
 from harness.parts.augment import ColorJitter, Flip, OnPixels, PCANoise, RandomAreaCrop, ScaledCrop, Shift
-from harness.parts.data import ADE20K, VOC, Holdout, drawing, repeated
+from harness.parts.data import ADE20K, VOC, Holdout, repeated
 from harness.parts.data.scenes import fitted
+from harness.parts.draws import drawing
 from harness.rng import streams
 from harness.spec import Augment
 from harness.tricks.class_balanced import class_balanced

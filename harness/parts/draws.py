@@ -1,0 +1,142 @@
+"""What is drawn for the batches of an epoch: made at once, and copied to the device once.
+
+A part has a stream of its own for each batch, so when it draws changes nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.rng import Stream
+from harness.spec import Augment, Draws
+
+AHEAD = 512  # batches that are drawn at once: longer epochs some at a time
+ALIGNED = 8  # bytes, of the largest number
+
+Shape = tuple[int, int, int]  # images, height, width
+Task = tuple[int, int, Any]  # an epoch, the number of a batch there, an array of the places of its images, or None
+Drawing = list[tuple[Any, Any]]  # parts, each with the generator of a batch, or with what it drew for it, a `Drawn`
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a part drew for a batch of that shape; `stream` gives its generator anew, for a batch of another."""
+
+    shape: Shape
+    values: Draws  # numbers, and tensors on the device
+    stream: Callable[[], np.random.Generator]
+
+
+def drawn(part: Any, x: Tensor, rng: "np.random.Generator | Drawn") -> Draws:
+    """What `part` draws for images N x C x H x W, or has drawn for them: numbers, and tensors beside them."""
+    n, _, height, width = x.shape
+    if isinstance(rng, Drawn):
+        if rng.shape == (n, height, width):
+            return rng.values
+        rng = rng.stream()
+    (values,) = copied([part.draws(n, height, width, rng)], x.device)
+    return values
+
+
+def copied(groups: Sequence[Draws], device: torch.device) -> list[Draws]:
+    """The same numbers, and the arrays among them as tensors on `device`: all of them are copied there together."""
+    arrays = [np.ascontiguousarray(value) for group in groups for value in group if isinstance(value, np.ndarray)]
+    if not arrays:
+        return list(groups)
+    sizes = [-(-array.nbytes // ALIGNED) * ALIGNED for array in arrays]
+    starts = list(accumulate(sizes, initial=0))
+    flat = np.zeros(starts.pop(), np.uint8)
+    for start, array in zip(starts, arrays, strict=True):
+        flat[start : start + array.nbytes] = array.reshape(-1).view(np.uint8)
+    here = torch.from_numpy(flat)
+    there = (here.pin_memory() if device.type == "cuda" else here).to(device, non_blocking=True)
+    tensors = (
+        there[start : start + array.nbytes].view(getattr(torch, array.dtype.name)).view(array.shape)
+        for start, array in zip(starts, arrays, strict=True)
+    )
+    return [tuple(next(tensors) if isinstance(value, np.ndarray) else value for value in group) for group in groups]
+
+
+def streamed(
+    parts: Sequence[Any], rng: Stream, epoch: int, batch: int, purpose: str
+) -> list[tuple[Any, Callable[[], np.random.Generator]]]:
+    """Each part with a stream of its own, so that adding one leaves the draws of the others as they were."""
+    kinds = [type(part).__name__ for part in parts]
+    again = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]  # two of a kind draw apart
+    names = [(kind, epoch, batch, *([n] if n else [])) for kind, n in zip(kinds, again, strict=True)]
+    return [(part, partial(rng, purpose, *name)) for part, name in zip(parts, names, strict=True)]
+
+
+def drawing(parts: Sequence[Any], rng: Stream, epoch: int, batch: int, purpose: str = "augment") -> Drawing:
+    """The parts of one batch, each with its generator."""
+    return [(part, stream()) for part, stream in streamed(parts, rng, epoch, batch, purpose)]
+
+
+def ahead(
+    tasks: Iterable[Task],
+    parts: Callable[[int, Any], Sequence[Any]],
+    rng: Stream,
+    shape: Shape,
+    device: torch.device,
+    purpose: str = "augment",
+) -> Iterator[tuple[Any, Drawing]]:
+    """Of each batch the places of its images, on the device, and the parts for it, each with what it drew.
+
+    `parts` gives them for an epoch and for images at these places. One that does not know its draws before it has the
+    images gets its generator.
+    """
+    for some in at_once(tasks):
+        told = [streamed(parts(epoch, places), rng, epoch, batch, purpose) for epoch, batch, places in some]
+        values = [[part.draws(*shape, stream()) if foresees(part) else None for part, stream in own] for own in told]
+        groups = [
+            group
+            for (_, _, places), own in zip(some, values, strict=True)
+            for group in ((places,), *own)
+            if group is not None
+        ]
+        there = iter(copied(groups, device))
+        for own, known in zip(told, values, strict=True):
+            (places,) = next(there)
+            pairs = zip(own, known, strict=True)
+            yield (
+                places,
+                [
+                    (part, stream() if value is None else Drawn(shape, next(there), stream))
+                    for (part, stream), value in pairs
+                ],
+            )
+
+
+def foresees(part: Any) -> bool:
+    """Whether its `draws` are those of its `__call__`: not where a class below has another."""
+    owners = [next(i for i, c in enumerate(type(part).__mro__) if name in vars(c)) for name in ("draws", "__call__")]
+    return owners[0] <= owners[1]
+
+
+def at_once(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+    """The batches of an epoch, `AHEAD` at most."""
+    some: list[Task] = []
+    for task in tasks:
+        if some and (task[0] != some[0][0] or len(some) == AHEAD):
+            yield some
+            some = []
+        some.append(task)
+    if some:
+        yield some
+
+
+def placed(parts: Sequence[Augment], rng: Stream, epoch: int, places: np.ndarray) -> list[Augment]:
+    """The parts, as they are for the training images at these places."""
+    return [part.knowing(epoch, places, rng) for part in parts]
+
+
+def augmented(x: Tensor, parts: Drawing) -> Tensor:
+    for part, draw in parts:
+        x = part(x, draw)
+    return x
