@@ -5,6 +5,7 @@
     python -m harness.bench --study digits:mixup                   # a rung of a study, made shorter
     python -m harness.bench --gpu                                  # what a GPU makes of all this, in some eight minutes
     python -m harness.bench --loader /data/photos                  # photos, as they are and prepared, beside timm's
+    python -m harness.bench --trainer pytorch-image-models/train.py --data /data/photos --size 224   # beside timm's
     python -m harness.bench --imgaug /data/monkeys                 # the monkeys' augmentation, beside its source
     python -m harness.bench --records 10000                        # how long the store and a report of it take
     python -m harness.bench --scheduler 100000                     # how long it takes to say which run goes next
@@ -76,6 +77,11 @@ def run(options: argparse.Namespace) -> None:
     if options.imgaug:
         return show_prepared(options.imgaug, options.rounds)
     places = places_for(options.device, options.jobs)
+    if options.trainer:
+        from harness.bench.trainer import photos, show_trained
+
+        asked = options.model, expanded(options.data), options.size, options.batch_size
+        return show_trained(options.trainer, photos(*asked), options.model, places)
     if options.gpu:
         if not places[0].startswith("cuda"):
             raise Problem("--gpu measures a CUDA device, and there is none here")
@@ -152,6 +158,7 @@ def parser() -> argparse.ArgumentParser:
     add("--launcher", type=int, metavar="N", help="measure what --engine takes for each of N runs that sleep")
     where.add_engine(p)
     add("--loader", type=expanded, metavar="DIR", help="measure loading its train/CLASS/FILE, beside timm's loader")
+    add("--trainer", type=expanded, metavar="FILE", help="measure timm's train.py, this file, beside it on --data")
     add("--imgaug", type=expanded, metavar="DIR", help="measure the monkeys' augmentation of images, beside its source")
     add("--evidence", type=int, metavar="STEPS", help="measure what audits and exams cost in a run of so many steps")
     add(

@@ -1,4 +1,4 @@
-"""What is drawn for the batches of an epoch: made at once, and copied to the device once.
+"""What is drawn for the batches of an epoch: made together, and copied to the device together.
 
 A part has a stream of its own for each batch, so when it draws changes nothing.
 """
@@ -6,7 +6,7 @@ A part has a stream of its own for each batch, so when it draws changes nothing.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.rng import Stream
 from harness.spec import Augment, Draws
 
-AHEAD = 512  # batches that are drawn at once: longer epochs some at a time
+AHEAD = 64  # batches that are drawn together at most: while more are drawn a GPU could run out of work
 ALIGNED = 8  # bytes, of the largest number
 
 Shape = tuple[int, int, int]  # images, height, width
@@ -40,17 +40,17 @@ def drawn(part: Any, x: Tensor, rng: "np.random.Generator | Drawn") -> Draws:
         if rng.shape == (n, height, width):
             return rng.values
         rng = rng.stream()
+    values: Draws
     (values,) = copied([part.draws(n, height, width, rng)], x.device)
     return values
 
 
-def copied(groups: Sequence[Draws], device: torch.device) -> list[Draws]:
+def copied(groups: Sequence[Draws | None], device: torch.device) -> list[Any]:
     """The same numbers, and the arrays among them as tensors on `device`: all of them are copied there together."""
-    arrays = [np.ascontiguousarray(value) for group in groups for value in group if isinstance(value, np.ndarray)]
+    arrays = [np.ascontiguousarray(value) for group in groups for value in group or () if isinstance(value, np.ndarray)]
     if not arrays:
         return list(groups)
-    sizes = [-(-array.nbytes // ALIGNED) * ALIGNED for array in arrays]
-    starts = list(accumulate(sizes, initial=0))
+    starts = list(accumulate((-(-array.nbytes // ALIGNED) * ALIGNED for array in arrays), initial=0))
     flat = np.zeros(starts.pop(), np.uint8)
     for start, array in zip(starts, arrays, strict=True):
         flat[start : start + array.nbytes] = array.reshape(-1).view(np.uint8)
@@ -60,7 +60,11 @@ def copied(groups: Sequence[Draws], device: torch.device) -> list[Draws]:
         there[start : start + array.nbytes].view(getattr(torch, array.dtype.name)).view(array.shape)
         for start, array in zip(starts, arrays, strict=True)
     )
-    return [tuple(next(tensors) if isinstance(value, np.ndarray) else value for value in group) for group in groups]
+
+    def made(group: Draws) -> Draws:
+        return tuple(next(tensors) if isinstance(value, np.ndarray) else value for value in group)
+
+    return [None if group is None else made(group) for group in groups]
 
 
 def streamed(
@@ -93,24 +97,14 @@ def ahead(
     """
     for some in at_once(tasks):
         told = [streamed(parts(epoch, places), rng, epoch, batch, purpose) for epoch, batch, places in some]
-        values = [[part.draws(*shape, stream()) if foresees(part) else None for part, stream in own] for own in told]
-        groups = [
-            group
-            for (_, _, places), own in zip(some, values, strict=True)
-            for group in ((places,), *own)
-            if group is not None
-        ]
+        groups: list[Draws | None] = []
+        for (_, _, places), own in zip(some, told, strict=True):
+            groups += (places,), *(part.draws(*shape, stream()) if foresees(part) else None for part, stream in own)
         there = iter(copied(groups, device))
-        for own, known in zip(told, values, strict=True):
-            (places,) = next(there)
-            pairs = zip(own, known, strict=True)
-            yield (
-                places,
-                [
-                    (part, stream() if value is None else Drawn(shape, next(there), stream))
-                    for (part, stream), value in pairs
-                ],
-            )
+        for own in told:
+            ((places,), *values) = islice(there, 1 + len(own))
+            pairs = zip(own, values, strict=True)
+            yield places, [(p, stream() if v is None else Drawn(shape, v, stream)) for (p, stream), v in pairs]
 
 
 def foresees(part: Any) -> bool:

@@ -1,0 +1,92 @@
+"""A study beside timm's own trainer: the same network, photos and batch, on the same cores.
+
+timm's script is no part of its package: https://github.com/huggingface/pytorch-image-models has it, `train.py`.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness import Problem, one_line
+from harness.bench.loop import Measured, recipe, study
+from harness.spec import Spec
+from harness.train import PLAIN
+
+RATE = re.compile(r"Train: \d+ \[.*\(\d+\.\d+s, +(\d+\.\d+)/s\)")  # the mean over an epoch so far, in images a second
+
+
+EPOCHS = 2  # the loop is measured in the last
+
+
+def photos(model: str, root: Path, size: int, batch_size: int, epochs: int = EPOCHS) -> Spec:
+    """timm's network on photos of a folder, augmented as both do, but for noise and contrast."""
+    from harness.parts.data import SMALL, ImageFolder
+    from harness.parts.models import Timm
+
+    data = ImageFolder(root=root, size=size)
+    if size <= SMALL:
+        raise Problem(f"--size {size}: photos above {SMALL} px are decoded while they are trained on; take more")
+    return recipe("resnet18", data, batch_size).but(model=Timm(name=model), epochs=epochs)
+
+
+def theirs(script: Path, spec: Spec, model: str, workers: int) -> tuple[float, float]:
+    """Images a second of timm's script: of all that it does, and of its training loop in the last epoch.
+
+    Raises Problem, with its last line, where it fails or tells no rate.
+    """
+    images = spec.data.load()
+    told = {
+        "--model": model,
+        "--num-classes": len(images.classes),
+        "--input-size": f"3 {images.size} {images.size}",
+        "--val-split": "val",
+        "--batch-size": spec.batch_size,
+        "--epochs": spec.epochs,
+        "--device": "cpu",
+        "--workers": workers,
+        "--opt": "nesterov",
+        "--lr": 0.05,
+        "--sched": "step",
+        "--warmup-epochs": 0,
+        "--train-interpolation": "bilinear",
+        "--log-interval": 1,
+    }
+    words = [word for name, value in told.items() for word in (name, *str(value).split())]
+    root = getattr(spec.data, "root", "")
+    with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
+        command = [sys.executable, str(script), str(root), *words, "--output", folder]
+        began = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+        wall = time.monotonic() - began
+    lines = (done.stderr + done.stdout).strip().splitlines() or ["without a word"]
+    rates = [float(found[1]) for found in map(RATE.search, lines) if found]
+    if done.returncode or not rates:
+        raise Problem(f"--trainer {script}: {one_line(lines[-1], 300)}")
+    steps = images.counts["train"] // spec.batch_size
+    return spec.epochs * steps * spec.batch_size / wall, rates[-1]
+
+
+def beside(script: Path, spec: Spec, model: str, places: Sequence[str]) -> Iterator[tuple[str, float, float]]:
+    """("timm" or "harness", images a second of all it does, and in its training loop): theirs, ours, theirs."""
+    yield "timm", *theirs(script, spec, model, len(places))
+    own: Measured = study(spec, places, PLAIN)
+    yield "harness", own.rate, own.in_loop
+    yield "timm", *theirs(script, spec, model, len(places))
+
+
+def show_trained(script: Path, spec: Spec, model: str, places: Sequence[str]) -> None:
+    size = spec.data.load().size
+    print(f"{model}, {size} px, batch {spec.batch_size}, {spec.epochs} epochs; images a second, all that is done, and")
+    print(f"in the training loop; the harness with {len(places)} runs at once, timm one with as many workers")
+    seen: dict[str, list[tuple[float, float]]] = {"timm": [], "harness": []}
+    for name, whole, loop in beside(script, spec, model, places):
+        seen[name].append((whole, loop))
+        print(f"  {name:<8}{whole:10.1f}{loop:10.1f}", flush=True)
+    (ours,) = seen["harness"]
+    for what, own, other in zip(("all", "loop"), ours, zip(*seen["timm"], strict=True), strict=True):
+        print(f"harness / timm, {what}: {own / (sum(other) / len(other)):.2f}")
