@@ -8,7 +8,7 @@ from harness.bench import trainer
 
 SCRIPT = """
 import sys
-train = "Train: {} [   1/2 (100%)]  Loss: 2.3 (2.3)  Time: 0.5s,    8.00/s  (0.8s,  {:>6.2f}/s)  LR: 0.1  Data: 0.1 (0.1)"
+train = "Train: {} [   1/2 (100%)]  Loss: 2.3 (2.3)  Time: 0.5s,    8.00/s  (0.8s,  {:>6.2f}/s)  LR: 0.1  Data: 0.1"
 for line in (train.format(0, 4.0), "Test: [   0/0]  Time: 0.1 (0.1)  Loss: 1.0 (1.0)", train.format(1, 5.5)):
     print(line, file=sys.stderr)
 open(__file__ + ".words", "w").write(" ".join(sys.argv))

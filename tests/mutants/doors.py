@@ -287,8 +287,8 @@ BROKEN: Broken = {
             edited(
                 Mixup,
                 "__call__",
-                "return mixup_batch(x, y, lam, perm)",
-                "mixed = mixup_batch(x, y, lam, perm); return mixed if self.alpha == 1 else (mixed[0], y)",
+                "return mixup_batch(x, y, *drawn(self, x, rng))",
+                "mixed = mixup_batch(x, y, *drawn(self, x, rng)); return mixed if self.alpha == 1 else (mixed[0], y)",
             ),
         ),
         ("in the other order", TWICE, text("_: spec.mix,", "_: spec.mix[::-1],")),

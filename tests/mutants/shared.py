@@ -76,7 +76,12 @@ TESTED: Broken = {
         (
             "answers of ranks in another order",
             TWO,
-            edited(Ranks, "in_turn", "zip(every, dealt,", "zip(every[::-1], dealt,"),
+            edited(
+                Ranks,
+                "in_turn",
+                "zip(every, dealt,",
+                "zip(torch.cat(every[::-1]).split([len(z) for z in every]), dealt,",
+            ),
         ),
         (
             "one rank's answers for all",

@@ -151,8 +151,8 @@ BROKEN: Broken = {
             edited(
                 data_room.Cached,
                 "train",
-                "index = torch.from_numpy(chosen)",
-                "chosen = np.resize(chosen[: len(chosen) // 2], len(chosen)); index = torch.from_numpy(chosen)",
+                "x = augmented(images[index]",
+                "index = index[: len(index) // 2].repeat(2); x = augmented(images[index]",
             ),
         ),
         (
@@ -161,8 +161,8 @@ BROKEN: Broken = {
             edited(
                 data_room.Cached,
                 "train",
-                "index = torch.from_numpy(chosen)",
-                "chosen = np.where(self.arrays['train'][1][chosen] == 9, 0, chosen); index = torch.from_numpy(chosen)",
+                "x = augmented(images[index]",
+                "index = torch.where(labels[index] == 9, 0, index); x = augmented(images[index]",
             ),
         ),
         (
