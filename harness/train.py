@@ -297,7 +297,7 @@ def mixers(spec: Spec, run: Live, images: Images, rng: Stream) -> Iterator[Drawi
     steps = images.counts["train"] // spec.batch_size
     left = ((*divmod(step, steps), None) for step in range(run.epoch * steps + run.batch, spec.epochs * steps))
     shape = spec.batch_size, images.size, images.size
-    return (parts for _, parts in ahead(left, lambda *_: spec.mix, rng, shape, run.total.device, "mix"))
+    return (parts for _, parts in ahead(left, steps, lambda *_: spec.mix, rng, shape, run.total.device, "mix"))
 
 
 def train_epoch(

@@ -76,12 +76,14 @@ def run(options: argparse.Namespace) -> None:
         return show_loaded(options.loader, options.rounds)
     if options.imgaug:
         return show_prepared(options.imgaug, options.rounds)
-    places = places_for(options.device, options.jobs)
     if options.trainer:
         from harness.bench.trainer import photos, show_trained
 
+        if options.device not in (None, "cpu"):
+            raise Problem("--trainer compares on the CPU: leave --device out")
         asked = options.model, expanded(options.data), options.size, options.batch_size
-        return show_trained(options.trainer, photos(*asked), options.model, places)
+        return show_trained(options.trainer, photos(*asked), options.model, places_for("cpu", options.jobs))
+    places = places_for(options.device, options.jobs)
     if options.gpu:
         if not places[0].startswith("cuda"):
             raise Problem("--gpu measures a CUDA device, and there is none here")
@@ -158,7 +160,12 @@ def parser() -> argparse.ArgumentParser:
     add("--launcher", type=int, metavar="N", help="measure what --engine takes for each of N runs that sleep")
     where.add_engine(p)
     add("--loader", type=expanded, metavar="DIR", help="measure loading its train/CLASS/FILE, beside timm's loader")
-    add("--trainer", type=expanded, metavar="FILE", help="measure timm's train.py, this file, beside it on --data")
+    add(
+        "--trainer",
+        type=expanded,
+        metavar="FILE",
+        help="measure a study of --model, one of timm's, on the photos of --data, beside timm's train.py, this file",
+    )
     add("--imgaug", type=expanded, metavar="DIR", help="measure the monkeys' augmentation of images, beside its source")
     add("--evidence", type=int, metavar="STEPS", help="measure what audits and exams cost in a run of so many steps")
     add(

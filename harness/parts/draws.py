@@ -13,14 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness import Problem
 from harness.rng import Stream
 from harness.spec import Augment, Draws
 
 AHEAD = 64  # batches that are drawn together at most: while more are drawn a GPU could run out of work
+MOST = 2**25  # bytes, of those: of a part that draws a number a pixel fewer are drawn together
 ALIGNED = 8  # bytes, of the largest number
 
 Shape = tuple[int, int, int]  # images, height, width
 Task = tuple[int, int, Any]  # an epoch, the number of a batch there, an array of the places of its images, or None
+Streams = list[tuple[Any, Callable[[], np.random.Generator]]]  # parts, each with what gives the generator of a batch
 Drawing = list[tuple[Any, Any]]  # parts, each with the generator of a batch, or with what it drew for it, a `Drawn`
 
 
@@ -28,28 +31,47 @@ Drawing = list[tuple[Any, Any]]  # parts, each with the generator of a batch, or
 class Drawn:
     """What a part drew for a batch of that shape; `stream` gives its generator anew, for a batch of another."""
 
+    part: Any
     shape: Shape
     values: Draws  # numbers, and tensors on the device
     stream: Callable[[], np.random.Generator]
 
 
 def drawn(part: Any, x: Tensor, rng: "np.random.Generator | Drawn") -> Draws:
-    """What `part` draws for images N x C x H x W, or has drawn for them: numbers, and tensors beside them."""
+    """What `part` draws for images N x C x H x W, or has drawn for them: numbers, and tensors beside them.
+
+    Raises Problem where another part has drawn.
+    """
     n, _, height, width = x.shape
     if isinstance(rng, Drawn):
+        if rng.part is not part:
+            one, other = type(part).__name__, type(rng.part).__name__
+            raise Problem(f"{one} got what {other} drew: a part that calls another must have no draws")
         if rng.shape == (n, height, width):
             return rng.values
         rng = rng.stream()
     values: Draws
-    (values,) = copied([part.draws(n, height, width, rng)], x.device)
+    (values,) = copied([drawing_of(part, (n, height, width), rng)], x.device)
+    return values
+
+
+def drawing_of(part: Any, shape: Shape, rng: np.random.Generator) -> Any:
+    """The part's `draws`, or None. Raises Problem where they are neither, or hold what no tensor can."""
+    values = part.draws(*shape, rng)
+    if not isinstance(values, tuple | None):
+        raise Problem(f"{type(part).__name__}.draws gives {type(values).__name__}: a tuple is needed")
+    for array in (value for value in values or () if isinstance(value, np.ndarray)):
+        if array.dtype.kind not in "biuf":
+            raise Problem(f"{type(part).__name__}.draws gives an array of {array.dtype}: numbers are needed")
     return values
 
 
 def copied(groups: Sequence[Draws | None], device: torch.device) -> list[Any]:
     """The same numbers, and the arrays among them as tensors on `device`: all of them are copied there together."""
-    arrays = [np.ascontiguousarray(value) for group in groups for value in group or () if isinstance(value, np.ndarray)]
-    if not arrays:
+    found = [value for group in groups for value in group or () if isinstance(value, np.ndarray)]
+    if not found:
         return list(groups)
+    arrays = [np.asarray(array, array.dtype.newbyteorder("="), order="C") for array in found]
     starts = list(accumulate((-(-array.nbytes // ALIGNED) * ALIGNED for array in arrays), initial=0))
     flat = np.zeros(starts.pop(), np.uint8)
     for start, array in zip(starts, arrays, strict=True):
@@ -67,9 +89,7 @@ def copied(groups: Sequence[Draws | None], device: torch.device) -> list[Any]:
     return [None if group is None else made(group) for group in groups]
 
 
-def streamed(
-    parts: Sequence[Any], rng: Stream, epoch: int, batch: int, purpose: str
-) -> list[tuple[Any, Callable[[], np.random.Generator]]]:
+def streamed(parts: Sequence[Any], rng: Stream, epoch: int, batch: int, purpose: str) -> Streams:
     """Each part with a stream of its own, so that adding one leaves the draws of the others as they were."""
     kinds = [type(part).__name__ for part in parts]
     again = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]  # two of a kind draw apart
@@ -84,6 +104,7 @@ def drawing(parts: Sequence[Any], rng: Stream, epoch: int, batch: int, purpose: 
 
 def ahead(
     tasks: Iterable[Task],
+    steps: int,
     parts: Callable[[int, Any], Sequence[Any]],
     rng: Stream,
     shape: Shape,
@@ -92,37 +113,39 @@ def ahead(
 ) -> Iterator[tuple[Any, Drawing]]:
     """Of each batch the places of its images, on the device, and the parts for it, each with what it drew.
 
-    `parts` gives them for an epoch and for images at these places. One that does not know its draws before it has the
-    images gets its generator.
+    `parts` gives them for an epoch, which has so many `steps`, and for images at these places. One that does not know
+    its draws before it has the images gets its generator.
     """
-    for some in at_once(tasks):
-        told = [streamed(parts(epoch, places), rng, epoch, batch, purpose) for epoch, batch, places in some]
-        groups: list[Draws | None] = []
-        for (_, _, places), own in zip(some, told, strict=True):
-            groups += (places,), *(part.draws(*shape, stream()) if foresees(part) else None for part, stream in own)
-        there = iter(copied(groups, device))
-        for own in told:
-            ((places,), *values) = islice(there, 1 + len(own))
-            pairs = zip(own, values, strict=True)
-            yield places, [(p, stream() if v is None else Drawn(shape, v, stream)) for (p, stream), v in pairs]
+    told: list[Streams] = []
+    groups: list[Draws | None] = []
+    held = 0
+    for epoch, batch, places in tasks:
+        told.append(streamed(parts(epoch, places), rng, epoch, batch, purpose))
+        new = [(places,), *(drawing_of(part, shape, stream()) if foresees(part) else None for part, stream in told[-1])]
+        groups += new
+        held += sum(value.nbytes for group in new for value in group or () if isinstance(value, np.ndarray))
+        if batch == steps - 1 or len(told) == AHEAD or held > MOST:
+            yield from served(told, iter(copied(groups, device)), shape)
+            told, groups, held = [], [], 0
+
+
+def served(told: Sequence["Streams"], there: Iterator[Any], shape: Shape) -> Iterator[tuple[Any, Drawing]]:
+    """A batch at a time, of those that were drawn together."""
+    for own in told:
+        ((places,), *values) = islice(there, 1 + len(own))
+        pairs = zip(own, values, strict=True)
+        yield places, [(part, stream() if v is None else Drawn(part, shape, v, stream)) for (part, stream), v in pairs]
 
 
 def foresees(part: Any) -> bool:
-    """Whether its `draws` are those of its `__call__`: not where a class below has another."""
-    owners = [next(i for i, c in enumerate(type(part).__mro__) if name in vars(c)) for name in ("draws", "__call__")]
-    return owners[0] <= owners[1]
+    """Whether its `draws` are those of its `__call__`."""
+    return keeps_up(part, "draws", "__call__")
 
 
-def at_once(tasks: Iterable[Task]) -> Iterator[list[Task]]:
-    """The batches of an epoch, `AHEAD` at most."""
-    some: list[Task] = []
-    for task in tasks:
-        if some and (task[0] != some[0][0] or len(some) == AHEAD):
-            yield some
-            some = []
-        some.append(task)
-    if some:
-        yield some
+def keeps_up(part: Any, name: str, other: str) -> bool:
+    """Whether what a part has as `name` is of the class that its `other` is of, or of one below."""
+    first, second = (next(i for i, c in enumerate(type(part).__mro__) if n in vars(c)) for n in (name, other))
+    return first <= second
 
 
 def placed(parts: Sequence[Augment], rng: Stream, epoch: int, places: np.ndarray) -> list[Augment]:

@@ -41,15 +41,16 @@ class Erase(Augment):
         """`hole`, written a second time, for the references."""
 
     def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws:
-        return (np.array([self.hole(height, width, rng) for _ in range(n)]).T[:, :, None],)
+        holes = np.array([self.hole(height, width, rng) for _ in range(n)])
+        return holes.T[:, :, None], np.array(self.value, np.float32)[:, None, None]
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        ((top, left, bottom, right),), (height, width) = drawn(self, x, rng), x.shape[2:]
+        ((top, left, bottom, right), value), (height, width) = drawn(self, x, rng), x.shape[2:]
         row, column = (torch.arange(side, device=x.device) for side in (height, width))
         inside = ((row >= top) & (row < bottom))[:, None, :, None] & ((column >= left) & (column < right))[
             :, None, None
         ]
-        return torch.where(inside, x.new_tensor(self.value).view(1, -1, 1, 1), x)
+        return torch.where(inside, value.to(x.dtype), x)
 
     def reference(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """An image, and of it a channel, at a time."""

@@ -1,7 +1,7 @@
 """Augmentation by operations that are drawn: torchvision's, of Pillow's images; and the same again in numpy.
 
-Pillow's are the same on every machine to the last bit, for they round alike. Images in memory go through `batched`
-instead, which makes the same pixels of a whole batch.
+Pillow's are the same on every machine to the last bit, for they round alike. Small images in memory go through
+`batched` instead, which makes the same pixels of a whole batch.
 """
 
 import math
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from harness.parts.augment import OnPixels
 from harness.parts.batched import Op, carried_out
+from harness.parts.draws import keeps_up
 from harness.spec import Spec
 
+MANY, SMALL = 32, 48  # images of a batch, and px: of fewer and of larger ones Pillow is as fast, or faster
 SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")
 PLAIN = ("Identity", "AutoContrast", "Equalize", "Invert")  # without a magnitude
 
@@ -28,8 +30,8 @@ class Operations(OnPixels):
     """Each image goes through operations that are drawn for it, each at one of `bins` magnitudes. Slot: `augment`.
 
     Pixels are rounded to uint8 first; what comes in at the border is black. Of photos it is done where they are
-    decoded, after the crop and before the other parts; of images in memory by the CPU, a batch at a time. RGB and grey.
-    Data with boxes or masks refuse it.
+    decoded, after the crop and before the other parts; of batches of small images in memory by the CPU, a batch at
+    once. RGB and grey. Data with boxes or masks refuse it.
     """
 
     bins: int = Field(31, ge=2)
@@ -49,11 +51,13 @@ class Operations(OnPixels):
         """`drawn`, written a second time, for the references."""
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        pixels = x.round().clamp(0, 255).int().cpu()  # where `harness.bench --gpu` measures both, it was not yet run
-        return self.together(pixels, rng).to(x.device, x.dtype)
+        if len(x) < MANY or max(x.shape[2:]) > SMALL or not keeps_up(self, "together", "on_pixels"):
+            return super().__call__(x, rng)
+        pixels = x.round().clamp(0, 255).byte().cpu().int()  # `harness.bench --gpu` times both, and was never run
+        return self.together(pixels, rng).byte().to(x.device).to(x.dtype)
 
     def together(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        """`on_pixels`, of a batch on a device: int32 N x C x H x W, 0 to 255."""
+        """`on_pixels`, of a batch on a device: int32 N x C x H x W, 0 to 255, to the same."""
         return carried_out(x, [self.drawn(x.shape[2], x.shape[3], rng) for _ in x])
 
     def on_pixels(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -96,6 +96,8 @@ def referenced(part: Any) -> TypeGuard[Any]:
         "bind",
         "away",
         "on_pixels",
+        "together",
+        "draws",
         "box",
         "form",
         "share",

@@ -113,7 +113,7 @@ BROKEN: Broken = {
                 "rng.uniform(*self.ratio)",
             ),
         ),
-        ("white", ERASED, edited(Erase, "__call__", "x.new_tensor(self.value)", "x.new_tensor([255.0])")),
+        ("white", ERASED, edited(Erase, "__call__", "value.to(x.dtype)", "x.new_tensor([255.0])")),
         (
             "one hole a batch",
             ERASED,

@@ -7,7 +7,7 @@ from PIL import Image
 
 from harness.parts.batched import OPERATIONS, carried_out
 from harness.parts.data.scenes import followed
-from harness.parts.operations import AGAIN, done, equalised, evenly, moved, steps
+from harness.parts.operations import AGAIN, Operations, done, equalised, evenly, moved, steps
 from harness.tricks.augmix import AugMix
 from harness.tricks.auto_augment import AutoAugment
 from harness.tricks.cutout import Cutout
@@ -58,6 +58,28 @@ def test_a_batch_at_once_has_the_pixels_of_one_photo_after_the_other(part, chann
     made = part(x, rng(4)).permute(0, 2, 3, 1).numpy()
     np.testing.assert_array_equal(made, part.on_pixels(photos, rng(4)))
     assert not np.array_equal(made, photos)
+
+
+def test_few_images_and_large_ones_go_through_pillow(monkeypatch):
+    called = []
+    monkeypatch.setattr(Operations, "on_pixels", lambda self, photos, rng: [called.append(photos.shape), photos][1])
+    for n, side in ((31, 32), (32, 49), (32, 48)):
+        RandAugment()(torch.zeros(n, 3, side, side), rng(0))
+    assert called == [(31, 32, 32, 3), (32, 49, 49, 3)]
+
+
+def test_what_a_class_below_does_to_pixels_is_done():
+    class Darker(RandAugment):
+        def on_pixels(self, images, rng):
+            return super().on_pixels(images, rng) // 2
+
+    class Brighter(Darker):
+        def together(self, x, rng):
+            return x.clamp(min=200)
+
+    x = torch.from_numpy(rng(0).integers(0, 256, (40, 3, 16, 16))).float()
+    assert torch.equal(Darker()(x, rng(1)), RandAugment()(x, rng(1)).div(2, rounding_mode="floor"))
+    assert Brighter()(x, rng(1)).min() == 200
 
 
 def test_every_operation_has_both():

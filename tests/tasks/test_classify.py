@@ -155,3 +155,16 @@ def test_a_record_names_its_headline_metric_where_it_is_not_top_1(tiny):
 
     assert scored(tiny) == scored(tiny.but(task=Classify())) == {}
     assert scored(tiny.but(task=Other())) == {"score": "mIoU"}
+
+
+def test_losses_add_up_to_the_same_bits_whatever_the_test_batch():
+    labels = np.random.default_rng(0).integers(0, 10, 300)
+    z = torch.from_numpy(np.random.default_rng(1).normal(size=(300, 10)).astype(np.float32))
+    images = SimpleNamespace(labels=lambda split: labels, size=8, classes=range(10), counts={"test": 300})
+    found = set()
+    for size in (64, 128, 320):
+        marking = Classify().marking(images, "test")
+        for some, own in zip(z.split(size), torch.from_numpy(labels).split(size), strict=True):
+            marking.add(some, own)
+        found.add(marking.scores("test")[0]["test_loss"])
+    assert len(found) == 1

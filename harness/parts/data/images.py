@@ -169,20 +169,20 @@ class Schedule(Sequence[tuple[int, int, np.ndarray]]):
 
     def __post_init__(self) -> None:
         self._epoch, self._orders = -1, list[np.ndarray]()
-        self._steps = self.images.counts["train"] // self.batch_size
+        self.steps = self.images.counts["train"] // self.batch_size
 
     def __len__(self) -> int:
         until = self.epoch + 1 if self.until is None else self.until
-        return max(0, (until - self.epoch) * self._steps - self.start)
+        return max(0, (until - self.epoch) * self.steps - self.start)
 
     def __getitem__(self, place: Any) -> Any:
         if not 0 <= place < len(self):
             raise IndexError(place)
-        epochs, number = divmod(self.start + place, self._steps)
+        epochs, number = divmod(self.start + place, self.steps)
         if self._epoch != self.epoch + epochs:
             self._epoch = self.epoch + epochs
             self._orders = self.images.order(self._epoch, self.batch_size, self.rng)
-            if len(self._orders) < self._steps:
+            if len(self._orders) < self.steps:
                 kind, images = type(self.images.sampler).__name__, self.images.counts["train"]
                 raise Problem(f"sampler: {kind}.order gives fewer than {images:,} places, one a training image")
         return self._epoch, number, self._orders[number]

@@ -66,7 +66,7 @@ class Cached(Images):
     ) -> Generator[Batch, None, None]:
         images, labels = self.on(device, "train")
         tasks, shape = Schedule(self, batch_size, rng, epoch, start, until), (batch_size, *images.shape[2:])
-        for index, parts in ahead(tasks, partial(placed, augment, rng), rng, shape, device):
+        for index, parts in ahead(tasks, tasks.steps, partial(placed, augment, rng), rng, shape, device):
             x = augmented(images[index].float(), parts)
             yield self.normalised(x), labels[index]
 

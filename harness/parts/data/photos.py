@@ -63,7 +63,7 @@ class Photos(Images):
                 part.ready()
         batches = _Batches(tasks, self, "train", augment, rng)
         shape = batch_size, self.size, self.size
-        every = ahead(tasks, partial(placed, augment, rng), rng, shape, device)
+        every = ahead(tasks, tasks.steps, partial(placed, augment, rng), rng, shape, device)
         for (_, parts), (x, y) in zip(every, self._served(batches, device), strict=True):
             yield self.normalised(augmented(x.float(), shares(parts)[2])), y
 
