@@ -80,12 +80,15 @@ def theirs(script: Path, spec: Spec, model: str, workers: int) -> tuple[float, f
     return spec.epochs * steps * spec.batch_size / wall, max(rates.values())
 
 
-def beside(script: Path, spec: Spec, model: str, places: Sequence[str]) -> Iterator[tuple[str, float, float]]:
-    """("timm" or "harness", images a second of all it does, and in its training loop): theirs, ours, theirs."""
-    yield "timm", *theirs(script, spec, model, len(places))
+def beside(script: Path, spec: Spec, model: str, places: Sequence[str]) -> Iterator[tuple[str, float, float, float]]:
+    """("timm" or "harness", images a second of all it does, and in its training loop, the share of evidence).
+
+    Theirs, ours, theirs.
+    """
+    yield "timm", *theirs(script, spec, model, len(places)), 0.0
     own: Measured = study(spec, places, PLAIN)
-    yield "harness", own.rate, own.fastest
-    yield "timm", *theirs(script, spec, model, len(places))
+    yield "harness", own.rate, own.fastest, own.spent.get("evidence", 0.0) / own.wall
+    yield "timm", *theirs(script, spec, model, len(places)), 0.0
 
 
 def show_trained(script: Path, spec: Spec, model: str, places: Sequence[str]) -> None:
@@ -93,9 +96,10 @@ def show_trained(script: Path, spec: Spec, model: str, places: Sequence[str]) ->
     print(f"{model}, {size} px, batch {spec.batch_size}, {spec.epochs} epochs; images a second, all that is done, and")
     print(f"in the training loop; the harness with {len(places)} runs at once, timm with one")
     seen: dict[str, list[tuple[float, float]]] = {"timm": [], "harness": []}
-    for name, whole, loop in beside(script, spec, model, places):
+    for name, whole, loop, evidence in beside(script, spec, model, places):
         seen[name].append((whole, loop))
-        print(f"  {name:<8}{whole:10.1f}{loop:10.1f}", flush=True)
+        told = f"   evidence took {evidence:.0%} of the time: audits are the larger a share, the shorter a run is"
+        print(f"  {name:<8}{whole:10.1f}{loop:10.1f}{told if evidence else ''}", flush=True)
     (ours,) = seen["harness"]
     for what, own, other in zip(("all", "loop"), ours, zip(*seen["timm"], strict=True), strict=True):
         print(f"harness / timm, {what}: {own / (sum(other) / len(other)):.2f}")

@@ -8,10 +8,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from harness import Problem
@@ -19,6 +21,7 @@ from harness.parts.data.reading import brief
 
 T = TypeVar("T")
 PATIENCE = 600  # s that a batch may take
+AHEAD = 2  # batches that a decoding process makes before they are asked for
 BEAT = 10  # s without one after which `waiting` is called, again and again
 
 _alone = False  # whether decoding processes were given up
@@ -52,6 +55,11 @@ class Tasks(Dataset[T | Problem], ABC):
     def made(self, epoch: int, number: int, chosen: np.ndarray) -> T:
         """A batch."""
 
+    @property
+    def like(self) -> tuple[Tensor, ...] | None:
+        """Tensors as those of a full batch, without numbers; None where batches differ in more than their length."""
+        return None
+
     def __len__(self) -> int:
         return len(self.tasks)
 
@@ -62,24 +70,52 @@ class Tasks(Dataset[T | Problem], ABC):
             return problem
 
 
+class Ring(Dataset[Any]):
+    """Batches by way of memory that all processes share: one writes a batch into a slot, and tells which.
+
+    The memory has no name and is none of /dev/shm. A slot is written anew once `turns` more batches were asked for.
+    """
+
+    def __init__(self, batches: Tasks[Any], like: Sequence[Tensor], turns: int) -> None:
+        self.batches, self.turns = batches, turns
+        self.slots = [torch.frombuffer(mmap(-1, turns * t.nbytes), dtype=t.dtype).view(turns, *t.shape) for t in like]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, place: int) -> tuple[int, int] | Problem:
+        batch = self.batches[place]
+        if isinstance(batch, Problem):
+            return batch
+        for slots, tensor in zip(self.slots, batch, strict=True):
+            slots[place % self.turns, : len(tensor)] = tensor
+        return place % self.turns, len(batch[0])
+
+    def read(self, slot: int, count: int) -> tuple[Tensor, ...]:
+        return tuple(slots[slot, :count] for slots in self.slots)
+
+
 def whole(images: int, batch_size: int) -> list[tuple[int, int, np.ndarray]]:
     """Batches of all images, in order, as `Tasks` names them."""
     parts = np.split(np.arange(images), range(batch_size, images, batch_size))
     return [(0, number, places) for number, places in enumerate(parts)]
 
 
-def in_order(batches: Dataset, pinned: bool) -> Iterator[Any]:
-    """Every item of `batches`. Where one cannot be sent, this process makes it and all that follow, which is said once.
+def in_order(batches: Tasks[Any], pinned: bool) -> Iterator[Any]:
+    """Every item of `batches`; tensors of one may be written anew when the next but one is asked for.
 
-    Raises Problem where the decoding processes are gone, or give no sign for long.
+    Where one cannot be sent, this process makes it and all that follow, which is said once. Raises Problem where the
+    decoding processes are gone, or give no sign for long.
     """
     global _alone
-    done, unsent = 0, None
-    for batch in _made(batches, decoders(), pinned):
+    done, unsent, workers = 0, None, decoders()
+    like = batches.like if workers and not pinned else None  # those that are pinned are copied anyway
+    ring = Ring(batches, like, workers * AHEAD + 2) if like else None
+    for batch in _made(ring or batches, workers, pinned):
         if isinstance(batch, _Unsent):
             unsent = batch
             break
-        yield batch
+        yield ring.read(*batch) if ring and not isinstance(batch, Problem) else batch
         done += 1
     if unsent is not None:
         _alone = True
@@ -88,7 +124,7 @@ def in_order(batches: Dataset, pinned: bool) -> Iterator[Any]:
             f"({unsent}); give /dev/shm more room (docker run --shm-size=8g), and TMPDIR a short path",
             file=sys.stderr,
         )
-        yield from _made(Subset(batches, range(done, len(batches))), 0, pinned)  # type: ignore[arg-type]
+        yield from _made(Subset(batches, range(done, len(batches))), 0, pinned)
 
 
 class _Unsent(str):
@@ -104,7 +140,7 @@ def _made(batches: Dataset, workers: int, pinned: bool) -> Iterator[Any]:
                 batches,
                 batch_size=None,
                 num_workers=workers,
-                prefetch_factor=2 if workers else None,
+                prefetch_factor=AHEAD if workers else None,
                 pin_memory=pinned,
                 timeout=min(BEAT, PATIENCE) if workers else 0,
                 worker_init_fn=_begin,

@@ -151,7 +151,10 @@ class Photos(Images):
             x, y = served
             if isinstance(x, nvjpeg.Encoded):
                 x = nvjpeg.shown(x, self.size, device)
-            yield x.to(device, non_blocking=cuda), y.to(device, non_blocking=cuda)
+            yield (
+                x.to(device, non_blocking=cuda),
+                y.to(device, non_blocking=cuda, copy=True),
+            )  # labels are kept for long
 
 
 def _halves(image: Image.Image, most: float) -> int:
@@ -183,6 +186,15 @@ class _Batches(Tasks[tuple[Any, Tensor]]):
     split: str
     augment: Sequence[Augment] = ()
     rng: Stream | None = None  # none for test images
+
+    @property
+    def like(self) -> tuple[Tensor, Tensor] | None:
+        if self.images.decoder == "nvjpeg" or not len(self.tasks):
+            return None
+        n, channels, size = len(self.tasks[0][2]), self.images.channels, self.images.size
+        kinds = ((n, channels, size, size), torch.uint8), ((n,), torch.int64)
+        x, y = (torch.empty(shape, dtype=kind, device="meta") for shape, kind in kinds)
+        return x, y
 
     def made(self, epoch: int, number: int, chosen: np.ndarray) -> tuple[Any, Tensor]:
         entries = [self.images.files[self.split][i] for i in chosen]

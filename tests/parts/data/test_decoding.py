@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from harness import Problem, engine
 from harness.engine import worker
 from harness.parts.augment import PAPER, OnPixels
 from harness.parts.data import ImageFolder, decoding
+from harness.parts.data import photos as data_photos
 from harness.parts.data.reading import opened
 from harness.rng import streams
 from harness.store import Store
@@ -60,6 +62,12 @@ def same(served, others):
     return all(torch.equal(x, z) and torch.equal(y, w) for (x, y), (z, w) in zip(served, others, strict=True))
 
 
+@pytest.fixture
+def unlike(monkeypatch):
+    """Batches are sent, as those whose images are of many sizes."""
+    monkeypatch.setattr(data_photos._Batches, "like", None)
+
+
 def no_room(after):
     """As a /dev/shm that is full after so many tensors: torch's own words."""
     true, shared = torch.UntypedStorage._share_fd_cpu_, []
@@ -77,7 +85,9 @@ def no_room(after):
 
 @pytest.mark.parametrize("decoders", ["1", "2"])
 @pytest.mark.parametrize("batches", [0, 1, 2])
-def test_a_batch_that_cannot_be_sent_is_decoded_here_and_all_that_follow(photos, batches, decoders, monkeypatch, capfd):
+def test_a_batch_that_cannot_be_sent_is_decoded_here_and_all_that_follow(
+    photos, batches, decoders, unlike, monkeypatch, capfd
+):
     monkeypatch.setenv("HARNESS_DECODERS", "0")
     expected = epoch(photos)
     monkeypatch.setenv("HARNESS_DECODERS", decoders)
@@ -94,7 +104,35 @@ def test_a_batch_that_cannot_be_sent_is_decoded_here_and_all_that_follow(photos,
     assert "docker run --shm-size=8g" in said[0]
 
 
-def test_a_temporary_folder_of_a_long_name_is_no_wait(photos, tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize("decoders", ["1", "2"])
+def test_a_ring_has_every_batch_and_no_slot_is_written_while_it_is_read(photos, decoders, monkeypatch, capfd):
+    """Of 40 epochs of five batches, and the last is not full; whatever one does with the images it keeps."""
+    monkeypatch.setenv("HARNESS_DECODERS", "0")
+    few = partial(photos.train, 0, 3, PAPER, streams(0), CPU)
+    due = [(x.clone(), y) for x, y in few(0, 40)]
+    monkeypatch.setenv("HARNESS_DECODERS", decoders)
+    turns, read = [], decoding.Ring.read
+
+    def look(ring, slot, count):
+        turns.append((ring.turns, slot))
+        x, y = read(ring, slot, count)
+        before = x.clone()
+        time.sleep(0.005)  # the decoding processes are ahead, as far as they may
+        assert torch.equal(x, before)
+        return x, y
+
+    monkeypatch.setattr(decoding.Ring, "read", look)
+    served = []
+    for x, y in few(0, 40):
+        served.append((x.clone(), y))  # labels are kept as they are
+    assert same(served, due)
+    assert {turn for turn, _ in turns} == {2 * int(decoders) + 2}
+    assert [slot for _, slot in turns[:9]] == [place % turns[0][0] for place in range(9)]
+    assert [len(y) for _, y in photos.test(3, CPU)] == [2]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_temporary_folder_of_a_long_name_is_no_wait(photos, unlike, tmp_path, monkeypatch, capfd):
     long = tmp_path / ("x" * 120)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
@@ -107,20 +145,23 @@ def test_a_temporary_folder_of_a_long_name_is_no_wait(photos, tmp_path, monkeypa
 
 SMALL = """
 import sys, torch
-from harness.parts.data import ImageFolder
+from harness.parts.data import ImageFolder, photos
 from harness.rng import streams
+if sys.argv[2] == "sent":
+    photos._Batches.like = None
 images = ImageFolder(root=sys.argv[1], size=600).load()
 print(sum(len(y) for _, y in images.train(0, 4, (), streams(0), torch.device("cpu"))))
 """
 
 
-def test_a_shared_memory_as_small_as_a_containers_is_no_wait(photos):
-    """In truth: 4 MB for batches of 4.3 MB."""
+@pytest.mark.parametrize("how", ["sent", "by the ring"])
+def test_a_shared_memory_as_small_as_a_containers_is_no_wait(how, photos):
+    """In truth: 4 MB for batches of 4.3 MB. The ring needs none of it."""
     inside = 'mount --bind "$1" /mnt && mount -t tmpfs -o size=4m tmpfs /dev/shm && echo mounted && '
-    inside += f'exec "{sys.executable}" -c "$0" /mnt'  # where the photos were may be hidden now
+    inside += f'exec "{sys.executable}" -c "$0" /mnt "$2"'  # where the photos were may be hidden now
     try:
         done = subprocess.run(
-            ["unshare", "-m", "sh", "-c", inside, SMALL, photos.root],
+            ["unshare", "-m", "sh", "-c", inside, SMALL, photos.root, how],
             capture_output=True,
             text=True,
             cwd=TREE,
@@ -132,6 +173,9 @@ def test_a_shared_memory_as_small_as_a_containers_is_no_wait(photos):
     if not done.stdout.startswith("mounted"):
         pytest.skip("a file system may not be mounted here")
     assert done.stdout.split() == ["mounted", "16"]
+    if how == "by the ring":
+        assert done.stderr == ""
+        return
     (said,) = done.stderr.splitlines()
     assert "/dev/shm more room" in said
 
