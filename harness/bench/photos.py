@@ -14,7 +14,7 @@ from typing import Any
 
 from harness import Problem
 
-LOADED, WORKERS, BATCH = 2048, 2, 64  # images of a pass, unless there are fewer
+LOADED, WORKERS, BATCH = 4096, 2, 64  # images of a pass at least: of few, over several epochs
 EDGE = 256  # px, the short edge of the prepared ones
 NAMES = "harness", "torchcodec", "prepared", "timm"
 FEW, TIMES = 6, 8  # batches of a short epoch; such epochs
@@ -38,10 +38,10 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
     The prepared ones are the same images, made smaller once, in `folder`, before any pass; torchcodec, where it is
     installed, decodes them as they are.
 
-    Of one epoch from the start of its workers, of the same files, at 224 px: crop, flip, and jitter of hue, saturation
-    and brightness. PCA noise is left out, which timm lacks. The harness jitters in the training process, timm in the
-    workers; either has one thread a process, and CPU time is that of all. The harness's process keeps freed memory, as
-    that of a run does.
+    Of epochs as a training has them, from the start of the workers, which last; of the same files, at 224 px: crop,
+    flip, and jitter of hue, saturation and brightness. PCA noise is left out, which timm lacks. The harness jitters in
+    the training process, timm in the workers; either has one thread a process, and CPU time is that of all. The
+    harness's process keeps freed memory, as that of a run does.
     """
     from timm.data.dataset_factory import create_dataset
     from timm.data.loader import create_loader
@@ -55,7 +55,7 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
     batches = images.counts["train"] // BATCH
     if not batches:
         raise Problem(f"--loader {root}: {images.counts['train']} training images, and a batch has {BATCH}")
-    how = usual()
+    epochs, how = -(-LOADED // (batches * BATCH)), usual()
 
     prepare(data, EDGE, folder, lambda line: print(f"  prepared once: {line.rpartition(' in ')[0]}", flush=True))
     smaller = Prepared(root=folder, edge=EDGE).load()
@@ -79,15 +79,24 @@ def loaded(root: Path, rounds: int, folder: Path) -> Iterator[tuple[str, float, 
         interpolation="bilinear",
         num_workers=WORKERS,
         use_prefetcher=False,
-        persistent_workers=False,
+        persistent_workers=True,
     )
     for number in range(-1, rounds):
         for name in (name for name in NAMES if name in own or name == "timm"):
-            count, seconds, spent = passed(own[name].train(number + 1, *how) if name in own else theirs, name in own)
-            if count != batches:
-                raise Problem(f"--loader {root}: {name} did not load {batches} batches")
+            first = (number + 1) * epochs
+            ours = name in own and own[name].train(first, *how, 0, first + epochs)
+            count, seconds, spent = passed(ours or again(theirs, epochs), name in own)
+            if count != epochs * batches:
+                raise Problem(f"--loader {root}: {name} loaded {count} batches and not {epochs * batches}")
             if number >= 0:
-                yield name, batches * BATCH / seconds, 1000 * spent / (batches * BATCH)
+                yield name, count * BATCH / seconds, 1000 * spent / (count * BATCH)
+
+
+def again(loader: Any, epochs: int) -> Iterator[Any]:
+    """So many epochs of a loader of torch's whose workers last, and their end: then their CPU time is known."""
+    for _ in range(epochs):
+        yield from loader
+    loader._iterator = None
 
 
 def passed(source: Iterable[Any], ours: bool) -> tuple[int, float, float]:
