@@ -31,8 +31,10 @@ def in_pieces(function: Callable[..., Tensor], x: Tensor, draws: Tensor) -> Tens
     """
     if x.is_cuda:
         return function(x, draws)
-    n = max(1, 2**16 // (x.shape[2] * x.shape[3]))
-    return torch.cat([function(*piece) for piece in zip(x.split(n), draws.split(n), strict=True)])
+    n, made = max(1, 2**16 // (x.shape[2] * x.shape[3])), torch.empty_like(x)
+    for there, *piece in zip(made.split(n), x.split(n), draws.split(n), strict=True):
+        there.copy_(function(*piece))
+    return made
 
 
 class Shift(Augment):
@@ -102,7 +104,14 @@ class Flip(Augment):
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         (flip,) = drawn(self, x, rng)
-        return in_pieces(lambda x, flip: torch.where(flip, x.flip(3), x), x, flip[:, None, None, None])
+        return in_pieces(mirrored, x, flip[:, None, None, None])
+
+
+def mirrored(x: Tensor, flip: Tensor) -> Tensor:
+    """Those images of N x C x H x W of which `flip`, N x 1 x 1 x 1, says so."""
+    if len(x) == 1 and x.device.type == "cpu":  # a photo, which is looked at by itself: half of them stay as they are
+        return x.flip(3) if flip else x
+    return torch.where(flip, x.flip(3), x)
 
 
 class Crop(Augment):

@@ -577,7 +577,7 @@ BROKEN: Broken = {
             FLIP,
             edited(Flip, "draws", "rng.random(n) < 0.5", "(rng.random(1) < 0.5).repeat(n)"),
         ),
-        ("upside down", FLIP, edited(Flip, "__call__", "x.flip(3)", "x.flip(2)")),
+        ("upside down", FLIP, shared(Flip, "mirrored", lambda x, flip: torch.where(flip, x.flip(2), x))),
         ("with chance 0.1", FLIP, edited(Flip, "draws", "< 0.5", "< 0.1")),
         ("those that should not be", FLIP, edited(Flip, "draws", "< 0.5", ">= 0.5")),
     ],

@@ -16,6 +16,7 @@ from harness.parts.augment import (
     ScaledCrop,
     Shift,
     hsv_to_rgb,
+    mirrored,
     rgb_to_hsv,
 )
 
@@ -257,3 +258,12 @@ def test_scaled_crops(height, width):
 def test_a_scaled_crop_cannot_be_called():
     with pytest.raises(Problem, match="cuts images while they are decoded"):
         ScaledCrop()(images(2), rng(0))
+
+
+def test_one_photo_at_a_time_is_mirrored_as_a_batch_is():
+    x, flip = images(5), torch.tensor([True, False, True, True, False])[:, None, None, None]
+    alone = torch.cat([mirrored(*pair) for pair in zip(x.split(1), flip.split(1), strict=True)])
+    assert torch.equal(alone, mirrored(x, flip))
+    assert torch.equal(alone[0], x[0].flip(2))
+    assert torch.equal(alone[1], x[1])
+    assert mirrored(x[:1].to("meta"), flip[:1].to("meta")).shape == (1, 3, 9, 13)
