@@ -339,8 +339,8 @@ BROKEN: Broken = {
             edited(
                 Marking,
                 "add",
-                'cross_entropy(z, labels, reduction="sum")',
-                'cross_entropy(z, labels, reduction="sum", label_smoothing=0.1)',
+                'cross_entropy(*pair, reduction="sum")',
+                'cross_entropy(*pair, reduction="sum", label_smoothing=0.1)',
             ),
         )
     ],
