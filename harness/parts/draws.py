@@ -127,6 +127,8 @@ def ahead(
         if batch == steps - 1 or len(told) == AHEAD or held > MOST:
             yield from served(told, iter(copied(groups, device)), shape)
             told, groups, held = [], [], 0
+    if told:
+        yield from served(told, iter(copied(groups, device)), shape)
 
 
 def served(told: Sequence["Streams"], there: Iterator[Any], shape: Shape) -> Iterator[tuple[Any, Drawing]]:

@@ -166,8 +166,8 @@ def built(name: str, **changes: Any) -> Inject:
 def stride_in_first(patch: Patch) -> None:
     original = ResNet._block
 
-    def block(self: ResNet, c_in: int, width: int, stride: int, rate: float) -> nn.Module:
-        made = original(self.but(variant="A"), c_in, width, stride, rate)  # type: ignore[call-arg]
+    def block(self: ResNet, c_in: int, width: int, stride: int, *more: float) -> nn.Module:
+        made = original(self.but(variant="A"), c_in, width, stride, *more)  # type: ignore[call-arg]
         made.shortcut = self._shortcut(c_in, 4 * width, stride)
         return made
 

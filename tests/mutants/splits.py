@@ -123,7 +123,11 @@ BROKEN: Broken = {
     "the order": [
         ("the same in all epochs", LONG, edited(Images, "order", ORDER, 'rng("order", 0)')),
         ("none", LONG, shuffled('np.arange(self.counts["train"])')),
-        ("100 images never served", LONG, shuffled('draw.permutation(self.counts["train"] - 100)')),
+        (
+            "100 images never served",
+            LONG,
+            shuffled('np.resize(draw.permutation(self.counts["train"] - 100), self.counts["train"])'),
+        ),
         (
             "drawn with replacement",
             LONG,
