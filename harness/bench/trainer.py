@@ -46,11 +46,14 @@ def theirs(script: Path, spec: Spec, model: str, workers: int) -> tuple[float, f
     Raises Problem, with its last line, where it fails or tells no rate.
     """
     images = spec.data.load()
+    tested = next(iter(images.files["test"]))[0].partition("/")[0]
+    if tested == next(iter(images.files["train"]))[0].partition("/")[0]:
+        raise Problem(f"--data {getattr(spec.data, 'root', '')}: it has no folder of test images, as timm wants one")
     told = {
         "--model": model,
         "--num-classes": len(images.classes),
         "--input-size": f"3 {images.size} {images.size}",
-        "--val-split": next(iter(images.files["test"]))[0].partition("/")[0],
+        "--val-split": tested,
         "--batch-size": spec.batch_size,
         "--epochs": spec.epochs,
         "--device": "cpu",

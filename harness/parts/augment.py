@@ -25,7 +25,7 @@ def _needs_rgb(part: Augment, spec: Spec) -> None:
 
 
 def in_pieces(function: Callable[..., Tensor], x: Tensor, draws: Tensor) -> Tensor:
-    """`function(x, draws)`, on a CPU a few images at a time: what it makes on its way then stays in the core's cache.
+    """`function(x, draws)`, as `x` is, on a CPU a few images at a time: what it makes then stays in the core's cache.
 
     A batch of 64 photos is 38 MB, which to allocate, fill and give back takes longer than most of the arithmetic.
     """

@@ -61,7 +61,7 @@ def drawing_of(part: Any, shape: Shape, rng: np.random.Generator) -> Any:
     if not isinstance(values, tuple | None):
         raise Problem(f"{type(part).__name__}.draws gives {type(values).__name__}: a tuple is needed")
     for array in (value for value in values or () if isinstance(value, np.ndarray)):
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > ALIGNED:
             raise Problem(f"{type(part).__name__}.draws gives an array of {array.dtype}: numbers are needed")
     return values
 
@@ -73,7 +73,7 @@ def copied(groups: Sequence[Draws | None], device: torch.device) -> list[Any]:
         return list(groups)
     arrays = [np.asarray(array, array.dtype.newbyteorder("="), order="C") for array in found]
     starts = list(accumulate((-(-array.nbytes // ALIGNED) * ALIGNED for array in arrays), initial=0))
-    flat = np.zeros(starts.pop(), np.uint8)
+    flat = np.zeros(max(ALIGNED, starts.pop()), np.uint8)
     for start, array in zip(starts, arrays, strict=True):
         flat[start : start + array.nbytes] = array.reshape(-1).view(np.uint8)
     here = torch.from_numpy(flat)

@@ -17,7 +17,7 @@ from harness.evidence import digest
 from harness.evidence.tested import apart
 from harness.spec import Check, Loss, Task
 
-SUMMED = 64  # losses of images, on a CPU: whatever the batch, they are added up alike
+SUMMED = 64  # losses, on a CPU: so many are added at once, so that batches of 64 and 128 have the same sum
 GAPS = 201  # quantiles, from 0 to 100 %
 KEEPS = 64_000_000  # bytes of logits in half precision that a record keeps, at most: 10,000 images of 3,200 classes
 LARGEST = 65504.0  # of half precision

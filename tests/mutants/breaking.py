@@ -157,6 +157,7 @@ def text(*pairs: str, **names: Any) -> Inject:
         broken = types.ModuleType("broken")
         broken.__dict__.update(names, __name__=loop.__name__)
         exec(compile(source, "broken train.py", "exec"), broken.__dict__)
+        broken.__dict__.update(How=loop.How, PLAIN=loop.PLAIN, Keeper=loop.Keeper)  # ranks send them to each other
         patch.setattr(loop, "train", broken.train)
 
     return inject

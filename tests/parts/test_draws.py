@@ -152,6 +152,7 @@ def test_a_part_that_hands_its_draws_to_another_is_told():
         (np.zeros(6), "gives ndarray: a tuple is needed"),
         ((np.array(["a"]),), "gives an array of <U1: numbers are needed"),
         ((np.zeros(6, complex),), "gives an array of complex128: numbers are needed"),
+        ((np.zeros(6, np.longdouble),), "gives an array of float128: numbers are needed"),
     ],
 )
 def test_draws_of_no_use_are_a_line(values, why):
@@ -216,6 +217,11 @@ def test_copies_have_every_bit(array):
         assert made.shape == array.shape
         assert np.array_equal(made.numpy(), array)
     assert groups[2][0].tolist() == [7]
+
+
+def test_of_nothing_there_is_a_copy_too():
+    ((empty,),) = copied([(np.zeros((0, 2)),)], CPU)
+    assert empty.shape == (0, 2)
 
 
 def test_numbers_stay_here():

@@ -77,7 +77,12 @@ def test_what_a_class_below_does_to_pixels_is_done():
         def together(self, x, rng):
             return x.clamp(min=200)
 
+    class Batched(RandAugment):
+        def together(self, x, rng):
+            return 255 - x
+
     x = torch.from_numpy(rng(0).integers(0, 256, (40, 3, 16, 16))).float()
+    assert torch.equal(Batched()(x[:9], rng(1)), 255 - x[:9])
     assert torch.equal(Darker()(x, rng(1)), RandAugment()(x, rng(1)).div(2, rounding_mode="floor"))
     assert Brighter()(x, rng(1)).min() == 200
 

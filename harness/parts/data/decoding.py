@@ -7,9 +7,10 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from mmap import mmap
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -70,10 +71,18 @@ class Tasks(Dataset[T | Problem], ABC):
             return problem
 
 
+class Slot(NamedTuple):
+    """Where a batch lies in a `Ring`, and its images."""
+
+    place: int
+    images: int
+
+
 class Ring(Dataset[Any]):
     """Batches by way of memory that all processes share: one writes a batch into a slot, and tells which.
 
     The memory has no name and is none of /dev/shm. A slot is written anew once `turns` more batches were asked for.
+    Batches of another kind are sent themselves. Raises OSError where there is no such memory.
     """
 
     def __init__(self, batches: Tasks[Any], like: Sequence[Tensor], turns: int) -> None:
@@ -83,16 +92,21 @@ class Ring(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, place: int) -> tuple[int, int] | Problem:
+    def __getitem__(self, place: int) -> Any:
         batch = self.batches[place]
-        if isinstance(batch, Problem):
+        if isinstance(batch, Problem) or not self._holds(batch):
             return batch
+        slot = Slot(place % self.turns, len(batch[0]))
         for slots, tensor in zip(self.slots, batch, strict=True):
-            slots[place % self.turns, : len(tensor)] = tensor
-        return place % self.turns, len(batch[0])
+            slots[slot.place, : slot.images] = tensor
+        return slot
 
-    def read(self, slot: int, count: int) -> tuple[Tensor, ...]:
-        return tuple(slots[slot, :count] for slots in self.slots)
+    def _holds(self, batch: Sequence[Tensor]) -> bool:
+        kinds = [(t.dtype, t.shape[1:], min(len(t), self.slots[0].shape[1])) for t in batch]
+        return kinds == [(slots.dtype, slots.shape[2:], len(batch[0])) for slots in self.slots]
+
+    def read(self, slot: Slot) -> tuple[Tensor, ...]:
+        return tuple(slots[slot.place, : slot.images] for slots in self.slots)
 
 
 def whole(images: int, batch_size: int) -> list[tuple[int, int, np.ndarray]]:
@@ -110,12 +124,15 @@ def in_order(batches: Tasks[Any], pinned: bool) -> Iterator[Any]:
     global _alone
     done, unsent, workers = 0, None, decoders()
     like = batches.like if workers and not pinned else None  # those that are pinned are copied anyway
-    ring = Ring(batches, like, workers * AHEAD + 2) if like else None
+    ring = None
+    if like:
+        with suppress(OSError):  # without the memory they are sent
+            ring = Ring(batches, like, min(len(batches), workers * AHEAD + 2))
     for batch in _made(ring or batches, workers, pinned):
         if isinstance(batch, _Unsent):
             unsent = batch
             break
-        yield ring.read(*batch) if ring and not isinstance(batch, Problem) else batch
+        yield ring.read(batch) if ring and isinstance(batch, Slot) else batch
         done += 1
     if unsent is not None:
         _alone = True

@@ -189,7 +189,7 @@ class _Batches(Tasks[tuple[Any, Tensor]]):
 
     @property
     def like(self) -> tuple[Tensor, Tensor] | None:
-        if self.images.decoder == "nvjpeg" or not len(self.tasks):
+        if self.images.decoder == "nvjpeg" or not len(self.tasks) or not len(self.tasks[0][2]):
             return None
         n, channels, size = len(self.tasks[0][2]), self.images.channels, self.images.size
         kinds = ((n, channels, size, size), torch.uint8), ((n,), torch.int64)

@@ -104,6 +104,28 @@ def test_a_batch_that_cannot_be_sent_is_decoded_here_and_all_that_follow(
     assert "docker run --shm-size=8g" in said[0]
 
 
+class Odd(OnPixels):
+    """Not the uint8 that is asked for."""
+
+    def on_pixels(self, images, rng):
+        return images * 0.5 - 20
+
+
+def test_what_fits_into_no_slot_is_sent_and_without_memory_all_is(photos, monkeypatch):
+    monkeypatch.setenv("HARNESS_DECODERS", "0")
+    due, odd = [[(x.clone(), y) for x, y in epoch(photos, parts)] for parts in ((), (Odd(),))]
+    monkeypatch.setenv("HARNESS_DECODERS", "1")
+    assert same(epoch(photos, (Odd(),)), odd)
+    monkeypatch.setattr(decoding, "mmap", lambda *args: (_ for _ in ()).throw(OSError(12, "Cannot allocate memory")))
+    assert same(epoch(photos, ()), due)
+    assert not same(odd, due)
+
+
+def test_a_ring_has_no_more_slots_than_batches(photos):
+    ring = decoding.Ring(data_photos._Batches([(0, 0, np.arange(2))], photos, "train"), (torch.empty(2, 3),), 1)
+    assert [tuple(slots.shape) for slots in ring.slots] == [(1, 2, 3)]
+
+
 @pytest.mark.parametrize("decoders", ["1", "2"])
 def test_a_ring_has_every_batch_and_no_slot_is_written_while_it_is_read(photos, decoders, monkeypatch, capfd):
     """Of 12 epochs of five batches. Labels are kept as they are, and images are not."""
@@ -113,9 +135,9 @@ def test_a_ring_has_every_batch_and_no_slot_is_written_while_it_is_read(photos, 
     monkeypatch.setenv("HARNESS_DECODERS", decoders)
     turns, read = [], decoding.Ring.read
 
-    def look(ring, slot, count):
-        turns.append((ring.turns, slot))
-        x, y = read(ring, slot, count)
+    def look(ring, slot):
+        turns.append((ring.turns, slot.place))
+        x, y = read(ring, slot)
         before = x.clone()
         time.sleep(0.005)  # the decoding processes are ahead, as far as they may
         assert torch.equal(x, before)
