@@ -245,10 +245,14 @@ def unlike(seen: np.ndarray, due: np.ndarray) -> float:
 
 
 def losses(replay: Replay, step: Step, due: Served) -> Gaps:
-    """The loss, and its gradient by the logits, from the logits that were seen and the targets that were due."""
+    """The loss, and its gradient by the logits, from the logits that were seen and the targets that were due.
+
+    Of images that the network is all but sure of, that gradient is p - 1, of which float32 keeps the digits that the
+    logits' own size leaves: what it cannot tell is no gap.
+    """
     spec, trace = replay.spec, replay.trace
     total, start = 0.0, 0
-    wanted = []
+    wanted, unsure = [], []
     for x, z in zip(step.inputs, step.logits, strict=True):
         y, share = due.mixed_y[start : start + len(z)], len(z) / len(due.mixed_y)
         start += len(z)
@@ -258,16 +262,19 @@ def losses(replay: Replay, step: Step, due: Served) -> Gaps:
             loss, slope = loss + pull, slope + pull_slope
         total += loss * share
         wanted.append(slope * share)
+        greatest = np.abs(array(z)).reshape(len(z), -1).max(1)
+        unsure.append(2.0**-23 * np.maximum(1.0, greatest) * share / len(z))  # of the gradient by an image's logits
     seen, expected = array(torch.cat(step.slopes)), np.concatenate(wanted)
     finite = np.isfinite(seen) & np.isfinite(expected)  # a scaled gradient may overflow, and the step is left out
     a, b = seen[finite], expected[finite]
     scale = float(a @ b / (b @ b)) if (b @ b) > 0 else math.nan
     near = 2 ** round(math.log2(scale)) if scale > 0 and math.isfinite(scale) else math.nan  # a loss scale is a power
-    norm = float(np.linalg.norm(b))
+    norm, lost = float(np.linalg.norm(b)), float(np.linalg.norm(np.nan_to_num(np.concatenate(unsure), posinf=0.0)))
+    gap = float(np.linalg.norm(a / (near if spec.precision.scaled else 1.0) - b))
     return {
         "loss": abs(step.loss - total) / max(1.0, abs(total)) if math.isfinite(total) else 0.0,
         "scale": near if spec.precision.scaled else 1.0,  # by which gradients are multiplied
-        "slopes": float(np.linalg.norm(a / (near if spec.precision.scaled else 1.0) - b)) / norm if norm else math.inf,
+        "slopes": (gap - min(gap, lost)) / norm if norm else math.inf,
     }
 
 
