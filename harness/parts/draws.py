@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness import Problem
 from harness.rng import Stream
-from harness.spec import Augment, Draws
+from harness.spec import Augment, Draws, keeps_up
 
 AHEAD = 64  # batches that are drawn together at most: while more are drawn a GPU could run out of work
 MOST = 2**25  # bytes, of those: of a part that draws a number a pixel fewer are drawn together
@@ -131,7 +131,7 @@ def ahead(
         yield from served(told, iter(copied(groups, device)), shape)
 
 
-def served(told: Sequence["Streams"], there: Iterator[Any], shape: Shape) -> Iterator[tuple[Any, Drawing]]:
+def served(told: Sequence[Streams], there: Iterator[Any], shape: Shape) -> Iterator[tuple[Any, Drawing]]:
     """A batch at a time, of those that were drawn together."""
     for own in told:
         ((places,), *values) = islice(there, 1 + len(own))
@@ -142,12 +142,6 @@ def served(told: Sequence["Streams"], there: Iterator[Any], shape: Shape) -> Ite
 def foresees(part: Any) -> bool:
     """Whether its `draws` are those of its `__call__`."""
     return keeps_up(part, "draws", "__call__")
-
-
-def keeps_up(part: Any, name: str, other: str) -> bool:
-    """Whether what a part has as `name` is of the class that its `other` is of, or of one below."""
-    first, second = (next(i for i, c in enumerate(type(part).__mro__) if n in vars(c)) for n in (name, other))
-    return first <= second
 
 
 def placed(parts: Sequence[Augment], rng: Stream, epoch: int, places: np.ndarray) -> list[Augment]:

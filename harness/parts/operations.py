@@ -18,8 +18,7 @@ from torch import Tensor
 
 from harness.parts.augment import OnPixels
 from harness.parts.batched import Op, carried_out
-from harness.parts.draws import keeps_up
-from harness.spec import Spec
+from harness.spec import Spec, keeps_up
 
 MANY, SMALL = 32, 48  # images of a batch, and px: of fewer and of larger ones Pillow is as fast, or faster
 SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")

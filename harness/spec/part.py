@@ -79,6 +79,12 @@ class Part(BaseModel):
         return ()
 
 
+def keeps_up(part: Any, name: str, other: str) -> bool:
+    """Whether what a part has as `name` is of the class that its `other` is of, or of one below."""
+    first, second = (next(i for i, c in enumerate(type(part).__mro__) if n in vars(c)) for n in (name, other))
+    return first <= second
+
+
 def referenced(part: Any) -> TypeGuard[Any]:
     """Whether a part has a `reference` of what it does, and not None for its fields.
 

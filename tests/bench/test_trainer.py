@@ -44,6 +44,11 @@ def test_theirs_is_asked_for_the_same_and_its_last_rate_is_read(spec, tmp_path):
         "--epochs 2",
         "--workers 2",
         "--device cpu",
+        "--val-split val",
+        "--interpolation bilinear",
+        "--crop-pct 0.875",
+        "--smoothing 0",
+        "--channels-last --output",
     ):
         assert f" {said} " in words
 

@@ -81,8 +81,8 @@ class Slot(NamedTuple):
 class Ring(Dataset[Any]):
     """Batches by way of memory that all processes share: one writes a batch into a slot, and tells which.
 
-    The memory has no name and is none of /dev/shm. A slot is written anew once `turns` more batches were asked for.
-    Batches of another kind are sent themselves. Raises OSError where there is no such memory.
+    The memory has no name, and takes no room in /dev/shm. A slot is written anew once `turns` more batches were asked
+    for. Batches of another kind are sent themselves. Raises OSError where there is no such memory.
     """
 
     def __init__(self, batches: Tasks[Any], like: Sequence[Tensor], turns: int) -> None:

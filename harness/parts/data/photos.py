@@ -151,10 +151,8 @@ class Photos(Images):
             x, y = served
             if isinstance(x, nvjpeg.Encoded):
                 x = nvjpeg.shown(x, self.size, device)
-            yield (
-                x.to(device, non_blocking=cuda),
-                y.to(device, non_blocking=cuda, copy=True),
-            )  # labels are kept for long
+            labels = y.to(device, non_blocking=cuda, copy=True)  # they are kept for long
+            yield x.to(device, non_blocking=cuda), labels
 
 
 def _halves(image: Image.Image, most: float) -> int:
