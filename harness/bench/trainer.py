@@ -2,8 +2,8 @@
 
 timm's script is no part of its package: https://github.com/huggingface/pytorch-image-models has it, `train.py`, which
 takes the timm beside it. It is run as it is meant to be, one process whose threads are PyTorch's own, with as many
-loading processes as the harness has runs, in channels_last, which it does not take by itself. The harness trains a run
-a core. Augmentation costs about the same: both crop, flip, and jitter colours, the harness hue too, timm contrast.
+loading processes as the harness has runs; as it comes, and in channels_last, where it is told to. The harness trains a
+run a core. Augmentation costs about the same: both crop, flip, and jitter colours, the harness hue too, timm contrast.
 """
 
 import os
@@ -21,7 +21,8 @@ from harness.spec import Spec
 from harness.train import PLAIN
 
 RATE = re.compile(r"Train: (\d+) \[.*\(\d+\.\d+s, +(\d+\.\d+)/s\)")  # an epoch, and its images a second so far
-EPOCHS = 2  # of which the faster is that of the loop
+EPOCHS = 8  # of which the fastest is that of the loop; of shorter runs audits are a larger share
+WAYS = {"timm": (), "channels_last": ("--channels-last",)}  # by name, what its script is told
 
 
 def photos(model: str, root: Path, size: int, batch_size: int, epochs: int = EPOCHS) -> Spec:
@@ -40,8 +41,8 @@ def photos(model: str, root: Path, size: int, batch_size: int, epochs: int = EPO
     return recipe("resnet18", data, batch_size).but(model=Timm(name=model), epochs=epochs, augment=augment)
 
 
-def theirs(script: Path, spec: Spec, model: str, workers: int) -> tuple[float, float]:
-    """Images a second of timm's script: of all that it does, and of its training loop in the faster epoch.
+def theirs(script: Path, spec: Spec, model: str, workers: int, way: Sequence[str] = ()) -> tuple[float, float]:
+    """Images a second of timm's script: of all that it does, and of its training loop in the fastest epoch.
 
     Raises Problem, with its last line, where it fails or tells no rate.
     """
@@ -71,7 +72,7 @@ def theirs(script: Path, spec: Spec, model: str, workers: int) -> tuple[float, f
     words = [word for name, value in told.items() for word in (name, *str(value).split())]
     root = getattr(spec.data, "root", "")
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
-        command = [sys.executable, str(script), str(root), *words, "--channels-last", "--output", folder]
+        command = [sys.executable, str(script), str(root), *words, *way, "--output", folder]
         began = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
         wall = time.monotonic() - began
@@ -84,25 +85,24 @@ def theirs(script: Path, spec: Spec, model: str, workers: int) -> tuple[float, f
 
 
 def beside(script: Path, spec: Spec, model: str, places: Sequence[str]) -> Iterator[tuple[str, float, float, float]]:
-    """("timm" or "harness", images a second of all it does, and in its training loop, the share of evidence).
-
-    Theirs, ours, theirs.
-    """
-    yield "timm", *theirs(script, spec, model, len(places)), 0.0
+    """(One of `WAYS`, or "harness"; images a second of all it does; in its training loop; the share of evidence)."""
     own: Measured = study(spec, places, PLAIN)
     yield "harness", own.rate, own.fastest, own.spent.get("evidence", 0.0) / own.wall
-    yield "timm", *theirs(script, spec, model, len(places)), 0.0
+    for name, way in WAYS.items():
+        yield name, *theirs(script, spec, model, len(places), way), 0.0
 
 
 def show_trained(script: Path, spec: Spec, model: str, places: Sequence[str]) -> None:
     size = spec.data.load().size
     print(f"{model}, {size} px, batch {spec.batch_size}, {spec.epochs} epochs; images a second, all that is done, and")
-    print(f"in the training loop; the harness with {len(places)} runs at once, timm with one")
-    seen: dict[str, list[tuple[float, float]]] = {"timm": [], "harness": []}
+    print(f"in the training loop; the harness with {len(places)} runs at once, timm with one, as it comes and in")
+    print("channels_last")
+    seen = {}
     for name, whole, loop, evidence in beside(script, spec, model, places):
-        seen[name].append((whole, loop))
-        told = f"   evidence took {evidence:.0%} of the time: audits are the larger a share, the shorter a run is"
-        print(f"  {name:<8}{whole:10.1f}{loop:10.1f}{told if evidence else ''}", flush=True)
-    (ours,) = seen["harness"]
-    for what, own, other in zip(("all", "loop"), ours, zip(*seen["timm"], strict=True), strict=True):
-        print(f"harness / timm, {what}: {own / (sum(other) / len(other)):.2f}")
+        seen[name] = whole, loop
+        told = f"   evidence took {evidence:.1%} of the time: audits are the larger a share, the shorter a run is"
+        print(f"  {name:<15}{whole:10.1f}{loop:10.1f}{told if evidence else ''}", flush=True)
+    ours = seen.pop("harness")
+    for name, rates in seen.items():
+        all_of_it, loop = (own / other for own, other in zip(ours, rates, strict=True))
+        print(f"harness / {name}: {all_of_it:.2f}, in the loop {loop:.2f}")

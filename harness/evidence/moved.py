@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from harness.evidence.numbers import array, distance, number
+from harness.evidence.numbers import array, distance, greatest, number
 from harness.evidence.step import Gaps, Step
 from harness.evidence.trace import Trace
 from harness.spec import Spec, referenced
@@ -42,12 +42,21 @@ def moved(spec: Spec, trace: Trace, step: Step, slopes: Mapping[str, Tensor | No
         kept = {key: number(step.kept[name].get(place)) for key, place in held.items()} if step.number else {}
         rate = rule.peak(spec.batch_size) * share * factor
         due = rule.reference(before, array(slope), rate, decay, kept)
-        size = max(float(np.abs(due - before)[np.isfinite(due)].max(initial=0)), 1e-30)
-        off = np.abs(due - after) - 1e-6 * np.abs(before).max(initial=0)  # float32 cannot say it any closer
-        steps = max(steps, float(off[np.isfinite(off)].max(initial=0)) / size)
+        steps = max(steps, strayed(before, after, due))
         for key, place in rule.held.items():
             state = max(state, distance(number(step.left[name].get(place)), np.asarray(kept[key], dtype=np.float64)))
     return {"steps": steps, "state": state, "overflowed": float(bool(overflowed))}
+
+
+def strayed(before: np.ndarray, after: np.ndarray, due: np.ndarray) -> float:
+    """The greatest gap of where numbers are to where they are due, in units of the greatest step that was due.
+
+    0 where one of them was no number before: of a run that diverged.
+    """
+    if not np.isfinite(before).all():
+        return 0.0
+    spare = 1e-6 * greatest(before)  # float32 cannot say it any closer
+    return max(0.0, greatest(due - after) - spare) / max(greatest(due - before), 1e-30)
 
 
 def rate_factor(spec: Spec, name: str, layer: nn.Module) -> float:
@@ -95,9 +104,7 @@ def averaged(spec: Spec, step: Step, steps_per_epoch: int) -> Gaps:
             was, now = array(old), array(step.after[name])
             copied = part.copies_buffers and name not in step.gradients and share > 0
             due = now if copied else was + share * (now - was)
-            size = max(float(np.abs(due - was)[np.isfinite(due)].max(initial=0)), 1e-30)
-            off = np.abs(due - array(after[name])) - 1e-6 * np.abs(was).max(initial=0)  # float32 can say no more
-            worst_of = max(worst_of, float(off[np.isfinite(off)].max(initial=0)) / size)
+            worst_of = max(worst_of, strayed(was, array(after[name]), due))
     if not parts:
         return {}
     back = sum(name not in step.returned or not same(step.returned[name], due) for name, due in due_back.items())

@@ -106,6 +106,11 @@ class Store:
 
     def forms(self, spec_id: str, seed: int) -> dict[str, Any]:
         """`{"spec": plain form, "resolved": what the id hashes}` of a run that was begun."""
+        forms: dict[str, Any] = journal.loads(self.form(spec_id, seed))
+        return forms
+
+    def form(self, spec_id: str, seed: int) -> bytes:
+        """The bytes of its `spec.json`. Raises Problem where they are not those of that id, or no specification's."""
         path = f"{self.root}/{spec_id}/{seed}/spec.json"
         try:
             with open(path, "rb") as file:
@@ -116,8 +121,7 @@ class Store:
             wrong = _unfit(data, spec_id)
         if wrong:
             raise Problem(f"{path} {wrong}: {_retrain(path)}")
-        forms: dict[str, Any] = journal.loads(data)
-        return forms
+        return data
 
     def events(self, spec_id: str, seed: int) -> list[Event]:
         """The journal of a run; empty where it was never begun."""

@@ -12,10 +12,12 @@ from typing import Any
 from harness import Problem
 from harness.paths import write_atomic
 from harness.store import FILES_OF, FORMAT, TRACEBACK, Record, Store, journal, kept, known_format, lease, sha256
+from harness.store.helped import Look, helped
 
 Key = tuple[str, int]
 RECORD = ("spec.json", "journal.jsonl", *FILES_OF.values(), "result.json")
 FILES = {*RECORD, "refused.json", "claim", TRACEBACK}
+LIFE = "from harness.store import care, helped; helped.tell(care.look)"  # of a process that looks through runs too
 
 
 def holder(store: Store, key: Key) -> lease.Owner | None:
@@ -85,18 +87,17 @@ def damage(store: Store, key: Key) -> tuple[Record | None, list[str]]:
     def tell(path: Path, what: str) -> None:
         found.append(f"{path}: {what}")
 
-    for path in journal.files(folder):
-        _, damaged, whole = journal.read(path)
-        for number in damaged:
-            tell(path, f"line {number} is damaged")
-    events = store.events(*key)
+    parts = journal.parts(folder)
+    for part in parts:
+        for number in part.damaged():
+            tell(part.path, f"line {number} is damaged")
+    path, events = parts[-1].path, journal.events_of(parts)
     if not found and [event["seq"] for event in events] != list(range(len(events))):
         tell(path, "lines are missing")
     try:
         for event in events:
             known_format(event.get("format", FORMAT), path)
-        if events or key in store:
-            store.forms(*key)
+        form = store.form(*key) if events or key in store else b""
         record = store.read(*key) if key in store else store.refused(*key)
     except Problem as problem:
         return None, [*found, str(problem)]
@@ -109,10 +110,10 @@ def damage(store: Store, key: Key) -> tuple[Record | None, list[str]]:
                 tell(file, "is damaged, its digest is another" if file.exists() else "is missing")
         if record["digest"] not in [event.get("digest") for event in events]:
             tell(path, "does not tell of the result")
-        if path.exists() and whole < path.stat().st_size:
+        if parts[-1].torn:
             tell(path, "ends in half a line")
     spec = [event.get("spec") for event in events if event["event"] == "started"]
-    if spec and (folder / "spec.json").exists() and sha256((folder / "spec.json").read_bytes()) != spec[-1]:
+    if spec and sha256(form) != spec[-1]:
         tell(folder / "spec.json", "is damaged, its digest is another")
     return record, found
 
@@ -136,29 +137,43 @@ def records(store: Store, keys: Iterable[Key]) -> Iterator[tuple[Key, Record | N
 
     A run found whole is not looked through again while its files have the size, times and inode that they had then,
     which `checked.json` beside the store remembers: 10,000 runs with weights of 100 MB would be read for an hour.
+    Of many that were not, the other cores look through a part.
     """
-    path = store.root.parent / "checked.json"
+    path, keys = store.root.parent / "checked.json", list(keys)
     try:
         known = json.loads(path.read_bytes())
         known = known if isinstance(known, dict) else {}
     except (OSError, ValueError, RecursionError):
         known = {}
     whole = {}
-    for key in keys:
-        name, now = f"{key[0]}/{key[1]}", _as_it_is(f"{store.root}/{key[0]}/{key[1]}")
-        if now and known.get(name) != now:
-            record, wrong = damage(store, key)
-            if not wrong:
+    with helped(store, [key for key in keys if f"{key[0]}/{key[1]}" not in known], LIFE) as looked:
+        for key in keys:
+            name, now = f"{key[0]}/{key[1]}", as_it_is(f"{store.root}/{key[0]}/{key[1]}")
+            if now and known.get(name) != now:
+                seen, wrong = looked(key)
+                if seen != now:
+                    record, wrong = damage(store, key)
+                    if not wrong:
+                        whole[name] = now
+                    yield key, None if wrong else record, wrong[0] if wrong else ""
+                    continue
+                if wrong:
+                    yield key, None, wrong[0]
+                    continue
                 whole[name] = now
-            yield key, None if wrong else record, wrong[0] if wrong else ""
-            continue
-        try:
-            yield key, store.read(*key, known=True) if key in store else store.refused(*key), ""
-        except Problem as problem:
-            yield key, None, str(problem)
+            try:
+                yield key, store.read(*key, known=True) if key in store else store.refused(*key), ""
+            except Problem as problem:
+                yield key, None, str(problem)
     if whole:
         with suppress(OSError):  # a store that may not be written to is looked at each time
             write_atomic(path, json.dumps(known | whole).encode())
+
+
+def look(store: Store, key: Key) -> Look:
+    """A run's files as they are, and what is wrong with them: of one that is not finished nothing is asked."""
+    now = as_it_is(f"{store.root}/{key[0]}/{key[1]}")
+    return now, damage(store, key)[1] if now else []
 
 
 @cache
@@ -169,7 +184,7 @@ def _rules() -> str:
     return sha256(Path(schema.__file__).read_bytes())
 
 
-def _as_it_is(folder: str) -> str:
+def as_it_is(folder: str) -> str:
     """A digest of what the system tells of a finished run's files; "" of one that is not finished."""
     told = []
     for name in (*RECORD, "refused.json"):

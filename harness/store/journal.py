@@ -15,7 +15,9 @@ import os
 import re
 import time
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -57,19 +59,29 @@ def parse(text: bytes) -> Event | None:
     return event if schema.event(event) else None
 
 
-def read(path: Path) -> tuple[list[Event], list[int], int]:
-    """The events that are whole, the numbers of damaged lines, from 1, and the length in bytes without a torn end."""
-    data = path.read_bytes() if path.exists() else b""
-    lines = data.split(b"\n")
-    events, damaged = [], []
-    torn = bool(lines.pop())  # what follows the last newline
-    for number, text in enumerate(lines, 1):
-        event = parse(text)
-        if event is None:
-            damaged.append(number)
-        else:
-            events.append(event)
-    return events, damaged, data.rfind(b"\n") + 1 if torn else len(data)
+Line = tuple[Event | None, bytes]  # None where it is damaged
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of a journal as it was read."""
+
+    path: Path
+    lines: list[Line]
+    torn: int  # bytes after the last newline
+
+    def damaged(self) -> list[int]:
+        """The numbers of damaged lines, from 1."""
+        return [number for number, (event, _) in enumerate(self.lines, 1) if event is None]
+
+
+def read(path: Path) -> Part:
+    """A journal's lines; none of one that is not there."""
+    try:
+        *texts, rest = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return Part(path, [], 0)
+    return Part(path, [(parse(text), text + b"\n") for text in texts], len(rest))
 
 
 def files(folder: Path) -> list[Path]:
@@ -79,9 +91,21 @@ def files(folder: Path) -> list[Path]:
     return [folder / "journal.jsonl", *(folder / name for _, name in found)]
 
 
+def parts(folder: Path) -> list[Part]:
+    """The journals of a run as they are, those of attempts read before the merged one: somebody may be making it."""
+    merged, *numbered = files(folder)
+    later = [read(path) for path in numbered]
+    return [read(merged), *later]
+
+
 def events(folder: Path) -> list[Event]:
     """What the attempts at a run tell, in order."""
-    return [event for part in _parts(folder) for event, _ in part if event]
+    return events_of(parts(folder))
+
+
+def events_of(read: Sequence[Part]) -> list[Event]:
+    """The same, of parts that were read."""
+    return [event for lines in _counting(read) for event, _ in lines if event]
 
 
 def last(folder: Path) -> Event:
@@ -97,42 +121,29 @@ def merge(folder: Path, digest: str) -> None:
     """Make one journal of those of a finished run, up to the attempt that came to the result of that digest."""
     merged, *numbered = files(folder)
     if numbered:
-        write_atomic(merged, b"".join(text for part in _parts(folder, digest) for _, text in part))
+        write_atomic(merged, b"".join(text for lines in _counting(parts(folder), digest) for _, text in lines))
     for path in numbered:
         path.unlink(missing_ok=True)
 
 
-Line = tuple[Event | None, bytes]  # None where it is damaged
-
-
-def _parts(folder: Path, digest: str = "") -> list[list[Line]]:
+def _counting(read: Sequence[Part], digest: str = "") -> list[list[Line]]:
     """The lines of each journal that count."""
-    merged, *numbered = files(folder)
-    later = [_lines(path) for path in numbered]  # before the merged one, which somebody may be making of them now
-    parts = [_lines(merged)]
-    begun = max((event["seq"] for event, _ in parts[0] if event), default=-1)
-    parts += [part for part in later if _first(part) > begun]  # what is in the merged one is not told twice
-    for at, part in enumerate(parts):
-        if digest and any(event and event.get("digest") == digest for event, _ in part):
-            del parts[at + 1 :]
+    merged, *later = (list(part.lines) for part in read)
+    begun = max((event["seq"] for event, _ in merged if event), default=-1)
+    found = [merged, *(lines for lines in later if _first(lines) > begun)]  # what the merged one has is not told twice
+    for at, lines in enumerate(found):
+        if digest and any(event and event.get("digest") == digest for event, _ in lines):
+            del found[at + 1 :]
     ends = math.inf
-    for part in reversed(parts):
-        cut = next((at for at, (event, _) in enumerate(part) if event and event["seq"] >= ends), len(part))
-        del part[cut:]
-        ends = min(ends, _first(part))
-    return parts
+    for lines in reversed(found):
+        cut = next((at for at, (event, _) in enumerate(lines) if event and event["seq"] >= ends), len(lines))
+        del lines[cut:]
+        ends = min(ends, _first(lines))
+    return found
 
 
-def _first(part: list[Line]) -> float:
-    return next((event["seq"] for event, _ in part if event), math.inf)
-
-
-def _lines(path: Path) -> list[Line]:
-    try:
-        texts = path.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return []
-    return [(parse(text), text + b"\n") for text in texts]
+def _first(lines: Sequence[Line]) -> float:
+    return next((event["seq"] for event, _ in lines if event), math.inf)
 
 
 class Journal:

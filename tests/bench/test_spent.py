@@ -59,25 +59,30 @@ def test_each_rule_is_of_code_that_there_is(file, name):
         assert any(isinstance(node, ast.FunctionDef) and node.name == name for node in nodes)
 
 
+def until(holds):
+    """Sleep until it does; a machine that is busy may look late, and not never."""
+    ends = time.monotonic() + 60
+    while not holds() and time.monotonic() < ends:
+        time.sleep(0.001)
+
+
 def test_phases_add_up_to_the_time_watched():
-    phases = iter(["forward", "backward"] * 10_000)
-    began = time.monotonic()
+    phases = iter(["forward", "backward"] * 100_000)
+    before = time.monotonic()
     with watched(every=0.001, look=lambda frame: next(phases)) as spent:
-        time.sleep(0.05)
-    took = time.monotonic() - began
+        began = time.monotonic()
+        until(lambda: len(spent) == 2)
+        ended = time.monotonic()
+    assert set(spent) == {"forward", "backward", OTHER}
     assert min(spent["forward"], spent["backward"]) > 0
-    assert sum(spent.values()) == pytest.approx(took, rel=0.02)
+    assert ended - began <= sum(spent.values()) <= time.monotonic() - before
 
 
-def test_what_a_thread_does_is_seen(monkeypatch):
+def test_what_a_thread_does_is_seen():
     seen = []
     with watched(every=0.001, look=lambda frame: seen.append(frame.f_code.co_name) or OTHER):
-        asleep()
-    assert seen.count("asleep") > 0.5 * len(seen) > 0
-
-
-def asleep():
-    time.sleep(0.05)
+        until(lambda: seen.count("until") == 3)
+    assert seen.count("until") >= 3
 
 
 def test_what_came_before_and_after_a_worker_is_counted(tmp_path):

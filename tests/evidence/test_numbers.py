@@ -1,11 +1,13 @@
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from harness.evidence.numbers import copies, of_statistics, same, weighed, worst
+from harness.evidence.moved import strayed
+from harness.evidence.numbers import array, copies, distance, greatest, of_statistics, same, weighed, worst
 from harness.evidence.tested import apart
 from harness.parts.models import RESNET50
 
@@ -78,3 +80,59 @@ def test_means_of_nothing_are_no_gap_between_two_writings_of_a_network():
     assert of_statistics(*two) < 1e-6
     off = {**two[0], "stage1.0.body.4.running_mean": two[0]["stage1.0.body.4.running_mean"] + 0.01}
     assert of_statistics(off, two[1]) > 1e-3
+
+
+NONE = [[], [math.nan], [math.inf], [math.nan, -math.inf]]
+
+
+@pytest.mark.parametrize("odd", NONE)
+@pytest.mark.parametrize("numbers", [[], [1.0, -3.0], [-2.0, 0.5, 2.0], [-1e300]])
+def test_the_greatest_of_numbers_leaves_out_what_is_none(numbers, odd):
+    for values in (numbers + odd, odd + numbers):
+        assert greatest(np.array(values)) == max(map(abs, numbers), default=0)
+
+
+@np.errstate(all="ignore")  # as audits have it
+@pytest.mark.parametrize("odd", NONE[1:])
+def test_a_gap_beside_what_is_no_number_is_that_of_the_numbers(odd):
+    due, seen = np.array([4.0, -2.0, *odd]), np.array([4.0, -3.0, *odd])
+    assert distance(seen, due) == 0.25
+    assert distance(np.array([4.0, -2.0, *(0.0 for _ in odd)]), due) == math.inf
+    assert distance(seen[:-1], due) == math.inf
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool]
+)
+def test_an_array_is_a_copy_in_float64(dtype):
+    tensor = torch.tensor([[0.1, 3.0], [-1e3, 0.0]]).to(dtype)
+    made = array(tensor.requires_grad_(tensor.is_floating_point()).t())
+    assert made.dtype == np.float64
+    assert made.tolist() == tensor.detach().t().double().tolist()
+    made[:] = 7
+    assert not (tensor == 7).any()
+
+
+def test_gradients_apart_by_what_float32_holds_are_told_apart():
+    """Of large numbers too, whose squares float32 cannot hold, and beside others that are none."""
+    due = {"a": torch.full((1000,), 1e30), "b": torch.tensor([math.inf, 3.0, 4.0])}
+    seen = {"a": due["a"] * 1.001, "b": torch.tensor([1.0, 3.0, math.nan])}
+    assert worst(due, seen | {"b": due["b"]}) == pytest.approx(0.001, rel=1e-4)
+    assert worst({"b": due["b"]}, {"b": seen["b"]}) == 0
+    assert worst({"b": due["b"]}, {"b": torch.tensor([math.inf, 3.5, 4.0])}) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "due", "gap"),
+    [
+        ([0.0, 1.0], [0.5, 1.0], [0.5, 1.0], 0.0),
+        ([0.0, 1.0], [0.4, 1.0], [0.5, 1.0], 0.2),
+        ([0.0, 1e4], [0.495, 1e4], [0.5, 1e4], 0.0),  # within what float32 says of the others
+        ([0.0, 1.0], [math.inf, 1.0], [math.inf, 1.0], 0.0),
+        ([0.0, 1.0], [math.nan, 1.5], [math.nan, 2.0], 0.5),
+        ([math.nan, 1.0], [math.nan, 9.0], [math.nan, 2.0], 0.0),
+    ],
+)
+@np.errstate(all="ignore")
+def test_how_far_weights_are_from_where_they_are_due(before, after, due, gap):
+    assert strayed(*map(np.array, (before, after, due))) == pytest.approx(gap, abs=1e-5)

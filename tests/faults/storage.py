@@ -142,10 +142,9 @@ def assert_whole(store: Store, key: Key, peace: Store) -> None:
 
 def readable(store: Store, key: Key) -> list[Event]:
     """The events of the journals; none has a damaged line, the last no torn end, and numbers follow one another."""
-    for path in journal.files(store.folder(*key)):
-        _, damaged, whole = journal.read(path)
-        assert not damaged, f"{path} has lines that are damaged"
-    assert not path.exists() or whole == path.stat().st_size, f"{path} is torn"
+    for part in journal.parts(store.folder(*key)):
+        assert not part.damaged(), f"{part.path} has lines that are damaged"
+    assert not part.torn, f"{part.path} is torn"
     events = store.events(*key)
     assert [event["seq"] for event in events] == list(range(len(events)))
     return events

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from harness.store import journal
-from harness.store.journal import Journal, events, read
+from harness.store.journal import Journal, Part, events, read
 
 
 def written(folder, count=3, attempt=1):
@@ -30,7 +30,7 @@ def test_every_cut_leaves_the_whole_lines_and_the_next_attempt_adds_to_them(tmp_
         (tmp_path / "journal-1.jsonl").write_bytes(data[:length])
         (tmp_path / "journal-2.jsonl").unlink(missing_ok=True)
         kept = sum(end <= length for end in whole)
-        assert len(read(tmp_path / "journal-1.jsonl")[0]) == kept
+        assert len(read(tmp_path / "journal-1.jsonl").lines) == kept
         written(tmp_path, 1, attempt=2)
         assert [event["seq"] for event in events(tmp_path)] == list(range(kept + 1))
         assert (tmp_path / "journal-1.jsonl").read_bytes() == data[:length], "it is another process's"
@@ -87,7 +87,7 @@ def test_a_merge_keeps_what_is_damaged(tmp_path):
     data[-20] ^= 4
     (tmp_path / "journal-1.jsonl").write_bytes(data)
     journal.merge(tmp_path, "d" * 64)
-    assert read(tmp_path / "journal.jsonl")[1] == [3]
+    assert read(tmp_path / "journal.jsonl").damaged() == [3]
 
 
 @pytest.mark.parametrize("at", range(0, 100, 7))
@@ -95,14 +95,13 @@ def test_a_flipped_bit_is_a_damaged_line(tmp_path, at):
     data = bytearray(written(tmp_path))
     data[at] ^= 4
     (tmp_path / "journal-1.jsonl").write_bytes(data)
-    events, damaged, _ = read(tmp_path / "journal-1.jsonl")
-    assert damaged
-    assert damaged[0] == 1
-    assert [event["epoch"] for event in events][-2:] == [1, 2]
+    part = read(tmp_path / "journal-1.jsonl")
+    assert part.damaged()[:1] == [1]
+    assert [event["epoch"] for event, _ in part.lines if event][-2:] == [1, 2]
 
 
 def test_no_journal_is_an_empty_one(tmp_path):
-    assert read(tmp_path / "journal-1.jsonl") == ([], [], 0)
+    assert read(tmp_path / "journal-1.jsonl") == Part(tmp_path / "journal-1.jsonl", [], 0)
 
 
 @pytest.mark.parametrize(
