@@ -133,41 +133,45 @@ def _strays(store: Store, key: Key) -> Iterator[str]:
 
 
 def records(store: Store, keys: Iterable[Key]) -> Iterator[tuple[Key, Record | None, str]]:
-    """The record of each of these runs that is finished or refused, and what is wrong, first, with one that is damaged.
+    """Each of these runs, once: its record, where it is finished or refused; what is wrong, first, with a damaged one.
 
     A run found whole is not looked through again while its files have the size, times and inode that they had then,
     which `checked.json` beside the store remembers: 10,000 runs with weights of 100 MB would be read for an hour.
     Of many that were not, the other cores look through a part.
     """
-    path, keys = store.root.parent / "checked.json", list(keys)
+    path = store.root.parent / "checked.json"
     try:
         known = json.loads(path.read_bytes())
         known = known if isinstance(known, dict) else {}
     except (OSError, ValueError, RecursionError):
         known = {}
     whole = {}
-    with helped(store, [key for key in keys if f"{key[0]}/{key[1]}" not in known], LIFE) as looked:
-        for key in keys:
-            name, now = f"{key[0]}/{key[1]}", as_it_is(f"{store.root}/{key[0]}/{key[1]}")
-            if now and known.get(name) != now:
-                seen, wrong = looked(key)
-                if seen != now:
-                    record, wrong = damage(store, key)
-                    if not wrong:
-                        whole[name] = now
-                    yield key, None if wrong else record, wrong[0] if wrong else ""
-                    continue
-                if wrong:
-                    yield key, None, wrong[0]
-                    continue
+    names = {key: f"{key[0]}/{key[1]}" for key in keys}
+    found = {key: as_it_is(f"{store.root}/{name}") for key, name in names.items()}
+    new = [key for key, now in found.items() if now and known.get(names[key]) != now]
+    with helped(store, new, LIFE) as looked:
+        for key, name in names.items():
+            now = found[key] or as_it_is(f"{store.root}/{name}")  # it may be finished by now
+            fresh = now and known.get(name) != now
+            seen, wrong = looked(key) if fresh else (now, [])
+            if seen != now:  # nobody has looked at it as it is
+                record, wrong = damage(store, key)
+            elif not wrong:
+                record, wrong = _again(store, key)
+            if fresh and not wrong:
                 whole[name] = now
-            try:
-                yield key, store.read(*key, known=True) if key in store else store.refused(*key), ""
-            except Problem as problem:
-                yield key, None, str(problem)
+            yield key, None if wrong else record, wrong[0] if wrong else ""
     if whole:
         with suppress(OSError):  # a store that may not be written to is looked at each time
             write_atomic(path, json.dumps(known | whole).encode())
+
+
+def _again(store: Store, key: Key) -> tuple[Record | None, list[str]]:
+    """The same as `damage`, of a run that was looked through: its digest is checked, and no more."""
+    try:
+        return store.read(*key, known=True) if key in store else store.refused(*key), []
+    except Problem as problem:
+        return None, [str(problem)]
 
 
 def look(store: Store, key: Key) -> Look:
