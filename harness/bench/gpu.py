@@ -155,17 +155,21 @@ def photos(place: str, images: int = 2048, batch: int = 128) -> Iterator[str]:
 
 
 def operations(place: str, images: int = 128, size: int = 32, rounds: int = 10) -> Iterator[str]:
-    """RandAugment of a batch on the device: done there, and by the CPU, which copies it there and back."""
+    """A batch on the device: RandAugment there and by the CPU, which copies it; crops together and one by one."""
     import torch
 
     from harness.engine import settle
+    from harness.parts.augment import RandomAreaCrop
     from harness.tricks.randaugment import RandAugment
 
     device, part = settle(place), RandAugment()
+    crop, together = RandomAreaCrop(), RandomAreaCrop(together=True)
     x = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (images, 3, size, size))).float().to(device)
     ways: dict[str, Callable[[np.random.Generator], Any]] = {
         "by the CPU": lambda rng: part(x, rng),
         "on the device": lambda rng: part.together(x.int(), rng).float(),
+        "one by one": lambda rng: crop(x, rng),
+        "together": lambda rng: together(x, rng),
     }
     took = {}
     for name, done in ways.items():
@@ -174,7 +178,8 @@ def operations(place: str, images: int = 128, size: int = 32, rounds: int = 10) 
                 began = time.monotonic()
             done(np.random.default_rng(number)).sum().item()  # waits for the device
         took[name] = (time.monotonic() - began) / rounds
-    yield f"  on the device: {took['by the CPU'] / took['on the device']:.2f} times as fast as by the CPU"
+    yield f"  RandAugment on the device: {took['by the CPU'] / took['on the device']:.2f} times as fast as by the CPU"
+    yield f"  crops together: {took['one by one'] / took['together']:.2f} times as fast as one by one"
 
 
 SECTIONS = (
@@ -182,7 +187,7 @@ SECTIONS = (
     Section("ResNet-50, 224 px, batch 128, FP16", 250, large),
     Section("ResNet-18, 32 px, batch 128, FP16", 60, small),
     Section("photos at 224 px, decoded", 60, photos),
-    Section("RandAugment of 128 images of 32 px", 10, operations),
+    Section("RandAugment and crops of 128 images of 32 px", 10, operations),
     Section("the digits' study, 51 runs", 100, ladder),
 )
 

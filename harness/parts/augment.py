@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness import Problem
 from harness.parts.draws import drawn
-from harness.spec import Augment, Draws, Spec
+from harness.spec import Augment, Draws, Flag, Spec
 
 
 def _needs_rgb(part: Augment, spec: Spec) -> None:
@@ -115,15 +115,36 @@ def mirrored(x: Tensor, flip: Tensor) -> Tensor:
 
 
 class Crop(Augment):
-    """A part of each image, brought to the image's size. Photos are cut by `box` while they are decoded."""
+    """A part of each image, brought to the image's size. Photos are cut by `box` while they are decoded.
+
+    Images in memory are resized one by one; with `together` a batch at once, by products of matrices, for which a GPU
+    needs not start a few kernels an image. The last digits may be others, so it is a field.
+    """
+
+    together: Flag | None = None
+
+    def check(self, spec: Spec) -> None:
+        if self.together and not spec.data.load().in_memory:
+            kind = type(self).__name__
+            raise ValueError(f"{kind}(together=True) is for images in memory, and these are cut where they are decoded")
 
     @abstractmethod
     def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """(top, left, height, width) in pixels of one cut from an image of that height and width."""
 
+    def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws | None:
+        if not self.together:
+            return None
+        return (np.array([self.box(height, width, rng) for _ in range(n)], dtype=np.float32),)
+
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         height, width = x.shape[2:]
-        cuts = [self.box(height, width, rng) for _ in x]
+        if self.together:
+            cuts: Tensor
+            (cuts,) = drawn(self, x, rng)
+            top, left, tall, wide = cuts.T
+            return bilinear(top, tall, height) @ x @ bilinear(left, wide, width).mT
+        boxes = [self.box(height, width, rng) for _ in x]
         return torch.cat(
             [
                 nn.functional.interpolate(
@@ -133,9 +154,22 @@ class Crop(Augment):
                     align_corners=False,
                     antialias=True,
                 )
-                for image, (t, l, h, w) in zip(x, cuts, strict=True)
+                for image, (t, l, h, w) in zip(x, boxes, strict=True)
             ]
         )
+
+
+def bilinear(first: Tensor, count: Tensor, side: int) -> Tensor:
+    """What each of `side` pixels is made of, where `count` of them, from the `first` on, are brought to that number.
+
+    Of N images the weights N x 1 x side x side, a row a new pixel. A cut is never larger than its image, so pixels are
+    only made more: each by the two that are nearest, cut off at the edges.
+    """
+    first, count = first[:, None, None, None], count[:, None, None, None]
+    middle = torch.arange(side, device=first.device) + 0.5
+    away = (middle - first - middle[:, None] * count / side).abs()
+    weights = (1 - away).clamp(min=0) * ((middle > first) & (middle < first + count))
+    return weights / weights.sum(3, keepdim=True)
 
 
 class Cut(NamedTuple):

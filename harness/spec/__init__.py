@@ -3,7 +3,7 @@
 from harness.spec.aspects import ASPECTS, MAY, may
 from harness.spec.canonical import first_error, flat, parse, plain, resolved
 from harness.spec.differences import changes, moved, shape
-from harness.spec.part import SECOND, SELF, UNPROVEN, Check, File, Part, keeps_up, referenced
+from harness.spec.part import SECOND, SELF, UNPROVEN, Check, File, Flag, Part, keeps_up, referenced
 from harness.spec.settings import assign, meant
 from harness.spec.slots import (
     Ascent,

@@ -9,15 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeGuard, get_origin
+from typing import Annotated, Any, ClassVar, Self, TypeGuard, get_origin
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from harness import Problem
 from harness.paths import expanded
 
 # How it is known of a part that it did what it says: by another writing of it; by its own account; not at all.
 SECOND, SELF, UNPROVEN = "second opinion", "self-checked", "unproven"
+Flag = Annotated[bool, AfterValidator(lambda on: on or None)]  # a field that moves no id where it is off
 
 
 @dataclass(frozen=True)

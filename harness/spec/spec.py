@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field
 
 from harness import Problem
 from harness.spec.canonical import flat, plain, resolved
-from harness.spec.part import Part
+from harness.spec.part import Flag, Part
 from harness.spec.slots import (
     Ascent,
     Augment,
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 Ranks = Annotated[int, Field(ge=1), AfterValidator(lambda n: None if n == 1 else n)]  # one process is what None means
-Flag = Annotated[bool, AfterValidator(lambda on: on or None)]
 UPSTREAM_SEED = 0  # the one seed of runs that others build on, such as a teacher: trained once, shared by all
 
 

@@ -44,8 +44,9 @@ def test_a_study_of_noise_is_trained():
 
 
 def test_operations_are_done_both_ways():
-    (line,) = gpu.operations("cpu", images=8, rounds=1)
-    assert re.fullmatch(r"  on the device: \d+\.\d\d times as fast as by the CPU", line)
+    line, crops = gpu.operations("cpu", images=8, rounds=1)
+    assert re.fullmatch(r"  RandAugment on the device: \d+\.\d\d times as fast as by the CPU", line)
+    assert re.fullmatch(r"  crops together: \d+\.\d\d times as fast as one by one", crops)
 
 
 def test_photos_come_by_each_decoder():

@@ -230,6 +230,7 @@ DENSE = TINY.but(model=Dense(hidden=(32,), size=8))
 TIMM = TINY.but(model=Timm(name="test_resnet"))
 SHIFT, FLIP = TINY, TINY.but(augment=(Flip(),))
 CROP, JITTER, PCA = (COLOUR.but(augment=(part(),)) for part in (RandomAreaCrop, ColorJitter, PCANoise))
+TOGETHER = COLOUR.but(augment=(RandomAreaCrop(together=True),))
 STARTED = zero_gamma(TINY)
 MOVES = "rng.integers(0, 2 * self.pixels + 1, size=(2, n, 1))"
 
@@ -640,6 +641,31 @@ BROKEN: Broken = {
             "corners aligned",
             CROP,
             edited(RandomAreaCrop.__mro__[1], "__call__", "align_corners=False", "align_corners=True"),
+        ),
+        (
+            "one cut for a batch that is resized together",
+            TOGETHER,
+            edited(
+                RandomAreaCrop.__mro__[1],
+                "draws",
+                "[self.box(height, width, rng) for _ in range(n)]",
+                "[self.box(height, width, rng)] * n",
+            ),
+        ),
+        (
+            "together, from the corner",
+            TOGETHER,
+            edited(room(RandomAreaCrop), "bilinear", "middle - first - ", "middle - "),
+        ),
+        (
+            "together, with pixels from beyond the edges",
+            TOGETHER,
+            edited(room(RandomAreaCrop), "bilinear", " * ((middle > first) & (middle < first + count))", ""),
+        ),
+        (
+            "together, sides the other way round",
+            TOGETHER,
+            edited(RandomAreaCrop.__mro__[1], "__call__", "top, left, tall, wide =", "left, top, wide, tall ="),
         ),
     ],
     "ColorJitter": [

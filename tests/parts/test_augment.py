@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import colors as colors_of_matplotlib
+from PIL import Image
 from torchvision.transforms.v2.functional import resized_crop
 
 from harness import Problem
@@ -19,6 +20,9 @@ from harness.parts.augment import (
     mirrored,
     rgb_to_hsv,
 )
+from harness.parts.data import ImageFolder
+from tests.kit.coloured import Coloured
+from tests.kit.tiny import BASELINE
 
 rng = np.random.default_rng
 
@@ -92,6 +96,30 @@ def test_crop_cuts_and_brings_back_to_size():
     expected = [resized_crop(image, *box, size=[21, 17], antialias=True) for image, box in zip(x, boxes, strict=True)]
     torch.testing.assert_close(crop(x, rng(3)), torch.stack(expected))
     assert len(set(boxes)) == 8
+
+
+@pytest.mark.parametrize(("h", "w"), [(32, 32), (21, 17), (8, 64), (1, 3)])
+def test_crops_of_a_batch_together_are_those_of_one_by_one(h, w):
+    x, crop = images(64, h=h, w=w), RandomAreaCrop(together=True)
+    made = crop(x, rng(3))
+    torch.testing.assert_close(made, RandomAreaCrop()(x, rng(3)), atol=1e-3, rtol=0)
+    np.testing.assert_allclose(made, crop.reference(x.double().numpy(), rng(3)), atol=1e-3)
+    assert len(crop.draws(64, h, w, rng(3))[0]) == 64
+
+
+def test_crops_together_are_of_images_in_memory(tmp_path):
+    crop = RandomAreaCrop(together=True)
+    colour = BASELINE.but(data=Coloured())
+    one, together = (colour.but(augment=(part,)) for part in (RandomAreaCrop(), crop))
+    assert together.id != one.id == colour.but(augment=(RandomAreaCrop(together=False),)).id
+    crop.check(together)
+    for number in range(8):
+        path = tmp_path / ("train", "val")[number % 2] / f"{number // 2 % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((80, 80), 50 + number).convert("RGB").save(path)
+    photos = together.but(data=ImageFolder(root=tmp_path, size=72))
+    with pytest.raises(ValueError, match=r"RandomAreaCrop\(together=True\) is for images in memory"):
+        crop.check(photos)
 
 
 def test_hue_saturation_value_as_colorsys():

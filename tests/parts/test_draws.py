@@ -17,7 +17,18 @@ from harness.tricks.one_of import OneOf
 from harness.tricks.random_erasing import RandomErasing
 
 CPU = torch.device("cpu")
-PARTS = Shift(pixels=2), Flip(), Flip(), ColorJitter(), PCANoise(), RandomErasing(), Cutout(), AlternatingFlip()
+CROP = RandomAreaCrop(together=True)
+PARTS = (
+    TOGETHER,
+    Shift(pixels=2),
+    Flip(),
+    Flip(),
+    ColorJitter(),
+    PCANoise(),
+    RandomErasing(),
+    Cutout(),
+    AlternatingFlip(),
+)
 rng = streams(3)
 
 
@@ -84,7 +95,7 @@ def test_so_does_one_whose_class_calls_for_other_draws_than_the_class_above():
     assert isinstance(smaller, Drawn)
 
 
-@pytest.mark.parametrize("part", [Shift(pixels=2), Cutout(), PCANoise()], ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("part", [Shift(pixels=2), Cutout(), PCANoise(), CROP], ids=lambda part: type(part).__name__)
 def test_images_of_another_shape_are_drawn_for_anew_from_the_streams_beginning(part):
     (_, [(_, own)]), *_ = told(part)
     for x in (images(4), images(6, 20)):

@@ -26,12 +26,11 @@ from harness.parts.data.photos import Decoder, Photos, toned
 from harness.parts.data.reading import opened, rgb
 from harness.parts.data.splits import Split
 from harness.paths import expanded
-from harness.spec import Data, Spec
+from harness.spec import Data, Flag, Spec
 
 LOOKED, SAMPLE = 32, 8  # classes, and files of each, that are looked at again
 PAPER_MEAN, PAPER_STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 Folder = Annotated[Path, AfterValidator(expanded)]
-Flag = Annotated[bool, AfterValidator(lambda on: on or None)]
 
 
 class Files(Data):

@@ -32,6 +32,7 @@ class Images(ABC):
     """A loaded data set: what it is, and batches of it."""
 
     torn: ClassVar[str] = "in more than one class"  # what one image must not be
+    in_memory: ClassVar[bool] = False  # as arrays, from which batches are taken; else they are decoded
 
     classes: tuple[str, ...]
     channels: int

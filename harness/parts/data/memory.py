@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ def triangles(old: int, new: int) -> np.ndarray:
 @dataclass
 class Cached(Images):
     """Images in memory: uint8, N x C x H x W."""
+
+    in_memory: ClassVar[bool] = True
 
     arrays: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     shown: int | None = None  # px a side, of a test image, where it is not its own
