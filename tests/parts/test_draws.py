@@ -19,7 +19,7 @@ from harness.tricks.random_erasing import RandomErasing
 CPU = torch.device("cpu")
 CROP = RandomAreaCrop(together=True)
 PARTS = (
-    TOGETHER,
+    CROP,
     Shift(pixels=2),
     Flip(),
     Flip(),
