@@ -81,7 +81,7 @@ def test_phases_add_up_to_the_time_watched():
 def test_what_a_thread_does_is_seen():
     seen = []
     with watched(every=0.001, look=lambda frame: seen.append(frame.f_code.co_name) or OTHER):
-        until(lambda: seen.count("until") == 3)
+        until(lambda: seen.count("until") >= 3)
     assert seen.count("until") >= 3
 
 
