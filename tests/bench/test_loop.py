@@ -46,7 +46,8 @@ def test_a_study_is_sized_by_the_bound(spec, rate, seconds, images, epochs):
     assert (made.data.images, made.epochs) == (images, epochs)
 
 
-def test_the_bound_is_measured_by_a_process_of_its_own(spec):
+def test_the_bound_is_measured_by_a_process_of_its_own(spec, monkeypatch):
+    monkeypatch.setattr(together, "METHOD", "forkserver")
     assert bound(spec, ["cpu"], 0.1) > 0
 
 
