@@ -139,6 +139,8 @@ def worst(due: Named, seen: Named) -> float:
     """The greatest relative gap of a parameter's gradient; of one that is but noise, relative to all the others."""
     if due.keys() - seen.keys():
         return math.inf
+    if any(seen[name].shape != gradient.shape for name, gradient in due.items()):
+        return math.inf
     square = sum(of**2 if math.isfinite(of := norm(g)) else norm(g[g.isfinite()]) ** 2 for g in due.values())
     each = math.sqrt(square / max(1, sum(g.numel() for g in due.values())))
     gaps = [0.0]

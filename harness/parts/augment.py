@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness import Problem
 from harness.parts.draws import drawn
-from harness.spec import Augment, Draws, Flag, Spec
+from harness.spec import Augment, Draws, Flag, Spec, keeps_up
 
 
 def _needs_rgb(part: Augment, spec: Spec) -> None:
@@ -117,16 +117,18 @@ def mirrored(x: Tensor, flip: Tensor) -> Tensor:
 class Crop(Augment):
     """A part of each image, brought to the image's size. Photos are cut by `box` while they are decoded.
 
-    Images in memory are resized one by one; with `together` a batch at once, by products of matrices, for which a GPU
-    needs not start a few kernels an image. The last digits may be others, so it is a field.
+    Images in memory are resized one by one; with `together` a batch at once, by products of matrices, so that a GPU
+    need not start several kernels for each image. The last digits may be others, so it is a field.
     """
 
     together: Flag | None = None
 
     def check(self, spec: Spec) -> None:
+        kind = type(self).__name__
         if self.together and not spec.data.load().in_memory:
-            kind = type(self).__name__
             raise ValueError(f"{kind}(together=True) is for images in memory, and these are cut where they are decoded")
+        if self.together and not keeps_up(self, "draws", "__call__"):
+            raise ValueError(f"{kind}(together=True): its own `__call__` has no `draws` beside it, which this asks for")
 
     @abstractmethod
     def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
@@ -135,7 +137,10 @@ class Crop(Augment):
     def draws(self, n: int, height: int, width: int, rng: np.random.Generator) -> Draws | None:
         if not self.together:
             return None
-        return (np.array([self.box(height, width, rng) for _ in range(n)], dtype=np.float32),)
+        cuts = [self.box(height, width, rng) for _ in range(n)]
+        if not all(0 <= t < t + h <= height and 0 <= l < l + w <= width for t, l, h, w in cuts):
+            raise Problem(f"{type(self).__name__}.box: a cut is not within its image of {height} x {width} px")
+        return (np.array(cuts, dtype=np.float32),)
 
     def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         height, width = x.shape[2:]

@@ -140,18 +140,12 @@ def records(store: Store, keys: Iterable[Key]) -> Iterator[tuple[Key, Record | N
     Of many that were not, the other cores look through a part.
     """
     path = store.root.parent / "checked.json"
-    try:
-        known = json.loads(path.read_bytes())
-        known = known if isinstance(known, dict) else {}
-    except (OSError, ValueError, RecursionError):
-        known = {}
+    known = _found_whole(path)
     whole = {}
     names = {key: f"{key[0]}/{key[1]}" for key in keys}
-    found = {key: as_it_is(f"{store.root}/{name}") for key, name in names.items()}
-    new = [key for key, now in found.items() if now and known.get(names[key]) != now]
-    with helped(store, new, LIFE) as looked:
+    with helped(store, [key for key, name in names.items() if name not in known], LIFE) as looked:
         for key, name in names.items():
-            now = found[key] or as_it_is(f"{store.root}/{name}")  # it may be finished by now
+            now = as_it_is(f"{store.root}/{name}")
             fresh = now and known.get(name) != now
             seen, wrong = looked(key) if fresh else (now, [])
             if seen != now:  # nobody has looked at it as it is
@@ -163,7 +157,17 @@ def records(store: Store, keys: Iterable[Key]) -> Iterator[tuple[Key, Record | N
             yield key, None if wrong else record, wrong[0] if wrong else ""
     if whole:
         with suppress(OSError):  # a store that may not be written to is looked at each time
-            write_atomic(path, json.dumps(known | whole).encode())
+            write_atomic(path, json.dumps({"rules": _rules(), "runs": known | whole}).encode())
+
+
+def _found_whole(path: Path) -> dict[str, str]:
+    """Of the runs that were found whole, by the rules of now, what they looked like then: see `as_it_is`."""
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    rules, found = (told.get("rules"), told.get("runs")) if isinstance(told, dict) else (None, None)
+    return found if rules == _rules() and isinstance(found, dict) else {}
 
 
 def _again(store: Store, key: Key) -> tuple[Record | None, list[str]]:
@@ -198,4 +202,4 @@ def as_it_is(folder: str) -> str:
             continue
         told.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
     over = told and told[-1][0].startswith(("result", "refused"))
-    return sha256(repr((_rules(), told)).encode())[:16] if over else ""
+    return sha256(repr(told).encode())[:16] if over else ""

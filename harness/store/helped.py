@@ -18,7 +18,7 @@ from harness.store import Store
 Key = tuple[str, int]
 Look = tuple[str, list[str]]  # a run's files as they were, see `care.as_it_is`, and what is wrong with them
 UNSEEN: Look = ("", [])
-MANY, SHARE = 4000, 200  # runs: for fewer another process does not pay; and those that one tells of at a time
+MANY, SHARE = 10_000, 200  # runs: for fewer another process does not pay; and those that one tells of at a time
 MOST = 7  # other processes: a disk that is shared has no use for more
 
 
@@ -30,8 +30,10 @@ def helped(store: Store, keys: Sequence[Key], life: str) -> Iterator[Callable[[K
     code that they run: it calls `tell`.
     """
     count = min(MOST, len(os.sched_getaffinity(0)) - 1) if len(keys) >= MANY else 0
-    others = [Other(store, keys[number::count], life) for number in range(count)]
+    others: list[Other] = []
     try:
+        with suppress(OSError):  # of one that cannot be begun the others do without
+            others.extend(Other(store, keys[number::count], life) for number in range(count))
         yield lambda key: next((look for look in (other.saw(key) for other in others) if look), UNSEEN)
     finally:
         for other in others:
@@ -45,7 +47,10 @@ class Other:
         self.seen: dict[Key, Look] = {}
         told = json.dumps([str(store.root), sorted(store.hidden), keys[::-1]]).encode()
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-        self.process = subprocess.Popen([sys.executable, "-c", life], stdin=pipe, stdout=pipe, stderr=nowhere)
+        words = [sys.executable, "-P", "-c", life]  # it finds the modules that this process finds, and no others
+        paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+        own = {**os.environ, "PYTHONPATH": paths}
+        self.process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=nowhere, env=own)
         self.listening = Thread(target=self._listen, args=(told,), daemon=True)
         self.listening.start()
 

@@ -122,6 +122,27 @@ def test_crops_together_are_of_images_in_memory(tmp_path):
         crop.check(photos)
 
 
+@pytest.mark.parametrize("cut", [(0, 0, 10, 13), (-1, 0, 9, 13), (0, 5, 9, 9), (2, 2, 0, 4), (2, 2, 4, 0)])
+def test_a_cut_past_the_edge_is_told(cut):
+    class Own(RandomAreaCrop):
+        def box(self, height, width, rng):
+            return cut
+
+    with pytest.raises(Problem, match="Own.box: a cut is not within its image of 9 x 13 px"):
+        Own(together=True)(images(2), rng(0))
+
+
+def test_a_crop_that_does_it_its_own_way_is_not_asked_to_do_it_together():
+    class Own(RandomAreaCrop):
+        def __call__(self, x, rng):
+            return x
+
+    spec = BASELINE.but(data=Coloured())
+    Own().check(spec)
+    with pytest.raises(ValueError, match="its own `__call__` has no `draws` beside it"):
+        Own(together=True).check(spec)
+
+
 def test_hue_saturation_value_as_colorsys():
     grid = np.linspace(0, 1, 6)
     colours = np.stack(np.meshgrid(grid, grid, grid), -1).reshape(-1, 3)  # greys, black, white and pure colours too

@@ -1,15 +1,18 @@
 """Runs that another process looks through: what it saw is what one sees, and where it saw nothing one looks."""
 
 import os
+import sys
 from contextlib import nullcontext
 
 import pytest
 
 from harness.store import Store, care, helped
-from tests.faults.shapes import NAMES, SEEDS, filled
-from tests.kit.tiny import known
+from tests.faults.shapes import FULL, NAMES, SEEDS, filled
+from tests.kit.tiny import finish, known
 
 KEYS = [(known(name), seed) for name in NAMES for seed in SEEDS]
+NOBODY = known("none"), 0
+ASLEEP = "import time; time.sleep(600)"
 
 
 @pytest.fixture
@@ -20,21 +23,40 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setattr(helped, "SHARE", 3)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     store = filled(Store())
-    path = store.folder(*KEYS[1]) / "weights.pt"
-    path.write_bytes(path.read_bytes()[:-1])
+    damage(store, KEYS[1])
     return store
+
+
+def damage(store, key):
+    path = store.folder(*key) / "weights.pt"
+    path.write_bytes(path.read_bytes()[:-1])
 
 
 def looks(store):
     return {key: (care.as_it_is(str(store.folder(*key))), care.damage(store, key)[1]) for key in KEYS}
 
 
+@pytest.fixture
+def here(monkeypatch):
+    """The runs that this process looks through."""
+    seen, right = [], care.damage
+    monkeypatch.setattr(care, "damage", lambda store, key: (seen.append(key), right(store, key))[1])
+    return seen
+
+
+def found(store, keys=KEYS):
+    """What a report reads, as if for the first time."""
+    (store.root.parent / "checked.json").unlink(missing_ok=True)
+    return list(care.records(store, keys))
+
+
 def test_another_process_sees_what_this_one_does(store):
     own = looks(store)
     assert [bool(wrong) for _, wrong in own.values()] == [False, True, False, False]
-    other = helped.Other(store, [*KEYS, (known("none"), 0)], care.LIFE)
+    other = helped.Other(store, [*KEYS, NOBODY], care.LIFE)
     other.listening.join(60)
-    assert other.seen == own | {(known("none"), 0): helped.UNSEEN}
+    assert other.seen == own | {NOBODY: helped.UNSEEN}
+    assert list(other.seen) == [NOBODY, *KEYS[::-1]], "the last first"
     assert {key: other.saw(key) for key in KEYS} == own
     assert other.saw(KEYS[0]) is None, "it is told once"
     other.end()
@@ -49,10 +71,30 @@ def test_a_run_that_is_hidden_is_hidden_there_too(store):
     assert [wrong for _, wrong in other.seen.values()] == [[]] * len(KEYS), "of a result that does not count"
 
 
-def test_one_that_is_killed_leaves_its_runs_to_who_asks(store):
-    with helped.helped(store, KEYS, care.LIFE) as looked:
+def test_it_finds_the_modules_of_this_process_and_none_that_lie_about(store, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    other = helped.Other(store, KEYS, care.LIFE)
+    other.listening.join(60)
+    other.end()
+    assert other.seen == looks(store)
+
+
+@pytest.mark.parametrize("cores", [2, 3, 99])
+def test_each_core_but_one_has_some_of_the_runs(store, monkeypatch, cores):
+    had = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
+    monkeypatch.setattr(helped, "Other", lambda store, keys, life: (had.append(list(keys)), Absent())[1])
+    with helped.helped(store, KEYS, care.LIFE):
         pass
-    assert [looked(key) for key in KEYS] == [helped.UNSEEN] * len(KEYS)
+    assert len(had) == min(cores - 1, helped.MOST)
+    assert sorted(key for keys in had for key in keys) == sorted(KEYS)
+
+
+class Absent:
+    def end(self):
+        return None
 
 
 @pytest.mark.parametrize("count", [len(KEYS) - 1, 0])
@@ -63,7 +105,7 @@ def test_few_runs_are_looked_through_alone(store, monkeypatch, count):
 
 
 def test_where_it_is_met_it_is_over(store):
-    other = helped.Other(store, KEYS, "import time; time.sleep(600)")
+    other = helped.Other(store, KEYS, ASLEEP)
     assert other.saw(KEYS[0]) is None
     assert other.process.poll() is None
     other.seen[KEYS[0]] = ("as it was", [])
@@ -72,28 +114,56 @@ def test_where_it_is_met_it_is_over(store):
     other.end()
 
 
-def records(store, looked, monkeypatch):
-    """What a report reads, where `looked` tells of looks, and the runs that were looked through here."""
-    here, damage = [], care.damage
-    monkeypatch.setattr(care, "damage", lambda store, key: (here.append(key), damage(store, key))[1])
-    monkeypatch.setattr(care, "helped", looked)
-    found = list(care.records(store, KEYS))
-    return found, here
+def test_what_it_does_not_come_to_is_looked_through_here(store, here, monkeypatch):
+    plain = found(store)
+    assert here == KEYS
+    here.clear()
+    monkeypatch.setattr(care, "LIFE", ASLEEP)
+    assert found(store) == plain
+    assert here == KEYS
 
 
-def test_what_was_seen_elsewhere_is_not_looked_through_again_but_where_it_changed(store, monkeypatch):
-    own, plain = looks(store), list(care.records(store, KEYS))
-    known_whole = (store.root.parent / "checked.json").read_bytes()
-    (store.root.parent / "checked.json").unlink()
+def test_one_that_cannot_be_begun_is_done_without(store, here, monkeypatch):
+    plain = found(store)
+    monkeypatch.setattr(sys, "executable", "/nowhere")
+    here.clear()
+    assert found(store) == plain
+    assert here == KEYS
+
+
+def test_what_it_saw_is_not_looked_through_here(store, here, monkeypatch):
+    plain, right = found(store), helped.Other.saw
+    whole = (store.root.parent / "checked.json").read_bytes()
+    here.clear()
+    monkeypatch.setattr(helped.Other, "saw", lambda other, key: (other.listening.join(60), right(other, key))[1])
+    assert found(store) == plain
+    assert here == []
+    assert (store.root.parent / "checked.json").read_bytes() == whole
+    assert [bool(wrong) for _, _, wrong in plain] == [False, True, False, False]
+
+
+def test_what_changed_since_it_was_seen_is(store, here, monkeypatch):
+    own, plain = looks(store), found(store)
+    here.clear()
     before = own | {KEYS[2]: ("another time", ["it was damaged then"])}
-    found, here = records(store, lambda *_: nullcontext(lambda key: before[key]), monkeypatch)
+    monkeypatch.setattr(care, "helped", lambda *_: nullcontext(lambda key: before[key]))
+    assert found(store) == plain
     assert here == [KEYS[2]]
-    assert found == plain
-    assert [bool(wrong) for _, _, wrong in found] == [False, True, False, False]
-    assert (store.root.parent / "checked.json").read_bytes() == known_whole
 
 
-def test_a_report_of_many_has_all_of_them(store, monkeypatch):
-    plain = list(care.records(store, KEYS))
-    (store.root.parent / "checked.json").unlink()
-    assert list(care.records(store, KEYS)) == plain
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_run_that_changes_before_its_turn_is_looked_through(store, monkeypatch, seen):
+    """Whether it was found whole by a report of before, or by another process just now."""
+    own = looks(store)
+    found(store)
+    if seen:
+        (store.root.parent / "checked.json").unlink()
+        monkeypatch.setattr(care, "helped", lambda *_: nullcontext(lambda key: own.get(key, helped.UNSEEN)))
+    told = care.records(store, [*KEYS, NOBODY])
+    next(told)
+    damage(store, KEYS[3])
+    finish(store, "none", 0, FULL)
+    *_, (_, _, wrong), (_, record, whole) = told
+    assert "weights.pt: is damaged" in wrong
+    assert record["status"] == FULL["status"]
+    assert not whole

@@ -229,7 +229,16 @@ def test_runs_found_whole_are_not_read_again_until_a_file_changes(store, monkeyp
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert damaged(store, keys) == set()
     assert looked == [KEY]
-    for text in ("[[" * 50_000, "{}", "[]", "", '{"x": 1}'):
+    rules = care._rules()
+    for text in (
+        "[[" * 50_000,
+        "{}",
+        "[]",
+        "",
+        '{"x": 1}',
+        f'{{"rules": "{rules}"}}',
+        f'{{"rules": "{rules}", "runs": 1}}',
+    ):
         (store.root.parent / "checked.json").write_text(text)
         looked.clear()
         assert damaged(store, keys) == set()
@@ -249,8 +258,9 @@ def test_a_run_found_whole_is_still_held_against_its_digest(store):
     stat, told = path.stat(), care.as_it_is(str(path.parent))
     path.write_bytes(path.read_bytes().replace(b'"finished"', b'"diverged"'))
     known = json.loads((store.root.parent / "checked.json").read_bytes())
-    assert known[f"{KEY[0]}/0"] == told
-    (store.root.parent / "checked.json").write_text(json.dumps({f"{KEY[0]}/0": care.as_it_is(str(path.parent))}))
+    assert known["runs"] == {f"{KEY[0]}/0": told}
+    known["runs"][f"{KEY[0]}/0"] = care.as_it_is(str(path.parent))
+    (store.root.parent / "checked.json").write_text(json.dumps(known))
     assert stat.st_size == path.stat().st_size
     ((_, record, wrong),) = care.records(store, [KEY])
     assert record is None
