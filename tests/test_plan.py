@@ -36,7 +36,7 @@ def user(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / "six.py").write_text(SIX)
+    (tmp_path / "sextet.py").write_text(SIX)
     price = Price(60.0, "records", 0.0, "records", 0.0, 0.0)
     monkeypatch.setattr(Market, "prices", lambda self, specs: {spec.id: price for spec in specs})
     return tmp_path
@@ -46,7 +46,7 @@ def user(tmp_path, monkeypatch):
 def pilots(user):
     """Four seeds of each rung of the ladder: scores, rungs x seeds."""
     scores = np.random.default_rng(0).normal(size=(7, 4)).round(2) + 90
-    for rung, own in zip(study.plan(study.load("./six.py")).rungs, scores, strict=True):
+    for rung, own in zip(study.plan(study.load("./sextet.py")).rungs, scores, strict=True):
         for seed, score in enumerate(own):
             finish_spec(Store(), rung.spec, seed, record(float(score), tested=10_000))
     return scores
@@ -56,7 +56,7 @@ def pilots(user):
 def told(user, monkeypatch, capsys):
     def run(*words):
         """Exit status, JSON, and words."""
-        monkeypatch.setattr(sys, "argv", ["harness.plan", "./six.py", *words, "--json"])
+        monkeypatch.setattr(sys, "argv", ["harness.plan", "./sextet.py", *words, "--json"])
         with pytest.raises(SystemExit) as end:
             main(command.parser(), command.run)
         out, err = capsys.readouterr()
@@ -69,7 +69,7 @@ def test_seeds_and_hours_of_each_design_from_the_runs_that_are_here(pilots, told
     code, value, words = told("--detect", "2", "--test", "t")
     gains = np.diff(pilots, axis=0)
     sd = np.sqrt(gains.var(axis=1, ddof=1).mean())
-    assert (code, value["noise"]["of"]) == (0, "six")
+    assert (code, value["noise"]["of"]) == (0, "sextet")
     assert value["noise"]["sd"] == pytest.approx(sd)
     assert [row["pairs"] for row in value["noise"]["gains"]] == [4] * 6
     by = {row["design"]: row for row in value["designs"]}
@@ -80,8 +80,8 @@ def test_seeds_and_hours_of_each_design_from_the_runs_that_are_here(pilots, told
     n = by["ladder"]["seeds"]
     assert (by["ladder"]["runs"], by["ladder"]["missing"]) == (7 * n, 7 * (n - 4)), "those that are here are not paid"
     assert (by["ladder"]["seconds"], by["ladder"]["seconds_missing"]) == (60 * 7 * n, 60 * 7 * (n - 4))
-    assert "six: seeds that resolve a gain of 2 points of top-1 with power .8" in words
-    assert f"s.d. of a paired gain: {sd:.2f} points, from 6 gains of six over 4 seeds (95 % interval" in words
+    assert "sextet: seeds that resolve a gain of 2 points of top-1 with power .8" in words
+    assert f"s.d. of a paired gain: {sd:.2f} points, from 6 gains of sextet over 4 seeds (95 % interval" in words
     assert "core-hours" in words
 
 
@@ -117,7 +117,7 @@ def test_the_noise_may_be_given_or_be_of_another_study(pilots, told):
     assert "shapley samples orders" in words
     from harness import report
 
-    plan = study.plan(study.load("./six.py"), seeds=3)
+    plan = study.plan(study.load("./sextet.py"), seeds=3)
     report.remember(study.describe(plan, Store()))
     _, value, _ = told("--detect", "2", "--pilot", plan.label, "--design", "ladder", "--set", "epochs=3")
     assert value["noise"]["of"] == plan.label
@@ -129,7 +129,7 @@ def test_the_noise_may_be_given_or_be_of_another_study(pilots, told):
     ("words", "said"),
     [
         ((), "--detect POINTS, the gain to be resolved, or --seeds N is needed"),
-        (("--detect", "0.3"), "no runs here tell the s.d. of a gain: run pilots (python -m harness.ablate ./six.py"),
+        (("--detect", "0.3"), "no runs here tell the s.d. of a gain: run pilots (python -m harness.ablate ./sextet.py"),
         (("--detect", "0"), "argument --detect: 0: must be above 0 points, and at most 100"),
         (("--detect", "x"), "argument --detect: invalid points value: 'x'"),
         (("--detect", "nan"), "argument --detect: nan: must be above 0 points"),
@@ -157,15 +157,17 @@ def test_a_gain_that_no_number_of_seeds_resolves_is_said(told):
 
 
 def test_designs_that_cannot_be_are_left_out_with_the_reason(user, told):
-    (user / "six.py").write_text(SIX + "from harness.spec import Branches\nTRICKS = (Branches((mixup,), (cosine,)),)\n")
+    (user / "sextet.py").write_text(
+        SIX + "from harness.spec import Branches\nTRICKS = (Branches((mixup,), (cosine,)),)\n"
+    )
     _, value, words = told("--detect", "1", "--sd", "1")
     assert [row["design"] for row in value["designs"]] == ["ladder"]
     assert list(value["left_out"]) == ["leave-one-out", "add-one", "shapley", "factorial"]
-    assert "No shapley: six: --design shapley puts all tricks together" in words
+    assert "No shapley: sextet: --design shapley puts all tricks together" in words
 
 
 def test_a_study_without_tricks_has_nothing_to_resolve(user, told):
-    (user / "six.py").write_text(SIX + "TRICKS = ()\n")
+    (user / "sextet.py").write_text(SIX + "TRICKS = ()\n")
     code, value, _ = told("--detect", "1", "--sd", "1")
-    assert (code, value["error"]) == (2, "six: there is no gain to be resolved, TRICKS is empty")
+    assert (code, value["error"]) == (2, "sextet: there is no gain to be resolved, TRICKS is empty")
     assert BASELINE.epochs == 2

@@ -4,7 +4,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -135,10 +135,12 @@ def _imported(path: Path) -> ModuleType:
         if error.name != name:
             raise
         found = None  # what is called experiments is no package
-    if not _is_at(path, found):
-        top = name.partition(".")[0]
-        package: Any = sys.modules.get(top, found)
-        where = getattr(package, "__file__", None) or ", ".join(getattr(package, "__path__", ("Python itself",)))
+    top = name.partition(".")[0]
+    library = _of_library(name)  # whose own modules would find this file instead, once they are imported
+    if not _is_at(path, library or found):
+        package: Any = library or sys.modules.get(top, found)
+        where = getattr(package, "__file__", None) or getattr(package, "origin", None)
+        where = where or ", ".join(getattr(package, "__path__", ("Python itself",)))
         raise Problem(f"{path} is hidden by {where}, which is called {top} too: rename one, or mend PYTHONPATH")
     return importlib.import_module(name)
 
@@ -159,6 +161,13 @@ def _is_librarys(module: ModuleType) -> bool:
     path = Path(getattr(module, "__file__", None) or "")
     installed = bool(INSTALLED & set(path.parts)) and not path.is_relative_to(shipped())
     return installed or module.__name__ in {*sys.stdlib_module_names, "__main__"}
+
+
+def _of_library(name: str) -> ModuleSpec | None:
+    """What an installed library has of that name, imported or not; None of a package, whose own folder is first."""
+    installed = [each for each in sys.path if INSTALLED & set(Path(each).parts)]
+    found = None if "." in name else PathFinder.find_spec(name, installed)
+    return found if found and found.origin else None  # a folder without code hides nothing
 
 
 def _is_at(path: Path, spec: ModuleSpec | None) -> bool:
