@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -164,9 +165,11 @@ def _is_librarys(module: ModuleType) -> bool:
 
 
 def _of_library(name: str) -> ModuleSpec | None:
-    """What an installed library has of that name, imported or not; None of a package, whose own folder is first."""
-    installed = [each for each in sys.path if INSTALLED & set(Path(each).parts)]
-    found = None if "." in name else PathFinder.find_spec(name, installed)
+    """What Python's library or an installed one has of that name; None of a package, whose own folder is first."""
+    places = [each for each in sys.path if INSTALLED & set(Path(each).parts)]
+    if name in sys.stdlib_module_names:
+        places.append(sysconfig.get_path("stdlib"))
+    found = None if "." in name else PathFinder.find_spec(name, places)
     return found if found and found.origin else None  # a folder without code hides nothing
 
 

@@ -140,18 +140,24 @@ def test_an_address_that_leads_nowhere_is_said(address, said, own):
         study.load(address)
 
 
-def test_a_study_called_as_a_library_is_refused_before_anybody_imports_that(own, monkeypatch):
+@pytest.mark.parametrize(("name", "place"), [("six", "site-packages"), ("this", r"python3\.\d+")])
+def test_a_study_called_as_a_library_is_refused_before_anybody_imports_that(name, place, own, monkeypatch):
     """Else the library's users would import the study."""
-    (own / "six.py").write_text(OWN)
-    monkeypatch.delitem(sys.modules, "six", raising=False)
-    with pytest.raises(Problem, match=r"six.py is hidden by .*-packages/six.py, which is called six too: rename one"):
-        study.load("./six.py")
-    assert "six" not in sys.modules
+    (own / f"{name}.py").write_text(OWN)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(
+        Problem, match=rf"{name}.py is hidden by .*{place}/{name}.py, which is called {name} too: rename"
+    ):
+        study.load(f"./{name}.py")
+    assert name not in sys.modules
+
+
+def test_a_folder_without_code_hides_nothing(own, monkeypatch):
     empty = own / "site-packages"
     (empty / "sextet").mkdir(parents=True)
     monkeypatch.setattr(sys, "path", [str(empty), *sys.path])
     (own / "sextet.py").write_text(OWN)
-    assert study.load("./sextet.py").name == "sextet", "a folder without code hides nothing"
+    assert study.load("./sextet.py").name == "sextet"
 
 
 # --- a study that is wrong --------------------------------------------------------------------------------------------
