@@ -140,7 +140,7 @@ def test_an_address_that_leads_nowhere_is_said(address, said, own):
         study.load(address)
 
 
-@pytest.mark.parametrize(("name", "place"), [("six", "site-packages"), ("this", r"python3\.\d+")])
+@pytest.mark.parametrize(("name", "place"), [("six", "-packages"), ("this", r"python3\.\d+")])
 def test_a_study_called_as_a_library_is_refused_before_anybody_imports_that(name, place, own, monkeypatch):
     """Else the library's users would import the study."""
     (own / f"{name}.py").write_text(OWN)
