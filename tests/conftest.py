@@ -72,6 +72,16 @@ def one_thread():
     assert torch is None or torch.get_num_threads() == 1
 
 
+@pytest.fixture(autouse=True)
+def no_module_of_a_users_stays():
+    """Other tests' users may call theirs the same, and libraries too."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(tempfile.gettempdir()):
+            del sys.modules[name]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def folder_of_runs():
     yield Path(FOLDER.name)
