@@ -73,12 +73,12 @@ def one_thread():
 
 
 @pytest.fixture(autouse=True)
-def no_module_of_a_users_stays():
+def no_module_of_a_users_stays(tmp_path_factory):
     """Other tests' users may call theirs the same, and libraries too."""
-    before = set(sys.modules)
+    before, users = set(sys.modules), f"{tmp_path_factory.getbasetemp()}{os.sep}"
     yield
     for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(tempfile.gettempdir()):
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(users):
             del sys.modules[name]
 
 

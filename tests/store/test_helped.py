@@ -116,7 +116,6 @@ def test_where_it_is_met_it_is_over(store):
 
 def test_what_it_does_not_come_to_is_looked_through_here(store, here, monkeypatch):
     plain = found(store)
-    assert here == KEYS
     here.clear()
     monkeypatch.setattr(care, "LIFE", ASLEEP)
     assert found(store) == plain
